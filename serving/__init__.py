@@ -1,0 +1,1 @@
+"""Face identification on Ray Serve: decode, detect, embed, match."""

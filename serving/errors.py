@@ -1,0 +1,104 @@
+"""Every failure that a caller may see: one tree, each class with its HTTP status.
+
+An instance is built from one sentence that says what to do. Nothing else goes into
+``__init__``, because Ray pickles an exception by its ``args`` and rebuilds it with them.
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Base of all errors that the service answers with on purpose."""
+
+    status = 500
+    type = "internal"
+    title = "The service made a mistake"
+    retry_after: int | None = None  # seconds; sent as Retry-After
+
+
+class BadRequest(ServingError):
+    status = 400
+    type = "bad-request"
+    title = "The request cannot be read"
+
+
+class UnknownIdentity(ServingError):
+    status = 404
+    type = "unknown-identity"
+    title = "Nobody is enrolled under this id"
+
+
+class Conflict(ServingError):
+    """A write lost the race against other writers more often than it may try again."""
+
+    status = 409
+    type = "conflict"
+    title = "Other writers were faster"
+    retry_after = 1
+
+
+class TooLarge(ServingError):
+    status = 413
+    type = "too-large"
+    title = "More bytes or pixels than this service takes"
+
+
+class UnsupportedImage(ServingError):
+    status = 415
+    type = "unsupported-image"
+    title = "Not an image that this service can read"
+
+
+class NoUsableFace(ServingError):
+    status = 422
+    type = "no-usable-face"
+    title = "No photo shows a usable face"
+
+
+class Unavailable(ServingError):
+    """A dependency (Triton, S3, a stage) is away; asking again later can help."""
+
+    status = 503
+    type = "unavailable"
+    title = "A part of the service is away"
+    retry_after = 2
+
+
+class Overloaded(Unavailable):
+    type = "overloaded"
+    title = "Too many requests at once"
+    retry_after = 1
+
+
+class TimedOut(ServingError):
+    status = 504
+    type = "timed-out"
+    title = "The answer took too long"
+
+
+class GalleryError(Unavailable):
+    """The gallery in the store cannot be used as it is; waiting alone does not mend it."""
+
+    type = "gallery"
+    title = "The gallery cannot be read"
+
+
+class GalleryCorrupt(GalleryError):
+    """An object of the gallery is missing or its bytes differ from their checksum."""
+
+    type = "gallery-corrupt"
+    title = "The gallery is damaged"
+
+
+class ModelMismatch(GalleryError):
+    """The gallery holds embeddings of another model than the one that is served."""
+
+    type = "model-mismatch"
+    title = "The gallery belongs to another model"
+
+
+class StoreUnfit(GalleryError):
+    """The object store lacks what the gallery needs (conditional writes)."""
+
+    type = "store-unfit"
+    title = "This object store cannot hold a gallery"
