@@ -1,0 +1,136 @@
+"""Decoding: the bytes of an image file -> an upright RGB photo.
+
+Whatever the bytes are, the answer is a `Photo` or one of the errors of the tree. Size limits are
+checked on the header, before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from serving import refs
+from serving.errors import TooLarge, UnsupportedImage
+from serving.records import Photo
+from serving.settings import DecodeSettings
+
+# A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
+# decoders only add to what an attacker can reach.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO")
+
+# Pillow's guard against bombs is one number for all formats; the limits of the settings replace it.
+Image.MAX_IMAGE_PIXELS = None
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode(data: bytes, settings: DecodeSettings) -> Photo:
+    """Decode one image file; of an animation, its first frame.
+
+    Transparency is laid on white, 16-bit grey is scaled to 8 bits, EXIF rotation is applied.
+
+    Raises:
+        UnsupportedImage: empty, not an image of a supported format, or damaged.
+        TooLarge: more pixels than the settings allow.
+    """
+    if not data:
+        raise UnsupportedImage("The image is empty; send the bytes of a JPEG, PNG or WebP file.")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return _decode_open(image, settings)
+    except (UnsupportedImage, TooLarge):
+        raise
+    except UnidentifiedImageError:
+        raise UnsupportedImage(
+            f"These bytes are no image that can be read; send one of {', '.join(FORMATS)}."
+        ) from None
+    except Exception as error:
+        # Pillow's decoders meet damaged files with a dozen exception types (OSError, SyntaxError,
+        # struct.error, ValueError, IndexError…); for a caller all of them mean the same.
+        raise UnsupportedImage(
+            f"The image is damaged and cannot be decoded ({type(error).__name__})."
+        ) from error
+
+
+def _decode_open(image: Image.Image, settings: DecodeSettings) -> Photo:
+    width, height = image.size
+    # A progressive JPEG keeps the coefficients of every pixel in memory, however small it is made.
+    reducible = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
+    limit = settings.max_jpeg_pixels if reducible else settings.max_pixels
+    if width * height > limit:
+        raise TooLarge(_too_many(limit))
+    if reducible and max(width, height) > settings.reduce_above_side:
+        side = settings.reduce_above_side
+        ratio = side / max(width, height)
+        # draft() picks the smallest of 1/1, 1/2, 1/4, 1/8 that is at least as large as asked.
+        image.draft("RGB", (max(1, int(width * ratio)), max(1, int(height * ratio))))
+        if image.size[0] * image.size[1] > settings.max_pixels:
+            raise TooLarge(_too_many(settings.max_pixels))
+    image.load()
+    rgb = _to_rgb(image)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[orientation])
+    if orientation >= 5:  # a quarter turn
+        width, height = height, width
+    return Photo(pixels=np.asarray(rgb), width=width, height=height)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_MODES:
+        return _deep_to_grey(image).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_to_grey(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits -> 8 bits; Pillow's own conversion would clip at 255."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    if image.mode.startswith("I") and values.max(initial=0) > 255:
+        values = values / 257.0  # 65535 -> 255
+    elif image.mode == "F" and values.max(initial=0) <= 1:
+        values = values * 255.0
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def _too_many(limit: int) -> str:
+    return f"The image has more than {limit / 1e6:g} million pixels; send a smaller one."
+
+
+class Decoder:
+    """The deployment: bytes by reference in, a photo by reference out."""
+
+    def __init__(self, settings: DecodeSettings) -> None:
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="decode")
+
+    async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
+        raw = await data.get()
+        loop = asyncio.get_running_loop()
+        photo = await loop.run_in_executor(self._pool, decode, raw, self._settings)
+        return await refs.put(photo)

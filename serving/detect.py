@@ -1,0 +1,93 @@
+"""Detection: a photo -> its faces, each with box, landmarks and the crop that FaceNet takes."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving import refs
+from serving.mtcnn import FaceDetector
+from serving.records import CROP_SIZE, Faces, Photo
+from serving.settings import DetectSettings
+
+MARGIN = 14  # pixels of the crop; part of the model's preprocessing
+
+
+def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
+    """Detect and crop. Boxes are clipped to the photo; faces come largest first."""
+    height, width = photo.pixels.shape[:2]
+    found = detector.detect(photo.pixels)
+    boxes = np.clip(found.boxes, 0, np.array([width, height, width, height], np.float32))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    # Below one pixel there is nothing to cut.
+    area = np.where((sides >= 1).all(axis=1), sides.prod(axis=1), 0)
+    order = np.argsort(-area, kind="stable")
+    found = found.select(order[area[order] > 0])
+
+    image = Image.fromarray(photo.pixels)
+    crops = np.empty((len(found), 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    for crop, box in zip(crops, found.boxes, strict=True):
+        crop[:] = crop_face(image, box).transpose(2, 0, 1)
+
+    # A photo that was decoded reduced has its boxes told in pixels of the original.
+    original = found.moved(photo.width / width)
+    limits = np.array([photo.width, photo.height, photo.width, photo.height], np.float32)
+    return Faces(
+        boxes=np.clip(original.boxes, 0, limits),
+        scores=original.scores,
+        landmarks=original.landmarks,
+        crops=crops,
+    )
+
+
+def crop_face(image: Image.Image, box: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Cut one face: uint8 RGB (160, 160, 3).
+
+    Args:
+        image: the RGB photo.
+        box: x1 y1 x2 y2 in its pixels; may reach over the edges.
+
+    The geometry is that of ``facenet_pytorch.models.utils.detect_face.extract_face`` with margin
+    14, which the networks were trained for.
+    """
+    x1, y1, x2, y2 = (float(v) for v in box)
+    half_x = MARGIN * (x2 - x1) / (CROP_SIZE - MARGIN) / 2
+    half_y = MARGIN * (y2 - y1) / (CROP_SIZE - MARGIN) / 2
+    region = (
+        int(max(x1 - half_x, 0)),
+        int(max(y1 - half_y, 0)),
+        int(min(x2 + half_x, image.width)),
+        int(min(y2 + half_y, image.height)),
+    )
+    # Without reducing_gap: the crop must be the same to the bit as facenet-pytorch's.
+    face = image.crop(region).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(face)
+
+
+class Detector:
+    """The deployment: a photo by reference in, its faces by reference out."""
+
+    def __init__(self, settings: DetectSettings) -> None:
+        # One photo at a time with all of the replica's threads: two at once would only take turns
+        # on the same cores and make both late.
+        torch.set_num_threads(settings.threads)
+        self._detector = FaceDetector(
+            min_face_size=settings.min_face_size,
+            max_side=settings.max_side,
+            min_score=settings.min_score,
+            second_look=settings.second_look,
+        )
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
+        # The first pass through torch allocates and picks kernels; no caller should wait for it.
+        self._detector.detect(np.zeros((128, 128, 3), np.uint8))
+
+    async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
+        pixels = await photo.get()
+        loop = asyncio.get_running_loop()
+        faces = await loop.run_in_executor(self._pool, find_faces, pixels, self._detector)
+        return await refs.put(faces)

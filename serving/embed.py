@@ -1,0 +1,139 @@
+"""Embedding: face crops -> unit vectors, by the FaceNet that Triton serves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import numpy as np
+import tritonclient.http.aio as triton
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from serving.errors import Unavailable
+from serving.model import ModelCard
+from serving.settings import TritonSettings
+
+T = TypeVar("T")
+
+# How long an answer about the served model is believed before Triton is asked again.
+_CARD_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """What Triton says of the model: its card, and how it wants to be asked."""
+
+    card: ModelCard
+    max_batch: int
+    input: str
+    output: str
+    asked_at: float  # time.monotonic()
+
+
+class Embedder:
+    """A client of one model on one Triton (or KServe) address.
+
+    Belongs to the event loop that first uses it. All methods raise `Unavailable` when Triton is
+    away, late, or does not serve the model.
+    """
+
+    def __init__(self, settings: TritonSettings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._served: ServedModel | None = None
+
+    async def ready(self) -> bool:
+        """Whether Triton serves the model now."""
+        try:
+            return bool(await self._ask(self._triton().is_model_ready(self._settings.model)))
+        except Unavailable:
+            return False
+
+    async def served(self) -> ServedModel:
+        """What is served, as Triton's model configuration tells it."""
+        known = self._served
+        if known is not None and time.monotonic() - known.asked_at < _CARD_SECONDS:
+            return known
+        config = await self._ask(self._triton().get_model_config(self._settings.model))
+        try:
+            card = ModelCard.from_json(config["parameters"]["card"]["string_value"])
+            self._served = ServedModel(
+                card=card,
+                max_batch=max(1, int(config["max_batch_size"])),
+                input=config["input"][0]["name"],
+                output=config["output"][0]["name"],
+                asked_at=time.monotonic(),
+            )
+        except (KeyError, IndexError, ValueError) as error:
+            raise Unavailable(
+                f"Triton serves the model {self._settings.model!r} without a usable card; "
+                "trace it anew with triton/trace_model.py."
+            ) from error
+        return self._served
+
+    async def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed face crops.
+
+        Args:
+            crops: uint8 RGB (N, 3, 160, 160); any N, more than Triton's batch size too.
+
+        Returns:
+            float32 (N, D), unit length.
+        """
+        model = await self.served()
+        if not len(crops):
+            return np.empty((0, model.card.dimension), np.float32)
+        parts = [crops[i : i + model.max_batch] for i in range(0, len(crops), model.max_batch)]
+        vectors = np.concatenate(await asyncio.gather(*(self._infer(model, p) for p in parts)))
+        if vectors.shape != (len(crops), model.card.dimension) or not np.isfinite(vectors).all():
+            raise Unavailable("Triton answered with something that is no embedding.")
+        return vectors
+
+    async def _infer(self, model: ServedModel, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        tensor = triton.InferInput(model.input, list(crops.shape), "UINT8")
+        tensor.set_data_from_numpy(np.ascontiguousarray(crops))
+        wanted = triton.InferRequestedOutput(model.output)
+        try:
+            result = await self._ask(
+                self._triton().infer(self._settings.model, [tensor], outputs=[wanted])
+            )
+        except Unavailable:
+            # A Triton that comes back may come back with another model.
+            self._served = None
+            raise
+        vectors: NDArray[np.float32] = result.as_numpy(model.output)
+        return vectors
+
+    def _triton(self) -> Any:
+        if self._client is None:
+            url = urlsplit(self._settings.url)
+            self._client = triton.InferenceServerClient(
+                url.netloc + url.path.rstrip("/"),
+                ssl=url.scheme == "https",
+                conn_limit=self._settings.connections,
+            )
+        return self._client
+
+    async def _ask(self, call: Awaitable[T]) -> T:
+        try:
+            return await asyncio.wait_for(call, self._settings.timeout_s)
+        except asyncio.TimeoutError:
+            raise Unavailable(
+                f"Triton did not answer within {self._settings.timeout_s:g} s."
+            ) from None
+        except aiohttp.ClientError as error:
+            raise Unavailable("Triton cannot be reached.") from error
+        except InferenceServerException as error:
+            raise Unavailable(
+                f"Triton refuses the model {self._settings.model!r}: {error.message()}"
+            ) from error
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()

@@ -1,0 +1,108 @@
+"""Face detection with facenet-pytorch's MTCNN (Zhang et al. 2016, arXiv:1604.02878)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
+from PIL import Image
+
+# What surrounds a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this grey
+# is the zero that their convolutions pad with.
+_BORDER_GREY = 128
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes float32 (F, 4) x1 y1 x2 y2, scores float32 (F,), landmarks float32 (F, 5, 2)."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
+        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep])
+
+    def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
+        """The same faces after ``(x, y) -> (x * scale + dx, y * scale + dy)``."""
+        offset = np.array([dx, dy], np.float32)
+        boxes = self.boxes.reshape(-1, 2, 2) * np.float32(scale) + offset
+        return Detections(
+            boxes.reshape(-1, 4), self.scores, self.landmarks * np.float32(scale) + offset
+        )
+
+
+NOTHING = Detections(
+    np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+)
+
+
+class FaceDetector:
+    """MTCNN over one photo at a time; safe to call from one thread at a time.
+
+    Args:
+        min_face_size: pixels of the smallest face, at the searched size.
+        max_side: a larger photo is searched reduced to this longest side, in pixels.
+        min_score: detections below this probability are no faces.
+        second_look: when nothing is found, search again with a border of half the photo's size.
+    """
+
+    def __init__(
+        self,
+        min_face_size: int = 20,
+        max_side: int = 1280,
+        min_score: float = 0.9,
+        second_look: bool = True,
+    ) -> None:
+        self._net = MTCNN(keep_all=True, min_face_size=min_face_size, post_process=False)
+        self._min_face_size = min_face_size
+        self._max_side = max_side
+        self._min_score = min_score
+        self._second_look = second_look
+
+    def detect(self, pixels: NDArray[np.uint8]) -> Detections:
+        """Find the faces in ``pixels``, uint8 RGB (H, W, 3); boxes may reach over the edges."""
+        found = self._search(Image.fromarray(pixels))
+        if len(found) or not self._second_look:
+            return found
+        # Reduced first, so that the border does not make a large photo four times as large.
+        image, scale = self._reduced(Image.fromarray(pixels), self._max_side // 2)
+        dx, dy = image.width // 2, image.height // 2
+        border = ((dy, dy), (dx, dx), (0, 0))
+        padded = np.pad(np.asarray(image), border, constant_values=_BORDER_GREY)
+        found = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
+        # Only what lies in the photo itself.
+        centres = found.boxes.reshape(-1, 2, 2).mean(axis=1)
+        inside = ((centres >= 0) & (centres < pixels.shape[1::-1])).all(axis=1)
+        return found.select(inside)
+
+    def _search(self, image: Image.Image) -> Detections:
+        image, scale = self._reduced(image, self._max_side)
+        # facenet-pytorch fails on a photo in which not even one level of the pyramid fits.
+        if min(image.size) < self._min_face_size:
+            return NOTHING
+        with torch.inference_mode():
+            boxes, scores, landmarks = self._net.detect(image, landmarks=True)
+        if boxes is None:
+            return NOTHING
+        found = Detections(
+            np.asarray(boxes, np.float32).reshape(-1, 4),
+            np.asarray(scores, np.float32).reshape(-1),
+            np.asarray(landmarks, np.float32).reshape(-1, 5, 2),
+        )
+        return found.select(found.scores >= self._min_score).moved(scale)
+
+    @staticmethod
+    def _reduced(image: Image.Image, max_side: int) -> tuple[Image.Image, float]:
+        """The image with no side over ``max_side``, and what its pixels must be multiplied by."""
+        scale = max(image.size) / max_side
+        if scale <= 1:
+            return image, 1.0
+        size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
+        return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), scale

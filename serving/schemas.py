@@ -1,0 +1,112 @@
+"""The bodies of HTTP requests and answers; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+Box = Annotated[
+    list[int],
+    Field(
+        min_length=4,
+        max_length=4,
+        description="x1, y1, x2, y2 in pixels of the upright photo",
+    ),
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class InferOptions(_Request):
+    """Fields of the JSON body, or query parameters beside a raw or multipart body."""
+
+    top_k: int = Field(1, ge=1, le=100, description="candidates that are told for each face")
+    threshold: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="cosine from which on a face is named; default: the model's; -1: always",
+    )
+    max_faces: int | None = Field(None, ge=1, le=1000, description="the largest so many")
+
+
+class InferRequest(InferOptions):
+    image: str = Field(description="base64 of the image file; a data: URL too")
+
+
+class EncodedImage(_Request):
+    image: str = Field(description="base64 of the image file; a data: URL too")
+
+
+class GenerateOptions(_Request):
+    id: PersonId
+    name: str | None = Field(None, min_length=1, max_length=200)
+    mode: Literal["replace", "append"] = Field(
+        "replace", description="replace the person's photos, or add to them"
+    )
+
+
+class GenerateRequest(GenerateOptions):
+    images: list[EncodedImage] = Field(min_length=1)
+
+
+class CandidateBody(BaseModel):
+    id: int
+    name: str | None
+    similarity: float = Field(description="cosine, -1 to 1")
+    confidence: float = Field(description="calibrated probability of being this person")
+
+
+class FaceBody(BaseModel):
+    id: int | None = Field(description="null: nobody enrolled is similar enough")
+    name: str | None
+    confidence: float | None
+    similarity: float | None
+    box: Box
+    detection_score: float
+    candidates: list[CandidateBody]
+
+
+class InferAnswer(BaseModel):
+    faces: list[FaceBody] = Field(description="largest first")
+    model: str
+    gallery_version: int
+
+
+class ImageReport(BaseModel):
+    """What became of one photo of an enrolment."""
+
+    used: bool
+    reason: str | None = Field(None, description="why it was not used")
+    box: Box | None = None
+    detection_score: float | None = None
+    faces: int = Field(0, description="faces in the photo; the largest is taken")
+
+
+class GenerateAnswer(BaseModel):
+    id: int
+    name: str | None
+    photos: int = Field(description="photos of this person in the gallery, after this enrolment")
+    images: list[ImageReport] = Field(description="in the order of the request")
+    model: str
+    gallery_version: int
+
+
+class Problem(BaseModel):
+    """RFC 9457, application/problem+json."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    images: list[ImageReport] | None = None
+
+
+class Ready(BaseModel):
+    ready: bool
+    checks: dict[str, Any]

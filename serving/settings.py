@@ -1,0 +1,103 @@
+"""The application's settings: plain frozen data, given as the ``args`` of ``serveConfigV2``.
+
+Unknown keys are refused, so a typing error in a values file is an error and not a default.
+Secrets are never settings: the S3 keys come from the environment (boto3's own chain).
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scale(Settings):
+    """How many replicas one deployment has, and how much each takes on."""
+
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(4, ge=1)
+    target_ongoing_requests: float = Field(2, gt=0)
+    max_ongoing_requests: int = Field(8, ge=1)
+    # Past this many waiting at one caller, the caller gets 503 at once and not a late answer.
+    max_queued_requests: int = Field(64, ge=1)
+    upscale_delay_s: float = Field(10, ge=0)
+    downscale_delay_s: float = Field(300, ge=0)
+    num_cpus: float = Field(1, ge=0)
+    num_gpus: float = Field(0, ge=0)
+    graceful_shutdown_timeout_s: float = Field(30, ge=0)
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Scale:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError("max_replicas is smaller than min_replicas")
+        return self
+
+
+class ScaleSettings(Settings):
+    """Kept apart from the stages' own settings: a stage whose settings change is restarted by
+    Serve, one whose scale changes is not."""
+
+    ingress: Scale = Scale(max_ongoing_requests=64, target_ongoing_requests=16)
+    decode: Scale = Scale()
+    detect: Scale = Scale(max_ongoing_requests=4)
+    match: Scale = Scale(max_ongoing_requests=32, target_ongoing_requests=8)
+
+
+class DecodeSettings(Settings):
+    max_pixels: int = Field(50_000_000, ge=1)
+    # A baseline JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so it may be larger.
+    max_jpeg_pixels: int = Field(250_000_000, ge=1)
+    # A baseline JPEG larger than this is decoded reduced, to no less than this many pixels a side.
+    reduce_above_side: int = Field(4096, ge=64)
+    threads: int = Field(2, ge=1, description="photos decoded at once in one replica")
+
+
+class DetectSettings(Settings):
+    threads: int = Field(2, ge=1, description="torch threads of one replica")
+    max_side: int = Field(1280, ge=64, description="photos are searched at this size, in pixels")
+    min_face_size: int = Field(20, ge=12, description="pixels, at the size that is searched")
+    min_score: float = Field(0.9, ge=0, le=1, description="below it a detection is no face")
+    # Tight crops mislead MTCNN: when it finds nothing, it looks again at the photo with a border.
+    second_look: bool = True
+
+
+class TritonSettings(Settings):
+    url: str = Field("http://127.0.0.1:8001", description="http(s)://host:port of KServe or Triton")
+    model: str = "facenet-casia-webface"
+    timeout_s: float = Field(10, gt=0)
+    connections: int = Field(16, ge=1)
+
+
+class GallerySettings(Settings):
+    bucket: str = "faces"
+    prefix: str = "galleries"
+    collection: str = "default"
+    endpoint: str | None = Field(None, description="None: AWS; otherwise the URL of the S3 server")
+    region: str = "us-east-1"
+
+
+class MatchSettings(Settings):
+    threshold: float | None = Field(
+        None, ge=-1, le=1, description="cosine; None: the threshold of the model's card"
+    )
+    max_top_k: int = Field(100, ge=1)
+
+
+class LimitSettings(Settings):
+    max_body_bytes: int = Field(64 * 2**20, ge=1)
+    max_image_bytes: int = Field(20 * 2**20, ge=1)
+    max_images: int = Field(100, ge=1, description="photos in one enrolment")
+    max_faces: int = Field(1000, ge=1, description="faces that are looked at in one photo")
+    timeout_s: float = Field(60, gt=0, description="a whole request")
+
+
+class AppArgs(Settings):
+    triton: TritonSettings = TritonSettings()
+    gallery: GallerySettings = GallerySettings()
+    decode: DecodeSettings = DecodeSettings()
+    detect: DetectSettings = DetectSettings()
+    match: MatchSettings = MatchSettings()
+    limits: LimitSettings = LimitSettings()
+    scale: ScaleSettings = ScaleSettings()
