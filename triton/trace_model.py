@@ -1,0 +1,270 @@
+"""Turn facenet-pytorch's InceptionResnetV1 into a model that Triton serves.
+
+    python triton/trace_model.py --weights casia-webface
+    python triton/trace_model.py --weights vggface2
+    python triton/trace_model.py --weights my_weights.pt --name my-facenet
+
+Writes ``<repository>/<model>/1/model.pt`` (TorchScript), ``config.pbtxt`` and ``model.json`` (the
+card), and proves the export before any of them is written: the TorchScript answer must be the eager
+one, and for known weights the known one. The card lies in ``config.pbtxt`` too, where a client of
+Triton can read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import urllib.error
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from casia_graph import WeightsError, fetch_graph, state_dict_of_graph
+from facenet_pytorch import InceptionResnetV1
+from torch import nn
+
+from serving.model import Calibration, ModelCard, model_id
+
+ROOT = Path(__file__).resolve().parent
+MAX_BATCH = 32
+DIMENSION = 512
+
+# From a photo to the network's input. Part of the model's id: embeddings made in another way are
+# not comparable. The steps are those of serving/decode.py, serving/detect.py and TritonFaceNet.
+PREPROCESSING: dict[str, Any] = {
+    "orientation": "EXIF upright",
+    "color": "RGB",
+    "detector": "MTCNN box, no alignment",
+    "margin": 14,
+    "size": 160,
+    "resize": "bilinear, antialiased",
+    "standardise": "(x - 127.5) / 128",
+}
+
+# (source, licence) of the weights that are known by name.
+_KNOWN = {
+    "casia-webface": (
+        "davidsandberg/facenet checkpoint 20180408-102900, Inception-ResNet-v1 on CASIA-WebFace",
+        "MIT (weights); CASIA-WebFace is a data set for research",
+    ),
+    "vggface2": (
+        "davidsandberg/facenet checkpoint 20180402-114759, Inception-ResNet-v1 on VGGFace2, as "
+        "converted by facenet-pytorch",
+        "MIT (weights); VGGFace2 is a data set for research",
+    ),
+}
+# The embedding of linspace(-1, 1, 76800).view(1, 3, 160, 160), its first values.
+_KNOWN_ANSWER = {
+    "casia-webface": (-0.037753, 0.066719, 0.054426, -0.044434, 0.003378, -0.040096),
+}
+
+
+class TritonFaceNet(nn.Module):
+    """uint8 RGB (N, 3, 160, 160) -> float32 (N, 512) of unit length.
+
+    The crops come as uint8, a quarter of the bytes of float32; standardising belongs to the model.
+    """
+
+    def __init__(self, net: InceptionResnetV1) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        # Convolutions on a CPU are about twice as fast in channels_last.
+        x = crops.to(torch.float32).contiguous(memory_format=torch.channels_last)
+        unit: torch.Tensor = self.net((x - 127.5) / 128.0)
+        return unit
+
+
+def load_network(weights: str, cache: Path) -> InceptionResnetV1:
+    """The network in eval mode with the weights loaded.
+
+    Raises:
+        WeightsError: they cannot be had, or do not fit the network.
+    """
+    net = InceptionResnetV1().eval()
+    # Random until loaded, and of no use: the classifier of the training set's people.
+    expected = {k for k in net.state_dict() if not k.startswith("logits.")}
+    if weights == "casia-webface":
+        state = state_dict_of_graph(fetch_graph(cache))
+    elif weights == "vggface2":
+        state = _download_vggface2()
+    else:
+        state = _read_state(Path(weights))
+    state = {k: v for k, v in state.items() if not k.startswith("logits.")}
+    counters = {k for k in expected if k.endswith("num_batches_tracked")}
+    missing, unknown = expected - counters - state.keys(), state.keys() - expected
+    if missing or unknown:
+        names = sorted(missing or unknown)[:3]
+        raise WeightsError(
+            f"These are no weights of InceptionResnetV1: {len(missing)} tensors are missing and "
+            f"{len(unknown)} are unknown, among them {', '.join(names)}."
+        )
+    try:
+        net.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"A tensor has the wrong shape: {detail}") from error
+    return net
+
+
+def _download_vggface2() -> dict[str, torch.Tensor]:
+    try:
+        state: dict[str, torch.Tensor] = InceptionResnetV1(pretrained="vggface2").state_dict()
+        return state
+    except (OSError, urllib.error.URLError) as error:
+        raise WeightsError(
+            f"facenet-pytorch cannot download the vggface2 weights ({error}); use --weights "
+            "casia-webface, which comes with pip, or the path of a state_dict."
+        ) from error
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"There is no file {path}; known weights are {', '.join(_KNOWN)}.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path} holds no state_dict that can be read safely.") from error
+    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+        raise WeightsError(f"{path} holds no state_dict: a mapping of names to tensors.")
+    return loaded
+
+
+def trace(net: InceptionResnetV1) -> torch.jit.ScriptModule:
+    """Frozen TorchScript of `TritonFaceNet`, equal to the eager network at any batch size."""
+    module = TritonFaceNet(net).eval().to(memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8, generator=generator)
+    with torch.inference_mode(), warnings.catch_warnings():
+        # TorchScript is what Triton's PyTorch backend runs, deprecated or not.
+        warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
+        traced = torch.jit.freeze(torch.jit.trace(module, example))
+        for batch in (1, 3, 8):
+            crops = torch.randint(
+                0, 256, (batch, 3, 160, 160), dtype=torch.uint8, generator=generator
+            )
+            difference = (traced(crops) - module(crops)).abs().max().item()
+            if difference > 1e-5:
+                raise WeightsError(f"The traced model is off by {difference:g} at batch {batch}.")
+    return traced
+
+
+def check_known_answer(net: InceptionResnetV1, weights: str) -> None:
+    """Raises WeightsError when known weights do not give their known embedding."""
+    if weights not in _KNOWN_ANSWER:
+        return
+    with torch.inference_mode():
+        probe = torch.linspace(-1, 1, 3 * 160 * 160).view(1, 3, 160, 160)
+        answer = net(probe)[0, : len(_KNOWN_ANSWER[weights])]
+    difference = (answer - torch.tensor(_KNOWN_ANSWER[weights])).abs().max().item()
+    if difference > 2e-5:
+        raise WeightsError(f"The weights {weights} give another embedding: off by {difference:g}.")
+
+
+def card_of(net: InceptionResnetV1, name: str, weights: str, settings: dict[str, Any]) -> ModelCard:
+    """The card; ``settings`` are threshold and calibration, from ``calibration.json``."""
+    source, licence = _KNOWN.get(weights, (f"weights of the user: {Path(weights).name}", "unknown"))
+    tensors = {
+        key: tensor.numpy()
+        for key, tensor in net.state_dict().items()
+        if not key.startswith("logits.") and not key.endswith("num_batches_tracked")
+    }
+    return ModelCard(
+        name=name,
+        id=model_id(name, tensors, PREPROCESSING),
+        source=source,
+        licence=licence,
+        dimension=DIMENSION,
+        preprocessing=PREPROCESSING,
+        threshold=settings["threshold"],
+        calibration=Calibration(**settings["calibration"]),
+    )
+
+
+def write_model(repository: Path, card: ModelCard, module: torch.jit.ScriptModule) -> Path:
+    """Write model.pt, config.pbtxt and model.json; returns the model's folder."""
+    folder = repository / card.name
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    # Replaced at once: a server that looks into the folder never meets half a file.
+    part = folder / "1" / "model.pt.part"
+    module.save(str(part))
+    # Beside the model and not in the card: the bytes differ with every tracing, the card does not.
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    (folder / "1" / "model.sha256").write_text(f"{digest}  model.pt\n")
+    os.replace(part, folder / "1" / "model.pt")
+    (folder / "model.json").write_text(card.to_json(indent=2) + "\n")
+    (folder / "config.pbtxt").write_text(config_pbtxt(card))
+    return folder
+
+
+def config_pbtxt(card: ModelCard) -> str:
+    # JSON's escapes are valid inside a protobuf text string, given one more level of them.
+    escaped = json.dumps(card.to_json(), ensure_ascii=False)
+    return f"""\
+# Written by triton/trace_model.py together with model.json; the card below is the same.
+name: "{card.name}"
+platform: "pytorch_libtorch"
+max_batch_size: {MAX_BATCH}
+input {{
+  name: "INPUT__0"
+  data_type: TYPE_UINT8
+  dims: [ 3, 160, 160 ]
+}}
+output {{
+  name: "OUTPUT__0"
+  data_type: TYPE_FP32
+  dims: [ {DIMENSION} ]
+}}
+instance_group {{
+  kind: KIND_AUTO
+  count: 1
+}}
+dynamic_batching {{
+  preferred_batch_size: [ 8, 16, {MAX_BATCH} ]
+  max_queue_delay_microseconds: 1000
+}}
+parameters {{
+  key: "card"
+  value {{ string_value: {escaped} }}
+}}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", default="casia-webface", help="casia-webface, vggface2, PATH")
+    parser.add_argument("--name", help="the model's name; default: facenet-<weights>")
+    parser.add_argument("--repository", type=Path, default=ROOT / "models")
+    parser.add_argument("--cache", type=Path, default=ROOT.parent / ".cache" / "weights")
+    parser.add_argument("--if-missing", action="store_true", help="do nothing if model.pt is there")
+    args = parser.parse_args()
+    name = args.name or f"facenet-{Path(args.weights).stem.lower()}"
+    if args.if_missing and (args.repository / name / "1" / "model.pt").is_file():
+        print(f"{name} is traced already.")
+        return 0
+    try:
+        settings = json.loads((ROOT / "calibration.json").read_text())
+        print(f"Loading the weights {args.weights} …", flush=True)
+        net = load_network(args.weights, args.cache)
+        check_known_answer(net, args.weights)
+        card = card_of(net, name, args.weights, settings.get(name, settings["default"]))
+        print("Tracing, and comparing with the eager network …", flush=True)
+        folder = write_model(args.repository, card, trace(net))
+    except (WeightsError, OSError) as error:
+        print(f"trace_model: {error}", file=sys.stderr)
+        return 1
+    print(f"{card.id} -> {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
