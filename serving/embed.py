@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 # How long an answer about the served model is believed before Triton is asked again.
 _CARD_SECONDS = 30.0
+# Batches of one photo that are on the way at once: enough to keep Triton busy, and few enough that
+# the time limit of a request is not spent waiting for the batches before it.
+_IN_FLIGHT = 4
+_NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ class Embedder:
     async def ready(self) -> bool:
         """Whether Triton serves the model now."""
         try:
-            return bool(await self._ask(self._triton().is_model_ready(self._settings.model)))
+            return bool(
+                await self._ask(lambda: self._triton().is_model_ready(self._settings.model))
+            )
         except Unavailable:
             return False
 
@@ -60,7 +66,7 @@ class Embedder:
         known = self._served
         if known is not None and time.monotonic() - known.asked_at < _CARD_SECONDS:
             return known
-        config = await self._ask(self._triton().get_model_config(self._settings.model))
+        config = await self._ask(lambda: self._triton().get_model_config(self._settings.model))
         try:
             card = ModelCard.from_json(config["parameters"]["card"]["string_value"])
             self._served = ServedModel(
@@ -70,7 +76,7 @@ class Embedder:
                 output=config["output"][0]["name"],
                 asked_at=time.monotonic(),
             )
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Unavailable(
                 f"Triton serves the model {self._settings.model!r} without a usable card; "
                 "trace it anew with triton/trace_model.py."
@@ -90,9 +96,15 @@ class Embedder:
         if not len(crops):
             return np.empty((0, model.card.dimension), np.float32)
         parts = [crops[i : i + model.max_batch] for i in range(0, len(crops), model.max_batch)]
-        vectors = np.concatenate(await asyncio.gather(*(self._infer(model, p) for p in parts)))
+        window = asyncio.Semaphore(_IN_FLIGHT)
+
+        async def infer(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+            async with window:
+                return await self._infer(model, part)
+
+        vectors = np.concatenate(await asyncio.gather(*map(infer, parts)))
         if vectors.shape != (len(crops), model.card.dimension) or not np.isfinite(vectors).all():
-            raise Unavailable("Triton answered with something that is no embedding.")
+            raise Unavailable(_NO_EMBEDDING)
         return vectors
 
     async def _infer(self, model: ServedModel, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -101,13 +113,15 @@ class Embedder:
         wanted = triton.InferRequestedOutput(model.output)
         try:
             result = await self._ask(
-                self._triton().infer(self._settings.model, [tensor], outputs=[wanted])
+                lambda: self._triton().infer(self._settings.model, [tensor], outputs=[wanted]),
             )
         except Unavailable:
             # A Triton that comes back may come back with another model.
             self._served = None
             raise
-        vectors: NDArray[np.float32] = result.as_numpy(model.output)
+        vectors: NDArray[np.float32] | None = result.as_numpy(model.output)
+        if vectors is None or vectors.ndim != 2:
+            raise Unavailable(_NO_EMBEDDING)
         return vectors
 
     def _triton(self) -> Any:
@@ -117,12 +131,21 @@ class Embedder:
                 url.netloc + url.path.rstrip("/"),
                 ssl=url.scheme == "https",
                 conn_limit=self._settings.connections,
+                conn_timeout=self._settings.timeout_s + 1,  # `_ask` is the one that gives up
             )
         return self._client
 
-    async def _ask(self, call: Awaitable[T]) -> T:
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer to ``call``, which is asked again when the connection was lost.
+
+        A kept connection breaks whenever a replica of Triton is replaced, and everything that is
+        asked here may be asked twice.
+        """
         try:
-            return await asyncio.wait_for(call, self._settings.timeout_s)
+            try:
+                return await asyncio.wait_for(call(), self._settings.timeout_s)
+            except aiohttp.ClientConnectionError:
+                return await asyncio.wait_for(call(), self._settings.timeout_s)
         except asyncio.TimeoutError:
             raise Unavailable(
                 f"Triton did not answer within {self._settings.timeout_s:g} s."
@@ -130,9 +153,13 @@ class Embedder:
         except aiohttp.ClientError as error:
             raise Unavailable("Triton cannot be reached.") from error
         except InferenceServerException as error:
+            # The first line: what follows it may be the server's traceback.
+            reason = (error.message() or "no reason given").splitlines()[0][:200]
             raise Unavailable(
-                f"Triton refuses the model {self._settings.model!r}: {error.message()}"
+                f"Triton refuses the model {self._settings.model!r}: {reason}"
             ) from error
+        except ValueError as error:  # no JSON: a proxy's page, for example
+            raise Unavailable("What answers at Triton's address is no Triton.") from error
 
     async def close(self) -> None:
         if self._client is not None:

@@ -76,6 +76,8 @@ class GallerySettings(Settings):
     collection: str = "default"
     endpoint: str | None = Field(None, description="None: AWS; otherwise the URL of the S3 server")
     region: str = "us-east-1"
+    connect_timeout_s: float = Field(2, gt=0)
+    read_timeout_s: float = Field(10, gt=0, description="between two packets of an answer")
 
 
 class MatchSettings(Settings):

@@ -1,0 +1,156 @@
+"""The manifest: which segments make up the gallery, and in what order.
+
+It is the only object that is ever replaced, always with the condition that it is still the one that
+the new one was made from; so replacing it is the commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import GalleryCorrupt, ModelMismatch
+from serving.gallery.store import NotFound, Store, StoredObject
+
+# Ids of past commits that the manifest remembers. A writer asks for its own within seconds.
+_REMEMBERED_COMMITS = 256
+
+
+class SegmentRef(BaseModel):
+    """One segment, and the versions ``first`` to ``last`` of the gallery that it covers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=r"^[0-9a-f]{32}$")
+    first: int = Field(ge=1)
+    last: int
+    bytes: int = Field(ge=0)
+    sha256: str
+    operations: int = Field(ge=0)
+    rows: int = Field(ge=0, description="embeddings in it")
+
+
+class CommitRef(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    version: int
+
+
+class Manifest(BaseModel):
+    """One version of the gallery. Version 0 is the gallery before its first commit.
+
+    A version that no segment covers is a fence: it changes nobody, but whoever prepared a commit
+    before it has to begin anew.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["faces-gallery/1"] = "faces-gallery/1"
+    model: str
+    collection: str
+    dimension: int = Field(ge=1)
+    version: int = Field(ge=0)
+    fence: int = Field(0, ge=0, description="the last version that is a fence; 0: none yet")
+    segments: tuple[SegmentRef, ...] = ()
+    commits: tuple[CommitRef, ...] = ()
+    updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
+
+    def after(self, commit: str, segment: SegmentRef, now: float) -> Manifest:
+        """The manifest with one more commit, whose segment covers just its version."""
+        entry = CommitRef(id=commit, version=self.version + 1)
+        segment = segment.model_copy(update={"first": entry.version, "last": entry.version})
+        return self.model_copy(
+            update={
+                "version": entry.version,
+                "segments": (*self.segments, segment),
+                "commits": (*self.commits, entry)[-_REMEMBERED_COMMITS:],
+                "updated": now,
+            }
+        )
+
+    def version_of(self, commit: str) -> int | None:
+        """The version that this commit made, if it is one of the last ones."""
+        return next((c.version for c in reversed(self.commits) if c.id == commit), None)
+
+    def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
+        """The segments to apply at ``version``; None when only a reload from nothing will do."""
+        if self.version < version:
+            return None  # restored from a backup
+        if any(s.first <= version < s.last for s in self.segments):
+            return None  # folded with what is applied already
+        return tuple(s for s in self.segments if s.first > version)
+
+
+class ManifestFile:
+    """The manifest in the store, read conditionally: while it is unchanged, only a 304 travels.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self, store: Store, prefix: str, collection: str, model: str, dimension: int
+    ) -> None:
+        self.folder = f"{prefix}/{collection}/{model}"
+        self._key = f"{self.folder}/manifest.json"
+        self._store = store
+        self._empty = Manifest(model=model, collection=collection, dimension=dimension, version=0)
+        self._lock = threading.Lock()
+        self._known: tuple[Manifest, str | None] = (self._empty, None)
+
+    def read(self) -> tuple[Manifest, str | None]:
+        """The manifest as it is now, and its ETag; None before the first commit.
+
+        Raises:
+            GalleryCorrupt: it is no manifest, or gone.
+            ModelMismatch: it belongs to another model.
+            Unavailable: the store is away.
+        """
+        with self._lock:
+            known, etag = self._known
+        try:
+            if etag is None:
+                found: StoredObject | None = self._store.get(self._key)
+            else:
+                found = self._store.get_if_changed(self._key, etag)
+        except NotFound:
+            if etag is not None:
+                raise GalleryCorrupt(
+                    f"The manifest {self._key} is gone; restore it from a backup."
+                ) from None
+            return known, None
+        if found is None:
+            return known, etag
+        return self._learn(self._parse(found.data), found.etag)
+
+    def replace(self, manifest: Manifest, etag: str | None) -> None:
+        """Make ``manifest`` the current one if the current one still has this ETag.
+
+        Raises:
+            PreconditionFailed: it has not; nothing was written.
+            Unavailable: the store is away; the manifest may have been written or not.
+        """
+        data = manifest.model_dump_json().encode()
+        new = self._store.put(self._key, data, if_match=etag, if_absent=etag is None)
+        self._learn(manifest, new)
+
+    def _learn(self, manifest: Manifest, etag: str) -> tuple[Manifest, str]:
+        with self._lock:
+            self._known = (manifest, etag)
+        return manifest, etag
+
+    def _parse(self, data: bytes) -> Manifest:
+        try:
+            manifest = Manifest.model_validate_json(data)
+        except ValidationError as error:
+            raise GalleryCorrupt(
+                f"The manifest {self._key} cannot be read; restore it from a backup."
+            ) from error
+        if manifest.model != self._empty.model or manifest.dimension != self._empty.dimension:
+            raise ModelMismatch(
+                f"The gallery holds embeddings of {manifest.model}, but {self._empty.model} is "
+                "served: the two cannot be compared."
+            )
+        return manifest

@@ -1,0 +1,148 @@
+"""The store on S3 and on whatever speaks its protocol (MinIO, SeaweedFS, R2…)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from serving.errors import StoreUnfit, Unavailable
+from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
+from serving.settings import GallerySettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+T = TypeVar("T")
+
+_READ_TRIES = 3
+_CONNECTIONS = 32
+_MISSING = ("404", "NoSuchKey", "NotFound")
+# 409: two conditional writes met; by S3's rules neither may be taken for done, so try again.
+_STALE = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
+_UNFIT = {
+    "NoSuchBucket": "does not exist; create it first",
+    "AccessDenied": "refuses these keys; the gallery needs to get, put, delete and list",
+    "403": "refuses these keys; the gallery needs to get, put, delete and list",
+    "InvalidAccessKeyId": "does not know this access key",
+    "SignatureDoesNotMatch": "refuses the secret key",
+}
+
+
+def connect(settings: GallerySettings) -> S3Store:
+    """The store of the settings; keys come from boto3's own chain (environment, IRSA…)."""
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint,
+        region_name=settings.region,
+        config=Config(
+            connect_timeout=settings.connect_timeout_s,
+            read_timeout=settings.read_timeout_s,
+            # A conditional PUT that is retried behind our back can meet its own 412 and hide that
+            # it was done: writes are tried anew only by the commit, which can tell. Reads are
+            # tried again here.
+            retries={"total_max_attempts": 1},
+            max_pool_connections=_CONNECTIONS,
+            s3={"addressing_style": "path" if settings.endpoint else "auto"},
+        ),
+    )
+    return S3Store(client, settings.bucket)
+
+
+class S3Store:
+    """One bucket; see `serving.gallery.store.Store`."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def get(self, key: str) -> StoredObject:
+        return self._read(lambda: self._get(key))
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        def ask() -> StoredObject | None:
+            try:
+                return self._get(key, IfNoneMatch=etag)
+            except ClientError as error:
+                if _code(error) in ("304", "NotModified"):
+                    return None
+                raise
+
+        return self._read(ask)
+
+    def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        condition: dict[str, Any] = {}
+        if if_match is not None:
+            condition["IfMatch"] = if_match
+        if if_absent:
+            condition["IfNoneMatch"] = "*"
+        answer = self._once(
+            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)
+        )
+        return answer["ETag"]
+
+    def delete(self, key: str) -> None:
+        self._read(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        token: dict[str, Any] = {}
+        while True:
+            page = self._read(
+                lambda: self._client.list_objects_v2(
+                    Bucket=self._bucket,
+                    Prefix=prefix,
+                    **token,  # noqa: B023 - called at once
+                )
+            )
+            for found in page.get("Contents", []):
+                yield Entry(found["Key"], found["Size"], found["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _get(self, key: str, **condition: str) -> StoredObject:
+        answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
+        with answer["Body"] as body:
+            return StoredObject(body.read(), answer["ETag"])
+
+    def _read(self, call: Callable[[], T]) -> T:
+        """Run a call that may be repeated without harm, again when the store is away."""
+        for attempt in range(1, _READ_TRIES):
+            try:
+                return self._once(call)
+            except StoreUnfit:
+                raise
+            except Unavailable:
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        return self._once(call)
+
+    def _once(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as error:
+            code = _code(error)
+            if code in _MISSING:
+                raise NotFound(str(error)) from None
+            if code in _STALE:
+                raise PreconditionFailed(code) from None
+            if code in ("304", "NotModified"):
+                raise
+            if code in _UNFIT:
+                raise StoreUnfit(f"The bucket {self._bucket!r} {_UNFIT[code]}.") from error
+            raise Unavailable(f"The object store answers with the error {code}.") from error
+        except (BotoCoreError, OSError) as error:
+            # OSError: urllib3 lets a connection that breaks inside the body through as one.
+            raise Unavailable(
+                f"The object store cannot be reached ({type(error).__name__})."
+            ) from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

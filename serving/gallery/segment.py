@@ -1,0 +1,204 @@
+"""Segments: any number of operations in columns, as one immutable safetensors object.
+
+| tensor | dtype, shape | holds, for N operations |
+|---|---|---|
+| `kind` | uint8 (N,) | what is done, see `Kind` |
+| `id` | int64 (N,) | to whom |
+| `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge) |
+| `embeddings` | float32 (R, D) | unit vectors, one row a photo, in the order of the operations |
+| `sources` | int64 (S,) | ids that are merged into `id` |
+| `created`, `updated` | float64 (N,) | seconds since 1970 |
+| `details_length` | int32 (N,) | bytes of `details` that belong to it |
+| `details` | uint8 (B,) | JSON objects; `name` and `metadata` where they change |
+
+The tensors are read without their rows being copied, and nothing in them is code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+_FORMAT = "faces-segment/1"
+_UNIT_TOLERANCE = 1e-2
+
+
+class Kind(IntEnum):
+    """Numbers of the stored format: never to be reused."""
+
+    PUT = 1  # the person's photos are these; created if new; name and metadata stay unless given
+    APPEND = 2  # these photos are added; created if new
+    DELETE = 3
+    MERGE = 4  # the photos of `sources` are added, and the sources are gone
+    DESCRIBE = 5  # name and metadata
+    CLEAR = 6  # everybody is gone
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One change to one person; see `Kind`.
+
+    Attributes:
+        embeddings: float32 (P, D), unit length.
+        details: the keys `name` (text or None) and `metadata` (object or None) that change.
+        time: seconds since 1970.
+    """
+
+    kind: Kind
+    id: int
+    time: float
+    embeddings: NDArray[np.float32] | None = None
+    sources: Sequence[int] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Operations in columns; the attributes are the tensors of the stored format."""
+
+    kind: NDArray[np.uint8]
+    id: NDArray[np.int64]
+    count: NDArray[np.int32]
+    embeddings: NDArray[np.float32]
+    sources: NDArray[np.int64]
+    created: NDArray[np.float64]
+    updated: NDArray[np.float64]
+    details_length: NDArray[np.int32]
+    details: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @property
+    def dimension(self) -> int:
+        return int(self.embeddings.shape[1])
+
+    @classmethod
+    def of(cls, operations: Sequence[Operation], dimension: int) -> Segment:
+        """Raises ValueError when embeddings are not finite unit vectors of ``dimension``."""
+        rows = [o.embeddings for o in operations if o.embeddings is not None]
+        # An operation that gives no details takes no bytes.
+        details = [json.dumps(o.details).encode() if o.details else b"" for o in operations]
+        time = np.array([o.time for o in operations], np.float64)
+        segment = cls(
+            kind=np.array([o.kind for o in operations], np.uint8),
+            id=np.array([o.id for o in operations], np.int64),
+            count=np.array(
+                [len(o.sources) if o.embeddings is None else len(o.embeddings) for o in operations],
+                np.int32,
+            ),
+            embeddings=np.concatenate([np.empty((0, dimension), np.float32), *rows]),
+            sources=np.array([s for o in operations for s in o.sources], np.int64),
+            created=time,
+            updated=time,
+            details_length=np.array([len(d) for d in details], np.int32),
+            details=np.frombuffer(b"".join(details), np.uint8),
+        )
+        segment.check()
+        return segment
+
+    @classmethod
+    def of_people(
+        cls,
+        ids: NDArray[np.int64],
+        counts: NDArray[np.int32],
+        embeddings: NDArray[np.float32],
+        time: float,
+        names: Sequence[str | None] | None = None,
+    ) -> Segment:
+        """One put for each person, in bulk; ``embeddings`` in the order of ``ids``.
+
+        Raises:
+            ValueError: the columns do not fit together.
+        """
+        details = [json.dumps({"name": n}).encode() if n else b"" for n in names or ()]
+        segment = cls(
+            kind=np.full(len(ids), Kind.PUT, np.uint8),
+            id=np.asarray(ids, np.int64),
+            count=np.asarray(counts, np.int32),
+            embeddings=np.asarray(embeddings, np.float32),
+            sources=np.empty(0, np.int64),
+            created=np.full(len(ids), time),
+            updated=np.full(len(ids), time),
+            details_length=(
+                np.array([len(d) for d in details], np.int32)
+                if details
+                else np.zeros(len(ids), np.int32)
+            ),
+            details=np.frombuffer(b"".join(details), np.uint8),
+        )
+        segment.check()
+        return segment
+
+    def to_bytes(self) -> bytes:
+        columns = {name: np.ascontiguousarray(getattr(self, name)) for name in _COLUMNS}
+        return safetensors.numpy.save(columns, metadata={"format": _FORMAT})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Segment:
+        """Raises ValueError when the bytes are no segment."""
+        try:
+            columns = safetensors.numpy.load(data)
+            columns["embeddings"] = columns["embeddings"].astype(np.float32, copy=False)
+            segment = cls(**columns)
+        except (SafetensorError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a segment: {error}") from error
+        segment.check()
+        return segment
+
+    def check(self) -> None:
+        """Raises ValueError when the columns do not fit together or a vector is no unit vector."""
+        n = len(self.kind)
+        if any(getattr(self, c).shape != (n,) for c in _PER_OPERATION):
+            raise ValueError("the columns have different lengths")
+        if (self.count < 0).any() or (self.details_length < 0).any() or (self.id < 0).any():
+            raise ValueError("a count, a length or an id is negative")
+        if not np.isin(self.kind, list(Kind)).all():
+            raise ValueError("an operation is of an unknown kind")
+        has_rows = np.isin(self.kind, (Kind.PUT, Kind.APPEND))
+        if (self.count[has_rows] == 0).any():
+            raise ValueError("a person without a photo")
+        if self.embeddings.ndim != 2 or self.count[has_rows].sum() != len(self.embeddings):
+            raise ValueError("the number of embeddings is not what the operations say")
+        if self.count[self.kind == Kind.MERGE].sum() != len(self.sources):
+            raise ValueError("the number of sources is not what the operations say")
+        if self.details_length.sum() != len(self.details):
+            raise ValueError("the details are cut off")
+        if not all(isinstance(d, dict) for d in self.each_details()):
+            raise ValueError("the details are no JSON object")
+        lengths = np.linalg.norm(self.embeddings, axis=1)
+        # Written so that a NaN fails too.
+        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
+            raise ValueError("an embedding is not a finite vector of unit length")
+
+    def row_starts(self) -> NDArray[np.int64]:
+        """(N + 1,): where the rows of each operation begin in ``embeddings``."""
+        has_rows = np.isin(self.kind, (Kind.PUT, Kind.APPEND))
+        return _starts(np.where(has_rows, self.count, 0))
+
+    def source_starts(self) -> NDArray[np.int64]:
+        """(N + 1,): where the ids of each merge begin in ``sources``."""
+        return _starts(np.where(self.kind == Kind.MERGE, self.count, 0))
+
+    def each_details(self) -> Iterator[dict[str, Any]]:
+        """The details of each operation; empty where it gives none."""
+        blob, start = self.details.tobytes(), 0
+        for length in self.details_length.tolist():
+            yield json.loads(blob[start : start + length]) if length else {}
+            start += length
+
+
+def _starts(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+_PER_OPERATION = ("id", "count", "created", "updated", "details_length")
+_COLUMNS = ("kind", *_PER_OPERATION, "embeddings", "sources", "details")

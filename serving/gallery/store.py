@@ -1,0 +1,91 @@
+"""What the gallery needs of an object store, and the check that it really has it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from serving.errors import StoreUnfit
+
+
+class NotFound(Exception):
+    """There is no object under this key."""
+
+
+class PreconditionFailed(Exception):
+    """A conditional write met another state than it was made for; nothing was written."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a listing; ``modified`` in seconds since 1970, by the store's clock."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Store(Protocol):
+    """Objects under keys. Safe to use from several threads.
+
+    Every method raises `serving.errors.Unavailable` when the store is away or late. After that
+    a `put` may have happened or not: only reading tells.
+    """
+
+    def get(self, key: str) -> StoredObject:
+        """Raises NotFound."""
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        """None while the object still has this ETag. Raises NotFound."""
+
+    def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        """Write and return the new ETag. Raises PreconditionFailed."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object, if it is there."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """The objects whose keys begin with ``prefix``."""
+
+
+def check_conditional_writes(store: Store, prefix: str) -> None:
+    """Try on a scratch object that the store refuses stale and duplicate writes.
+
+    A store that ignores the conditions would let one writer erase the commits of another.
+
+    Raises:
+        StoreUnfit: it ignores them.
+    """
+    key = f"{prefix}/.check/{uuid.uuid4().hex}"
+
+    def refused(**condition: str | bool) -> bool:
+        try:
+            store.put(key, b"overwritten", **condition)  # type: ignore[arg-type]
+        except PreconditionFailed:
+            return True
+        return False
+
+    first = store.put(key, b"1", if_absent=True)
+    try:
+        fit = refused(if_absent=True)
+        second = store.put(key, b"2", if_match=first)
+        fit = fit and refused(if_match=first) and store.get(key).data == b"2" and second != first
+    except PreconditionFailed:
+        fit = False
+    finally:
+        store.delete(key)
+    if not fit:
+        raise StoreUnfit(
+            "The object store ignores If-Match or If-None-Match on PUT, so writers would lose one "
+            "another's work; use AWS S3, MinIO, R2, SeaweedFS or another store that has them."
+        )

@@ -1,0 +1,74 @@
+"""A store in memory that can be made to fail; the unit tests' stand-in for S3."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
+
+
+class MemoryStore:
+    """See `serving.gallery.store.Store`.
+
+    ``before`` and ``after`` are called around every request with its name and key; what they raise
+    is raised to the caller: a request, or its reply, that gets lost.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.before: Callable[[str, str], None] = lambda request, key: None
+        self.after: Callable[[str, str], None] = lambda request, key: None
+        self.requests: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+        self._etags = 0
+
+    def get(self, key: str) -> StoredObject:
+        self._begin("get", key)
+        with self._lock:
+            found = self.objects.get(key)
+        self.after("get", key)
+        if found is None:
+            raise NotFound(key)
+        return found
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        self._begin("get", key)
+        with self._lock:
+            found = self.objects.get(key)
+        self.after("get", key)
+        if found is None:
+            raise NotFound(key)
+        return None if found.etag == etag else found
+
+    def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        self._begin("put", key)
+        with self._lock:
+            found = self.objects.get(key)
+            if if_absent and found is not None:
+                raise PreconditionFailed(key)
+            if if_match is not None and (found is None or found.etag != if_match):
+                raise PreconditionFailed(key)
+            self._etags += 1
+            etag = f'"{self._etags}"'
+            self.objects[key] = StoredObject(data, etag)
+        self.after("put", key)
+        return etag
+
+    def delete(self, key: str) -> None:
+        self._begin("delete", key)
+        with self._lock:
+            self.objects.pop(key, None)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        with self._lock:
+            found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}
+        for key in sorted(found):
+            yield Entry(key, len(found[key].data), time.time())
+
+    def _begin(self, request: str, key: str) -> None:
+        self.requests.append((request, key))
+        self.before(request, key)

@@ -1,0 +1,22 @@
+"""Made-up people for the gallery's tests."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.gallery.segment import Kind, Operation
+
+DIMENSION = 8
+MODEL = "facenet-test@0123456789ab"
+
+
+def unit_rows(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    rows = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return unit
+
+
+def put(person: int, photos: int = 1, *, seed: int | None = None, name: str = "") -> Operation:
+    rows = unit_rows(photos, DIMENSION, seed=person if seed is None else seed)
+    return Operation(Kind.PUT, person, 100.0, rows, details={"name": name} if name else {})

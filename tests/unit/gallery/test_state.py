@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.state import People, Snapshot
+from tests.unit.gallery.people import DIMENSION, put, unit_rows
+
+
+def state_of(*operations: Operation) -> Snapshot:
+    people = People(DIMENSION)
+    people.apply(Segment.of(operations, DIMENSION))
+    return people.snapshot(1)
+
+
+def test_the_nearest_come_first() -> None:
+    snapshot = state_of(*(put(n) for n in range(50)))
+    probes = unit_rows(3, DIMENSION, seed=99)
+    ids, similarities = snapshot.search(probes, 4)
+    everybody = np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in range(50)])
+    cosines = probes @ everybody.T
+    np.testing.assert_array_equal(ids, np.argsort(-cosines, axis=1)[:, :4])
+    np.testing.assert_allclose(similarities, -np.sort(-cosines, axis=1)[:, :4], atol=1e-6)
+
+
+def test_nobody_is_found_in_an_empty_gallery() -> None:
+    ids, similarities = People(DIMENSION).snapshot(0).search(unit_rows(2, DIMENSION), 5)
+    assert ids.shape == similarities.shape == (2, 0)
+
+
+def test_no_probe() -> None:
+    ids, _ = state_of(put(1)).search(np.empty((0, DIMENSION), np.float32), 5)
+    assert ids.shape == (0, 1)
+
+
+def test_a_search_in_parts_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = state_of(*(put(n) for n in range(40)))
+    probes = unit_rows(7, DIMENSION, seed=99)
+    whole = snapshot.search(probes, 3)
+    monkeypatch.setattr("serving.gallery.state._SEARCH_BYTES", 4 * 40 * 2)
+    ids, similarities = snapshot.search(probes, 3)
+    np.testing.assert_array_equal(ids, whole[0])
+    np.testing.assert_allclose(similarities, whole[1], rtol=1e-5)
+
+
+def test_a_person_who_was_deleted_is_not_found() -> None:
+    snapshot = state_of(put(1), put(2), Operation(Kind.DELETE, 1, 0.0))
+    ids, _ = snapshot.search(unit_rows(1, DIMENSION, seed=1), 5)
+    assert ids.tolist() == [[2]]
+    assert snapshot.get(1) is None
+
+
+def test_a_snapshot_never_changes() -> None:
+    people = People(DIMENSION)
+    people.apply(Segment.of([put(n, name=f"n{n}") for n in range(10)], DIMENSION))
+    old = people.snapshot(1)
+    probe = unit_rows(1, DIMENSION, seed=3)
+    before = old.search(probe, 10)
+    for step in range(300):  # past the first capacity, and past rebuilding
+        people.apply(Segment.of([put(n, seed=step) for n in range(10)], DIMENSION))
+    people.apply(Segment.of([Operation(Kind.CLEAR, 0, 0.0)], DIMENSION))
+    ids, similarities = old.search(probe, 10)
+    np.testing.assert_array_equal(ids, before[0])
+    np.testing.assert_array_equal(similarities, before[1])
+    person = old.get(3)
+    assert person is not None
+    assert person.name == "n3"
+    assert len(people.snapshot(2)) == 0
+
+
+def test_replacing_keeps_the_name_and_the_day_of_enrolment() -> None:
+    again = Operation(Kind.PUT, 1, 500.0, unit_rows(2, DIMENSION))
+    person = state_of(put(1, name="Ada"), put(2), again).get(1)
+    assert person is not None
+    assert (person.name, person.created, person.updated) == ("Ada", 100.0, 500.0)
+    assert person.photos == 2
+
+
+def test_merging_keeps_what_the_target_says() -> None:
+    merge = Operation(Kind.MERGE, 1, 9.0, sources=(2, 3, 1, 77))
+    describe = Operation(Kind.DESCRIBE, 2, 8.0, details={"metadata": {"desk": 4}})
+    snapshot = state_of(put(1, name="Ada"), put(2, 2, name="Eve"), put(3, 3), describe, merge)
+    person = snapshot.get(1)
+    assert person is not None
+    assert (person.name, person.metadata, person.photos) == ("Ada", {"desk": 4}, 6)
+    assert len(snapshot) == 1
+
+
+def test_people_are_listed_by_id_in_pages() -> None:
+    snapshot = state_of(*(put(n) for n in (9, 2, 7, 4, 11)))
+    assert [p.id for p in snapshot.list(2)] == [2, 4]
+    assert [p.id for p in snapshot.list(2, after=4)] == [7, 9]
+    assert [p.id for p in snapshot.list(9, after=9)] == [11]
+    assert snapshot.list(9, after=11) == []
+
+
+def test_another_models_segment_is_refused() -> None:
+    with pytest.raises(ValueError, match="numbers"):
+        People(DIMENSION + 1).apply(Segment.of([put(1)], DIMENSION))
+
+
+class Naive:
+    """The same, the obvious way: everybody's rows in a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Any] = {}
+
+    def apply(self, o: Operation) -> None:
+        if o.kind is Kind.PUT:
+            self.rows[o.id] = o.embeddings
+        elif o.kind is Kind.APPEND:
+            self.rows[o.id] = np.concatenate([self.rows.get(o.id, o.embeddings[:0]), o.embeddings])  # type: ignore[index]
+        elif o.kind is Kind.DELETE:
+            self.rows.pop(o.id, None)
+        elif o.kind is Kind.MERGE:
+            parts = [self.rows.pop(p) for p in {o.id, *o.sources} if p in self.rows]
+            if parts:
+                self.rows[o.id] = np.concatenate(parts)
+        elif o.kind is Kind.CLEAR:
+            self.rows.clear()
+
+
+IDS = st.integers(0, 5)
+PHOTOS = st.builds(lambda n, seed: unit_rows(n, DIMENSION, seed=seed), st.integers(1, 3), IDS)
+ANY_OPERATION = st.one_of(
+    st.builds(lambda p, rows: Operation(Kind.PUT, p, 1.0, rows), IDS, PHOTOS),
+    st.builds(lambda p, rows: Operation(Kind.APPEND, p, 1.0, rows), IDS, PHOTOS),
+    st.builds(lambda p: Operation(Kind.DELETE, p, 1.0), IDS),
+    st.builds(
+        lambda p, sources: Operation(Kind.MERGE, p, 1.0, sources=sources),
+        IDS,
+        st.lists(IDS, min_size=1, max_size=3),
+    ),
+    st.builds(lambda p: Operation(Kind.DESCRIBE, p, 1.0, details={"name": "x"}), IDS),
+    st.just(Operation(Kind.CLEAR, 0, 1.0)),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.lists(ANY_OPERATION, min_size=1, max_size=6), max_size=5))
+def test_any_operations_do_what_the_obvious_way_does(segments: list[list[Operation]]) -> None:
+    people, naive = People(DIMENSION), Naive()
+    for operations in segments:
+        people.apply(Segment.of(operations, DIMENSION))
+        for operation in operations:
+            naive.apply(operation)
+    snapshot = people.snapshot(1)
+    assert [p.id for p in snapshot.list(99)] == sorted(naive.rows)
+    for person, rows in naive.rows.items():
+        found = snapshot.get(person)
+        assert found is not None
+        assert found.photos == len(rows)
+        total = rows.sum(axis=0)
+        if np.linalg.norm(total) > 0.01:
+            probe = (total / np.linalg.norm(total))[None]
+            ids, similarities = snapshot.search(probe.astype(np.float32), len(naive.rows))
+            assert similarities[0][ids[0] == person] == pytest.approx(1, abs=1e-4)
