@@ -1,1 +1,3 @@
 """Face identification on Ray Serve: decode, detect, embed, match."""
+
+__version__ = "0.1.0"

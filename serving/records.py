@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +66,32 @@ class Matches:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One person's new embeddings: float32 (P, 512), unit length, one row a photo."""
+    """One person's new embeddings: float32 (P, D), unit length, one row a photo."""
 
     id: int
     embeddings: NDArray[np.float32]
     name: str | None = None
-    metadata: dict[str, Any] | None = None
     append: bool = False
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """What the gallery holds of a person after an enrolment.
+
+    ``photos`` is None when the write is done but the store could not be read again to count them.
+    """
+
+    name: str | None
+    photos: int | None
+    gallery_version: int
+
+
+@dataclass(frozen=True)
+class GalleryStatus:
+    """What one matcher holds; ``problem`` is a sentence, None while all is well."""
+
+    loaded: bool
+    version: int
+    people: int
+    photos: int
+    problem: str | None

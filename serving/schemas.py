@@ -90,7 +90,9 @@ class ImageReport(BaseModel):
 class GenerateAnswer(BaseModel):
     id: int
     name: str | None
-    photos: int = Field(description="photos of this person in the gallery, after this enrolment")
+    photos: int | None = Field(
+        description="of this person in the gallery now; null: written, but not read back yet"
+    )
     images: list[ImageReport] = Field(description="in the order of the request")
     model: str
     gallery_version: int

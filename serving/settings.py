@@ -84,7 +84,8 @@ class MatchSettings(Settings):
     threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine; None: the threshold of the model's card"
     )
-    max_top_k: int = Field(100, ge=1)
+    threads: int = Field(2, ge=1, description="searches at once in one replica")
+    store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
 
 
 class LimitSettings(Settings):

@@ -65,6 +65,7 @@ class Gallery:
         self._refreshing = threading.Lock()
         self._people = People(dimension)
         self._snapshot = self._people.snapshot(0)
+        self._loaded = False
         self._committing = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -73,6 +74,11 @@ class Gallery:
     def snapshot(self) -> Snapshot:
         """The people as last refreshed; asks nobody."""
         return self._snapshot
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the store has been read: before that the snapshot is empty and says nothing."""
+        return self._loaded
 
     def now(self) -> float:
         """Seconds since 1970, by the clock that this gallery was given."""
@@ -91,11 +97,11 @@ class Gallery:
             ModelMismatch: the gallery is another model's.
             Unavailable: the store is away.
         """
-        if at_least is not None and self._snapshot.version >= at_least:
+        if self._reached(at_least):
             return self._snapshot
         # Callers that waited for another one's refresh ask again: it may have begun too early.
         with self._refreshing:
-            if at_least is not None and self._snapshot.version >= at_least:
+            if self._reached(at_least):
                 return self._snapshot
             for attempt in range(_LOAD_TRIES):
                 manifest, _ = self._file.read()
@@ -110,6 +116,9 @@ class Gallery:
                         ) from None
             return self._snapshot
 
+    def _reached(self, at_least: int | None) -> bool:
+        return self._loaded and at_least is not None and self._snapshot.version >= at_least
+
     def _follow(self, manifest: Manifest) -> None:
         segments = manifest.newer_than(self._snapshot.version)
         people = self._people
@@ -123,6 +132,7 @@ class Gallery:
                 people.apply(segment)
         self._people = people
         self._snapshot = people.snapshot(manifest.version)
+        self._loaded = True
 
     def _load(self, ref: SegmentRef) -> Segment:
         key = self._segment_key(ref.name)

@@ -7,7 +7,7 @@ arrays, how many slots there were, and which of them were alive. Searching needs
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,17 @@ class Person:
     metadata: dict[str, Any]
     created: float
     updated: float
+
+
+class Hits(NamedTuple):
+    """For F probes the K = min(top_k, people) nearest people each, best first.
+
+    Ids int64 (F, K), cosines float32 (F, K), and F lists of K names.
+    """
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+    names: list[list[str | None]]
 
 
 @dataclass
@@ -81,17 +92,8 @@ class Snapshot:
     def photos(self) -> int:
         return int(self._columns.photos[: len(self._alive)][self._alive].sum())
 
-    def search(
-        self, probes: NDArray[np.float32], top_k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The nearest people.
-
-        Args:
-            probes: float32 (F, D), unit length.
-
-        Returns:
-            ids int64 (F, K) and cosines float32 (F, K), best first, K = min(top_k, people).
-        """
+    def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
+        """The nearest people to each of ``probes``, float32 (F, D), unit length."""
         used = len(self._alive)
         k = min(top_k, len(self))
         slots = np.empty((len(probes), k), np.intp)
@@ -109,8 +111,12 @@ class Snapshot:
                 order = np.argsort(-found, axis=1, kind="stable")
                 slots[part] = np.take_along_axis(nearest, order, axis=1)
                 similarities[part] = np.take_along_axis(found, order, axis=1)
-        # Rounding can carry a cosine a little past 1.
-        return self._columns.ids[slots], np.clip(similarities, -1, 1)
+        return Hits(
+            ids=self._columns.ids[slots],
+            # Rounding can carry a cosine a little past 1.
+            similarities=np.clip(similarities, -1, 1),
+            names=[[self._details.get(s, {}).get("name") for s in row] for row in slots.tolist()],
+        )
 
     def get(self, person: int) -> Person | None:
         used = len(self._alive)

@@ -1,0 +1,79 @@
+"""What the stages found -> the bodies of HTTP answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serving.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.records import Candidate, Faces
+from serving.schemas import (
+    CandidateBody,
+    FaceBody,
+    GenerateAnswer,
+    ImageReport,
+    InferAnswer,
+)
+
+
+def infer_answer(found: Identified, threshold: float) -> InferAnswer:
+    """``threshold`` is the cosine from which on a face is named."""
+    card = found.card
+
+    def candidate(c: Candidate) -> CandidateBody:
+        return CandidateBody(
+            id=c.id,
+            name=c.name,
+            similarity=round(c.similarity, 4),
+            confidence=round(card.confidence(c.similarity), 4),
+        )
+
+    faces = []
+    for index, candidates in enumerate(found.matches.candidates):
+        told = [candidate(c) for c in candidates]
+        # Compared before rounding, and a stranger gets no number that could be taken for a name's.
+        known = told[0] if candidates and candidates[0].similarity >= threshold else None
+        faces.append(
+            FaceBody(
+                id=known.id if known else None,
+                name=known.name if known else None,
+                confidence=known.confidence if known else None,
+                similarity=known.similarity if known else None,
+                box=_box(found.faces, index),
+                detection_score=_score(found.faces, index),
+                candidates=told,
+            )
+        )
+    version = found.matches.gallery_version
+    return InferAnswer(faces=faces, model=card.id, gallery_version=version)
+
+
+def generate_answer(person: int, report: EnrolmentReport) -> GenerateAnswer:
+    return GenerateAnswer(
+        id=person,
+        name=report.enrolled.name,
+        photos=report.enrolled.photos,
+        images=image_reports(report.photos),
+        model=report.card.id,
+        gallery_version=report.enrolled.gallery_version,
+    )
+
+
+def image_reports(photos: Sequence[PhotoReport]) -> list[ImageReport]:
+    return [
+        ImageReport(
+            used=photo.face is not None,
+            reason=photo.reason,
+            box=None if photo.face is None else _box(photo.face, 0),
+            detection_score=None if photo.face is None else _score(photo.face, 0),
+            faces=photo.faces,
+        )
+        for photo in photos
+    ]
+
+
+def _box(faces: Faces, index: int) -> list[int]:
+    return [round(v) for v in faces.boxes[index].tolist()]
+
+
+def _score(faces: Faces, index: int) -> float:
+    return round(float(faces.scores[index]), 4)

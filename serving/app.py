@@ -1,0 +1,56 @@
+"""The Serve application: the only place where deployments are wired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from serving.decode import Decoder
+from serving.detect import Detector
+from serving.ingress import Ingress
+from serving.match import Matcher
+from serving.settings import AppArgs, Scale
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The application of ``serveConfigV2``: ``import_path: serving.app:build``.
+
+    Args:
+        args: as `AppArgs`. Raises pydantic's ValidationError, which names the key that is wrong.
+    """
+    settings = AppArgs.model_validate(args)
+    scale = settings.scale
+    decode = _deployment(Decoder, "decode", scale.decode).bind(settings.decode)
+    detect = _deployment(Detector, "detect", scale.detect).bind(settings.detect)
+    match = _deployment(Matcher, "match", scale.match).bind(
+        settings.match, settings.gallery, settings.triton
+    )
+    return _deployment(serve.ingress()(Ingress), "ingress", scale.ingress).bind(
+        decode,
+        detect,
+        match,
+        settings.triton,
+        settings.gallery,
+        settings.match,
+        settings.limits,
+    )
+
+
+def _deployment(stage: type, name: str, scale: Scale) -> Any:
+    return serve.deployment(stage).options(
+        name=name,
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=scale.min_replicas,
+            max_replicas=scale.max_replicas,
+            target_ongoing_requests=scale.target_ongoing_requests,
+            upscale_delay_s=scale.upscale_delay_s,
+            downscale_delay_s=scale.downscale_delay_s,
+        ),
+        max_ongoing_requests=scale.max_ongoing_requests,
+        max_queued_requests=scale.max_queued_requests,
+        graceful_shutdown_timeout_s=scale.graceful_shutdown_timeout_s,
+        ray_actor_options={"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
+    )

@@ -1,0 +1,180 @@
+"""Matching: embeddings -> the people in the gallery who are nearest, and enrolling new ones."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import refs
+from serving.embed import Embedder
+from serving.errors import GalleryCorrupt, ServingError, Unavailable
+from serving.gallery import Gallery, Kind, Operation, Snapshot, check_conditional_writes
+from serving.gallery.s3 import connect
+from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches
+from serving.settings import GallerySettings, MatchSettings, TritonSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PRELOAD_TRIES = 5
+
+
+def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Gallery:
+    """The gallery of one model in the bucket of the settings.
+
+    Raises:
+        StoreUnfit: the bucket cannot hold a gallery.
+        Unavailable: it cannot be reached.
+    """
+    store = connect(settings)
+    check_conditional_writes(store, settings.prefix)
+    return Gallery(store, settings.prefix, settings.collection, model, dimension)
+
+
+def nearest(snapshot: Snapshot, probes: NDArray[np.float32], top_k: int) -> Matches:
+    """Candidates for each probe, float32 (F, D), unit length."""
+    hits = snapshot.search(probes, top_k)
+    rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
+    return Matches(
+        candidates=tuple(
+            tuple(Candidate(*candidate) for candidate in zip(*row, strict=True)) for row in rows
+        ),
+        gallery_version=snapshot.version,
+    )
+
+
+def enrol(gallery: Gallery, person: Enrolment) -> Enrolled:
+    """Commit the enrolment and say what the gallery holds of the person then."""
+    operation = Operation(
+        kind=Kind.APPEND if person.append else Kind.PUT,
+        id=person.id,
+        time=gallery.now(),
+        embeddings=person.embeddings,
+        details={} if person.name is None else {"name": person.name},
+    )
+    version = gallery.commit([operation])
+    try:
+        enrolled = gallery.refresh(at_least=version).get(person.id)
+    except Unavailable as error:
+        # What was committed stays: a failure to read it back must not look like one to write.
+        log.warning("enrolled in version %d, but cannot read it back: %s", version, error)
+        return Enrolled(person.name, None, version)
+    if enrolled is None:  # deleted by somebody else since
+        return Enrolled(person.name, None, version)
+    return Enrolled(enrolled.name, enrolled.photos, version)
+
+
+class Matcher:
+    """The deployment. Each replica holds the galleries of the models that were asked for."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: MatchSettings, gallery: GallerySettings, triton: TritonSettings
+    ) -> None:
+        self._settings = settings
+        self._gallery_settings = gallery
+        self._galleries: dict[str, Gallery] = {}
+        self._opening = asyncio.Lock()
+        self._problem: str | None = None
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="match")
+        # Apart from searching: a store that hangs must not keep the threads from answering.
+        self._store_pool = ThreadPoolExecutor(settings.store_threads, thread_name_prefix="gallery")
+        await self._preload(triton)
+
+    async def _preload(self, triton: TritonSettings) -> None:
+        """Load before the first request, so that no caller waits for it; if that can be done.
+
+        Triton and the store may come up later than this replica. It then loads when asked.
+        """
+        embedder = Embedder(triton)
+        try:
+            for attempt in range(_PRELOAD_TRIES):
+                try:
+                    card = (await embedder.served()).card
+                    gallery = await self._gallery(card.id, card.dimension)
+                    await self._follow(gallery, None)
+                    return
+                except ServingError as error:
+                    self._problem = str(error)
+                    log.warning("cannot load the gallery yet: %s", error)
+                    await asyncio.sleep(0.2 * 2**attempt)
+        finally:
+            await embedder.close()
+
+    async def identify(
+        self,
+        model: str,
+        probes: NDArray[np.float32],
+        top_k: int,
+        at_least: int | None,
+    ) -> refs.Ref[Matches]:
+        """The candidates of each probe, float32 (F, D).
+
+        Args:
+            model: the id of the model that made the probes.
+            at_least: the gallery's version when the request arrived; None: the store could not
+                be asked, and what is in memory must do.
+        """
+        gallery = await self._gallery(model, probes.shape[1])
+        if at_least is None and gallery.loaded:
+            snapshot = gallery.snapshot
+        else:
+            snapshot = await self._follow(gallery, at_least)
+        matches = await self._in(self._pool, lambda: nearest(snapshot, probes, top_k))
+        # By reference: a thousand faces with a hundred candidates each are more than a message.
+        return await refs.put(matches)
+
+    async def enrol(self, model: str, person: Enrolment) -> Enrolled:
+        gallery = await self._gallery(model, person.embeddings.shape[1])
+        return await self._in(self._store_pool, lambda: enrol(gallery, person))
+
+    async def status(self, model: str, dimension: int) -> GalleryStatus:
+        """What this replica holds, after it has looked for news."""
+        try:
+            gallery = await self._gallery(model, dimension)
+            snapshot = await self._follow(gallery, None)
+        except ServingError as error:
+            self._problem = str(error)
+            known = self._galleries.get(model)
+            if known is None:
+                return GalleryStatus(False, 0, 0, 0, self._problem)
+            snapshot, loaded = known.snapshot, known.loaded
+        else:
+            loaded = True
+        return GalleryStatus(
+            loaded, snapshot.version, len(snapshot), snapshot.photos, self._problem
+        )
+
+    async def _gallery(self, model: str, dimension: int) -> Gallery:
+        if model in self._galleries:
+            return self._galleries[model]
+        async with self._opening:
+            if model not in self._galleries:
+                self._galleries[model] = await self._in(
+                    self._store_pool,
+                    lambda: open_gallery(self._gallery_settings, model, dimension),
+                )
+            return self._galleries[model]
+
+    async def _follow(self, gallery: Gallery, at_least: int | None) -> Snapshot:
+        try:
+            snapshot = await self._in(self._store_pool, lambda: gallery.refresh(at_least))
+        except GalleryCorrupt as error:
+            self._problem = str(error)
+            if not gallery.loaded:
+                raise
+            # The people who were read before the damage are as good as they were.
+            log.error("serving version %d: %s", gallery.snapshot.version, error)
+            return gallery.snapshot
+        self._problem = None
+        return snapshot
+
+    @staticmethod
+    async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, call)

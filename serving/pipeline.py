@@ -1,0 +1,216 @@
+"""One request through the stages: decode, detect, embed, match."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from serving import refs
+from serving.embed import Embedder
+from serving.errors import NoUsableFace, TooLarge, Unavailable, UnsupportedImage
+from serving.freshness import Shared
+from serving.gallery.manifest import ManifestFile
+from serving.gallery.s3 import connect
+from serving.handles import call
+from serving.model import ModelCard
+from serving.records import Enrolled, Enrolment, Faces, GalleryStatus, Matches
+from serving.settings import GallerySettings, LimitSettings, TritonSettings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Photos of one enrolment that are under way at once; others want to be served too.
+_PHOTOS_AT_ONCE = 4
+
+
+@dataclass
+class Timings:
+    """Milliseconds that a request spent waiting for each stage, queueing and transport included."""
+
+    ms: dict[str, float] = field(default_factory=dict)
+
+    async def of(self, stage: str, work: Awaitable[T]) -> T:
+        start = time.perf_counter()
+        try:
+            return await work
+        finally:
+            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000
+
+    def header(self) -> str:
+        """As the HTTP header Server-Timing has it."""
+        return ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in self.ms.items())
+
+
+@dataclass(frozen=True)
+class Identified:
+    """Faces, and for each of them its candidates."""
+
+    faces: Faces
+    matches: Matches
+    card: ModelCard
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """What became of one photo of an enrolment; ``face`` holds just the face that was taken."""
+
+    face: Faces | None
+    faces: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class EnrolmentReport:
+    photos: Sequence[PhotoReport]
+    enrolled: Enrolled
+    card: ModelCard
+
+
+class NoFaceInAny(NoUsableFace):
+    """No photo was usable; ``photos`` says why for each."""
+
+    photos: Sequence[PhotoReport] = ()
+
+
+class Pipeline:
+    """The stages behind one door.
+
+    Args:
+        decode, detect, match: handles of the deployments.
+    """
+
+    def __init__(
+        self,
+        decode: Any,
+        detect: Any,
+        match: Any,
+        triton: TritonSettings,
+        gallery: GallerySettings,
+        limits: LimitSettings,
+    ) -> None:
+        self._decode = decode
+        self._detect = detect
+        self._match = match
+        self._limits = limits
+        self._gallery = gallery
+        self._embedder = Embedder(triton)
+        self._versions: dict[str, Shared[int | None]] = {}
+
+    async def identify(
+        self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
+    ) -> Identified:
+        """The faces of one image file and who they are, largest first.
+
+        The gallery is at least as new as it was when this was called.
+        """
+        card = (await self._embedder.served()).card
+        # Beside the other stages, so that asking costs no time of its own.
+        version = asyncio.create_task(self._version(card)())
+        try:
+            faces = await self._faces(data, timings)
+            faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
+            probes = await timings.of("embed", self._embedder.embed(faces.crops))
+            at_least = await timings.of("gallery", version)
+            found: refs.Ref[Matches] = await timings.of(
+                "match", call(self._match.identify, card.id, probes, top_k, at_least)
+            )
+            return Identified(faces, await found.get(), card)
+        finally:
+            version.cancel()
+
+    async def enrol(
+        self,
+        images: Sequence[bytes],
+        *,
+        person: int,
+        name: str | None,
+        append: bool,
+        timings: Timings,
+    ) -> EnrolmentReport:
+        """Enrol the largest face of each photo.
+
+        Raises:
+            NoFaceInAny: no photo is usable; nothing was written.
+        """
+        card = (await self._embedder.served()).card
+        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
+
+        async def look(data: bytes) -> PhotoReport:
+            async with free:
+                return await self._largest_face(data, timings)
+
+        photos = await _all(look(data) for data in images)
+        usable = [photo.face.crops for photo in photos if photo.face is not None]
+        if not usable:
+            error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
+            error.photos = photos
+            raise error
+        embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
+        enrolment = Enrolment(id=person, embeddings=embeddings, name=name, append=append)
+        enrolled = await timings.of("match", call(self._match.enrol, card.id, enrolment))
+        return EnrolmentReport(photos, enrolled, card)
+
+    async def ready(self) -> dict[str, str | GalleryStatus]:
+        """The state of what the service depends on: ``ok``, a sentence, or the gallery's status."""
+        try:
+            card = (await self._embedder.served()).card
+        except Unavailable as error:
+            return {"triton": str(error), "gallery": "not asked: it depends on the model"}
+        triton = "ok" if await self._embedder.ready() else "Triton does not serve the model."
+        try:
+            gallery = await call(self._match.status, card.id, card.dimension)
+        except Unavailable as error:
+            return {"triton": triton, "gallery": str(error)}
+        return {"triton": triton, "gallery": gallery}
+
+    async def _faces(self, data: bytes, timings: Timings) -> Faces:
+        photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))
+        found: refs.Ref[Faces] = await timings.of("detect", call(self._detect.detect, photo))
+        return await found.get()
+
+    async def _largest_face(self, data: bytes, timings: Timings) -> PhotoReport:
+        if len(data) > self._limits.max_image_bytes:
+            return PhotoReport(None, 0, "The file is larger than this service takes.")
+        try:
+            faces = await self._faces(data, timings)
+        except (UnsupportedImage, TooLarge) as error:
+            return PhotoReport(None, 0, str(error))
+        if not len(faces):
+            return PhotoReport(None, 0, "No face was found.")
+        return PhotoReport(faces.first(1), len(faces), None)
+
+    def _version(self, card: ModelCard) -> Shared[int | None]:
+        if card.id not in self._versions:
+            settings = self._gallery
+            file = ManifestFile(
+                connect(settings), settings.prefix, settings.collection, card.id, card.dimension
+            )
+
+            async def ask() -> int | None:
+                try:
+                    manifest, _ = await asyncio.to_thread(file.read)
+                except Unavailable as error:
+                    # Identification goes on from memory while the store is away.
+                    log.warning("cannot ask for the gallery's version: %s", error)
+                    return None
+                return manifest.version
+
+            self._versions[card.id] = Shared(ask)
+        return self._versions[card.id]
+
+
+async def _all(work: Any) -> list[Any]:
+    """Gather; the first failure cancels what is still under way."""
+    tasks = [asyncio.ensure_future(w) for w in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

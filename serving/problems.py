@@ -1,0 +1,133 @@
+"""Errors as RFC 9457 problems, and the id that every request carries."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors import BadRequest, ServingError, TooLarge
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestGuard:
+    """ASGI middleware: gives each request its id, and ends a body that is too long.
+
+    The id is the caller's ``X-Request-ID`` where that is harmless, and comes back as one.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {k.lower(): v for k, v in scope["headers"]}
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        announced = headers.get(b"content-length", b"0")
+        left = self._max_body_bytes
+
+        async def receive_limited() -> Message:
+            nonlocal left
+            # Before the body is read, where its length is told.
+            if announced.isdigit() and int(announced) > self._max_body_bytes:
+                raise self._too_large()
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    raise self._too_large()
+            return message
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        await self._app(scope, receive_limited, send_with_id)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def problem(
+    request: Request, status: int, type_: str, title: str, detail: str, **more: Any
+) -> JSONResponse:
+    body = {
+        "type": f"urn:faces:problem:{type_}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id_of(request),
+        **more,
+    }
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def problem_of(request: Request, error: ServingError, **more: Any) -> JSONResponse:
+    answer = problem(request, error.status, error.type, error.title, str(error), **more)
+    if error.retry_after is not None:
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
+
+
+def sentence_of(error: RequestValidationError | ValidationError) -> str:
+    """What is wrong with the first few fields; without their values, which may be whole photos."""
+    parts = [
+        f"{'.'.join(str(p) for p in e['loc']) or 'the body'}: {e['msg']}"
+        for e in list(error.errors())[:3]
+    ]
+    return "; ".join(parts) + "."
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` as a problem: ours, the framework's, and bugs."""
+
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ServingError)
+        if error.status >= 500:
+            log.warning("request %s: %s: %s", request_id_of(request), error.type, error)
+        return problem_of(request, error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return problem_of(request, BadRequest(sentence_of(error)))
+
+    async def framework(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        title = HTTPStatus(error.status_code).phrase
+        type_ = title.lower().replace(" ", "-")
+        answer = problem(request, error.status_code, type_, title, f"{error.detail}.")
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def bug(request: Request, error: Exception) -> JSONResponse:
+        log.error("request %s failed", request_id_of(request), exc_info=error)
+        detail = "This is a bug; the log has it under the request id."
+        return problem(request, 500, ServingError.type, ServingError.title, detail)
+
+    app.add_exception_handler(ServingError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(Exception, bug)
