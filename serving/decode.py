@@ -73,13 +73,12 @@ def _decode_open(image: Image.Image, settings: DecodeSettings) -> Photo:
     limit = settings.max_jpeg_pixels if reducible else settings.max_pixels
     if width * height > limit:
         raise TooLarge(_too_many(limit))
-    if reducible and max(width, height) > settings.reduce_above_side:
-        side = settings.reduce_above_side
-        ratio = side / max(width, height)
-        # draft() picks the smallest of 1/1, 1/2, 1/4, 1/8 that is at least as large as asked.
-        image.draft("RGB", (max(1, int(width * ratio)), max(1, int(height * ratio))))
-        if image.size[0] * image.size[1] > settings.max_pixels:
-            raise TooLarge(_too_many(settings.max_pixels))
+    if reducible:
+        scale = _jpeg_scale(width, height, settings)
+        # draft() takes the largest of 1/8, 1/4, 1/2 that leaves no less than the size asked for.
+        image.draft("RGB", (max(1, width // scale), max(1, height // scale)))
+    if image.size[0] * image.size[1] > settings.max_pixels:
+        raise TooLarge(_too_many(settings.max_pixels))
     image.load()
     rgb = _to_rgb(image)
     orientation = _orientation(image)
@@ -88,6 +87,20 @@ def _decode_open(image: Image.Image, settings: DecodeSettings) -> Photo:
     if orientation >= 5:  # a quarter turn
         width, height = height, width
     return Photo(pixels=np.asarray(rgb), width=width, height=height)
+
+
+def _jpeg_scale(width: int, height: int, settings: DecodeSettings) -> int:
+    """By how much a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
+
+    Never below ``reduce_above_side``, unless the pixels would still be too many.
+    """
+    scale = 1
+    while scale < 8 and (
+        max(width, height) >= 2 * scale * settings.reduce_above_side
+        or (width // scale) * (height // scale) > settings.max_pixels
+    ):
+        scale *= 2
+    return scale
 
 
 def _orientation(image: Image.Image) -> int:
@@ -111,7 +124,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _deep_to_grey(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits -> 8 bits; Pillow's own conversion would clip at 255."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    if image.mode.startswith("I") and values.max(initial=0) > 255:
+    # Mode "I" is 32 bits wide and says nothing of the range that a file uses.
+    if image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0) > 255):
         values = values / 257.0  # 65535 -> 255
     elif image.mode == "F" and values.max(initial=0) <= 1:
         values = values * 255.0

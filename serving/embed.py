@@ -45,11 +45,14 @@ class Embedder:
 
     Belongs to the event loop that first uses it. All methods raise `Unavailable` when Triton is
     away, late, or does not serve the model.
+
+    Args:
+        client: what speaks to Triton; by default a client of ``settings.url``.
     """
 
-    def __init__(self, settings: TritonSettings) -> None:
+    def __init__(self, settings: TritonSettings, client: Any = None) -> None:
         self._settings = settings
-        self._client: Any = None
+        self._client = client
         self._served: ServedModel | None = None
 
     async def ready(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,13 +19,11 @@ from serving.errors import BadRequest, ServingError, TooLarge
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 
 class RequestGuard:
-    """ASGI middleware: gives each request its id, and ends a body that is too long.
+    """ASGI middleware: notes the request's id, and ends a body that is too long.
 
-    The id is the caller's ``X-Request-ID`` where that is harmless, and comes back as one.
+    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -37,11 +34,9 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {k.lower(): v for k, v in scope["headers"]}
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        announced = headers.get(b"content-length", b"0")
+        headers = Headers(scope=scope)
+        scope.setdefault("state", {})["request_id"] = headers.get("x-request-id", uuid.uuid4().hex)
+        announced = headers.get("content-length", "")
         left = self._max_body_bytes
 
         async def receive_limited() -> Message:
@@ -56,12 +51,7 @@ class RequestGuard:
                     raise self._too_large()
             return message
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
-            await send(message)
-
-        await self._app(scope, receive_limited, send_with_id)
+        await self._app(scope, receive_limited, send)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")

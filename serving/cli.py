@@ -1,0 +1,237 @@
+"""The command `faces`. Exit codes: 0 done, 1 failed (a sentence says why), 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from serving import __version__, importing
+from serving.client import Client, ClientError
+from serving.draw import draw
+from serving.enrolling import NotPeople, PersonFolder, batches, people_in
+from serving.errors import ServingError
+from serving.local.process import StackError
+from serving.stack import StackSettings, running
+
+_URL = click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    envvar="FACES_URL",
+    help="Address of the service.",
+)
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+class Failed(click.ClickException):
+    """Shown as one sentence; exit code 1."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Identify faces: run the service, enrol people, ask who is in a photo."""
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
+    try:
+        cli()
+    except (ClientError, ServingError, StackError, NotPeople) as error:
+        Failed(str(error)).show()
+        raise SystemExit(1) from None
+
+
+@cli.command()
+@click.option("--port", default=8000, show_default=True, help="Of HTTP; others follow it.")
+@click.option("--model", default="facenet-casia-webface", show_default=True)
+@click.option(
+    "--folder",
+    default=Path(".run"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data, keys and logs; what was enrolled stays there.",
+)
+def up(port: int, model: str, folder: Path) -> None:
+    """Run the whole service on this machine until Ctrl-C."""
+    console = Console(highlight=False)
+    stopping = threading.Event()
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if not stopping.is_set():  # once: a second one must not break off the stopping
+            stopping.set()
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    settings = StackSettings(folder=folder, port=port, model=model)
+    start = time.monotonic()
+    console.print("Starting the S3 server, Triton and Ray Serve …")
+
+    def say(line: str) -> None:
+        console.print(f"  {time.monotonic() - start:4.0f} s  {line}")
+
+    try:
+        with running(settings, say) as processes:
+            console.print(
+                f"\nThe service is up at [bold]{settings.url}[/bold], its API is described at "
+                f"{settings.url}/docs.\n"
+                f"Try: curl -F image=@data/id_is_2576.jpg {settings.url}/infer\n"
+                "Ctrl-C stops it; what was enrolled stays.",
+                soft_wrap=True,
+            )
+            while True:
+                for process in processes:
+                    process.check()
+                time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    finally:
+        stopping.set()
+
+
+@cli.command()
+@click.argument("folder", type=_PATH)
+@click.option("--names", type=_PATH, help="A JSON object from id to name.")
+@click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
+@_URL
+def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
+    """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
+    people = people_in(folder, names)
+    client = Client(url)
+    failed: list[str] = []
+    with _progress() as progress:
+        task = progress.add_task("Enrolling", total=sum(len(p.photos) for p in people))
+        for person in people:
+            progress.update(task, description=f"Enrolling {person.id}")
+            try:
+                _enroll(client, person, append, progress, task)
+            except ClientError as error:
+                failed.append(f"{person.id}: {error}")
+    for line in failed:
+        click.echo(line, err=True)
+    click.echo(f"{len(people) - len(failed)} of {len(people)} people are enrolled.")
+    if failed:
+        raise Failed(f"{len(failed)} could not be enrolled.")
+
+
+def _enroll(
+    client: Client, person: PersonFolder, append: bool, progress: Progress, task: Any
+) -> None:
+    # Without a single usable photo in the first batch the next one has to begin the person.
+    begun, refused = append, None
+    for photos in batches(person.photos):
+        try:
+            answer = client.generate(person.id, photos, name=person.name, append=begun)
+        except ClientError as error:
+            refused = error
+        else:
+            begun = True
+            for photo, report in zip(photos, answer["images"], strict=True):
+                if not report["used"]:
+                    progress.console.print(f"{photo}: not used. {report['reason']}")
+        progress.advance(task, len(photos))
+    if refused is not None and (append or not begun):
+        raise refused
+
+
+@cli.command(name="import")
+@click.argument("path", type=_PATH)
+@click.option(
+    "--config",
+    type=_PATH,
+    default=Path(".run/serve.yaml"),
+    show_default=True,
+    help="The service's configuration (serveConfigV2): which bucket, which model.",
+)
+def import_(path: Path, config: Path) -> None:
+    """Import embeddings from PATH, a safetensors file or a folder of them, into the bucket."""
+    with _progress() as progress:
+        task = progress.add_task("Importing", total=None)
+        done, version = 0, 0
+        for done, total, version in importing.import_path(path, config):  # noqa: B007
+            progress.update(task, completed=done, total=total)
+    click.echo(f"{done} people are imported; the gallery's version is {version}.")
+
+
+@cli.command()
+@click.argument("photo", type=_PATH)
+@click.option("--save", type=click.Path(path_type=Path), help="Draw boxes and names into a copy.")
+@click.option("--json", "as_json", is_flag=True, help="Print the service's answer as it is.")
+@click.option("--top-k", type=int, help="Candidates for each face.")
+@click.option("--threshold", type=float, help="Cosine from which on a face is named.")
+@_URL
+def infer(
+    photo: Path,
+    save: Path | None,
+    as_json: bool,
+    top_k: int | None,
+    threshold: float | None,
+    url: str,
+) -> None:
+    """Ask who is in PHOTO."""
+    answer = Client(url).infer(photo, top_k=top_k, threshold=threshold)
+    faces = answer["faces"]
+    if save is not None:
+        try:
+            draw(photo, faces).save(save)
+        except (OSError, ValueError) as error:
+            raise Failed(f"{save} cannot be written: {error}.") from None
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    table = Table("id", "name", "similarity", "confidence", "box", "candidates")
+    for face in faces:
+        known = face["id"] is not None
+        candidates = [
+            f"{c['id']}: {c['similarity']:.2f} ({c['confidence']:.0%})" for c in face["candidates"]
+        ]
+        table.add_row(
+            str(face["id"]) if known else "unknown",
+            face["name"],
+            f"{face['similarity']:.2f}" if known else None,
+            f"{face['confidence']:.0%}" if known else None,
+            " ".join(str(v) for v in face["box"]),
+            "\n".join(candidates) or "nobody is enrolled",
+        )
+    Console(highlight=False).print(table if faces else "No face in this photo.")
+    click.echo(f"{answer['model']}, gallery version {answer['gallery_version']}")
+
+
+@cli.command()
+@_URL
+def status(url: str) -> None:
+    """Say whether the service can do its work, and what it holds."""
+    body = Client(url).ready()
+    for name, check in body["checks"].items():
+        if isinstance(check, dict):
+            problem = f" {check['problem']}" if check["problem"] else ""
+            check = (
+                f"version {check['version']}, {check['people']} people, {check['photos']} photos"
+                if check["loaded"]
+                else "not loaded"
+            ) + problem
+        click.echo(f"{name}: {check}")
+    click.echo("ready" if body["ready"] else "not ready")
+    if not body["ready"]:
+        raise SystemExit(1)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True, highlight=False),
+    )

@@ -1,0 +1,73 @@
+"""A client of the HTTP API."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+class ClientError(Exception):
+    """The service refused, or does not answer; the text is a sentence for people."""
+
+
+class Client:
+    """Talks to one service; answers are the JSON bodies of the API.
+
+    Every method raises `ClientError`.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 120.0) -> None:
+        self._url = url
+        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+
+    def infer(self, photo: Path, **options: Any) -> dict[str, Any]:
+        """Identify the faces of a photo; options as those of ``POST /infer``."""
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._answer("POST", "/infer", params=given, files=[_part("image", photo)])
+
+    def generate(
+        self, person: int, photos: Sequence[Path], *, name: str | None = None, append: bool = False
+    ) -> dict[str, Any]:
+        """Enrol a person from photos."""
+        fields = {"id": str(person), "mode": "append" if append else "replace"}
+        if name is not None:
+            fields["name"] = name
+        files = [_part("images", photo) for photo in photos]
+        return self._answer("POST", "/generate", data=fields, files=files)
+
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says, ready or not."""
+        return self._answer("GET", "/readyz", also=(503,))
+
+    def _answer(
+        self, method: str, path: str, also: Sequence[int] = (), **request: Any
+    ) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx.TimeoutException:
+            raise ClientError(f"The service at {self._url} took too long to answer.") from None
+        except httpx.TransportError as error:
+            raise ClientError(f"No service answers at {self._url} ({error}).") from None
+        try:
+            body = answer.json()
+        except ValueError:
+            raise ClientError(
+                f"What answers at {self._url} is not this service (status {answer.status_code})."
+            ) from None
+        if answer.is_success or answer.status_code in also:
+            return dict(body)
+        reasons = {i["reason"] for i in body.get("images") or () if i.get("reason")}
+        raise ClientError(" ".join([body.get("detail", "Refused."), *sorted(reasons)]))
+
+
+def _part(field: str, photo: Path) -> tuple[str, tuple[str, bytes, str]]:
+    try:
+        data = photo.read_bytes()
+    except OSError as error:
+        raise ClientError(f"{photo} cannot be read: {error.strerror}.") from None
+    kind = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+    return field, (photo.name, data, kind)

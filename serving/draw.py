@@ -1,0 +1,41 @@
+"""Drawing an answer of ``/infer`` into its photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+_KNOWN, _STRANGER, _INK = "#1a9850", "#d73027", "white"
+
+
+def label_of(face: dict[str, Any]) -> str:
+    """``Ada 98%``, ``7 98%`` for somebody without a name, or ``unknown``."""
+    if face["id"] is None:
+        return "unknown"
+    return f"{face['name'] or face['id']} {face['confidence']:.0%}"
+
+
+def draw(photo: Path, faces: list[dict[str, Any]]) -> Image.Image:
+    """The photo, upright, with a box and a label for each face of the answer."""
+    with Image.open(photo) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    canvas = ImageDraw.Draw(image)
+    unit = max(image.size) / 600
+    for face in reversed(faces):  # the largest last, on top
+        color = _STRANGER if face["id"] is None else _KNOWN
+        x1, y1, x2, y2 = face["box"]
+        canvas.rectangle((x1, y1, x2, y2), outline=color, width=max(2, round(unit * 1.5)))
+        # As wide as the face, as far as that can be read and is no shouting.
+        size = (x2 - x1) * 2 / len(label_of(face))
+        font = ImageFont.load_default(max(11.0, min(max(size, 8 * unit), 16 * unit)))
+        left, top, right, bottom = canvas.textbbox((0, 0), label_of(face), font=font)
+        pad = 3 * unit
+        height, width = bottom - top + 2 * pad, right - left + 2 * pad
+        # Above the box where there is room, inside of it where there is not.
+        y = y1 - height if y1 >= height else y1
+        x = max(0, min(x1, image.width - width))
+        canvas.rectangle((x, y, x + width, y + height), fill=color)
+        canvas.text((x + pad - left, y + pad - top), label_of(face), font=font, fill=_INK)
+    return image

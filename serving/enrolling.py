@@ -1,0 +1,77 @@
+"""Folders of photos -> the people that they show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+# Of one request; well under the service's defaults.
+_BATCH_PHOTOS = 50
+_BATCH_BYTES = 32 * 2**20
+
+
+class NotPeople(Exception):
+    """The folder does not hold people's photos; one sentence."""
+
+
+@dataclass(frozen=True)
+class PersonFolder:
+    id: int
+    name: str | None
+    photos: Sequence[Path]
+
+
+def people_in(folder: Path, names: Path | None = None) -> list[PersonFolder]:
+    """One person, when ``folder`` is named by an id and holds photos; else one for each subfolder.
+
+    Raises:
+        NotPeople: a folder with photos has no id for a name, or there are no photos.
+    """
+    by_id = _read_names(names)
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
+    folders = [folder] if _photos(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
+    people = []
+    for candidate in folders:
+        photos = _photos(candidate)
+        if not photos:
+            continue
+        if not (candidate.name.isascii() and candidate.name.isdigit()):
+            raise NotPeople(f"The folder {candidate} holds photos, but its name is no numeric id.")
+        person = int(candidate.name)
+        people.append(PersonFolder(person, by_id.get(person), photos))
+    if not people:
+        raise NotPeople(f"There are no photos in {folder} or in its folders.")
+    return people
+
+
+def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
+    """The photos in parts that fit into one request."""
+    part: list[Path] = []
+    size = 0
+    for photo in photos:
+        bytes_ = photo.stat().st_size
+        if part and (len(part) == _BATCH_PHOTOS or size + bytes_ > _BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(photo)
+        size += bytes_
+    if part:
+        yield part
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
+
+
+def _read_names(path: Path | None) -> dict[int, str]:
+    if path is None:
+        return {}
+    try:
+        return {int(k): str(v) for k, v in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        raise NotPeople(f"{path} is no JSON object from id to name.") from None

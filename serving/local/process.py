@@ -1,0 +1,102 @@
+"""Child processes that end with their parent, and ports that are checked before they are used."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+class StackError(Exception):
+    """The stack cannot run; one sentence that says why and what to do."""
+
+
+class Process:
+    """One child in a process group of its own, with its output in a log file."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        libc = ctypes.CDLL(None)
+
+        def end_with_parent() -> None:
+            # Even a parent that is killed outright must leave nothing running.
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+        with log.open("wb") as output:
+            self._child = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def wait_until(self, healthy: Callable[[], bool], timeout_s: float) -> None:
+        """Raises StackError when the child ends or is not healthy in time."""
+        deadline = time.monotonic() + timeout_s
+        while not healthy():
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.name} was not ready after {timeout_s:g} s{self._why()}")
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """Raises StackError when the child has ended."""
+        code = self._child.poll()
+        if code is not None:
+            raise StackError(f"{self.name} ended with exit code {code}{self._why()}")
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask the child to end; after ``timeout_s``, end it and whatever it started."""
+        if self._child.poll() is None:
+            self._child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def _why(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        errors = [line for line in lines if "error" in line.lower()] or lines
+        last = f": {errors[-1].strip()[:300]}" if errors else ""
+        return f"{last} (log: {self.log})"
+
+
+def check_ports(ports: Mapping[str, int]) -> None:
+    """Raises StackError when one of the ports, by what it is for, is taken."""
+    for purpose, port in ports.items():
+        with socket.socket() as probe:
+            # As the servers do: a connection that is being closed does not hold the port.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                raise StackError(
+                    f"Port {port} ({purpose}) is taken by another program; stop that, or choose "
+                    "another first port with PORT=9000 make run (faces up --port 9000)."
+                ) from None

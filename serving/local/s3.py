@@ -1,0 +1,109 @@
+"""The S3 server of the one-machine stack: SeaweedFS."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from serving.local.process import LOOPBACK, Process, StackError
+
+KEYS = "s3-keys.json"
+
+# What `weed server` listens on, in the order of its ports.
+_SERVERS = ("s3", "master", "volume", "filer")
+
+
+def ports_of(first: int) -> dict[str, int]:
+    """S3 itself is at ``first``; its inner servers and their gRPC ports follow."""
+    plain = {f"S3 ({name})": first + n for n, name in enumerate(_SERVERS)}
+    grpc = {f"S3 ({name} gRPC)": first + n + len(_SERVERS) for n, name in enumerate(_SERVERS)}
+    return plain | grpc
+
+
+def credentials(folder: Path) -> dict[str, str]:
+    """The environment with the server's keys; made once, readable by the user alone."""
+    path = folder / KEYS
+    if not path.exists():
+        keys = {
+            "AWS_ACCESS_KEY_ID": f"faces{secrets.token_hex(8)}",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(24),
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(keys))
+    loaded: dict[str, str] = json.loads(path.read_text())
+    return loaded
+
+
+def start(folder: Path, logs: Path, first_port: int) -> Process:
+    """Start the server on loopback; its data lies in ``folder``/s3 and stays."""
+    # Beside this Python, whose environment need not be activated.
+    weed = shutil.which("weed", path=Path(sys.executable).parent)
+    if weed is None:
+        raise StackError("The S3 server is not installed; run make install.")
+    keys = credentials(folder)
+    config = folder / "s3-config.json"
+    identity = {
+        "name": "faces",
+        "credentials": [
+            {"accessKey": keys["AWS_ACCESS_KEY_ID"], "secretKey": keys["AWS_SECRET_ACCESS_KEY"]}
+        ],
+        "actions": ["Admin", "Read", "Write", "List"],
+    }
+    config.touch(mode=0o600)
+    config.write_text(json.dumps({"identities": [identity]}))
+    data = folder / "s3"
+    data.mkdir(exist_ok=True)
+    command = [
+        weed,
+        "server",
+        f"-dir={data}",
+        f"-ip={LOOPBACK}",
+        f"-ip.bind={LOOPBACK}",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=0",
+        "-s3",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.iam=false",
+    ]
+    for n, name in enumerate(_SERVERS):
+        command.append(f"-{name}.port={first_port + n}")
+        command.append(f"-{name}.port.grpc={first_port + n + len(_SERVERS)}")
+    return Process("The S3 server", command, log=logs / "s3.log")
+
+
+def make_bucket(folder: Path, port: int, bucket: str) -> bool:
+    """Make the bucket unless it is there; False while the server is not up yet."""
+    keys = credentials(folder)
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://{LOOPBACK}:{port}",
+        region_name="us-east-1",
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+    )
+    try:
+        client.create_bucket(Bucket=bucket)
+    except client.exceptions.BucketAlreadyOwnedByYou:
+        pass
+    except client.exceptions.BucketAlreadyExists:
+        pass
+    except (BotoCoreError, ClientError):
+        return False
+    try:
+        # The volumes come up after the S3 part: up is what can be written to.
+        client.put_object(Bucket=bucket, Key=".up", Body=b"")
+        client.delete_object(Bucket=bucket, Key=".up")
+    except (BotoCoreError, ClientError):
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""The Serve application of the one-machine stack, as a child process: a local Ray and `serve run`.
+
+    python -m serving.local.serve CONFIG
+
+CONFIG is a serveConfigV2 document, the same that a RayService takes.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+import yaml
+
+from serving.local.process import LOOPBACK, Process
+
+_OBJECT_STORE_BYTES = 2**30
+_DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
+
+
+def ports_of(first: int) -> dict[str, int]:
+    """HTTP is at ``first``; HAProxy's own pages follow elsewhere, see `start`."""
+    return {"HTTP": first}
+
+
+def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Process:
+    """Start Ray and the application on loopback.
+
+    Args:
+        inner_port: the first of the ports that HAProxy and the ingress replicas use.
+        env: the keys of the S3 server.
+    """
+    # Unix sockets need short paths; and two stacks must not share HAProxy's files.
+    scratch = Path(tempfile.mkdtemp(prefix="faces-"))
+    haproxy = {
+        "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
+        "SOCKET_PATH": scratch / "admin.sock",
+        "SERVER_STATE_BASE": scratch,
+        "SERVER_STATE_FILE": scratch / "server-state",
+        "METRICS_SOCKET_PATH": scratch / "metrics.sock",
+        "METRICS_PORT": inner_port,
+        "STATS_PORT": inner_port + 1,
+    }
+    settings: dict[str, Any] = {
+        "RAY_USAGE_STATS_ENABLED": 0,
+        # By this, on every system, Ray takes 127.0.0.1 for the node's address.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
+        "RAY_SERVE_ENABLE_HA_PROXY": 1,
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": inner_port + 2,
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": inner_port + 3,
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": inner_port + _DIRECT_PORTS,
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": inner_port + _DIRECT_PORTS + 1,
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": inner_port + 2 * _DIRECT_PORTS,
+        **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in haproxy.items()},
+    }
+    return Process(
+        "Ray Serve",
+        [sys.executable, "-m", "serving.local.serve", config],
+        log=logs / "serve.log",
+        env={**env, **{name: str(value) for name, value in settings.items()}},
+    )
+
+
+def readiness(port: int) -> dict[str, Any] | None:
+    """The body of /readyz, or None while nobody answers."""
+    try:
+        return dict(httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5).json())
+    except (httpx.TransportError, json.JSONDecodeError):
+        return None
+
+
+def main(config: Path) -> None:
+    import ray
+    from ray.serve.scripts import cli
+
+    # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM.
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    document = yaml.safe_load(config.read_text())
+    # Before the ports: a bad document should fail by its sentence, not by a health check.
+    names = [application["name"] for application in document["applications"]]
+    print(f"starting {', '.join(names)}", flush=True)
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+        cli.main(["run", str(config)], standalone_mode=False)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,114 @@
+"""The real tritonserver of the one-machine stack, from the pip package nvidia-pytriton.
+
+The package has the Python backend only. `triton/backends/pytorch` stands in for the PyTorch
+backend, so that the model repository is served as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import httpx
+
+from serving.local.process import LOOPBACK, Process, StackError
+
+_GLIBC = (2, 35)
+
+
+def ports_of(first: int) -> dict[str, int]:
+    return {"Triton": first, "Triton's metrics": first + 1}
+
+
+def start(
+    folder: Path, logs: Path, first_port: int, repository: Path, model: str, threads: int
+) -> Process:
+    """Start tritonserver on loopback with one model of the repository.
+
+    Args:
+        threads: of torch, for one inference.
+
+    Raises:
+        StackError: something is missing; the sentence says what.
+    """
+    if not (repository / model / "1" / "model.pt").is_file():
+        raise StackError(
+            f"The model {model} is not traced yet; run make model MODEL={model} "
+            f"(the repository is {repository})."
+        )
+    server = _server()
+    backends = _backends(folder, server, repository.parent / "backends" / "pytorch")
+    command = [
+        str(server / "bin" / "tritonserver"),
+        f"--model-repository={repository}",
+        "--model-control-mode=explicit",
+        f"--load-model={model}",
+        f"--backend-directory={backends}",
+        f"--http-address={LOOPBACK}",
+        f"--http-port={first_port}",
+        "--allow-grpc=false",
+        f"--metrics-address={LOOPBACK}",
+        f"--metrics-port={first_port + 1}",
+        "--exit-timeout-secs=5",
+    ]
+    env = {
+        "LD_LIBRARY_PATH": os.pathsep.join(_library_path(server)),
+        # The backend's processes embed Python and find its packages by the python3 on PATH.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "OMP_NUM_THREADS": str(threads),
+    }
+    return Process("Triton", command, log=logs / "triton.log", env=env)
+
+
+def is_ready(port: int, model: str) -> bool:
+    try:
+        return httpx.get(f"http://{LOOPBACK}:{port}/v2/models/{model}/ready").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _server() -> Path:
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise StackError("The tritonserver package is not installed; run make install.")
+    libc, version = platform.libc_ver()
+    if libc != "glibc" or tuple(int(v) for v in version.split(".")[:2]) < _GLIBC:
+        raise StackError(
+            f"tritonserver needs glibc {_GLIBC[0]}.{_GLIBC[1]} or newer, and this system has "
+            f"{libc or 'no glibc'} {version}."
+        )
+    return Path(spec.origin).parent / "tritonserver"
+
+
+def _library_path(server: Path) -> list[str]:
+    bundled = [str(server.parents[1] / "nvidia_pytriton.libs")]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(sysconfig.get_config_var("LIBDIR") or "")
+    if any(folder.glob(f"libpython{version}.so*")):
+        return [str(folder), *bundled]
+    if ctypes.util.find_library(f"python{version}"):  # where the loader looks anyway
+        return bundled
+    raise StackError(
+        f"tritonserver needs libpython{version}.so, and this Python comes without it; install it "
+        f"(Debian, Ubuntu: apt-get install libpython{version})."
+    )
+
+
+def _backends(folder: Path, server: Path, pytorch: Path) -> Path:
+    """A backend folder: the Python backend with the stub of this Python, and ours beside it."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise StackError(f"tritonserver's package has no Python backend for Python {version}.")
+    backends = folder / "triton-backends"
+    shutil.rmtree(backends, ignore_errors=True)
+    shutil.copytree(server / "backends" / "python", backends / "python")
+    shutil.copy2(stub, backends / "python")
+    shutil.copytree(pytorch, backends / "pytorch")
+    return backends

@@ -1,0 +1,167 @@
+"""The one-machine stack: a real S3 server, a real tritonserver and Ray Serve on loopback.
+
+Starts all three, waits until each is healthy, and stops all of them, whatever happens. What was
+enrolled stays in the stack's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serving.local import s3, serve, triton
+from serving.local.process import LOOPBACK, Process, StackError, check_ports
+
+REPOSITORY = Path(__file__).resolve().parent.parent / "triton" / "models"
+BUCKET = "faces"
+CONFIG = "serve.yaml"
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """Where the stack lives.
+
+    Attributes:
+        folder: data, keys, logs and generated configuration.
+        port: of HTTP; the ones after it are Triton's and S3's.
+        model: a folder of the model repository.
+        repository: Triton's model repository.
+    """
+
+    folder: Path = Path(".run")
+    port: int = 8000
+    model: str = "facenet-casia-webface"
+    repository: Path = REPOSITORY
+
+    @property
+    def triton_port(self) -> int:
+        return self.port + 1
+
+    @property
+    def s3_port(self) -> int:
+        return self.port + 3
+
+    @property
+    def inner_port(self) -> int:
+        return self.port + 20_000 if self.port < 40_000 else self.port - 20_000
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+def serve_config(settings: StackSettings) -> dict[str, Any]:
+    """The serveConfigV2 document with this machine's values; see `serving.settings.AppArgs`."""
+    # One replica of each stage: on one machine more of them would share the same cores. For the
+    # same reason a share of a core each, which is only Ray's bookkeeping.
+    scale = {
+        "min_replicas": 1,
+        "max_replicas": 1,
+        "num_cpus": 0.1,
+        "graceful_shutdown_timeout_s": 5,
+    }
+    args = {
+        "triton": {
+            "url": f"http://{LOOPBACK}:{settings.triton_port}",
+            "model": settings.model,
+        },
+        "gallery": {"bucket": BUCKET, "endpoint": f"http://{LOOPBACK}:{settings.s3_port}"},
+        "detect": {"threads": _cores()},
+        "scale": {
+            "ingress": {**scale, "max_ongoing_requests": 64},
+            "decode": scale,
+            "detect": {**scale, "max_ongoing_requests": 4},
+            "match": {**scale, "max_ongoing_requests": 32},
+        },
+    }
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": LOOPBACK, "port": settings.port},
+        "logging_config": {"enable_access_log": False},
+        "applications": [
+            {
+                "name": "faces",
+                "route_prefix": "/",
+                "import_path": "serving.app:build",
+                "args": args,
+            }
+        ],
+    }
+
+
+@contextlib.contextmanager
+def running(
+    settings: StackSettings, say: Callable[[str], None] = lambda line: None
+) -> Iterator[list[Process]]:
+    """Run the stack inside of the ``with``; yields its processes.
+
+    Args:
+        say: is told what has happened, a line each.
+
+    Raises:
+        StackError: it cannot run; nothing is left running.
+    """
+    folder = settings.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    logs = folder / "logs"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock(folder))
+        check_ports(
+            serve.ports_of(settings.port)
+            | triton.ports_of(settings.triton_port)
+            | s3.ports_of(settings.s3_port)
+        )
+        config = folder / CONFIG
+        config.write_text(yaml.safe_dump(serve_config(settings), sort_keys=False))
+
+        # All at once: each spends most of its start waiting for something of its own.
+        triton_server = triton.start(
+            folder, logs, settings.triton_port, settings.repository, settings.model, _cores()
+        )
+        stack.callback(triton_server.stop, 10)
+        s3_server = s3.start(folder, logs, settings.s3_port)
+        stack.callback(s3_server.stop, 10)
+        keys = s3.credentials(folder)
+        application = serve.start(config, logs, settings.inner_port, keys)
+        stack.callback(application.stop, 30)
+
+        s3_server.wait_until(lambda: s3.make_bucket(folder, settings.s3_port, BUCKET), 60)
+        say(f"S3 server ready at http://{LOOPBACK}:{settings.s3_port}")
+        triton_server.wait_until(lambda: triton.is_ready(settings.triton_port, settings.model), 120)
+        say(f"Triton ready at http://{LOOPBACK}:{settings.triton_port}: {settings.model} READY")
+        last: dict[str, Any] | None = None
+
+        def ready() -> bool:
+            nonlocal last
+            last = serve.readiness(settings.port)
+            return last is not None and last.get("ready") is True
+
+        try:
+            application.wait_until(ready, 120)
+        except StackError as error:
+            checks = (last or {}).get("checks")
+            raise StackError(f"{error} {checks}" if checks else str(error)) from None
+        say(f"Ray Serve ready at {settings.url}")
+        yield [s3_server, triton_server, application]
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One stack a folder: two S3 servers on the same files would destroy them."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StackError(f"A stack is running in {folder} already; stop it first.") from None
+        yield
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
