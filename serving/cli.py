@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -22,7 +23,7 @@ from serving.draw import draw
 from serving.enrolling import NotPeople, PersonFolder, batches, people_in
 from serving.errors import ServingError
 from serving.local.process import StackError
-from serving.stack import StackSettings, running
+from serving.stack import StackSettings, read_overrides, running
 
 _URL = click.option(
     "--url",
@@ -63,7 +64,12 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Data, keys and logs; what was enrolled stays there.",
 )
-def up(port: int, model: str, folder: Path) -> None:
+@click.option(
+    "--args",
+    type=_PATH,
+    help="A YAML file with settings of the application to lay over the defaults.",
+)
+def up(port: int, model: str, folder: Path, args: Path | None) -> None:
     """Run the whole service on this machine until Ctrl-C."""
     console = Console(highlight=False)
     stopping = threading.Event()
@@ -71,11 +77,13 @@ def up(port: int, model: str, folder: Path) -> None:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         if not stopping.is_set():  # once: a second one must not break off the stopping
             stopping.set()
+            console.print("Stopping …")
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    settings = StackSettings(folder=folder, port=port, model=model)
+    overrides = read_overrides(args) if args else {}
+    settings = StackSettings(folder=folder, port=port, model=model, overrides=overrides)
     start = time.monotonic()
     console.print("Starting the S3 server, Triton and Ray Serve …")
 
@@ -191,7 +199,9 @@ def infer(
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    table = Table("id", "name", "similarity", "confidence", "box", "candidates")
+    table = Table("id", "name", "similarity", "confidence", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("box", "candidates"):
+        table.add_column(header, no_wrap=True)
     for face in faces:
         known = face["id"] is not None
         candidates = [

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from serving.local import s3, serve, triton
 from serving.local.process import LOOPBACK, Process, StackError, check_ports
+from serving.settings import AppArgs
 
 REPOSITORY = Path(__file__).resolve().parent.parent / "triton" / "models"
 BUCKET = "faces"
@@ -33,12 +35,15 @@ class StackSettings:
         port: of HTTP; the ones after it are Triton's and S3's.
         model: a folder of the model repository.
         repository: Triton's model repository.
+        overrides: arguments of the application (`serving.settings.AppArgs`) to lay over those
+            of this machine.
     """
 
     folder: Path = Path(".run")
     port: int = 8000
     model: str = "facenet-casia-webface"
     repository: Path = REPOSITORY
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def triton_port(self) -> int:
@@ -90,10 +95,25 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
                 "name": "faces",
                 "route_prefix": "/",
                 "import_path": "serving.app:build",
-                "args": args,
+                "args": _merged(args, settings.overrides),
             }
         ],
     }
+
+
+def read_overrides(path: Path) -> dict[str, Any]:
+    """Raises StackError when the file is no YAML of the application's settings."""
+    try:
+        overrides = yaml.safe_load(path.read_text()) or {}
+        AppArgs.model_validate(overrides)
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise StackError(f"{path} holds no settings of the application: {error}") from None
+    return dict(overrides)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: _merged(below[k], above[k]) for k in below if isinstance(above.get(k), Mapping)}
+    return {**below, **above, **both}
 
 
 @contextlib.contextmanager

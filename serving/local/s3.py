@@ -69,6 +69,7 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         "-master.telemetry=false",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",
+        "-volume.preStopSeconds=0",
         "-s3",
         f"-s3.config={config}",
         "-s3.port.iceberg=0",
