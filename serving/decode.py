@@ -19,8 +19,9 @@ from serving.records import Photo
 from serving.settings import DecodeSettings
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
-# decoders only add to what an attacker can reach.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO")
+# decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,
+# as JPEG.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 
 # Pillow's guard against bombs is one number for all formats; the limits of the settings replace it.
 Image.MAX_IMAGE_PIXELS = None

@@ -55,7 +55,8 @@ class StackSettings:
 
     @property
     def inner_port(self) -> int:
-        return self.port + 20_000 if self.port < 40_000 else self.port - 20_000
+        # Below the ports that the system gives to whoever asks for any.
+        return self.port + 10_000 if self.port < 22_000 else self.port - 10_000
 
     @property
     def url(self) -> str:

@@ -36,7 +36,8 @@ _UNFIT = {
 
 def connect(settings: GallerySettings) -> S3Store:
     """The store of the settings; keys come from boto3's own chain (environment, IRSA…)."""
-    client = boto3.client(
+    # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,

@@ -1,0 +1,82 @@
+"""Image files made for tests; each function gives the bytes of one file."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+PORTRAIT = DATA / "id_is_2576.jpg"  # one face
+GROUP = DATA / "group.jpg"  # several faces
+
+# The colours of `quadrants`, at the corners: top left, top right, bottom left, bottom right.
+RED, GREEN, BLUE, GREY = (200, 30, 30), (30, 180, 30), (30, 30, 200), (120, 120, 120)
+
+# Which transformation of the upright image a file with this EXIF orientation stores.
+_STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def encode(image: Image.Image, format: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def quadrants(width: int = 64, height: int = 48) -> Image.Image:
+    """An RGB image whose four quarters have four colours, so that no turn of it is itself."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(GREEN, (width // 2, 0, width, height // 2))
+    image.paste(BLUE, (0, height // 2, width // 2, height))
+    image.paste(GREY, (width // 2, height // 2, width, height))
+    return image
+
+
+def corners(pixels: NDArray[np.uint8]) -> list[tuple[int, ...]]:
+    """The colours of the four corners, in the order of `RED`, `GREEN`, `BLUE`, `GREY`."""
+    picked = (pixels[2, 2], pixels[2, -3], pixels[-3, 2], pixels[-3, -3])
+    return [tuple(int(v) for v in pixel) for pixel in picked]
+
+
+def turned(image: Image.Image, orientation: int, format: str = "JPEG") -> bytes:
+    """A file with this EXIF orientation that looks like ``image`` once it is upright."""
+    stored = image.transpose(_STORED[orientation]) if orientation in _STORED else image
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {}
+    return encode(stored, format, exif=exif, **options)
+
+
+def deep_png(values: NDArray[Any]) -> bytes:
+    """16-bit grey; ``values`` are 0 to 65535."""
+    height, width = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return _png(width, height, depth=16, colour=0, data=rows)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims this size and holds next to nothing: a decompression bomb."""
+    return _png(width, height, depth=8, colour=2, data=b"\0" * 16)
+
+
+def _png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )

@@ -1,0 +1,47 @@
+"""The real stack (S3 server, tritonserver, Ray Serve), started once, on ports of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.stack import StackSettings, running
+
+# Apart from those of `make run`, so that both can run side by side.
+PORT = 15000
+# Two matchers: what one of them wrote has to be seen by the other.
+OVERRIDES = {"scale": {"match": {"min_replicas": 2, "max_replicas": 2}}}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
+    folder = tmp_path_factory.mktemp("stack")
+    settings = StackSettings(folder=folder, port=PORT, overrides=OVERRIDES)
+    with running(settings):
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def api(stack: StackSettings) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def new_id(_ids: Iterator[int]) -> int:
+    """An id that no other test uses."""
+    return next(_ids)
+
+
+@pytest.fixture(scope="session")
+def _ids() -> Iterator[int]:
+    return itertools.count(1_000_000)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    return Path(__file__).resolve().parents[2] / "data"
