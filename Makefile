@@ -3,7 +3,7 @@
 PORT ?= 8000
 MODEL ?= facenet-casia-webface
 WEIGHTS ?= $(MODEL:facenet-%=%)
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v))))
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)))
 
 BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt

@@ -63,6 +63,9 @@ class MemoryStore:
         with self._lock:
             self.objects.pop(key, None)
 
+    def purge(self, key: str) -> None:
+        self.delete(key)
+
     def list(self, prefix: str) -> Iterator[Entry]:
         with self._lock:
             found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}

@@ -39,6 +39,15 @@ class CommitRef(BaseModel):
     version: int
 
 
+class Retired(BaseModel):
+    """A segment that is no longer listed, but that a slow reader may still be reading."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    since: float = Field(description="seconds since 1970")
+
+
 class Manifest(BaseModel):
     """One version of the gallery. Version 0 is the gallery before its first commit.
 
@@ -55,17 +64,46 @@ class Manifest(BaseModel):
     version: int = Field(ge=0)
     fence: int = Field(0, ge=0, description="the last version that is a fence; 0: none yet")
     segments: tuple[SegmentRef, ...] = ()
+    retired: tuple[Retired, ...] = ()
     commits: tuple[CommitRef, ...] = ()
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
-    def after(self, commit: str, segment: SegmentRef, now: float) -> Manifest:
-        """The manifest with one more commit, whose segment covers just its version."""
-        entry = CommitRef(id=commit, version=self.version + 1)
-        segment = segment.model_copy(update={"first": entry.version, "last": entry.version})
+    def after(
+        self, commit: str, segment: SegmentRef, now: float, *, everybody: bool = False
+    ) -> Manifest:
+        """The manifest with one more commit.
+
+        Args:
+            everybody: the segment begins with forgetting everybody, so no other one counts.
+        """
+        version = self.version + 1
+        first = 1 if everybody else version
+        ref = segment.model_copy(update={"first": first, "last": version})
+        kept = () if everybody else self.segments
+        return self._next(commit, version, (*kept, ref), now)
+
+    def folded(self, commit: str, segments: tuple[SegmentRef, ...], now: float) -> Manifest:
+        """The same people in other segments; the version stays."""
+        return self._next(commit, self.version, segments, now)
+
+    def fenced(self, commit: str, swept: frozenset[str], now: float) -> Manifest:
+        """A fence, after which the segments ``swept`` may be removed."""
+        version = self.version + 1
+        retired = tuple(r for r in self.retired if r.name not in swept)
+        fence = self._next(commit, version, self.segments, now)
+        return fence.model_copy(update={"fence": version, "retired": retired})
+
+    def _next(
+        self, commit: str, version: int, segments: tuple[SegmentRef, ...], now: float
+    ) -> Manifest:
+        listed = {s.name for s in segments}
+        dropped = [Retired(name=s.name, since=now) for s in self.segments if s.name not in listed]
+        entry = CommitRef(id=commit, version=version)
         return self.model_copy(
             update={
-                "version": entry.version,
-                "segments": (*self.segments, segment),
+                "version": version,
+                "segments": segments,
+                "retired": (*self.retired, *dropped),
                 "commits": (*self.commits, entry)[-_REMEMBERED_COMMITS:],
                 "updated": now,
             }

@@ -92,21 +92,40 @@ class S3Store:
     def delete(self, key: str) -> None:
         self._read(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        token: dict[str, Any] = {}
-        while True:
-            page = self._read(
-                lambda: self._client.list_objects_v2(
-                    Bucket=self._bucket,
-                    Prefix=prefix,
-                    **token,  # noqa: B023 - called at once
+    def purge(self, key: str) -> None:
+        def versions() -> list[str]:
+            pages = self._client.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=key
+            )
+            return [
+                entry["VersionId"]
+                for page in pages
+                for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+                if entry["Key"] == key
+            ]
+
+        self.delete(key)
+        # The deletion above left a marker where the bucket keeps versions, and nothing elsewhere.
+        for version in self._read(versions):
+            self._read(
+                lambda v=version: self._client.delete_object(  # type: ignore[misc]
+                    Bucket=self._bucket, Key=key, VersionId=v
                 )
             )
-            for found in page.get("Contents", []):
-                yield Entry(found["Key"], found["Size"], found["LastModified"].timestamp())
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        def entries() -> list[Entry]:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=prefix
+            )
+            return [
+                Entry(found["Key"], found["Size"], found["LastModified"].timestamp())
+                for page in pages
+                for found in page.get("Contents", ())
+            ]
+
+        # All pages in one try: a listing that broke off must not look like a short one.
+        yield from self._read(entries)
 
     def _get(self, key: str, **condition: str) -> StoredObject:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]

@@ -5,17 +5,19 @@
 | `kind` | uint8 (N,) | what is done, see `Kind` |
 | `id` | int64 (N,) | to whom |
 | `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge) |
-| `embeddings` | float32 (R, D) | unit vectors, one row a photo, in the order of the operations |
+| `embeddings` | float16 (R, D) | unit vectors, one row a photo, in the order of the operations |
 | `sources` | int64 (S,) | ids that are merged into `id` |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
 | `details_length` | int32 (N,) | bytes of `details` that belong to it |
 | `details` | uint8 (B,) | JSON objects; `name` and `metadata` where they change |
 
-The tensors are read without their rows being copied, and nothing in them is code.
+float32 embeddings are read too. float16 is half as large, and moves a cosine by at most 0.0005.
+Nothing in a segment is code.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +30,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 _FORMAT = "faces-segment/1"
-_UNIT_TOLERANCE = 1e-2
+_UNIT_TOLERANCE = 0.02  # of the squared length
+_CHECKED_ROWS = 4096
+STORED = np.float16
 
 
 class Kind(IntEnum):
@@ -67,7 +71,7 @@ class Segment:
     kind: NDArray[np.uint8]
     id: NDArray[np.int64]
     count: NDArray[np.int32]
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.floating[Any]]
     sources: NDArray[np.int64]
     created: NDArray[np.float64]
     updated: NDArray[np.float64]
@@ -95,7 +99,7 @@ class Segment:
                 [len(o.sources) if o.embeddings is None else len(o.embeddings) for o in operations],
                 np.int32,
             ),
-            embeddings=np.concatenate([np.empty((0, dimension), np.float32), *rows]),
+            embeddings=np.concatenate([np.empty((0, dimension), STORED), *rows], dtype=STORED),
             sources=np.array([s for o in operations for s in o.sources], np.int64),
             created=time,
             updated=time,
@@ -110,7 +114,7 @@ class Segment:
         cls,
         ids: NDArray[np.int64],
         counts: NDArray[np.int32],
-        embeddings: NDArray[np.float32],
+        embeddings: NDArray[np.floating[Any]],
         time: float,
         names: Sequence[str | None] | None = None,
     ) -> Segment:
@@ -124,7 +128,7 @@ class Segment:
             kind=np.full(len(ids), Kind.PUT, np.uint8),
             id=np.asarray(ids, np.int64),
             count=np.asarray(counts, np.int32),
-            embeddings=np.asarray(embeddings, np.float32),
+            embeddings=np.asarray(embeddings, STORED),
             sources=np.empty(0, np.int64),
             created=np.full(len(ids), time),
             updated=np.full(len(ids), time),
@@ -147,7 +151,6 @@ class Segment:
         """Raises ValueError when the bytes are no segment."""
         try:
             columns = safetensors.numpy.load(data)
-            columns["embeddings"] = columns["embeddings"].astype(np.float32, copy=False)
             segment = cls(**columns)
         except (SafetensorError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a segment: {error}") from error
@@ -172,12 +175,14 @@ class Segment:
             raise ValueError("the number of sources is not what the operations say")
         if self.details_length.sum() != len(self.details):
             raise ValueError("the details are cut off")
-        if not all(isinstance(d, dict) for d in self.each_details()):
+        if len(self.details) and not all(isinstance(d, dict) for d in self.each_details()):
             raise ValueError("the details are no JSON object")
-        lengths = np.linalg.norm(self.embeddings, axis=1)
-        # Written so that a NaN fails too.
-        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
-            raise ValueError("an embedding is not a finite vector of unit length")
+        for start in range(0, len(self.embeddings), _CHECKED_ROWS):
+            rows = self.embeddings[start : start + _CHECKED_ROWS].astype(np.float32)
+            lengths = np.einsum("nd,nd->n", rows, rows)
+            # Written so that a NaN fails too.
+            if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
+                raise ValueError("an embedding is not a finite vector of unit length")
 
     def row_starts(self) -> NDArray[np.int64]:
         """(N + 1,): where the rows of each operation begin in ``embeddings``."""
@@ -190,6 +195,9 @@ class Segment:
 
     def each_details(self) -> Iterator[dict[str, Any]]:
         """The details of each operation; empty where it gives none."""
+        if not len(self.details):
+            yield from itertools.repeat({}, len(self))
+            return
         blob, start = self.details.tobytes(), 0
         for length in self.details_length.tolist():
             yield json.loads(blob[start : start + length]) if length else {}

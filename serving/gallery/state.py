@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from serving.gallery.segment import Kind, Segment
 
-_SEARCH_BYTES = 64 * 2**20  # of similarities that one search holds at once
+# What one step of a search holds at once: so many people, so many probes.
+_PEOPLE_AT_ONCE = 16_384
+_PROBES_AT_ONCE = 256
 _FIRST_CAPACITY = 1024
 
 
@@ -45,14 +47,14 @@ class Hits(NamedTuple):
 class _Columns:
     """Slots; rows past the used ones are not yet anybody's.
 
-    ``centroids`` float32 (C, D) unit length, and ``norms`` float32 (C,) the length that the sum of
+    ``centroids`` float16 (C, D) unit length, and ``norms`` float32 (C,) the length that the sum of
     the person's embeddings had: centroid * norm is that sum, so photos can be added to it.
     """
 
     ids: NDArray[np.int64]
-    photos: NDArray[np.int64]
+    photos: NDArray[np.int32]
     norms: NDArray[np.float32]
-    centroids: NDArray[np.float32]
+    centroids: NDArray[np.float16]
     created: NDArray[np.float64]
     updated: NDArray[np.float64]
 
@@ -60,9 +62,9 @@ class _Columns:
     def empty(cls, capacity: int, dimension: int) -> _Columns:
         return cls(
             np.empty(capacity, np.int64),
-            np.empty(capacity, np.int64),
+            np.empty(capacity, np.int32),
             np.empty(capacity, np.float32),
-            np.empty((capacity, dimension), np.float32),
+            np.empty((capacity, dimension), np.float16),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
         )
@@ -94,23 +96,12 @@ class Snapshot:
 
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
         """The nearest people to each of ``probes``, float32 (F, D), unit length."""
-        used = len(self._alive)
         k = min(top_k, len(self))
-        slots = np.empty((len(probes), k), np.intp)
+        slots = np.zeros((len(probes), k), np.intp)
         similarities = np.empty((len(probes), k), np.float32)
-        if k:
-            dead = ~self._alive
-            centroids = self._columns.centroids[:used].T
-            step = max(1, _SEARCH_BYTES // (4 * used))
-            for start in range(0, len(probes), step):
-                part = slice(start, start + step)
-                cosines = probes[part] @ centroids
-                cosines[:, dead] = -np.inf
-                nearest = np.argpartition(cosines, used - k, axis=1)[:, used - k :]
-                found = np.take_along_axis(cosines, nearest, axis=1)
-                order = np.argsort(-found, axis=1, kind="stable")
-                slots[part] = np.take_along_axis(nearest, order, axis=1)
-                similarities[part] = np.take_along_axis(found, order, axis=1)
+        for start in range(0, len(probes) if k else 0, _PROBES_AT_ONCE):
+            part = slice(start, start + _PROBES_AT_ONCE)
+            slots[part], similarities[part] = self._nearest(probes[part], k)
         return Hits(
             ids=self._columns.ids[slots],
             # Rounding can carry a cosine a little past 1.
@@ -118,10 +109,35 @@ class Snapshot:
             names=[[self._details.get(s, {}).get("name") for s in row] for row in slots.tolist()],
         )
 
+    def _nearest(
+        self, probes: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Slots (F, k) and cosines (F, k), best first."""
+        best = np.zeros((len(probes), 0), np.intp)
+        cosines = np.zeros((len(probes), 0), np.float32)
+        for start in range(0, len(self._alive), _PEOPLE_AT_ONCE):
+            part = slice(start, min(start + _PEOPLE_AT_ONCE, len(self._alive)))
+            # Searched in float32: there is no fast product of float16 on a CPU.
+            found = probes @ self._columns.centroids[part].astype(np.float32).T
+            found[:, ~self._alive[part]] = -np.inf
+            here = np.broadcast_to(np.arange(part.start, part.stop), found.shape)
+            best, cosines = _top(
+                np.concatenate([best, here], axis=1), np.concatenate([cosines, found], axis=1), k
+            )
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        return np.take_along_axis(best, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+
+    def __contains__(self, person: int) -> bool:
+        return self._slot(person) is not None
+
     def get(self, person: int) -> Person | None:
+        slot = self._slot(person)
+        return None if slot is None else self._person(slot)
+
+    def _slot(self, person: int) -> int | None:
         used = len(self._alive)
         slots = np.flatnonzero((self._columns.ids[:used] == person) & self._alive)
-        return self._person(int(slots[0])) if len(slots) else None
+        return int(slots[0]) if len(slots) else None
 
     def list(self, limit: int, after: int = -1) -> list[Person]:
         """The first ``limit`` people in the order of their ids, from the one past ``after`` on."""
@@ -146,15 +162,21 @@ class Snapshot:
 
 
 class People:
-    """The mutable state that segments are applied to; one thread at a time."""
+    """The mutable state that segments are applied to; one thread at a time.
 
-    def __init__(self, dimension: int) -> None:
+    Args:
+        dimension: numbers in one embedding.
+        expected: operations that will be applied first; room for them is made at once.
+    """
+
+    def __init__(self, dimension: int, expected: int = 0) -> None:
         self._dimension = dimension
-        self._clear()
+        self._clear(expected)
 
-    def _clear(self) -> None:
-        self._columns = _Columns.empty(_FIRST_CAPACITY, self._dimension)
-        self._alive = np.zeros(_FIRST_CAPACITY, np.bool_)
+    def _clear(self, capacity: int = 0) -> None:
+        capacity = max(capacity, _FIRST_CAPACITY)
+        self._columns = _Columns.empty(capacity, self._dimension)
+        self._alive = np.zeros(capacity, np.bool_)
         self._used = 0
         self._slot_of: dict[int, int] = {}
         self._details: dict[int, dict[str, Any]] = {}
@@ -178,19 +200,24 @@ class People:
         """A put for each of many different people, at once."""
         if not len(segment):
             return
-        starts = segment.row_starts()[:-1]
-        sums = np.add.reduceat(segment.embeddings, starts, axis=0)
+        rows = segment.row_starts()
         first = self._reserve(len(segment))
         ids = segment.id.tolist()
         columns, new = self._columns, slice(first, first + len(segment))
         columns.ids[new] = segment.id
         columns.photos[new] = segment.count
-        columns.norms[new], columns.centroids[new] = _unit(sums)
+        for start in range(0, len(segment), _PEOPLE_AT_ONCE):
+            end = min(start + _PEOPLE_AT_ONCE, len(segment))
+            embeddings = segment.embeddings[rows[start] : rows[end]].astype(np.float32)
+            sums = np.add.reduceat(embeddings, rows[start:end] - rows[start], axis=0)
+            part = slice(first + start, first + end)
+            columns.norms[part], columns.centroids[part] = _unit(sums)
         columns.created[new] = segment.created
         columns.updated[new] = segment.updated
-        for slot, details in enumerate(segment.each_details(), first):
-            if details:
-                self._details[slot] = details
+        if len(segment.details):
+            self._details.update(
+                (slot, d) for slot, d in enumerate(segment.each_details(), first) if d
+            )
         known = [
             (slot, self._slot_of[i]) for slot, i in enumerate(ids, first) if i in self._slot_of
         ]
@@ -208,7 +235,7 @@ class People:
             created, updated = float(segment.created[n]), float(segment.updated[n])
             old = self._slot_of.get(person)
             if kind in (Kind.PUT, Kind.APPEND):
-                new = segment.embeddings[rows[n] : rows[n + 1]]
+                new = segment.embeddings[rows[n] : rows[n + 1]].astype(np.float32)
                 total, photos = new.sum(axis=0), len(new)
                 if kind is Kind.APPEND and old is not None:
                     total, photos = total + self._sum(old), photos + int(self._columns.photos[old])
@@ -276,7 +303,8 @@ class People:
             self._alive[slot] = False
 
     def _sum(self, slot: int) -> NDArray[np.float32]:
-        total: NDArray[np.float32] = self._columns.centroids[slot] * self._columns.norms[slot]
+        centroid = self._columns.centroids[slot].astype(np.float32)
+        total: NDArray[np.float32] = centroid * self._columns.norms[slot]
         return total
 
     def _reserve(self, slots: int) -> int:
@@ -304,6 +332,16 @@ class People:
         self._alive = np.arange(capacity) < self._used
         ids = self._columns.ids[: self._used].tolist()
         self._slot_of = dict(zip(ids, range(self._used), strict=True))
+
+
+def _top(
+    slots: NDArray[np.intp], cosines: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The k best of each row, or all where there are fewer, in any order."""
+    if cosines.shape[1] <= k:
+        return slots, cosines
+    best = np.argpartition(cosines, -k, axis=1)[:, -k:]
+    return np.take_along_axis(slots, best, axis=1), np.take_along_axis(cosines, best, axis=1)
 
 
 def _unit(sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

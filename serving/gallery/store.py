@@ -54,6 +54,9 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object, if it is there."""
 
+    def purge(self, key: str) -> None:
+        """Remove the object and every old version of it that the bucket keeps."""
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """The objects whose keys begin with ``prefix``."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.segment import Kind, Operation
 
-DIMENSION = 8
+DIMENSION = 64
 MODEL = "facenet-test@0123456789ab"
 
 

@@ -113,7 +113,7 @@ def test_commits_that_meet_are_joined(store: MemoryStore) -> None:
         first = pool.submit(gallery.commit, [put(0)])
         assert started.wait(10)
         others = [pool.submit(gallery.commit, [put(n)]) for n in range(1, 9)]
-        while len(gallery._queue) < 8:
+        while gallery.waiting < 8:
             pass
         go_on.set()
         assert first.result(10) == 1

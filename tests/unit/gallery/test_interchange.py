@@ -47,7 +47,7 @@ def test_everybody_is_imported(
         (5, 3, None),
         (7, 2, "Ada"),
     ]
-    ids, similarities = gallery.snapshot.search(unit_rows(6, DIMENSION)[2:3], 1)
+    ids, similarities, _ = gallery.snapshot.search(unit_rows(6, DIMENSION)[2:3], 1)
     assert ids.tolist() == [[3]]
     assert similarities[0, 0] == pytest.approx(1, abs=1e-3)
 

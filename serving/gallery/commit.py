@@ -1,0 +1,83 @@
+"""The commit: replace the manifest, on the condition that nobody else has since.
+
+Every change of a gallery, of people or of how they are stored, goes through `apply`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+from serving.errors import Conflict, GalleryError, Unavailable
+from serving.gallery.manifest import Manifest, ManifestFile
+from serving.gallery.store import PreconditionFailed
+
+log = logging.getLogger(__name__)
+
+_TRIES = 12
+_FAILURES = 3  # of the store, in one commit
+
+
+def apply(
+    file: ManifestFile,
+    mutate: Callable[[Manifest, str], Manifest | None],
+    sleep: Callable[[float], None],
+) -> int:
+    """Replace the manifest by what ``mutate`` makes of it; again from the new one after a conflict.
+
+    Args:
+        mutate: from the manifest and the id of the commit, which the result must remember; may be
+            called several times, and may write objects. None: there is nothing to commit.
+        sleep: waits so many seconds.
+
+    Returns:
+        The version that the commit made; the present one when there was nothing to commit.
+
+    Raises:
+        Conflict: other writers were faster each time; nothing was committed.
+        Unavailable: the store is away. When it went away during the last write, the error says
+            that the outcome is not known.
+    """
+    commit = uuid.uuid4().hex
+    failures = 0
+    # The ETag of a replacement whose reply got lost. While the manifest still has it, the store
+    # may yet carry that write out.
+    doubted: str | Literal[False] | None = False
+    for attempt in range(_TRIES):
+        if attempt:
+            sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+        replacing = False
+        try:
+            manifest, etag = file.read()
+            if (version := manifest.version_of(commit)) is not None:
+                return version  # the reply to an earlier try got lost
+            if etag != doubted:
+                doubted = False
+            after = mutate(manifest, commit)
+            if after is None:
+                return manifest.version
+            replacing = True
+            file.replace(after, etag)
+        except PreconditionFailed:
+            continue
+        except GalleryError:
+            raise
+        except Unavailable as error:
+            log.warning("commit %s, attempt %d: %s", commit, attempt + 1, error)
+            if replacing:
+                doubted = etag
+            failures += 1
+            if failures < _FAILURES:
+                continue
+            if doubted is False:
+                raise Unavailable(f"{error} Nothing was written.") from error
+            raise Unavailable(
+                f"{error} The write was not confirmed: look whether it is there before you send "
+                "it again."
+            ) from error
+        else:
+            return after.version
+    raise Conflict(f"Other writers were faster {_TRIES} times; nothing was written, try again.")

@@ -1,0 +1,90 @@
+"""Segments as objects of the store: written once, read with their checksum verified."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from serving.errors import GalleryCorrupt
+from serving.gallery.manifest import SegmentRef
+from serving.gallery.segment import Segment
+from serving.gallery.store import Entry, NotFound, Store
+
+_PARALLEL_GETS = 8
+_SUFFIX = ".safetensors"
+
+
+class SegmentObjects:
+    """The objects in ``<folder>/segments/``. Safe to use from several threads."""
+
+    def __init__(self, store: Store, folder: str, dimension: int) -> None:
+        self._store = store
+        self._prefix = f"{folder}/segments/"
+        self._dimension = dimension
+
+    def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
+        """A new object; the reference says that it covers the versions ``first`` to ``last``."""
+        data = segment.to_bytes()
+        name = uuid.uuid4().hex
+        self._store.put(self.key(name), data)
+        return SegmentRef(
+            name=name,
+            first=first,
+            last=last,
+            bytes=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            operations=len(segment),
+            rows=len(segment.embeddings),
+        )
+
+    def read(self, ref: SegmentRef) -> Segment:
+        """Raises NotFound with the key; GalleryCorrupt, naming it, when the object is damaged."""
+        key = self.key(ref.name)
+        try:
+            data = self._store.get(key).data
+        except NotFound:
+            raise NotFound(key) from None
+        if len(data) != ref.bytes or hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise GalleryCorrupt(
+                f"The gallery's object {key} is damaged: its checksum differs from the manifest's."
+            )
+        try:
+            segment = Segment.from_bytes(data)
+        except ValueError as error:
+            raise GalleryCorrupt(f"The gallery's object {key} is damaged: {error}.") from error
+        if segment.dimension != self._dimension:
+            raise GalleryCorrupt(f"The gallery's object {key} holds another model's embeddings.")
+        return segment
+
+    def read_all(self, refs: Sequence[SegmentRef]) -> Iterator[Segment]:
+        """The segments in order, read in parallel; few are held at once."""
+        if not refs:
+            return
+        with ThreadPoolExecutor(min(_PARALLEL_GETS, len(refs))) as pool:
+            pending = [pool.submit(self.read, ref) for ref in refs[:_PARALLEL_GETS]]
+            try:
+                for n in range(len(refs)):
+                    segment = pending[n].result()
+                    if len(pending) < len(refs):
+                        pending.append(pool.submit(self.read, refs[len(pending)]))
+                    # The list keeps the place, not the segment.
+                    pending[n] = None  # type: ignore[call-overload]
+                    yield segment
+            finally:
+                for future in pending:
+                    if future is not None:
+                        future.cancel()
+
+    def all(self) -> Iterator[tuple[str, Entry]]:
+        """The names and entries of all segment objects, listed in the manifest or not."""
+        for entry in self._store.list(self._prefix):
+            yield entry.key.removeprefix(self._prefix).removesuffix(_SUFFIX), entry
+
+    def remove(self, name: str) -> None:
+        """Remove the object and, where the bucket keeps them, its old versions."""
+        self._store.purge(self.key(name))
+
+    def key(self, name: str) -> str:
+        return f"{self._prefix}{name}{_SUFFIX}"

@@ -1,0 +1,160 @@
+"""Commits of people: the operations that wait in one process are written together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from serving.errors import UnknownIdentity
+from serving.gallery.commit import apply
+from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
+from serving.gallery.objects import SegmentObjects
+from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.state import Snapshot
+from serving.gallery.store import PreconditionFailed
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """Somebody's operations that wait to be committed, and what became of them."""
+
+    operations: Sequence[Operation]
+    require: Sequence[int]
+    version: int | None = None
+    error: Exception | None = None
+
+
+class Writer:
+    """The writing half of a gallery. Safe to use from several threads.
+
+    Args:
+        people_at: the people at this version of the gallery or a later one.
+        clock: seconds since 1970.
+        sleep: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        file: ManifestFile,
+        objects: SegmentObjects,
+        dimension: int,
+        people_at: Callable[[int], Snapshot],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._file = file
+        self._objects = objects
+        self._dimension = dimension
+        self._people_at = people_at
+        self._clock = clock
+        self._sleep = sleep
+        self._committing = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+
+    @property
+    def waiting(self) -> int:
+        """Commits that wait for the one that is under way."""
+        return len(self._queue)
+
+    def commit(self, operations: Sequence[Operation], require: Sequence[int] = ()) -> int:
+        """See `serving.gallery.Gallery.commit`."""
+        Segment.of(operations, self._dimension)  # a bad one fails alone, not with its neighbours
+        mine = _Waiting(operations, require)
+        with self._queue_lock:
+            self._queue.append(mine)
+        with self._committing:
+            if mine.version is None and mine.error is None:
+                with self._queue_lock:
+                    together, self._queue = self._queue, []
+                self._commit_together(together)
+        if mine.error is not None:
+            raise mine.error
+        assert mine.version is not None
+        return mine.version
+
+    def commit_segment(self, segment: Segment) -> int:
+        """Commit one ready segment, for imports in bulk; see `commit`."""
+        if segment.dimension != self._dimension:
+            raise ValueError(f"embeddings of {segment.dimension} numbers, not {self._dimension}")
+        return self._commit(lambda manifest: segment)
+
+    def _commit_together(self, waiting: Sequence[_Waiting]) -> None:
+        accepted: list[_Waiting] = []
+        segment: Segment | None = None
+
+        def prepare(manifest: Manifest) -> Segment | None:
+            nonlocal accepted, segment
+            before, accepted = accepted, self._accept(waiting, manifest)
+            if segment is None or accepted != before:
+                operations = [o for w in accepted for o in w.operations]
+                segment = Segment.of(operations, self._dimension)
+            return segment if accepted else None
+
+        try:
+            version = self._commit(prepare)
+        except Exception as error:
+            for w in waiting:
+                w.error = error
+            return
+        for w in waiting:
+            w.version = version
+
+    def _accept(self, waiting: Sequence[_Waiting], manifest: Manifest) -> list[_Waiting]:
+        """Those whose required people are enrolled, each after those before it; notes the error
+        of the others."""
+        people: Snapshot | None = None
+        if any(w.require for w in waiting):
+            people = self._people_at(manifest.version)
+            if people.version != manifest.version:
+                raise PreconditionFailed("what is in memory is newer than this manifest")
+        changed: dict[int, bool] = {}
+        cleared = False
+        accepted = []
+        for w in waiting:
+            missing = [
+                i
+                for i in w.require
+                if not changed.get(i, not cleared and people is not None and i in people)
+            ]
+            w.error = UnknownIdentity(_nobody(missing)) if missing else None
+            if missing:
+                continue
+            accepted.append(w)
+            for operation in w.operations:
+                if operation.kind in (Kind.PUT, Kind.APPEND):
+                    changed[operation.id] = True
+                elif operation.kind is Kind.DELETE:
+                    changed[operation.id] = False
+                elif operation.kind is Kind.MERGE:
+                    changed.update(dict.fromkeys(operation.sources, False))
+                    changed[operation.id] = True
+                elif operation.kind is Kind.CLEAR:
+                    changed, cleared = {}, True
+        return accepted
+
+    def _commit(self, prepare: Callable[[Manifest], Segment | None]) -> int:
+        uploaded: tuple[Segment, SegmentRef] | None = None
+
+        def mutate(manifest: Manifest, commit: str) -> Manifest | None:
+            nonlocal uploaded
+            segment = prepare(manifest)
+            if segment is None:
+                return None
+            version = manifest.version + 1
+            # Before a fence, sweeping may have taken what no manifest referred to.
+            if (
+                uploaded is None
+                or uploaded[0] is not segment
+                or manifest.fence >= uploaded[1].first
+            ):
+                uploaded = segment, self._objects.write(segment, version, version)
+            everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
+            return manifest.after(commit, uploaded[1], self._clock(), everybody=bool(everybody))
+
+        return apply(self._file, mutate, self._sleep)
+
+
+def _nobody(ids: Sequence[int]) -> str:
+    return f"Nobody is enrolled under the id {', '.join(str(i) for i in ids[:5])}."
