@@ -3,11 +3,15 @@
     python triton/trace_model.py --weights casia-webface
     python triton/trace_model.py --weights vggface2
     python triton/trace_model.py --weights my_weights.pt --name my-facenet
+    python triton/trace_model.py --weights vggface2 --no-model    # where they cannot be downloaded
 
 Writes ``<repository>/<model>/1/model.pt`` (TorchScript), ``config.pbtxt`` and ``model.json`` (the
 card), and proves the export before any of them is written: the TorchScript answer must be the eager
 one, and for known weights the known one. The card lies in ``config.pbtxt`` too, where a client of
 Triton can read it.
+
+With ``--no-model`` neither weights nor id are known: ``model.json`` says so, and ``config.pbtxt``
+has no card, without which the service refuses to use the model.
 """
 
 from __future__ import annotations
@@ -48,12 +52,13 @@ PREPROCESSING: dict[str, Any] = {
 # (source, licence) of the weights that are known by name.
 _KNOWN = {
     "casia-webface": (
-        "davidsandberg/facenet checkpoint 20180408-102900, Inception-ResNet-v1 on CASIA-WebFace",
+        "davidsandberg/facenet checkpoint 20180408-102900, Inception-ResNet-v1 on CASIA-WebFace "
+        "(LFW 0.9905 as published)",
         "MIT (weights); CASIA-WebFace is a data set for research",
     ),
     "vggface2": (
         "davidsandberg/facenet checkpoint 20180402-114759, Inception-ResNet-v1 on VGGFace2, as "
-        "converted by facenet-pytorch",
+        "converted by facenet-pytorch (LFW 0.9965 as published)",
         "MIT (weights); VGGFace2 is a data set for research",
     ),
 }
@@ -134,7 +139,9 @@ def _read_state(path: Path) -> dict[str, torch.Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"{path} holds no state_dict that can be read safely.") from error
-    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(v, torch.Tensor) for v in loaded.values()
+    ):
         raise WeightsError(f"{path} holds no state_dict: a mapping of names to tensors.")
     return loaded
 
@@ -147,7 +154,9 @@ def trace(net: InceptionResnetV1) -> torch.jit.ScriptModule:
     with torch.inference_mode(), warnings.catch_warnings():
         # TorchScript is what Triton's PyTorch backend runs, deprecated or not.
         warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-        traced = torch.jit.freeze(torch.jit.trace(module, example))
+        traced: torch.jit.ScriptModule = torch.jit.freeze(
+            torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
+        )
         for batch in (1, 3, 8):
             crops = torch.randint(
                 0, 256, (batch, 3, 160, 160), dtype=torch.uint8, generator=generator
@@ -170,9 +179,13 @@ def check_known_answer(net: InceptionResnetV1, weights: str) -> None:
         raise WeightsError(f"The weights {weights} give another embedding: off by {difference:g}.")
 
 
+def _origin(weights: str) -> tuple[str, str]:
+    return _KNOWN.get(weights, (f"weights of the user: {Path(weights).name}", "unknown"))
+
+
 def card_of(net: InceptionResnetV1, name: str, weights: str, settings: dict[str, Any]) -> ModelCard:
     """The card; ``settings`` are threshold and calibration, from ``calibration.json``."""
-    source, licence = _KNOWN.get(weights, (f"weights of the user: {Path(weights).name}", "unknown"))
+    source, licence = _origin(weights)
     tensors = {
         key: tensor.numpy()
         for key, tensor in net.state_dict().items()
@@ -202,16 +215,45 @@ def write_model(repository: Path, card: ModelCard, module: torch.jit.ScriptModul
     (folder / "1" / "model.sha256").write_text(f"{digest}  model.pt\n")
     os.replace(part, folder / "1" / "model.pt")
     (folder / "model.json").write_text(card.to_json(indent=2) + "\n")
-    (folder / "config.pbtxt").write_text(config_pbtxt(card))
+    (folder / "config.pbtxt").write_text(config_pbtxt(card.name, card))
     return folder
 
 
-def config_pbtxt(card: ModelCard) -> str:
-    # JSON's escapes are valid inside a protobuf text string, given one more level of them.
-    escaped = json.dumps(card.to_json(), ensure_ascii=False)
+def write_without_model(
+    repository: Path, name: str, weights: str, settings: dict[str, Any]
+) -> Path:
+    """Write config.pbtxt and model.json of a model whose weights are not at hand."""
+    folder = repository / name
+    if (folder / "1" / "model.pt").is_file():
+        raise WeightsError(f"{folder} holds a traced model, whose card must stay.")
+    folder.mkdir(parents=True, exist_ok=True)
+    source, licence = _origin(weights)
+    known = {
+        "name": name,
+        "id": None,
+        "missing": "model.pt, and the id, which is a hash of the weights: run "
+        f"triton/trace_model.py --weights {weights} where they can be had",
+        "source": source,
+        "licence": licence,
+        "dimension": DIMENSION,
+        "preprocessing": PREPROCESSING,
+        **settings,
+    }
+    (folder / "model.json").write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+    (folder / "config.pbtxt").write_text(config_pbtxt(name, None))
+    return folder
+
+
+def config_pbtxt(name: str, card: ModelCard | None) -> str:
+    """Triton's configuration of the model; without a card where nothing is traced yet."""
+    parameters = ""
+    if card is not None:
+        # JSON's escapes are valid inside a protobuf text string, given one more level of them.
+        escaped = json.dumps(card.to_json(), ensure_ascii=False)
+        parameters = f'parameters {{\n  key: "card"\n  value {{ string_value: {escaped} }}\n}}\n'
     return f"""\
-# Written by triton/trace_model.py together with model.json; the card below is the same.
-name: "{card.name}"
+# Written by triton/trace_model.py together with model.json; a card below is the same.
+name: "{name}"
 platform: "pytorch_libtorch"
 max_batch_size: {MAX_BATCH}
 input {{
@@ -232,11 +274,7 @@ dynamic_batching {{
   preferred_batch_size: [ 8, 16, {MAX_BATCH} ]
   max_queue_delay_microseconds: 1000
 }}
-parameters {{
-  key: "card"
-  value {{ string_value: {escaped} }}
-}}
-"""
+{parameters}"""
 
 
 def main() -> int:
@@ -246,17 +284,22 @@ def main() -> int:
     parser.add_argument("--repository", type=Path, default=ROOT / "models")
     parser.add_argument("--cache", type=Path, default=ROOT.parent / ".cache" / "weights")
     parser.add_argument("--if-missing", action="store_true", help="do nothing if model.pt is there")
+    parser.add_argument("--no-model", action="store_true", help="only config.pbtxt and model.json")
     args = parser.parse_args()
     name = args.name or f"facenet-{Path(args.weights).stem.lower()}"
     if args.if_missing and (args.repository / name / "1" / "model.pt").is_file():
         print(f"{name} is traced already.")
         return 0
     try:
-        settings = json.loads((ROOT / "calibration.json").read_text())
+        measured = json.loads((ROOT / "calibration.json").read_text())
+        settings = measured.get(name, measured["default"])
+        if args.no_model:
+            print(write_without_model(args.repository, name, args.weights, settings))
+            return 0
         print(f"Loading the weights {args.weights} …", flush=True)
         net = load_network(args.weights, args.cache)
         check_known_answer(net, args.weights)
-        card = card_of(net, name, args.weights, settings.get(name, settings["default"]))
+        card = card_of(net, name, args.weights, settings)
         print("Tracing, and comparing with the eager network …", flush=True)
         folder = write_model(args.repository, card, trace(net))
     except (WeightsError, OSError) as error:

@@ -3,12 +3,18 @@
 Serves a model repository that is written for the C++ backend unchanged: ``platform:
 "pytorch_libtorch"``, ``<version>/model.pt``, inputs and outputs named ``<NAME>__<position>``.
 Only what such a repository needs is here. Threads: ``OMP_NUM_THREADS`` of tritonserver's
-environment, otherwise one a core.
+environment, otherwise one a core; with a small ``GOMP_SPINCOUNT``, because threads that wait
+spinning make each other many times slower as soon as anything else needs a core.
+
+Python and torch are those of the ``python3`` that comes first in tritonserver's ``PATH``. Each
+instance is a process of its own in tritonserver's process group: whoever kills tritonserver kills
+the group, because an instance that was busy then can wait for its server for ever.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +29,10 @@ class TritonPythonModel:
         self._inputs = _by_position(config["input"])
         self._outputs = _by_position(config["output"])
         path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
-        self._model = torch.jit.load(str(path), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
+            model = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        self._model = model.eval()
         # TorchScript optimises during the first calls; no caller should wait for that.
         warm_up = [
             torch.zeros(
@@ -46,7 +55,9 @@ class TritonPythonModel:
             try:
                 tensors = [self._tensor(request, spec) for spec in self._inputs]
             except ValueError as error:
-                responses[index] = pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error)))
+                responses[index] = pb_utils.InferenceResponse(
+                    error=pb_utils.TritonError(str(error))
+                )
             else:
                 taken.append(index)
                 batches.append(tensors)

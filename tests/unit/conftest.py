@@ -1,0 +1,30 @@
+"""What the tests of the stages share; costly to make, and never changed by a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving.mtcnn import FaceDetector
+from tests import images
+
+
+@pytest.fixture(scope="session")
+def detector() -> FaceDetector:
+    return FaceDetector()
+
+
+@pytest.fixture(scope="session")
+def portrait() -> NDArray[np.uint8]:
+    """A photo with one face."""
+    with Image.open(images.PORTRAIT) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def group() -> NDArray[np.uint8]:
+    """A photo with several faces."""
+    with Image.open(images.GROUP) as image:
+        return np.asarray(image.convert("RGB"))

@@ -1,0 +1,232 @@
+"""The client of Triton: splitting into batches, and what each failure becomes.
+
+That it agrees with a real tritonserver is tested with the one-machine stack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from serving import embed
+from serving.embed import Embedder
+from serving.errors import Unavailable
+from serving.records import CROP_SIZE
+from serving.settings import TritonSettings
+
+MODELS = Path(__file__).resolve().parents[2] / "triton" / "models"
+CARD = (MODELS / "facenet-casia-webface" / "model.json").read_text()
+CONFIG = {
+    "max_batch_size": 32,
+    "input": [{"name": "INPUT__0"}],
+    "output": [{"name": "OUTPUT__0"}],
+    "parameters": {"card": {"string_value": CARD}},
+}
+
+
+WITHOUT_ID = json.dumps(json.loads(CARD) | {"id": None})
+
+
+class Answer:
+    def __init__(self, vectors: NDArray[np.float32] | None) -> None:
+        self._vectors = vectors
+
+    def as_numpy(self, name: str) -> NDArray[np.float32] | None:
+        assert name == "OUTPUT__0"
+        return self._vectors
+
+
+class Triton:
+    """A client of a Triton that answers a crop whose first pixel is v with v in every place."""
+
+    def __init__(self, config: Any = CONFIG) -> None:
+        self.config = config
+        self.asked: list[str] = []
+        self.batches: list[int] = []
+        self.at_once = self.most_at_once = 0
+        self.failures: list[Exception] = []
+        self.answer: Callable[[NDArray[np.float32]], NDArray[np.float32] | None] = lambda v: v
+        self.seconds = 0.0
+
+    async def _reply(self, what: str) -> None:
+        self.asked.append(what)
+        await asyncio.sleep(self.seconds)
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def is_model_ready(self, model: str) -> bool:
+        await self._reply("ready")
+        return True
+
+    async def get_model_config(self, model: str) -> Any:
+        await self._reply("config")
+        return self.config
+
+    async def infer(self, model: str, inputs: list[Any], outputs: list[Any]) -> Answer:
+        count = inputs[0].shape()[0]
+        self.batches.append(count)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self._reply("infer")
+        finally:
+            self.at_once -= 1
+        raw = np.frombuffer(inputs[0]._get_binary_data(), np.uint8).reshape(count, -1)
+        return Answer(self.answer(np.repeat(raw[:, :1].astype(np.float32), 512, axis=1)))
+
+
+def crops(count: int) -> NDArray[np.uint8]:
+    made = np.zeros((count, 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    made[:, 0, 0, 0] = np.arange(count) % 256
+    return made
+
+
+def embedder(triton: Triton, **settings: Any) -> Embedder:
+    return Embedder(TritonSettings(**settings), client=triton)
+
+
+def run(embedding: Awaitable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    async def wait() -> NDArray[np.float32]:
+        return await embedding
+
+    return asyncio.run(wait())
+
+
+def fails(triton: Triton, match: str, **settings: Any) -> None:
+    with pytest.raises(Unavailable, match=match):
+        run(embedder(triton, **settings).embed(crops(1)))
+
+
+class TestBatches:
+    @pytest.mark.parametrize(
+        ("count", "batches"), [(1, [1]), (32, [32]), (33, [32, 1]), (70, [32, 32, 6])]
+    )
+    def test_more_faces_than_a_batch_are_split(self, count: int, batches: list[int]) -> None:
+        triton = Triton()
+        vectors = run(embedder(triton).embed(crops(count)))
+        assert triton.batches == batches
+        assert vectors.shape == (count, 512)
+        assert vectors.dtype == np.float32
+        assert vectors[:, 0].tolist() == [i % 256 for i in range(count)]
+
+    def test_no_face(self) -> None:
+        triton = Triton()
+        assert run(embedder(triton).embed(crops(0))).shape == (0, 512)
+        assert triton.batches == []
+
+    def test_a_crowd_does_not_wait_for_itself(self) -> None:
+        triton = Triton(CONFIG | {"max_batch_size": 2})
+        triton.seconds = 0.05
+        # All at once they would wait 0.5 s for each other, were Triton to take them in turn.
+        assert run(embedder(triton, timeout_s=0.4).embed(crops(40))).shape == (40, 512)
+        assert triton.most_at_once == embed._IN_FLIGHT
+
+    def test_a_model_without_batching_takes_one_at_a_time(self) -> None:
+        triton = Triton(CONFIG | {"max_batch_size": 0})
+        run(embedder(triton).embed(crops(3)))
+        assert triton.batches == [1, 1, 1]
+
+
+class TestCard:
+    def test_it_is_asked_once_in_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        triton = Triton()
+        client = embedder(triton)
+        for _ in range(3):
+            run(client.embed(crops(1)))
+        assert triton.asked.count("config") == 1
+        monkeypatch.setattr(embed, "_CARD_SECONDS", 0.0)
+        run(client.embed(crops(1)))
+        assert triton.asked.count("config") == 2
+
+    def test_after_a_failure_it_is_asked_again(self) -> None:
+        triton = Triton()
+        client = embedder(triton)
+        run(client.embed(crops(1)))
+        triton.failures = [InferenceServerException("busy")]
+        with pytest.raises(Unavailable):
+            run(client.embed(crops(1)))
+        run(client.embed(crops(1)))
+        assert triton.asked.count("config") == 2
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            [],
+            None,
+            {k: v for k, v in CONFIG.items() if k != "parameters"},
+            CONFIG | {"parameters": {"card": {"string_value": "{}"}}},
+            CONFIG
+            | {
+                "parameters": {
+                    "card": {"string_value": json.dumps(json.loads(CARD) | {"id": None})}
+                }
+            },
+            CONFIG | {"input": []},
+        ],
+    )
+    def test_a_model_without_a_usable_card_is_not_used(self, config: Any) -> None:
+        fails(Triton(config), r"without a usable card; trace it anew")
+
+
+class TestFailures:
+    def test_a_lost_connection_is_tried_once_more(self) -> None:
+        triton = Triton()
+        client = embedder(triton)
+        run(client.embed(crops(1)))
+        triton.failures = [aiohttp.ServerDisconnectedError()]
+        assert run(client.embed(crops(1))).shape == (1, 512)
+
+    def test_triton_is_away(self) -> None:
+        triton = Triton()
+        triton.failures = [aiohttp.ServerDisconnectedError()] * 2
+        fails(triton, "cannot be reached")
+
+    def test_triton_is_late(self) -> None:
+        triton = Triton()
+        triton.seconds = 5.0
+        fails(triton, r"did not answer within 0\.05 s", timeout_s=0.05)
+
+    def test_a_refusal_is_told_in_one_line(self) -> None:
+        triton = Triton()
+        triton.failures = [InferenceServerException("no such model\nTraceback: /opt/x.py")]
+        with pytest.raises(Unavailable, match="no such model") as caught:
+            run(embedder(triton).embed(crops(1)))
+        assert "/opt" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_an_answer_that_is_no_json(self) -> None:
+        triton = Triton()
+        triton.failures = [json.JSONDecodeError("no", "<html>", 0)]
+        fails(triton, "no Triton")
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            lambda v: None,
+            lambda v: v[:, :100],
+            lambda v: v[:0],
+            lambda v: v[0],
+            lambda v: v * np.nan,
+        ],
+    )
+    def test_an_answer_that_is_no_embedding(self, answer: Any) -> None:
+        triton = Triton()
+        triton.answer = answer
+        fails(triton, "no embedding")
+
+    def test_ready(self) -> None:
+        triton = Triton()
+        client = embedder(triton)
+        assert asyncio.run(client.ready())
+        triton.failures = [aiohttp.ClientConnectionError()] * 2
+        assert not asyncio.run(client.ready())

@@ -1,0 +1,47 @@
+"""The error tree: every class travels through pickle and says how HTTP answers it."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from serving import errors
+from serving.errors import ServingError
+
+
+def _tree(cls: type[ServingError] = ServingError) -> Iterator[type[ServingError]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from _tree(child)
+
+
+TREE = [cls for cls in _tree() if cls.__module__ == errors.__name__]
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_survives_pickle(cls: type[ServingError]) -> None:
+    again = pickle.loads(pickle.dumps(cls("Send a smaller photo.")))
+    assert type(again) is cls
+    assert again.args == ("Send a smaller photo.",)
+    assert str(again) == "Send a smaller photo."
+
+
+@pytest.mark.parametrize("cls", TREE)
+def test_says_how_it_is_answered(cls: type[ServingError]) -> None:
+    assert cls.status in (400, 404, 409, 413, 415, 422, 500, 503, 504)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", cls.type)
+    assert cls.title
+    assert not cls.title.endswith(".")
+
+
+def test_types_are_distinct() -> None:
+    assert len({cls.type for cls in TREE}) == len(TREE)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in TREE if cls.status in (409, 503)])
+def test_who_is_asked_to_come_again_is_told_when(cls: type[ServingError]) -> None:
+    assert cls.retry_after is not None
+    assert cls.retry_after >= 1

@@ -1,0 +1,121 @@
+"""MTCNN: what it finds, where, and the photos that facenet-pytorch fails on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.mtcnn import NOTHING, Detections, FaceDetector
+
+Pixels = NDArray[np.uint8]
+
+
+def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Intersection over union of two boxes."""
+    corner = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = float(np.clip(corner, 0, None).prod())
+    both = float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod())
+    return shared / (both - shared)
+
+
+def largest(found: Detections) -> NDArray[np.float32]:
+    assert len(found)
+    sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    box: NDArray[np.float32] = found.boxes[sides.prod(axis=1).argmax()]
+    return box
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (8, 2000), (2000, 8), (11, 11), (12, 12), (19, 21), (20, 20), (31, 400)]
+)
+def test_small_and_narrow_photos_have_no_face(
+    detector: FaceDetector, size: tuple[int, int]
+) -> None:
+    for value in (0, 128, 255):
+        assert len(detector.detect(np.full((*size, 3), value, np.uint8))) == 0
+
+
+@pytest.mark.parametrize("side", [12, 20, 46, 47, 48, 94, 147])
+def test_a_photo_just_as_large_as_the_smallest_face(side: int) -> None:
+    blank = np.zeros((side, side, 3), np.uint8)
+    assert len(FaceDetector(min_face_size=side, second_look=False).detect(blank)) == 0
+
+
+def test_no_face_is_an_answer(detector: FaceDetector) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    found = detector.detect(noise)
+    assert (found.boxes.shape, found.scores.shape, found.landmarks.shape) == (
+        (0, 4),
+        (0,),
+        (0, 5, 2),
+    )
+
+
+def test_a_portrait(detector: FaceDetector, portrait: Pixels) -> None:
+    found = detector.detect(portrait)
+    assert len(found) == 1
+    assert found.boxes.dtype == found.scores.dtype == found.landmarks.dtype == np.float32
+    assert found.scores[0] > 0.99
+    x1, y1, x2, y2 = found.boxes[0]
+    assert ((found.landmarks[0] > (x1, y1)) & (found.landmarks[0] < (x2, y2))).all()
+    left_eye, right_eye, nose, *mouth = found.landmarks[0]
+    assert left_eye[0] < right_eye[0]
+    assert left_eye[1] < nose[1] < mouth[0][1]
+
+
+def test_a_group(detector: FaceDetector, group: Pixels) -> None:
+    assert len(detector.detect(group)) >= 3
+
+
+def test_the_same_photo_gives_the_same_answer(detector: FaceDetector, portrait: Pixels) -> None:
+    first, second = detector.detect(portrait), detector.detect(portrait.copy())
+    assert np.array_equal(first.boxes, second.boxes)
+    assert np.array_equal(first.scores, second.scores)
+
+
+def test_a_photo_that_is_searched_reduced_has_its_boxes_in_its_own_pixels(
+    detector: FaceDetector, portrait: Pixels
+) -> None:
+    box = largest(detector.detect(portrait))
+    reduced = FaceDetector(max_side=max(portrait.shape) // 2)
+    assert overlap(largest(reduced.detect(portrait)), box) > 0.75
+
+
+def test_a_score_below_the_least_is_no_face(portrait: Pixels) -> None:
+    assert len(FaceDetector(min_score=1.0, second_look=False).detect(portrait)) <= 1
+    assert len(FaceDetector(min_score=1.1).detect(portrait)) == 0
+
+
+def test_the_second_look_finds_a_tight_crop(detector: FaceDetector, portrait: Pixels) -> None:
+    x1, y1, x2, y2 = largest(detector.detect(portrait))
+    # From the brows to the lips: too tight for MTCNN, which wants to see the whole head.
+    dx, dy = (x2 - x1) * 0.12, (y2 - y1) * 0.12
+    left, top = round(x1 + dx), round(y1 + dy)
+    tight = np.ascontiguousarray(portrait[top : round(y2 - dy), left : round(x2 - dx)])
+    assert len(FaceDetector(second_look=False).detect(tight)) == 0
+    found = detector.detect(tight)
+    assert len(found) == 1
+    moved = found.moved(1.0, left, top)
+    assert overlap(moved.boxes[0], np.array([x1, y1, x2, y2], np.float32)) > 0.6
+
+
+def test_the_second_look_tells_only_what_lies_in_the_photo(
+    detector: FaceDetector, portrait: Pixels
+) -> None:
+    flat = np.full_like(portrait, 127)
+    assert len(detector.detect(flat)) == 0
+
+
+def test_moved_and_select() -> None:
+    one = Detections(
+        np.array([[1, 2, 3, 4], [10, 20, 30, 40]], np.float32),
+        np.array([0.9, 0.95], np.float32),
+        np.arange(20, dtype=np.float32).reshape(2, 5, 2),
+    )
+    moved = one.moved(2.0, 1.0, -1.0)
+    assert moved.boxes.tolist() == [[3, 3, 7, 7], [21, 39, 61, 79]]
+    assert moved.landmarks[0, 1].tolist() == [5, 5]
+    assert moved.scores is one.scores
+    assert one.select(np.array([False, True])).scores.tolist() == [np.float32(0.95)]
+    assert len(NOTHING.moved(3.0, 1.0, 1.0)) == 0

@@ -1,0 +1,85 @@
+"""Settings: valid defaults, no unknown key, no value out of range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from serving.settings import AppArgs, Scale, ScaleSettings
+
+
+def _sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _sections(field.annotation, (*path, name))
+
+
+def _nested(path: tuple[str, ...], value: dict[str, Any]) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def test_defaults_are_valid() -> None:
+    args = AppArgs()
+    assert AppArgs.model_validate(args.model_dump()) == args
+    assert AppArgs.model_validate_json(args.model_dump_json()) == args
+
+
+@pytest.mark.parametrize("path", list(_sections(AppArgs)), ids=".".join)
+def test_unknown_keys_are_refused_everywhere(path: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        AppArgs.model_validate(_nested(path, {"no_such_setting": 1}))
+
+
+@pytest.mark.parametrize("path", list(_sections(AppArgs)), ids=".".join)
+def test_an_empty_section_is_the_default(path: tuple[str, ...]) -> None:
+    # The scale of one stage has defaults of its own, apart from the other stages'.
+    if path[:1] != ("scale",) or len(path) < 2:
+        assert AppArgs.model_validate(_nested(path, {})) == AppArgs()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        AppArgs().triton.model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("decode.max_pixels", 0),
+        ("decode.threads", 0),
+        ("detect.min_face_size", 11),
+        ("detect.min_score", 1.5),
+        ("match.threshold", 2),
+        ("match.threshold", "high"),
+        ("triton.timeout_s", 0),
+        ("limits.max_image_bytes", -1),
+        ("scale.detect.min_replicas", 0),
+    ],
+)
+def test_values_out_of_range_are_refused(path: str, value: Any) -> None:
+    *section, key = path.split(".")
+    with pytest.raises(ValidationError, match=key):
+        AppArgs.model_validate(_nested(tuple(section), {key: value}))
+
+
+def test_fewer_replicas_at_most_than_at_least() -> None:
+    with pytest.raises(ValidationError, match="max_replicas is smaller than min_replicas"):
+        Scale(min_replicas=3, max_replicas=2)
+
+
+def test_every_default_scale_is_within_its_bounds() -> None:
+    for name in ScaleSettings.model_fields:
+        scale: Scale = getattr(ScaleSettings(), name)
+        assert scale.min_replicas <= scale.max_replicas
+        assert scale.target_ongoing_requests <= scale.max_ongoing_requests
+
+
+def test_no_setting_holds_a_secret() -> None:
+    text = AppArgs().model_dump_json().lower()
+    assert not any(word in text for word in ("secret", "password", "access_key", "token"))
