@@ -5,7 +5,7 @@ Imports neither Ray nor torch, so a small process (a CronJob, the command line) 
 
 from serving.gallery.gallery import Gallery
 from serving.gallery.segment import Kind, Operation, Segment
-from serving.gallery.state import Person, Snapshot
+from serving.gallery.snapshot import Person, Snapshot
 from serving.gallery.store import Store, check_conditional_writes
 
 __all__ = [

@@ -10,7 +10,8 @@ from serving.errors import GalleryCorrupt
 from serving.gallery.manifest import Manifest, ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Operation, Segment
-from serving.gallery.state import People, Snapshot
+from serving.gallery.snapshot import Snapshot
+from serving.gallery.state import People
 from serving.gallery.store import NotFound, Store
 from serving.gallery.writer import Writer
 

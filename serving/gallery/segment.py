@@ -187,11 +187,11 @@ class Segment:
     def row_starts(self) -> NDArray[np.int64]:
         """(N + 1,): where the rows of each operation begin in ``embeddings``."""
         has_rows = np.isin(self.kind, (Kind.PUT, Kind.APPEND))
-        return _starts(np.where(has_rows, self.count, 0))
+        return starts_of(np.where(has_rows, self.count, 0))
 
     def source_starts(self) -> NDArray[np.int64]:
         """(N + 1,): where the ids of each merge begin in ``sources``."""
-        return _starts(np.where(self.kind == Kind.MERGE, self.count, 0))
+        return starts_of(np.where(self.kind == Kind.MERGE, self.count, 0))
 
     def each_details(self) -> Iterator[dict[str, Any]]:
         """The details of each operation; empty where it gives none."""
@@ -204,7 +204,8 @@ class Segment:
             start += length
 
 
-def _starts(lengths: NDArray[Any]) -> NDArray[np.int64]:
+def starts_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """(N + 1,): where each of N parts of these lengths begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 

@@ -11,7 +11,7 @@ from serving.gallery.commit import apply
 from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Kind, Operation, Segment
-from serving.gallery.state import Snapshot
+from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
 
 

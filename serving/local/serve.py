@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
-from serving.local.process import LOOPBACK, Process
+from serving.local.process import CALM_THREADS, LOOPBACK, Process
 
 _OBJECT_STORE_BYTES = 2**30
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
@@ -64,7 +64,7 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
         "Ray Serve",
         [sys.executable, "-m", "serving.local.serve", config],
         log=logs / "serve.log",
-        env={**env, **{name: str(value) for name, value in settings.items()}},
+        env={**env, **CALM_THREADS, **{name: str(value) for name, value in settings.items()}},
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from serving.local.process import LOOPBACK, Process, StackError
+from serving.local.process import CALM_THREADS, LOOPBACK, Process, StackError
 
 _GLIBC = (2, 35)
 
@@ -55,13 +55,16 @@ def start(
         "--allow-grpc=false",
         f"--metrics-address={LOOPBACK}",
         f"--metrics-port={first_port + 1}",
-        "--exit-timeout-secs=5",
+        "--exit-timeout-secs=3",
+        # The configuration is complete; asking the backend for it costs a second start.
+        "--disable-auto-complete-config",
     ]
     env = {
         "LD_LIBRARY_PATH": os.pathsep.join(_library_path(server)),
         # The backend's processes embed Python and find its packages by the python3 on PATH.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "OMP_NUM_THREADS": str(threads),
+        **CALM_THREADS,
     }
     return Process("Triton", command, log=logs / "triton.log", env=env)
 

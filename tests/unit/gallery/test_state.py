@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.gallery.segment import Kind, Operation, Segment
-from serving.gallery.state import People, Snapshot
+from serving.gallery.snapshot import Snapshot
+from serving.gallery.state import People
 from tests.unit.gallery.people import DIMENSION, put, unit_rows
 
 # How far a cosine may be from the true one, since embeddings and centroids are kept in float16.
@@ -45,8 +46,8 @@ def test_a_search_in_parts_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     snapshot = state_of(*(put(n) for n in range(40)))
     probes = unit_rows(7, DIMENSION, seed=99)
     whole = snapshot.search(probes, 3)
-    monkeypatch.setattr("serving.gallery.state._PEOPLE_AT_ONCE", 7)
-    monkeypatch.setattr("serving.gallery.state._PROBES_AT_ONCE", 2)
+    monkeypatch.setattr("serving.gallery.snapshot._PEOPLE_AT_ONCE", 7)
+    monkeypatch.setattr("serving.gallery.snapshot._PROBES_AT_ONCE", 2)
     ids, similarities, _ = snapshot.search(probes, 3)
     np.testing.assert_array_equal(ids, whole[0])
     np.testing.assert_allclose(similarities, whole[1], rtol=1e-5)
