@@ -81,7 +81,11 @@ def _check_count(images: int, limits: LimitSettings) -> None:
     if not images:
         raise BadRequest("Send at least one photo in images.")
     if images > limits.max_images:
-        raise TooLarge(f"Send at most {limits.max_images} photos in one request.")
+        raise _too_many(limits)
+
+
+def _too_many(limits: LimitSettings) -> TooLarge:
+    return TooLarge(f"Send at most {limits.max_images} photos in one request.")
 
 
 def _media_type(request: Request) -> str:
@@ -102,6 +106,8 @@ async def _read_form(request: Request, limits: LimitSettings) -> tuple[list[byte
     try:
         form: FormData = await request.form(max_files=limits.max_images, max_fields=32)
     except HTTPException as error:
+        if error.detail.startswith("Too many files"):
+            raise _too_many(limits) from error
         raise BadRequest(f"The multipart body cannot be read: {error.detail}") from error
     images: list[bytes] = []
     fields: dict[str, Any] = {}
@@ -131,7 +137,7 @@ def _options(model: type[M], fields: dict[str, Any]) -> M:
     for name, text in fields.items():
         try:
             values[name] = text if name == "name" else json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: thousands of brackets
             values[name] = text
     try:
         return model.model_validate(values)

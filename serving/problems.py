@@ -83,9 +83,12 @@ def problem_of(request: Request, error: ServingError, **more: Any) -> JSONRespon
 
 
 def sentence_of(error: RequestValidationError | ValidationError) -> str:
-    """What is wrong with the first few fields; without their values, which may be whole photos."""
+    """What is wrong with the first few fields; without their values, which may be whole photos.
+
+    A name that the caller made up may be as long as he likes, so names are cut.
+    """
     parts = [
-        f"{'.'.join(str(p) for p in e['loc']) or 'the body'}: {e['msg']}"
+        f"{'.'.join(str(p)[:40] for p in e['loc']) or 'the body'}: {e['msg']}"
         for e in list(error.errors())[:3]
     ]
     return "; ".join(parts) + "."

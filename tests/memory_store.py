@@ -18,6 +18,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.objects: dict[str, StoredObject] = {}
+        self.clock: Callable[[], float] = time.time
+        self._modified: dict[str, float] = {}
         self.before: Callable[[str, str], None] = lambda request, key: None
         self.after: Callable[[str, str], None] = lambda request, key: None
         self.requests: list[tuple[str, str]] = []
@@ -55,6 +57,7 @@ class MemoryStore:
             self._etags += 1
             etag = f'"{self._etags}"'
             self.objects[key] = StoredObject(data, etag)
+            self._modified[key] = self.clock()
         self.after("put", key)
         return etag
 
@@ -70,7 +73,7 @@ class MemoryStore:
         with self._lock:
             found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}
         for key in sorted(found):
-            yield Entry(key, len(found[key].data), time.time())
+            yield Entry(key, len(found[key].data), self._modified[key])
 
     def _begin(self, request: str, key: str) -> None:
         self.requests.append((request, key))

@@ -184,6 +184,19 @@ class Segment:
             if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
                 raise ValueError("an embedding is not a finite vector of unit length")
 
+    def select(self, keep: NDArray[np.bool_]) -> Segment:
+        """The segment with only the operations of the mask ``keep``, bool (N,)."""
+
+        def parts(starts: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.repeat(keep, np.diff(starts))
+
+        return Segment(
+            **{column: getattr(self, column)[keep] for column in ("kind", *_PER_OPERATION)},
+            embeddings=self.embeddings[parts(self.row_starts())],
+            sources=self.sources[parts(self.source_starts())],
+            details=self.details[parts(starts_of(self.details_length))],
+        )
+
     def row_starts(self) -> NDArray[np.int64]:
         """(N + 1,): where the rows of each operation begin in ``embeddings``."""
         has_rows = np.isin(self.kind, (Kind.PUT, Kind.APPEND))

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 from tests.unit.gallery.people import DIMENSION, put, unit_rows
+from tests.unit.gallery.strategies import SEGMENTS
 
 # How far a cosine may be from the true one, since embeddings and centroids are kept in float16.
 FLOAT16 = 5e-4
@@ -130,24 +130,8 @@ class Naive:
             self.rows.clear()
 
 
-IDS = st.integers(0, 5)
-PHOTOS = st.builds(lambda n, seed: unit_rows(n, DIMENSION, seed=seed), st.integers(1, 3), IDS)
-ANY_OPERATION = st.one_of(
-    st.builds(lambda p, rows: Operation(Kind.PUT, p, 1.0, rows), IDS, PHOTOS),
-    st.builds(lambda p, rows: Operation(Kind.APPEND, p, 1.0, rows), IDS, PHOTOS),
-    st.builds(lambda p: Operation(Kind.DELETE, p, 1.0), IDS),
-    st.builds(
-        lambda p, sources: Operation(Kind.MERGE, p, 1.0, sources=sources),
-        IDS,
-        st.lists(IDS, min_size=1, max_size=3),
-    ),
-    st.builds(lambda p: Operation(Kind.DESCRIBE, p, 1.0, details={"name": "x"}), IDS),
-    st.just(Operation(Kind.CLEAR, 0, 1.0)),
-)
-
-
 @settings(max_examples=200)
-@given(st.lists(st.lists(ANY_OPERATION, min_size=1, max_size=6), max_size=5))
+@given(SEGMENTS)
 def test_any_operations_do_what_the_obvious_way_does(segments: list[list[Operation]]) -> None:
     people, naive = People(DIMENSION), Naive()
     for operations in segments:

@@ -1,0 +1,232 @@
+"""Folding: a run of segments into as few operations as do the same.
+
+What was replaced or deleted inside the run falls away. A run that begins with the gallery's first
+version becomes one put a person. Any other run may stand on people from before it: what it does to
+them is kept as it is told (append, describe, delete), and a merge that needs somebody's rows from
+before it stays a merge, in its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.gallery.segment import Kind, Segment
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows ``start`` to ``end`` of the embeddings of one segment of the run."""
+
+    segment: int
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Person:
+    """What the run does to one person, so far.
+
+    Attributes:
+        forget: whoever was there before the run is gone, so nothing from before it can matter.
+        present: the person exists now, by the run itself.
+        absolute: the rows replace those from before the run; otherwise they are added.
+    """
+
+    forget: bool = False
+    present: bool = False
+    absolute: bool = False
+    rows: list[_Rows] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    created: float = 0.0
+    updated: float = 0.0
+
+
+@dataclass(slots=True)
+class _Folded:
+    """One operation of the result."""
+
+    kind: Kind
+    id: int
+    created: float
+    updated: float
+    rows: Sequence[_Rows] = ()
+    sources: Sequence[int] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def fold(segments: Sequence[Segment], *, from_nothing: bool, max_rows: int) -> Iterator[Segment]:
+    """Segments that do the same as ``segments`` one after the other.
+
+    Args:
+        from_nothing: the run begins with the gallery's first version.
+        max_rows: embeddings in one segment.
+    """
+    operations = _Folder(from_nothing).run(segments)
+    part: list[_Folded] = []
+    rows = 0
+    for operation in operations:
+        count = sum(r.end - r.start for r in operation.rows)
+        if part and rows + count > max_rows:
+            yield _segment(part, segments)
+            part, rows = [], 0
+        part.append(operation)
+        rows += count
+    if part:
+        yield _segment(part, segments)
+
+
+class _Folder:
+    def __init__(self, from_nothing: bool) -> None:
+        self._from_nothing = from_nothing
+        self._people: dict[int, _Person] = {}
+        self._done: list[_Folded] = []
+
+    def run(self, segments: Sequence[Segment]) -> Iterable[_Folded]:
+        for number, segment in enumerate(segments):
+            self._segment(number, segment)
+        for person in list(self._people):
+            self._flush(person)
+        return self._done
+
+    def _segment(self, number: int, segment: Segment) -> None:
+        starts, sources = segment.row_starts().tolist(), segment.source_starts().tolist()
+        kinds, ids = segment.kind.tolist(), segment.id.tolist()
+        created, updated = segment.created.tolist(), segment.updated.tolist()
+        for n, details in enumerate(segment.each_details()):
+            kind, person = kinds[n], ids[n]
+            if kind in (Kind.PUT, Kind.APPEND):
+                rows = _Rows(number, starts[n], starts[n + 1])
+                self._add(person, rows, kind == Kind.PUT, details, created[n], updated[n])
+            elif kind == Kind.DELETE:
+                self._people[person] = _Person(forget=True)
+            elif kind == Kind.DESCRIBE:
+                self._describe(person, details, created[n], updated[n])
+            elif kind == Kind.MERGE:
+                others = segment.sources[sources[n] : sources[n + 1]].tolist()
+                self._merge(person, others, created[n], updated[n])
+            elif kind == Kind.CLEAR:
+                self._people.clear()
+                # The run now stands on nothing, once it has told so.
+                clear = _Folded(Kind.CLEAR, person, created[n], updated[n])
+                self._done = [] if self._from_nothing else [clear]
+                self._from_nothing = True
+
+    def _of(self, person: int) -> _Person:
+        if person not in self._people:
+            self._people[person] = _Person(forget=self._from_nothing)
+        return self._people[person]
+
+    def _add(
+        self,
+        person: int,
+        rows: _Rows,
+        put: bool,
+        details: dict[str, Any],
+        created: float,
+        updated: float,
+    ) -> None:
+        state = self._of(person)
+        if not state.present:
+            # Also by an append: nobody is there to add to, or it is not known.
+            state.present = True
+            state.absolute = put or state.forget
+            state.rows, state.details = [rows], dict(details)
+            state.created = created
+        else:
+            state.absolute = state.absolute or put
+            state.rows = [rows] if put else [*state.rows, rows]
+            state.details = {**state.details, **details}
+        state.updated = updated
+
+    def _describe(
+        self, person: int, details: dict[str, Any], created: float, updated: float
+    ) -> None:
+        state = self._of(person)
+        if state.present:
+            state.details = {**state.details, **details}
+            state.updated = updated
+        elif not state.forget:
+            # It may be about somebody from before the run, or about nobody.
+            del self._people[person]
+            self._done.append(_Folded(Kind.DESCRIBE, person, created, updated, details=details))
+
+    def _merge(self, person: int, sources: list[int], created: float, updated: float) -> None:
+        people = [person, *(s for s in dict.fromkeys(sources) if s != person)]
+        states = [self._of(p) for p in people]
+        if not all(s.forget for s in states):
+            for p in people:
+                self._flush(p)
+            merge = _Folded(Kind.MERGE, person, created, updated, sources=people[1:])
+            self._done.append(merge)
+            return
+        present = [s for s in states if s.present]
+        if not present:
+            return
+        details: dict[str, Any] = {}
+        for state in present:
+            details = {**{k: v for k, v in state.details.items() if v}, **details}
+        for p in people:
+            self._people[p] = _Person(forget=True)
+        self._people[person] = _Person(
+            forget=True,
+            present=True,
+            absolute=True,
+            rows=[r for s in present for r in s.rows],
+            details=details,
+            created=min(s.created for s in present),
+            updated=updated,
+        )
+
+    def _flush(self, person: int) -> None:
+        """Write down what the run has done to this person, and begin anew with him."""
+        state = self._people.pop(person, None)
+        if state is None:
+            return
+        if state.forget and not self._from_nothing:
+            self._done.append(_Folded(Kind.DELETE, person, state.created, state.updated))
+        if state.present:
+            kind = Kind.PUT if state.absolute else Kind.APPEND
+            self._done.append(
+                _Folded(
+                    kind,
+                    person,
+                    state.created,
+                    state.updated,
+                    rows=state.rows,
+                    details=state.details,
+                )
+            )
+
+
+def _segment(operations: Sequence[_Folded], segments: Sequence[Segment]) -> Segment:
+    details = [json.dumps(o.details).encode() if o.details else b"" for o in operations]
+    return Segment(
+        kind=np.array([o.kind for o in operations], np.uint8),
+        id=np.array([o.id for o in operations], np.int64),
+        count=np.array(
+            [len(o.sources) + sum(r.end - r.start for r in o.rows) for o in operations], np.int32
+        ),
+        embeddings=_gather([r for o in operations for r in o.rows], segments),
+        sources=np.array([s for o in operations for s in o.sources], np.int64),
+        created=np.array([o.created for o in operations], np.float64),
+        updated=np.array([o.updated for o in operations], np.float64),
+        details_length=np.array([len(d) for d in details], np.int32),
+        details=np.frombuffer(b"".join(details), np.uint8),
+    )
+
+
+def _gather(rows: Sequence[_Rows], segments: Sequence[Segment]) -> NDArray[np.floating[Any]]:
+    dimension = segments[0].dimension
+    dtype = np.result_type(*(s.embeddings.dtype for s in segments))
+    out = np.empty((sum(r.end - r.start for r in rows), dimension), dtype)
+    at = 0
+    for r in rows:
+        out[at : at + r.end - r.start] = segments[r.segment].embeddings[r.start : r.end]
+        at += r.end - r.start
+    return out

@@ -1,0 +1,301 @@
+"""Keeping a gallery's objects few and no more than needed: compaction, sweeping, erasure, checking.
+
+Works on the bucket alone, beside the service and whatever else writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.errors import Conflict, GalleryError, UnknownIdentity
+from serving.gallery.commit import apply
+from serving.gallery.fold import fold
+from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
+from serving.gallery.objects import SegmentObjects
+from serving.gallery.ownership import Ownership
+from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.snapshot import Snapshot
+from serving.gallery.store import NotFound, Store
+from serving.gallery.writer import Writer
+
+MAX_SEGMENT_BYTES = 256 * 2**20
+_SMALL_BYTES = 2**20
+# An older segment is folded with the newer ones when it is at most so many times as heavy as they
+# are together. So each embedding is rewritten a number of times that grows only with the logarithm
+# of the gallery, and what is dead in a large segment goes when much has changed since.
+_FACTOR = 2
+_ERASE_TRIES = 5
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """Segments before and after, and the bytes that were read and written."""
+
+    before: int
+    after: int
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Objects that were removed, or would be in a dry run, and their bytes."""
+
+    removed: Sequence[str]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an erasure has removed; the embeddings are in no object of the gallery any more."""
+
+    ids: Sequence[int]
+    embeddings: int
+    objects_rewritten: Sequence[str]
+    objects_removed: Sequence[str]
+    gallery_version: int
+    time: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is wrong with a gallery, in sentences; and objects that nothing refers to."""
+
+    version: int
+    segments: int
+    operations: int
+    embeddings: int
+    problems: Sequence[str]
+    orphans: Sequence[str]
+
+
+def galleries(store: Store, prefix: str) -> Iterator[Manifest]:
+    """The manifests of all galleries in the bucket."""
+    for entry in list(store.list(f"{prefix}/")):
+        if entry.key.endswith("/manifest.json"):
+            yield Manifest.model_validate_json(store.get(entry.key).data)
+
+
+class Maintenance:
+    """The maintenance of one gallery; every method raises `serving.errors.Unavailable`."""
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        collection: str,
+        model: str,
+        dimension: int,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._dimension = dimension
+        self._clock = clock
+        self._sleep = sleep
+        self._file = ManifestFile(store, prefix, collection, model, dimension)
+        self._objects = SegmentObjects(store, self._file.folder, dimension)
+
+    def compact(self) -> Compaction:
+        """Fold the newer segments, so that a new replica needs few requests.
+
+        What it costs is in proportion to what was written since, not to the gallery.
+        """
+        manifest, _ = self._file.read()
+        run = to_fold(manifest.segments, self._dimension)
+        before = len(manifest.segments)
+        if len(run) < 2:
+            return Compaction(before, before, 0, 0)
+        folded = self._fold(run, from_nothing=run[0] is manifest.segments[0])
+        names = [s.name for s in run]
+
+        def mutate(now: Manifest, commit: str) -> Manifest | None:
+            listed = [s.name for s in now.segments]
+            # Somebody else has folded them, or may have swept what was just written.
+            if names[0] not in listed or now.fence > manifest.version:
+                return None
+            at = listed.index(names[0])
+            if listed[at : at + len(names)] != names:
+                return None
+            segments = (*now.segments[:at], *folded, *now.segments[at + len(names) :])
+            return now.folded(commit, segments, self._clock())
+
+        apply(self._file, mutate, self._sleep)
+        after = len(self._file.read()[0].segments)
+        return Compaction(before, after, sum(s.bytes for s in run), sum(s.bytes for s in folded))
+
+    def _fold(self, run: Sequence[SegmentRef], from_nothing: bool) -> list[SegmentRef]:
+        first, last = run[0].first, run[-1].last
+        max_rows = MAX_SEGMENT_BYTES // (2 * self._dimension)
+        segments = list(self._objects.read_all(run))
+        folded = [
+            self._objects.write(segment, first, last)
+            for segment in fold(segments, from_nothing=from_nothing, max_rows=max_rows)
+        ]
+        # When nothing is left, an empty one still says that these versions are folded.
+        return folded or [self._objects.write(Segment.of([], self._dimension), first, last)]
+
+    def sweep(self, grace_s: float, *, dry_run: bool = False) -> Sweep:
+        """Remove the objects that no manifest within the last ``grace_s`` seconds referred to."""
+        manifest, _ = self._file.read()
+        before = self._clock() - grace_s
+        retired = {r.name: r.since for r in manifest.retired}
+        candidates = {
+            name: entry.size
+            for name, entry in self._objects.all()
+            if retired.get(name, entry.modified) <= before
+        }
+
+        def unused(now: Manifest) -> frozenset[str]:
+            return frozenset(candidates) - {s.name for s in now.segments}
+
+        if dry_run or not unused(manifest):
+            names = sorted(unused(manifest))
+            return Sweep(names, sum(candidates[n] for n in names))
+        swept: frozenset[str] = frozenset()
+
+        def mutate(now: Manifest, commit: str) -> Manifest:
+            nonlocal swept
+            swept = unused(now)
+            return now.fenced(commit, swept, self._clock())
+
+        # The fence comes first: a writer that has uploaded, but not yet committed, begins anew.
+        apply(self._file, mutate, self._sleep)
+        for name in swept:
+            self._objects.remove(name)
+        return Sweep(sorted(swept), sum(candidates[n] for n in swept))
+
+    def erase(self, ids: Collection[int]) -> Receipt:
+        """Forget these people for good: delete them, and remove their embeddings from the bucket.
+
+        Also those of people who are deleted already, whose embeddings are still in its objects.
+
+        Raises:
+            UnknownIdentity: no object holds anything of one of them; nothing was written.
+            Conflict: compactions came between too often; they are deleted, but not yet erased.
+        """
+        manifest, _ = self._file.read()
+        owned = Ownership.of(self._objects.read_all(manifest.segments))
+        unknown = [i for i in ids if not owned.ever(i)]
+        if unknown:
+            raise UnknownIdentity(f"The gallery holds nothing of the id {unknown[0]}.")
+        present = [i for i in ids if owned.now(i)]
+        if present:
+            writer = Writer(
+                self._file,
+                self._objects,
+                self._dimension,
+                _no_people,
+                self._clock,
+                self._sleep,
+            )
+            writer.commit([Operation(Kind.DELETE, i, self._clock()) for i in present])
+        for _ in range(_ERASE_TRIES):
+            rewritten = self._rewrite_without(ids)
+            if rewritten is not None:
+                break
+        else:
+            raise Conflict("Compactions came between; the people are deleted, erase them again.")
+        removed = self.sweep(grace_s=0).removed
+        after, _ = self._file.read()
+        return Receipt(
+            ids=sorted(ids),
+            embeddings=rewritten[1],
+            objects_rewritten=rewritten[0],
+            objects_removed=removed,
+            gallery_version=after.version,
+            time=self._clock(),
+        )
+
+    def _rewrite_without(self, ids: Collection[int]) -> tuple[list[str], int] | None:
+        """The names of the segments that held them and how many rows; None: lost a race."""
+        manifest, _ = self._file.read()
+        drop = Ownership.of(self._objects.read_all(manifest.segments)).dead(ids)
+        instead: dict[str, SegmentRef] = {}
+        rows = 0
+        for number, operations in drop.items():
+            ref = manifest.segments[number]
+            segment = self._objects.read(ref)
+            keep = np.ones(len(segment), np.bool_)
+            keep[operations] = False
+            rest = segment.select(keep)
+            rows += len(segment.embeddings) - len(rest.embeddings)
+            instead[ref.name] = self._objects.write(rest, ref.first, ref.last)
+        done = False
+
+        def mutate(now: Manifest, commit: str) -> Manifest | None:
+            nonlocal done
+            # Somebody may have folded them, or swept what was just written.
+            listed = instead.keys() <= {s.name for s in now.segments}
+            done = listed and now.fence <= manifest.version
+            if not done or not instead:
+                return None
+            segments = tuple(instead.get(s.name, s) for s in now.segments)
+            return now.folded(commit, segments, self._clock())
+
+        apply(self._file, mutate, self._sleep)
+        return (sorted(instead), rows) if done else None
+
+    def check(self) -> Check:
+        """Read everything, and say what is wrong."""
+        manifest, _ = self._file.read()
+        problems = list(_order_problems(manifest))
+        operations = embeddings = 0
+        for ref in manifest.segments:
+            try:
+                segment = self._objects.read(ref)
+            except NotFound as error:
+                problems.append(f"The object {error} is missing.")
+            except GalleryError as error:
+                problems.append(str(error))
+            else:
+                operations += len(segment)
+                embeddings += len(segment.embeddings)
+                if (len(segment), len(segment.embeddings)) != (ref.operations, ref.rows):
+                    key = self._objects.key(ref.name)
+                    problems.append(f"The manifest has other counts than the object {key}.")
+        known = {s.name for s in manifest.segments} | {r.name for r in manifest.retired}
+        return Check(
+            version=manifest.version,
+            segments=len(manifest.segments),
+            operations=operations,
+            embeddings=embeddings,
+            problems=problems,
+            orphans=sorted(name for name, _ in self._objects.all() if name not in known),
+        )
+
+
+def to_fold(segments: Sequence[SegmentRef], dimension: int) -> Sequence[SegmentRef]:
+    """The newest segments that are worth folding together; fewer than two: none are."""
+
+    def weight(ref: SegmentRef) -> int:
+        # A deletion is small, but makes an embedding elsewhere dead.
+        return max(ref.bytes, ref.operations * 2 * dimension)
+
+    total, start = 0, len(segments)
+    for ref in reversed(segments):
+        large = ref.bytes >= MAX_SEGMENT_BYTES // 2
+        if weight(ref) > _FACTOR * total and (large or (total and weight(ref) > _SMALL_BYTES)):
+            break
+        total += weight(ref)
+        start -= 1
+    return segments[start:]
+
+
+def _order_problems(manifest: Manifest) -> Iterator[str]:
+    before: SegmentRef | None = None
+    for ref in manifest.segments:
+        if not ref.first <= ref.last <= manifest.version:
+            yield f"The segment {ref.name} covers the versions {ref.first} to {ref.last}."
+        together = before and (before.first, before.last) == (ref.first, ref.last)
+        if before and not together and ref.first <= before.last:
+            yield f"The segments {before.name} and {ref.name} cover the same versions."
+        before = ref
+
+
+def _no_people(version: int) -> Snapshot:
+    raise AssertionError("deletions require nobody")
