@@ -21,7 +21,7 @@ from serving import __version__, importing
 from serving.client import Client, ClientError
 from serving.draw import draw
 from serving.enrolling import NotPeople, PersonFolder, batches, people_in
-from serving.errors import ServingError
+from serving.errors import NoUsableFace, ServingError
 from serving.local.process import StackError
 from serving.stack import StackSettings, read_overrides, running
 
@@ -55,7 +55,13 @@ def main() -> None:
 
 
 @cli.command()
-@click.option("--port", default=8000, show_default=True, help="Of HTTP; others follow it.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(1024, 65_000),
+    help="Of HTTP; others follow it.",
+)
 @click.option("--model", default="facenet-casia-webface", show_default=True)
 @click.option(
     "--folder",
@@ -138,11 +144,13 @@ def _enroll(
     client: Client, person: PersonFolder, append: bool, progress: Progress, task: Any
 ) -> None:
     # Without a single usable photo in the first batch the next one has to begin the person.
-    begun, refused = append, None
+    begun, refused = False, None
     for photos in batches(person.photos):
         try:
-            answer = client.generate(person.id, photos, name=person.name, append=begun)
+            answer = client.generate(person.id, photos, name=person.name, append=append or begun)
         except ClientError as error:
+            if error.status != NoUsableFace.status:
+                raise
             refused = error
         else:
             begun = True
@@ -150,8 +158,10 @@ def _enroll(
                 if not report["used"]:
                     progress.console.print(f"{photo}: not used. {report['reason']}")
         progress.advance(task, len(photos))
-    if refused is not None and (append or not begun):
-        raise refused
+    if refused is not None:
+        if not begun:
+            raise refused
+        progress.console.print(f"{person.id}: {refused}")
 
 
 @cli.command(name="import")
@@ -215,7 +225,7 @@ def infer(
             " ".join(str(v) for v in face["box"]),
             "\n".join(candidates) or "nobody is enrolled",
         )
-    Console(highlight=False).print(table if faces else "No face in this photo.")
+    _plain().print(table if faces else "No face in this photo.")
     click.echo(f"{answer['model']}, gallery version {answer['gallery_version']}")
 
 
@@ -243,5 +253,10 @@ def _progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        console=Console(stderr=True, highlight=False),
+        console=_plain(stderr=True),
     )
+
+
+def _plain(stderr: bool = False) -> Console:
+    """A console that takes names of people and files as they are: [a] is no style in them."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

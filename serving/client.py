@@ -11,7 +11,14 @@ import httpx
 
 
 class ClientError(Exception):
-    """The service refused, or does not answer; the text is a sentence for people."""
+    """The service refused, or does not answer; the text is a sentence for people.
+
+    ``status`` is that of the refusal, None when nobody answered.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Client:
@@ -55,13 +62,16 @@ class Client:
         try:
             body = answer.json()
         except ValueError:
+            body = None
+        if not isinstance(body, dict):
             raise ClientError(
                 f"What answers at {self._url} is not this service (status {answer.status_code})."
-            ) from None
+            )
         if answer.is_success or answer.status_code in also:
-            return dict(body)
+            return body
         reasons = {i["reason"] for i in body.get("images") or () if i.get("reason")}
-        raise ClientError(" ".join([body.get("detail", "Refused."), *sorted(reasons)]))
+        sentences = [str(body.get("detail", "Refused.")), *sorted(reasons)]
+        raise ClientError(" ".join(sentences), answer.status_code)
 
 
 def _part(field: str, photo: Path) -> tuple[str, tuple[str, bytes, str]]:

@@ -72,6 +72,9 @@ def _read_names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
     try:
-        return {int(k): str(v) for k, v in json.loads(path.read_text()).items()}
+        names = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(name, str) for name in names.values()):
+            raise ValueError
+        return {int(id_): name for id_, name in names.items()}
     except (OSError, ValueError, AttributeError):
         raise NotPeople(f"{path} is no JSON object from id to name.") from None

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
-from pydantic import ValidationError
 
 from serving.embed import Embedder
 from serving.errors import BadRequest
@@ -30,7 +29,7 @@ def read_config(path: Path) -> AppArgs:
     try:
         document = yaml.safe_load(path.read_text())
         args = AppArgs.model_validate(document["applications"][0]["args"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValidationError) as error:
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
         raise BadRequest(f"{path} is no serveConfigV2 of this service: {error}") from None
     if (path.parent / s3.KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
         os.environ.update(s3.credentials(path.parent))

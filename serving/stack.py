@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from serving.local import s3, serve, triton
 from serving.local.process import LOOPBACK, Process, StackError, check_ports
@@ -107,7 +106,7 @@ def read_overrides(path: Path) -> dict[str, Any]:
     try:
         overrides = yaml.safe_load(path.read_text()) or {}
         AppArgs.model_validate(overrides)
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise StackError(f"{path} holds no settings of the application: {error}") from None
     return dict(overrides)
 
@@ -148,7 +147,8 @@ def running(
         )
         stack.callback(triton_server.stop, 10)
         s3_server = s3.start(folder, logs, settings.s3_port)
-        stack.callback(s3_server.stop, 10)
+        # Its own way of stopping takes 15 s. Nobody writes any more, so it may be cut short.
+        stack.callback(s3_server.stop, 2)
         keys = s3.credentials(folder)
         application = serve.start(config, logs, settings.inner_port, keys)
         stack.callback(application.stop, 30)

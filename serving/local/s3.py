@@ -67,6 +67,7 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",
+        "-master.electionTimeout=1s",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",
         "-volume.preStopSeconds=0",

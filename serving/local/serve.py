@@ -53,6 +53,8 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
         "RAY_SERVE_ENABLE_HA_PROXY": 1,
+        # Nobody but the local HAProxy has to learn that a replica goes.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": 1,
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": inner_port + 2,
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": inner_port + 3,
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": inner_port + _DIRECT_PORTS,
@@ -80,11 +82,9 @@ def main(config: Path) -> None:
     import ray
     from ray.serve.scripts import cli
 
-    # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM.
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
     document = yaml.safe_load(config.read_text())
     # Before the ports: a bad document should fail by its sentence, not by a health check.
     names = [application["name"] for application in document["applications"]]
@@ -95,6 +95,9 @@ def main(config: Path) -> None:
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
         )
+        # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and
+        # Ray has just taken that for itself.
+        signal.signal(signal.SIGTERM, interrupt)
         cli.main(["run", str(config)], standalone_mode=False)
     except KeyboardInterrupt:
         pass
