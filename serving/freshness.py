@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
+
+from serving.errors import Unavailable
+from serving.gallery.manifest import ManifestFile
+from serving.gallery.s3 import connect
+from serving.model import ModelCard
+from serving.settings import GallerySettings
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -32,3 +41,35 @@ class Shared(Generic[T]):
             await asyncio.wait([previous])
         self._running, self._next = self._next, None
         return await self._call()
+
+
+class Versions:
+    """The versions of the galleries in the store, one gallery a model."""
+
+    def __init__(self, settings: GallerySettings) -> None:
+        self._settings = settings
+        self._shared: dict[str, Shared[int | None]] = {}
+
+    async def now(self, card: ModelCard) -> int | None:
+        """The gallery's version; None while the store is away.
+
+        Identification then goes on from what is in memory.
+        """
+        if card.id not in self._shared:
+            self._shared[card.id] = Shared(self._question(card))
+        return await self._shared[card.id]()
+
+    def _question(self, card: ModelCard) -> Callable[[], Awaitable[int | None]]:
+        settings = self._settings
+        store = connect(settings)
+        file = ManifestFile(store, settings.prefix, settings.collection, card.id, card.dimension)
+
+        async def ask() -> int | None:
+            try:
+                manifest, _ = await asyncio.to_thread(file.read)
+            except Unavailable as error:
+                log.warning("cannot ask for the gallery's version: %s", error)
+                return None
+            return manifest.version
+
+        return ask

@@ -11,11 +11,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, problems
+from serving import __version__, bodies, identities, problems
 from serving.answers import generate_answer, image_reports, infer_answer
+from serving.embed import Embedder
 from serving.errors import TimedOut
+from serving.freshness import Versions
 from serving.pipeline import NoFaceInAny, Pipeline, Timings
 from serving.records import GalleryStatus
+from serving.register import Register
 from serving.schemas import (
     GenerateAnswer,
     GenerateOptions,
@@ -36,7 +39,9 @@ nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or a
 """
 
 
-def build_api(pipeline: Pipeline, limits: LimitSettings, threshold: float | None) -> FastAPI:
+def build_api(
+    pipeline: Pipeline, register: Register, limits: LimitSettings, threshold: float | None
+) -> FastAPI:
     """The application; ``threshold`` overrules the model's where it is given."""
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
     api = FastAPI(
@@ -98,6 +103,8 @@ def build_api(pipeline: Pipeline, limits: LimitSettings, threshold: float | None
         return problems.problem_of(request, error, images=reports)
 
     api.add_exception_handler(NoFaceInAny, no_face)
+
+    api.include_router(identities.router(register, in_time))
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -173,9 +180,11 @@ class Ingress:
         matching: MatchSettings,
         limits: LimitSettings,
     ) -> None:
-        self._pipeline = Pipeline(decode, detect, match, triton, gallery, limits)
+        embedder, versions = Embedder(triton), Versions(gallery)
+        self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
+        self._register = Register(match, embedder, versions)
         self._limits = limits
         self._threshold = matching.threshold
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._pipeline, self._limits, self._threshold)
+        return build_api(self._pipeline, self._register, self._limits, self._threshold)

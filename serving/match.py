@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,8 +15,9 @@ from serving import refs
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot, check_conditional_writes
+from serving.gallery.maintenance import Maintenance, Receipt
 from serving.gallery.s3 import connect
-from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches
+from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
 from serving.settings import GallerySettings, MatchSettings, TritonSettings
 
 log = logging.getLogger(__name__)
@@ -122,10 +123,7 @@ class Matcher:
                 be asked, and what is in memory must do.
         """
         gallery = await self._gallery(model, probes.shape[1])
-        if at_least is None and gallery.loaded:
-            snapshot = gallery.snapshot
-        else:
-            snapshot = await self._follow(gallery, at_least)
+        snapshot = await self._snapshot(gallery, at_least)
         matches = await self._in(self._pool, lambda: nearest(snapshot, probes, top_k))
         # By reference: a thousand faces with a hundred candidates each are more than a message.
         return await refs.put(matches)
@@ -133,6 +131,30 @@ class Matcher:
     async def enrol(self, model: str, person: Enrolment) -> Enrolled:
         gallery = await self._gallery(model, person.embeddings.shape[1])
         return await self._in(self._store_pool, lambda: enrol(gallery, person))
+
+    async def people(
+        self, model: str, dimension: int, limit: int, after: int, at_least: int | None
+    ) -> PeoplePage:
+        """A page of the people enrolled, in the order of their ids."""
+        gallery = await self._gallery(model, dimension)
+        snapshot = await self._snapshot(gallery, at_least)
+        page = await self._in(self._pool, lambda: snapshot.list(limit, after))
+        return PeoplePage(page, len(snapshot), snapshot.version)
+
+    async def change(
+        self, model: str, dimension: int, operations: Sequence[Operation], require: Sequence[int]
+    ) -> int:
+        """Commit operations; see `Gallery.commit`."""
+        gallery = await self._gallery(model, dimension)
+        return await self._in(self._store_pool, lambda: gallery.commit(operations, require))
+
+    async def erase(self, model: str, dimension: int, person: int) -> Receipt:
+        """Remove a person's embeddings from the bucket; see `Maintenance.erase`."""
+        settings = self._gallery_settings
+        maintenance = Maintenance(
+            connect(settings), settings.prefix, settings.collection, model, dimension
+        )
+        return await self._in(self._store_pool, lambda: maintenance.erase([person]))
 
     async def status(self, model: str, dimension: int) -> GalleryStatus:
         """What this replica holds, after it has looked for news."""
@@ -161,6 +183,12 @@ class Matcher:
                     lambda: open_gallery(self._gallery_settings, model, dimension),
                 )
             return self._galleries[model]
+
+    async def _snapshot(self, gallery: Gallery, at_least: int | None) -> Snapshot:
+        """The people of ``at_least``; None: of what is in memory, since the store is away."""
+        if at_least is None and gallery.loaded:
+            return gallery.snapshot
+        return await self._follow(gallery, at_least)
 
     async def _follow(self, gallery: Gallery, at_least: int | None) -> Snapshot:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +13,11 @@ import numpy as np
 from serving import refs
 from serving.embed import Embedder
 from serving.errors import NoUsableFace, TooLarge, Unavailable, UnsupportedImage
-from serving.freshness import Shared
-from serving.gallery.manifest import ManifestFile
-from serving.gallery.s3 import connect
+from serving.freshness import Versions
 from serving.handles import call
 from serving.model import ModelCard
 from serving.records import Enrolled, Enrolment, Faces, GalleryStatus, Matches
-from serving.settings import GallerySettings, LimitSettings, TritonSettings
-
-log = logging.getLogger(__name__)
+from serving.settings import LimitSettings
 
 T = TypeVar("T")
 
@@ -91,17 +86,16 @@ class Pipeline:
         decode: Any,
         detect: Any,
         match: Any,
-        triton: TritonSettings,
-        gallery: GallerySettings,
+        embedder: Embedder,
+        versions: Versions,
         limits: LimitSettings,
     ) -> None:
         self._decode = decode
         self._detect = detect
         self._match = match
         self._limits = limits
-        self._gallery = gallery
-        self._embedder = Embedder(triton)
-        self._versions: dict[str, Shared[int | None]] = {}
+        self._embedder = embedder
+        self._versions = versions
 
     async def identify(
         self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
@@ -112,7 +106,7 @@ class Pipeline:
         """
         card = (await self._embedder.served()).card
         # Beside the other stages, so that asking costs no time of its own.
-        version = asyncio.create_task(self._version(card)())
+        version = asyncio.create_task(self._versions.now(card))
         try:
             faces = await self._faces(data, timings)
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
@@ -185,25 +179,6 @@ class Pipeline:
         if not len(faces):
             return PhotoReport(None, 0, "No face was found.")
         return PhotoReport(faces.first(1), len(faces), None)
-
-    def _version(self, card: ModelCard) -> Shared[int | None]:
-        if card.id not in self._versions:
-            settings = self._gallery
-            file = ManifestFile(
-                connect(settings), settings.prefix, settings.collection, card.id, card.dimension
-            )
-
-            async def ask() -> int | None:
-                try:
-                    manifest, _ = await asyncio.to_thread(file.read)
-                except Unavailable as error:
-                    # Identification goes on from memory while the store is away.
-                    log.warning("cannot ask for the gallery's version: %s", error)
-                    return None
-                return manifest.version
-
-            self._versions[card.id] = Shared(ask)
-        return self._versions[card.id]
 
 
 async def _all(work: Any) -> list[Any]:

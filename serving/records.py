@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from serving.gallery import Person
 
 CROP_SIZE = 160  # pixels; FaceNet's input is (3, 160, 160)
 
@@ -83,6 +86,15 @@ class Enrolled:
 
     name: str | None
     photos: int | None
+    gallery_version: int
+
+
+@dataclass(frozen=True)
+class PeoplePage:
+    """Some of the people enrolled, how many there are in all, and in which version."""
+
+    people: Sequence[Person]
+    total: int
     gallery_version: int
 
 

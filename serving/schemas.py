@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 Box = Annotated[
@@ -15,6 +16,9 @@ Box = Annotated[
         description="x1, y1, x2, y2 in pixels of the upright photo",
     ),
 ]
+
+
+_METADATA_BYTES = 4096
 
 
 class _Request(BaseModel):
@@ -96,6 +100,70 @@ class GenerateAnswer(BaseModel):
     images: list[ImageReport] = Field(description="in the order of the request")
     model: str
     gallery_version: int
+
+
+class Identity(BaseModel):
+    id: int
+    name: str | None
+    metadata: dict[str, Any]
+    photos: int
+    model: str
+    created: float = Field(description="seconds since 1970")
+    updated: float = Field(description="seconds since 1970")
+
+
+class IdentityAnswer(Identity):
+    gallery_version: int
+
+
+class IdentitiesAnswer(BaseModel):
+    identities: list[Identity] = Field(description="in the order of their ids")
+    next: int | None = Field(description="the cursor of the next page; null: this is the last")
+    total: int = Field(description="people in the gallery")
+    model: str
+    gallery_version: int
+
+
+class IdentityPatch(_Request):
+    """What is not given stays; null removes it."""
+
+    name: str | None = Field(None, min_length=1, max_length=200)
+    metadata: dict[str, Any] | None = Field(None, description="replaced as a whole")
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+        if len(json.dumps(metadata)) > _METADATA_BYTES:
+            raise ValueError(f"metadata is longer than {_METADATA_BYTES} bytes of JSON")
+        return metadata
+
+
+class MergeRequest(_Request):
+    sources: list[PersonId] = Field(
+        alias="from", min_length=1, max_length=100, description="they are gone afterwards"
+    )
+
+
+class EmbeddingsRequest(_Request):
+    """Embeddings that were made elsewhere, with this model."""
+
+    model: str = Field(description="id of the model that made them")
+    embeddings: list[list[float]] = Field(min_length=1, max_length=1000)
+
+
+class WriteAnswer(BaseModel):
+    gallery_version: int
+
+
+class ErasureReceipt(BaseModel):
+    """After it, no object in the bucket holds the embeddings."""
+
+    ids: list[int]
+    embeddings: int = Field(description="removed from the objects")
+    objects_rewritten: list[str]
+    objects_removed: list[str]
+    gallery_version: int
+    time: float
 
 
 class Problem(BaseModel):

@@ -73,9 +73,10 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
 def readiness(port: int) -> dict[str, Any] | None:
     """The body of /readyz, or None while nobody answers."""
     try:
-        return dict(httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5).json())
+        body = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5).json()
     except (httpx.TransportError, json.JSONDecodeError):
         return None
+    return body if isinstance(body, dict) else None  # HAProxy alone answers, too
 
 
 def main(config: Path) -> None:

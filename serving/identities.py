@@ -1,0 +1,126 @@
+"""The HTTP API of who is enrolled: `/identities`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Path, Query
+
+from serving.errors import BadRequest
+from serving.gallery import Person
+from serving.register import Register
+from serving.schemas import (
+    EmbeddingsRequest,
+    ErasureReceipt,
+    IdentitiesAnswer,
+    Identity,
+    IdentityAnswer,
+    IdentityPatch,
+    MergeRequest,
+    WriteAnswer,
+)
+
+T = TypeVar("T")
+InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
+
+_MAX_ID = 2**63 - 1
+PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
+
+
+def router(register: Register, in_time: InTime[Any]) -> APIRouter:
+    """The routes; ``in_time`` bounds how long one may take."""
+    api = APIRouter(prefix="/identities", tags=["identities"])
+
+    @api.get("")
+    async def people(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        cursor: Annotated[int, Query(ge=-1, le=_MAX_ID, description="`next` of a page")] = -1,
+    ) -> IdentitiesAnswer:
+        """Who is enrolled, in pages, in the order of the ids."""
+
+        async def work() -> IdentitiesAnswer:
+            card, page = await register.card(), await register.page(limit, cursor)
+            return IdentitiesAnswer(
+                identities=[_identity(p, card.id) for p in page.people],
+                next=page.people[-1].id if len(page.people) == limit else None,
+                total=page.total,
+                model=card.id,
+                gallery_version=page.gallery_version,
+            )
+
+        answer: IdentitiesAnswer = await in_time(work())
+        return answer
+
+    @api.get("/{id}")
+    async def person(person: PersonPath) -> IdentityAnswer:
+        """One person."""
+        return await _answer(register, person, in_time)
+
+    @api.patch("/{id}")
+    async def describe(person: PersonPath, patch: IdentityPatch) -> IdentityAnswer:
+        """Change the name or the metadata."""
+        if not patch.model_fields_set:
+            raise BadRequest("Give a name or metadata, or null to remove it.")
+        await in_time(register.describe(person, patch.model_dump(exclude_unset=True)))
+        return await _answer(register, person, in_time)
+
+    @api.delete("/{id}")
+    async def delete(person: PersonPath, erase: bool = False) -> WriteAnswer | ErasureReceipt:
+        """Forget a person. With `erase` also in the bucket, at once, with a receipt."""
+        if erase:
+            receipt = await in_time(register.erase(person))
+            return ErasureReceipt(**dataclasses.asdict(receipt))
+        return WriteAnswer(gallery_version=await in_time(register.delete(person)))
+
+    @api.delete("")
+    async def delete_all(
+        confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
+    ) -> WriteAnswer:
+        """Forget everybody."""
+        return WriteAnswer(gallery_version=await in_time(register.delete_all()))
+
+    @api.post("/{id}/merge")
+    async def merge(person: PersonPath, request: MergeRequest) -> IdentityAnswer:
+        """Several records of one person become one, without their photos."""
+        await in_time(register.merge(person, request.sources))
+        return await _answer(register, person, in_time)
+
+    @api.post("/{id}/embeddings")
+    async def append(person: PersonPath, request: EmbeddingsRequest) -> IdentityAnswer:
+        """Add embeddings that were made elsewhere; enrols the person if need be."""
+        vectors = await asyncio.to_thread(_array, request.embeddings)
+        await in_time(register.append(person, request.model, vectors))
+        return await _answer(register, person, in_time)
+
+    return api
+
+
+async def _answer(register: Register, person: int, in_time: InTime[Any]) -> IdentityAnswer:
+    card = await register.card()
+    found, version = await in_time(register.person(person))
+    return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
+
+
+def _identity(person: Person, model: str) -> Identity:
+    return Identity(
+        id=person.id,
+        name=person.name,
+        metadata=person.metadata,
+        photos=person.photos,
+        model=model,
+        created=person.created,
+        updated=person.updated,
+    )
+
+
+def _array(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    if len({len(row) for row in rows}) != 1:
+        raise BadRequest("The embeddings have different lengths.")
+    vectors = np.array(rows, np.float32)
+    if not np.isfinite(vectors).all():
+        raise BadRequest("An embedding holds a number that is not finite.")
+    return vectors

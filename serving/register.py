@@ -1,0 +1,102 @@
+"""Who is enrolled: reading and changing the gallery through the matchers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.embed import Embedder
+from serving.errors import BadRequest, ModelMismatch, UnknownIdentity
+from serving.freshness import Versions
+from serving.gallery import Kind, Operation, Person
+from serving.gallery.maintenance import Receipt
+from serving.handles import call
+from serving.model import ModelCard
+from serving.records import PeoplePage
+
+
+class Register:
+    """The people in the gallery of the served model.
+
+    Args:
+        match: handle of the deployment.
+    """
+
+    def __init__(self, match: Any, embedder: Embedder, versions: Versions) -> None:
+        self._match = match
+        self._embedder = embedder
+        self._versions = versions
+
+    async def card(self) -> ModelCard:
+        """The card of the served model."""
+        return (await self._embedder.served()).card
+
+    async def page(self, limit: int, after: int) -> PeoplePage:
+        """The first ``limit`` people whose ids are past ``after``, as of now."""
+        card = await self.card()
+        version = await self._versions.now(card)
+        page: PeoplePage = await call(
+            self._match.people, card.id, card.dimension, limit, after, version
+        )
+        return page
+
+    async def person(self, person: int) -> tuple[Person, int]:
+        """The person and the gallery's version. Raises UnknownIdentity."""
+        page = await self.page(1, person - 1)
+        if not page.people or page.people[0].id != person:
+            raise UnknownIdentity(f"Nobody is enrolled under the id {person}.")
+        return page.people[0], page.gallery_version
+
+    async def describe(self, person: int, details: dict[str, Any]) -> int:
+        """Change name and metadata, those that ``details`` has; returns the version."""
+        return await self._change(_operation(Kind.DESCRIBE, person, details=details), [person])
+
+    async def delete(self, person: int) -> int:
+        return await self._change(_operation(Kind.DELETE, person), [person])
+
+    async def delete_all(self) -> int:
+        return await self._change(_operation(Kind.CLEAR, 0), [])
+
+    async def erase(self, person: int) -> Receipt:
+        card = await self.card()
+        receipt: Receipt = await call(self._match.erase, card.id, card.dimension, person)
+        return receipt
+
+    async def merge(self, person: int, sources: Sequence[int]) -> int:
+        """All of ``sources`` become ``person``, who must exist as they must."""
+        if person in sources:
+            raise BadRequest("A person cannot be merged into himself.")
+        merge = _operation(Kind.MERGE, person, sources=tuple(dict.fromkeys(sources)))
+        return await self._change(merge, [person, *sources])
+
+    async def append(self, person: int, model: str, embeddings: NDArray[np.float32]) -> int:
+        """Add embeddings (P, D) that the model made elsewhere; of any length, not zero.
+
+        Raises:
+            ModelMismatch: another model is served.
+            BadRequest: they are no embeddings of this model.
+        """
+        card = await self.card()
+        if model != card.id:
+            raise ModelMismatch(
+                f"These are embeddings of {model}, but {card.id} is served: the two cannot be "
+                "compared."
+            )
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        if embeddings.shape[1] != card.dimension or not (lengths > 1e-6).all():
+            raise BadRequest(f"An embedding is {card.dimension} finite numbers, not all zero.")
+        operation = _operation(Kind.APPEND, person, embeddings=embeddings / lengths)
+        return await self._change(operation, [])
+
+    async def _change(self, operation: Operation, require: Sequence[int]) -> int:
+        card = await self.card()
+        version: int = await call(self._match.change, card.id, card.dimension, [operation], require)
+        return version
+
+
+def _operation(kind: Kind, person: int, **more: Any) -> Operation:
+    return Operation(kind, person, time.time(), **more)

@@ -1,0 +1,260 @@
+"""Stand-ins for what the modules under test talk to: stages, Triton, the service."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from ray.exceptions import RayTaskError
+
+from serving.embed import Embedder, ServedModel
+from serving.freshness import Versions
+from serving.ingress import build_api
+from serving.model import Calibration, ModelCard
+from serving.pipeline import EnrolmentReport, Identified, PhotoReport, Pipeline, Timings
+from serving.records import (
+    CROP_SIZE,
+    Candidate,
+    Enrolled,
+    Faces,
+    GalleryStatus,
+    Matches,
+)
+from serving.register import Register
+from serving.settings import GallerySettings, LimitSettings, TritonSettings
+from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+
+CARD = ModelCard(
+    name="facenet-test",
+    id=MODEL,
+    source="made up",
+    licence="none",
+    dimension=DIMENSION,
+    preprocessing={},
+    threshold=0.5,
+    calibration=Calibration(slope=10, intercept=-5, measured_on="nobody"),
+)
+
+
+def faces(*boxes: tuple[float, float, float, float]) -> Faces:
+    """Faces at these boxes; every pixel of the n-th one's crop is n."""
+    count = len(boxes)
+    crops = np.zeros((count, 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    crops += np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return Faces(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.linspace(0.99, 0.95, count, dtype=np.float32),
+        landmarks=np.zeros((count, 5, 2), np.float32),
+        crops=crops,
+    )
+
+
+class Handle:
+    """A deployment's handle: ``handle.method.remote(...)`` awaits the stage's own method."""
+
+    def __init__(self, name: str, stage: Any) -> None:
+        self._name = name
+        self._stage = stage
+
+    def __getattr__(self, method: str) -> Method:
+        return Method(self._name, getattr(self._stage, method))
+
+
+class Method:
+    def __init__(self, deployment_name: str, work: Callable[..., Awaitable[Any]]) -> None:
+        self.deployment_name = deployment_name
+        self._work = work
+
+    def remote(self, *args: Any) -> Awaitable[Any]:
+        return self._work(*args)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """What the caller of a stage gets when the stage raises ``cause``."""
+    error = RayTaskError("detect", "Traceback: /srv/x.py", cause, "serve", 1, "127.0.0.1")
+    dual: Exception = error.as_instanceof_cause()
+    return dual
+
+
+class Held:
+    """A value that can be awaited any number of times, as an ObjectRef can."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        yield from asyncio.sleep(0).__await__()
+        return self._value
+
+
+def row_of(*numbers: int) -> NDArray[np.float32]:
+    """The embeddings of crops that are full of these numbers."""
+    return np.stack([unit_rows(1, DIMENSION, seed=n)[0] for n in numbers])
+
+
+class FakeEmbedder(Embedder):
+    """Embeds the crops of `faces`: those full of n become `row_of(n)`."""
+
+    def __init__(self) -> None:
+        super().__init__(TritonSettings())
+        self.failure: Exception | None = None
+        self.is_ready = True
+
+    async def served(self) -> ServedModel:
+        if self.failure is not None:
+            raise self.failure
+        return ServedModel(CARD, 32, "INPUT__0", "OUTPUT__0", 0.0)
+
+    async def ready(self) -> bool:
+        return self.is_ready
+
+    async def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self.failure is not None:
+            raise self.failure
+        if not len(crops):
+            return np.empty((0, DIMENSION), np.float32)
+        return row_of(*crops[:, 0, 0, 0].tolist())
+
+
+class FakePipeline(Pipeline):
+    """Notes what it is asked, and always finds one face, which is 7 by a cosine of 0.75."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.failure: BaseException | None = None
+        self.seconds = 0.0
+        self.state: dict[str, str | GalleryStatus] = {
+            "triton": "ok",
+            "gallery": GalleryStatus(True, 17, 2, 5, None),
+        }
+
+    async def identify(
+        self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
+    ) -> Identified:
+        await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
+        matches = Matches(((Candidate(7, "Ada", 0.75),),), 17)
+        return Identified(faces((1, 2, 30, 40)), matches, CARD)
+
+    async def enrol(
+        self,
+        images: Sequence[bytes],
+        *,
+        person: int,
+        name: str | None,
+        append: bool,
+        timings: Timings,
+    ) -> EnrolmentReport:
+        asked = {"images": list(images), "person": person, "name": name, "append": append}
+        await self._work(asked, timings)
+        photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
+        return EnrolmentReport(photos, Enrolled(name, len(images), 18), CARD)
+
+    async def ready(self) -> dict[str, str | GalleryStatus]:
+        await asyncio.sleep(self.seconds)
+        return self.state
+
+    async def _work(self, asked: dict[str, Any], timings: Timings) -> None:
+        self.asked.append(asked)
+        await timings.of("detect", asyncio.sleep(self.seconds))
+        if self.failure is not None:
+            raise self.failure
+
+
+class Api:
+    """Requests to the HTTP API over a `FakePipeline`, without a server."""
+
+    def __init__(self, threshold: float | None = None, **limits: Any) -> None:
+        self.pipeline = FakePipeline()
+        self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
+        self._app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold)
+
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(ask())
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the pipeline was asked; once, and nothing else."""
+        (asked,) = self.pipeline.asked
+        return asked
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("GET", path, **request)
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("POST", path, **request)
+
+
+class FakeService:
+    """A server on loopback that gives one answer to everything, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body: Any = {}
+        self.seconds = threading.Event()  # set: answers come at once
+        self.seconds.set()
+        self.asked: list[str] = []
+        self.bodies: list[bytes] = []
+        self.answers: list[tuple[int, Any]] = []  # given before `status` and `body`
+        self.url = ""
+
+
+@contextmanager
+def fake_service() -> Iterator[FakeService]:
+    service = FakeService()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            service.asked.append(f"{self.command} {self.path}")
+            service.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
+            service.seconds.wait(10)
+            status, body = service.answers.pop(0) if service.answers else (None, None)
+            if status is None:
+                status, body = service.status, service.body
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield service
+    finally:
+        service.seconds.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def detail_of(answer: httpx.Response, status: int) -> str:
+    """The sentence of a problem, which has to be one in every respect."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert {"type", "title", "status", "detail", "request_id"} <= body.keys()
+    assert body["status"] == status
+    assert body["type"].startswith("urn:faces:problem:")
+    assert body["request_id"]
+    assert "Traceback" not in answer.text
+    return str(body["detail"])

@@ -1,0 +1,81 @@
+"""Keys and ports of the S3 server, and what happens without it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.local import s3
+from serving.local.process import StackError
+
+
+def free_of_umask(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_keys_are_made_once_and_for_the_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = s3.credentials(tmp_path)
+    finally:
+        os.umask(before)
+    assert made.keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert len(made["AWS_SECRET_ACCESS_KEY"]) >= 40
+    assert free_of_umask(tmp_path / s3.KEYS) == 0o600
+    assert s3.credentials(tmp_path) == made
+
+
+def test_each_folder_has_keys_of_its_own(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        made.append(s3.credentials(tmp_path / name))
+    assert made[0]["AWS_ACCESS_KEY_ID"] != made[1]["AWS_ACCESS_KEY_ID"]
+    assert made[0]["AWS_SECRET_ACCESS_KEY"] != made[1]["AWS_SECRET_ACCESS_KEY"]
+
+
+def test_every_inner_server_has_ports_of_its_own() -> None:
+    ports = s3.ports_of(9000)
+    assert ports["S3 (s3)"] == 9000
+    assert len(set(ports.values())) == len(ports) == 8
+
+
+def test_without_the_server_the_next_step_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(StackError, match="S3 server is not installed; run make install"):
+        s3.start(tmp_path, tmp_path, 9000)
+
+
+def test_the_server_gets_its_ports_and_no_secret_on_its_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody on the machine can read a command line."""
+    weed = tmp_path / "weed"
+    weed.write_text('#!/bin/sh\necho "$@"\n')
+    weed.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    server = s3.start(tmp_path, tmp_path, 9000)
+    try:
+        with pytest.raises(StackError):
+            server.wait_until(lambda: False, 5)
+        said = server.log.read_text()
+    finally:
+        server.stop(0)
+    for secret in s3.credentials(tmp_path).values():
+        assert secret not in said
+    assert "-ip.bind=127.0.0.1" in said
+    for port in s3.ports_of(9000).values():
+        assert f"={port}" in said
+    config = tmp_path / "s3-config.json"
+    assert free_of_umask(config) == 0o600
+    assert s3.credentials(tmp_path)["AWS_SECRET_ACCESS_KEY"] in config.read_text()
+
+
+def test_a_server_that_is_not_up_yet_has_no_bucket(tmp_path: Path) -> None:
+    assert s3.make_bucket(tmp_path, 1, "faces") is False

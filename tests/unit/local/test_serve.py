@@ -1,0 +1,83 @@
+"""How Serve is started on one machine: the ports that it uses, and asking whether it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.local import serve
+from tests.unit.fakes import FakeService, fake_service
+
+
+@pytest.fixture
+def service() -> Iterator[FakeService]:
+    with fake_service() as running:
+        yield running
+
+
+def port_of(service: FakeService) -> int:
+    return int(service.url.rpartition(":")[2])
+
+
+def test_readiness_is_the_body_ready_or_not(service: FakeService) -> None:
+    for status, ready in ((200, True), (503, False)):
+        service.status, service.body = status, {"ready": ready, "checks": {}}
+        assert serve.readiness(port_of(service)) == {"ready": ready, "checks": {}}
+    assert service.asked == ["GET /readyz"] * 2
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>no replica yet</html>", b"[1]", b"null"])
+def test_an_answer_of_the_proxy_alone_is_not_ready(service: FakeService, body: bytes) -> None:
+    service.status, service.body = 503, body
+    assert serve.readiness(port_of(service)) is None
+
+
+def test_nobody_answers(service: FakeService) -> None:
+    assert serve.readiness(1) is None
+
+
+class Started:
+    """Instead of a process: what it would have been given."""
+
+    def __init__(self, name: str, command: list[Any], *, log: Path, env: dict[str, str]) -> None:
+        self.command, self.env = command, env
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
+    monkeypatch.setattr(serve, "Process", Started)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process: Any = serve.start(tmp_path / "serve.yaml", tmp_path, 18_000, {"AWS_X": "secret"})
+    assert isinstance(process, Started)
+    return process
+
+
+def test_the_keys_travel_in_the_environment_alone(started: Started) -> None:
+    assert started.env["AWS_X"] == "secret"
+    assert "secret" not in " ".join(map(str, started.command))
+
+
+def test_no_port_of_the_inner_servers_is_used_twice(started: Started) -> None:
+    ports = {name: int(value) for name, value in started.env.items() if name.endswith("_PORT")}
+    single = [port for name, port in ports.items() if "DIRECT" not in name]
+    direct = {
+        kind: range(
+            ports[f"RAY_SERVE_DIRECT_INGRESS_MIN_{kind}_PORT"],
+            ports[f"RAY_SERVE_DIRECT_INGRESS_MAX_{kind}_PORT"] + 1,
+        )
+        for kind in ("HTTP", "GRPC")
+    }
+    used = [*single, *direct["HTTP"], *direct["GRPC"]]
+    assert len(set(used)) == len(used)
+    assert min(used) == 18_000
+    assert max(used) <= 18_200
+
+
+def test_sockets_have_paths_that_a_socket_can_have(started: Started, tmp_path: Path) -> None:
+    """108 bytes; tempfile's folder is shorter than the one of these tests."""
+    for name in ("SOCKET_PATH", "METRICS_SOCKET_PATH"):
+        path = Path(started.env[f"RAY_SERVE_HAPROXY_{name}"])
+        assert len(str(path.relative_to(tmp_path))) < 40

@@ -1,0 +1,129 @@
+"""What tritonserver is given, and what happens without it."""
+
+from __future__ import annotations
+
+import ctypes.util
+import platform
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.local import triton
+from serving.local.process import StackError
+from tests.unit.fakes import fake_service
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def always(value: Any) -> Callable[..., Any]:
+    return lambda *arguments: value
+
+
+def test_a_model_that_is_not_traced_is_told_with_the_command(tmp_path: Path) -> None:
+    (tmp_path / "models" / "facenet-x").mkdir(parents=True)
+    with pytest.raises(StackError, match=r"not traced yet; run make model MODEL=facenet-x"):
+        triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
+    assert not (tmp_path / "triton-backends").exists()
+
+
+def test_the_models_of_this_repository_can_be_asked_for() -> None:
+    assert triton.ports_of(9001) == {"Triton": 9001, "Triton's metrics": 9002}
+
+
+@pytest.mark.parametrize("libc", [("glibc", "2.31"), ("", ""), ("glibc", "1.99")])
+def test_a_system_that_is_too_old_is_told(
+    monkeypatch: pytest.MonkeyPatch, libc: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(platform, "libc_ver", always(libc))
+    with pytest.raises(StackError, match=r"needs glibc 2\.35 or newer, and this system has"):
+        triton._server()
+
+
+@pytest.mark.parametrize("version", ["2.35", "2.39.9000", "3.0"])
+def test_a_system_that_is_new_enough(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr(platform, "libc_ver", always(("glibc", version)))
+    assert (triton._server() / "bin" / "tritonserver").is_file()
+
+
+class TestLibraries:
+    def test_a_python_without_its_library_is_told_with_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sysconfig, "get_config_var", always(str(tmp_path)))
+        monkeypatch.setattr(ctypes.util, "find_library", always(None))
+        with pytest.raises(StackError, match=f"apt-get install libpython{PYTHON}"):
+            triton._library_path(tmp_path / "pytriton" / "tritonserver")
+
+    def test_this_pythons_own_library_comes_first(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / f"libpython{PYTHON}.so.1.0").touch()
+        monkeypatch.setattr(sysconfig, "get_config_var", always(str(tmp_path)))
+        found = triton._library_path(tmp_path / "site" / "pytriton" / "tritonserver")
+        assert found == [str(tmp_path), str(tmp_path / "site" / "nvidia_pytriton.libs")]
+
+    def test_what_the_loader_finds_needs_no_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sysconfig, "get_config_var", always(None))
+        monkeypatch.setattr(ctypes.util, "find_library", always("libpython.so"))
+        found = triton._library_path(tmp_path / "pytriton" / "tritonserver")
+        assert found == [str(tmp_path / "nvidia_pytriton.libs")]
+
+
+class TestBackends:
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Path:
+        server = tmp_path / "tritonserver"
+        stubs = server / "python_backend_stubs"
+        for version in (PYTHON, "2.7"):
+            (stubs / version).mkdir(parents=True)
+            (stubs / version / "triton_python_backend_stub").write_text(f"stub of {version}")
+        (server / "backends" / "python").mkdir(parents=True)
+        (server / "backends" / "python" / "libtriton_python.so").touch()
+        return server
+
+    @pytest.fixture
+    def ours(self, tmp_path: Path) -> Path:
+        (tmp_path / "ours").mkdir()
+        (tmp_path / "ours" / "model.py").write_text("new")
+        return tmp_path / "ours"
+
+    def test_the_stub_is_that_of_this_python(
+        self, tmp_path: Path, server: Path, ours: Path
+    ) -> None:
+        folder = triton._backends(tmp_path, server, ours)
+        stub = folder / "python" / "triton_python_backend_stub"
+        assert stub.read_text() == f"stub of {PYTHON}"
+        assert (folder / "python" / "libtriton_python.so").is_file()
+
+    def test_what_an_earlier_run_left_is_replaced(
+        self, tmp_path: Path, server: Path, ours: Path
+    ) -> None:
+        left = triton._backends(tmp_path, server, ours) / "pytorch"
+        (left / "model.py").write_text("old")
+        (left / "removed.py").touch()
+        folder = triton._backends(tmp_path, server, ours)
+        assert [p.name for p in (folder / "pytorch").iterdir()] == ["model.py"]
+        assert (folder / "pytorch" / "model.py").read_text() == "new"
+
+    def test_a_python_that_the_package_does_not_serve(
+        self, tmp_path: Path, server: Path, ours: Path
+    ) -> None:
+        (server / "python_backend_stubs" / PYTHON / "triton_python_backend_stub").unlink()
+        with pytest.raises(StackError, match=f"no Python backend for Python {PYTHON}"):
+            triton._backends(tmp_path, server, ours)
+
+
+def test_ready_is_what_triton_says() -> None:
+    with fake_service() as service:
+        port = int(service.url.rpartition(":")[2])
+        assert triton.is_ready(port, "facenet-x")
+        assert service.asked == ["GET /v2/models/facenet-x/ready"]
+        service.status = 400
+        assert not triton.is_ready(port, "facenet-x")
+    assert not triton.is_ready(port, "facenet-x")

@@ -1,0 +1,109 @@
+"""From what the stages found to what a caller reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.answers import generate_answer, image_reports, infer_answer
+from serving.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.records import Candidate, Enrolled, Matches
+from serving.schemas import FaceBody
+from tests.unit.fakes import CARD, faces
+
+BOX = (10.4, 20.6, 110.5, 221.5)
+
+
+def found(*similarities: float) -> Identified:
+    """One face, whose candidates are this similar; ids count from 7."""
+    candidates = tuple(Candidate(7 + n, f"P{n}", s) for n, s in enumerate(similarities))
+    return Identified(faces(BOX), Matches((candidates,), 17), CARD)
+
+
+def only_face(threshold: float, *similarities: float) -> FaceBody:
+    (face,) = infer_answer(found(*similarities), threshold).faces
+    return face
+
+
+def test_somebody_similar_enough_is_named() -> None:
+    face = only_face(0.5, 0.75, 0.25)
+    assert (face.id, face.name, face.similarity) == (7, "P0", 0.75)
+    assert face.confidence == round(CARD.confidence(0.75), 4)
+    assert [(c.id, c.similarity) for c in face.candidates] == [(7, 0.75), (8, 0.25)]
+
+
+def test_a_stranger_gets_no_name_and_no_number() -> None:
+    face = only_face(0.5, 0.49, 0.25)
+    assert (face.id, face.name, face.similarity, face.confidence) == (None, None, None, None)
+    assert [(c.id, c.name, c.similarity) for c in face.candidates] == [
+        (7, "P0", 0.49),
+        (8, "P1", 0.25),
+    ]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.0, -1.0, 1.0])
+def test_the_threshold_itself_is_enough(threshold: float) -> None:
+    assert only_face(threshold, threshold).id == 7
+
+
+def test_rounding_does_not_turn_a_stranger_into_somebody() -> None:
+    face = only_face(0.5, 0.499999)
+    assert face.candidates[0].similarity == 0.5
+    assert face.id is None
+
+
+def test_rounding_does_not_turn_somebody_into_a_stranger() -> None:
+    assert only_face(0.50001, 0.500011).id == 7
+
+
+def test_nobody_enrolled_is_an_answer() -> None:
+    face = only_face(-1)
+    assert face.id is None
+    assert face.candidates == []
+    assert face.box == [10, 21, 110, 222]
+
+
+def test_no_face_is_an_answer() -> None:
+    answer = infer_answer(Identified(faces(), Matches((), 3), CARD), 0.5)
+    assert (answer.faces, answer.model, answer.gallery_version) == ([], CARD.id, 3)
+
+
+def test_each_face_keeps_its_own_box_and_candidates() -> None:
+    two = Identified(
+        faces((0, 0, 50, 50), (60, 0, 70, 10)),
+        Matches(((Candidate(1, None, 0.2),), (Candidate(2, None, 0.9),)), 1),
+        CARD,
+    )
+    first, second = infer_answer(two, 0.5).faces
+    assert (first.id, first.box) == (None, [0, 0, 50, 50])
+    assert (second.id, second.box) == (2, [60, 0, 70, 10])
+    assert first.detection_score > second.detection_score
+
+
+def test_boxes_are_whole_numbers_in_json() -> None:
+    body = infer_answer(found(0.75), 0.5).model_dump(mode="json")
+    box = body["faces"][0]["box"]
+    assert [type(v) for v in box] == [int] * 4
+
+
+def test_an_enrolment_tells_of_every_photo_in_order() -> None:
+    photos = [
+        PhotoReport(None, 0, "No face was found."),
+        PhotoReport(faces(BOX), 3, None),
+    ]
+    report = EnrolmentReport(photos, Enrolled("Ada", 4, 9), CARD)
+    answer = generate_answer(2576, report)
+    assert (answer.id, answer.name, answer.photos, answer.gallery_version) == (2576, "Ada", 4, 9)
+    bad, good = answer.images
+    assert (bad.used, bad.reason, bad.box, bad.faces) == (False, "No face was found.", None, 0)
+    assert (good.used, good.reason, good.box, good.faces) == (True, None, [10, 21, 110, 222], 3)
+
+
+def test_reports_of_photos_without_a_face_have_no_box() -> None:
+    (report,) = image_reports([PhotoReport(None, 0, "No image.")])
+    assert report.model_dump() == {
+        "used": False,
+        "reason": "No image.",
+        "box": None,
+        "detection_score": None,
+        "faces": 0,
+    }

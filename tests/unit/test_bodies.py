@@ -1,0 +1,301 @@
+"""The three forms of a body, and what is refused before any stage is asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.fakes import Api, detail_of
+
+PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"
+B64 = base64.b64encode(PHOTO).decode()
+JSON = {"content-type": "application/json"}
+JPEG = {"content-type": "image/jpeg"}
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        "image",
+        [
+            B64,
+            f"data:image/jpeg;base64,{B64}",
+            f"data:;base64,{B64}",
+            "\r\n".join(B64[i : i + 10] for i in range(0, len(B64), 10)) + "\n",
+        ],
+        ids=["bare", "data URL", "data URL without a type", "in lines"],
+    )
+    def test_json(self, api: Api, image: str) -> None:
+        answer = api.post("/infer", json={"image": image, "top_k": 3, "max_faces": 2})
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
+
+    @pytest.mark.parametrize(
+        "kind", ["image/jpeg", "IMAGE/PNG", "image/x-odd; q=1", "application/octet-stream"]
+    )
+    def test_a_raw_body_with_options_in_the_query(self, api: Api, kind: str) -> None:
+        answer = api.post(
+            "/infer?top_k=3&max_faces=2", content=PHOTO, headers={"content-type": kind}
+        )
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
+
+    @pytest.mark.parametrize("field", ["image", "images"])
+    def test_a_form_with_options_in_fields_or_query(self, api: Api, field: str) -> None:
+        answer = api.post(
+            "/infer?top_k=9&max_faces=2",
+            files={field: ("a.jpg", PHOTO, "image/jpeg")},
+            data={"top_k": "3"},
+        )
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
+
+    def test_enrolling_by_json(self, api: Api) -> None:
+        body = {"id": 7, "name": "Ada", "mode": "append", "images": [{"image": B64}] * 2}
+        answer = api.post("/generate", json=body)
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"images": [PHOTO] * 2, "person": 7, "name": "Ada", "append": True}
+
+    def test_enrolling_by_a_form_keeps_the_order_of_photos(self, api: Api) -> None:
+        files = [
+            ("images", ("1.jpg", PHOTO)),
+            ("image", ("2.jpg", b"two")),
+            ("images", ("3.jpg", b"three")),
+        ]
+        answer = api.post("/generate", data={"id": "7"}, files=files)
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {
+            "images": [PHOTO, b"two", b"three"],
+            "person": 7,
+            "name": None,
+            "append": False,
+        }
+
+    def test_enrolling_by_a_raw_body(self, api: Api) -> None:
+        answer = api.post("/generate?id=7&name=Ada", content=PHOTO, headers=JPEG)
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"images": [PHOTO], "person": 7, "name": "Ada", "append": False}
+
+    @pytest.mark.parametrize("name", ["1984", "true", "null", '"Ada"', "José"])
+    def test_a_name_in_a_form_stays_text(self, api: Api, name: str) -> None:
+        answer = api.post("/generate", data={"id": "7", "name": name}, files={"images": PHOTO})
+        assert answer.status_code == 200, answer.text
+        assert api.asked["name"] == name
+
+    def test_the_largest_id(self, api: Api) -> None:
+        largest = 2**63 - 1
+        answer = api.post("/generate", json={"id": largest, "images": [{"image": B64}]})
+        assert answer.json()["id"] == largest
+
+
+class TestThreshold:
+    def test_minus_one_always_names_the_nearest(self) -> None:
+        assert self._id(Api(threshold=0.9), "?threshold=-1") == 7
+
+    def test_the_requests_threshold_comes_before_the_settings(self) -> None:
+        assert self._id(Api(threshold=0.1), "?threshold=0.9") is None
+        assert self._id(Api(threshold=0.9), "") is None
+
+    def test_zero_is_a_threshold_and_not_the_lack_of_one(self) -> None:
+        assert self._id(Api(threshold=0.9), "?threshold=0") == 7
+        assert self._id(Api(threshold=0.0), "") == 7
+
+    def test_without_one_the_models_card_decides(self) -> None:
+        assert self._id(Api(), "") == 7  # 0.75 against the card's 0.5
+
+    @staticmethod
+    def _id(api: Api, query: str) -> Any:
+        answer = api.post(f"/infer{query}", content=PHOTO, headers=JPEG)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["faces"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "body"),
+        (b"{", "body"),
+        (b"\xff\xfe{}", "body"),
+        (b"[]", "body"),
+        (b"{}", "image"),
+        (b'{"image": 7}', "image"),
+        (b'{"image": null}', "image"),
+        (b'{"image": "QUJD", "treshold": 0.5}', "treshold"),
+        (b'{"image": "QUJD", "top_k": 0}', "top_k"),
+        (b'{"image": "QUJD", "top_k": 101}', "top_k"),
+        (b'{"image": "QUJD", "max_faces": 0}', "max_faces"),
+        (b'{"image": "QUJD", "threshold": NaN}', "threshold"),
+        (b'{"image": "QUJD", "threshold": 1.01}', "threshold"),
+        (b'{"image": ' + b"[" * 100_000, "body"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_json_is_refused_and_the_field_named(api: Api, body: bytes, named: str) -> None:
+    assert named in detail_of(api.post("/infer", content=body, headers=JSON), 400)
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize("image", ["***", B64[:-1], f"data:image/png,{B64}", "é" * 8])
+def test_what_is_not_base64_is_refused_and_not_echoed(api: Api, image: str) -> None:
+    detail = detail_of(api.post("/infer", json={"image": image}), 400)
+    assert "base64" in detail
+    assert image not in detail
+
+
+def test_no_refusal_echoes_a_photo(api: Api) -> None:
+    bodies: list[Any] = [
+        {"image": [B64]},
+        {"picture": B64},
+        {"image": "QUJD", "top_k": B64},
+        {"image": "QUJD", "threshold": B64},
+        B64,
+        [B64],
+    ]
+    for body in bodies:
+        assert B64[:20] not in detail_of(api.post("/infer", json=body), 400)
+
+
+def test_a_field_with_a_photo_for_a_name_is_not_echoed_at_length(api: Api) -> None:
+    answer = api.post("/infer", json={"image": "QUJD", "x" * 100_000: 1})
+    assert len(detail_of(answer, 400)) < 500
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": -1},
+        {"id": "7"},
+        {"id": "seven"},
+        {"id": 7.0},
+        {"id": 7.5},
+        {"id": True},
+        {"id": None},
+        {"id": 2**63},
+        {"id": 10**400},
+        {"images": []},
+        {"images": None},
+        {"images": [B64]},
+        {"images": [{"image": B64, "photo": 1}]},
+        {"images": [{}]},
+        {"name": ""},
+        {"name": "x" * 201},
+        {"name": 7},
+        {"mode": "upsert"},
+    ],
+    ids=lambda change: str(change)[:30],
+)
+def test_a_wrong_enrolment_is_refused_and_the_field_named(api: Api, change: dict[str, Any]) -> None:
+    body = {"id": 7, "images": [{"image": B64}], **change}
+    (field,) = change
+    assert field in detail_of(api.post("/generate", json=body), 400)
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize(
+    "id_", ["", "-1", "7.0", "7.5", "true", "seven", '"7"', "9" * 19, "9" * 5000]
+)
+def test_the_id_of_a_form_is_read_as_strictly_as_that_of_json(api: Api, id_: str) -> None:
+    answer = api.post("/generate", data={"id": id_}, files={"images": PHOTO})
+    assert "id" in detail_of(answer, 400)
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "top_k=0",
+        "top_k=many",
+        "top_k=1.5",
+        "threshold=NaN",
+        "threshold=nan",
+        "threshold=Infinity",
+        "threshold=-1.01",
+        "max_faces=-1",
+        "treshold=0.5",
+        "threshold=" + "[" * 3000,
+        "threshold=[[1]]",
+        "top_k={}",
+    ],
+    ids=lambda query: str(query)[:20],
+)
+def test_wrong_options_in_the_query_are_refused(api: Api, query: str) -> None:
+    detail = detail_of(api.post(f"/infer?{query}", content=PHOTO, headers=JPEG), 400)
+    assert query.partition("=")[0] in detail
+    assert not api.pipeline.asked
+
+
+def test_a_raw_enrolment_without_an_id_is_refused(api: Api) -> None:
+    assert "id" in detail_of(api.post("/generate", content=PHOTO, headers=JPEG), 400)
+
+
+class TestWrongForms:
+    @pytest.mark.parametrize(
+        "form",
+        [
+            {"files": {"photo": PHOTO}},  # a file in another field
+            {"data": {"image": B64}, "files": {"images": PHOTO}},  # text in an image's field
+            {"files": [("image", PHOTO), ("image", PHOTO)]},  # two photos
+            {"files": {"top_k": PHOTO}},
+        ],
+    )
+    def test_fields_that_do_not_fit(self, api: Api, form: dict[str, Any]) -> None:
+        assert "image" in detail_of(api.post("/infer", **form), 400)
+        assert not api.pipeline.asked
+
+    def test_no_photo(self, api: Api) -> None:
+        kind = "multipart/form-data; boundary=x"
+        answer = api.post("/infer", content=b"--x--\r\n", headers={"content-type": kind})
+        assert "image" in detail_of(answer, 400)
+
+    @pytest.mark.parametrize(
+        ("kind", "body"),
+        [
+            ("multipart/form-data", b"--x--\r\n"),
+            ("multipart/form-data; boundary=x", b"no form at all"),
+            ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a'),
+        ],
+        ids=["no boundary", "no form", "cut off"],
+    )
+    def test_a_damaged_form(self, api: Api, kind: str, body: bytes) -> None:
+        detail_of(api.post("/infer", content=body, headers={"content-type": kind}), 400)
+        assert not api.pipeline.asked
+
+    def test_too_long_a_field(self, api: Api) -> None:
+        data = {"id": "7", "name": "x" * 2**21}
+        detail_of(api.post("/generate", data=data, files={"images": PHOTO}), 400)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_content_type_is_refused_with_the_right_ones(api: Api, kind: str) -> None:
+    answer: httpx.Response = api.post("/infer", content=PHOTO, headers={"content-type": kind})
+    detail = detail_of(answer, 415)
+    assert "application/json" in detail
+    assert "image/jpeg" in detail
+
+
+class TestLimits:
+    def test_photos(self) -> None:
+        api = Api(max_images=2)
+        body: dict[str, Any] = {"id": 7, "images": [{"image": "QUJD"}] * 3}
+        assert "2" in detail_of(api.post("/generate", json=body), 413)
+        detail_of(api.post("/generate", data={"id": "7"}, files=[("images", PHOTO)] * 3), 413)
+        assert not api.pipeline.asked
+        body["images"].pop()
+        assert api.post("/generate", json=body).status_code == 200
+
+    def test_bytes_of_a_photo(self) -> None:
+        api = Api(max_image_bytes=10)
+        detail_of(api.post("/infer", content=bytes(11), headers=JPEG), 413)
+        detail_of(api.post("/infer", files={"image": bytes(11)}), 413)
+        encoded = base64.b64encode(bytes(11)).decode()
+        detail_of(api.post("/infer", content=json.dumps({"image": encoded}), headers=JSON), 413)
+        assert not api.pipeline.asked
+        assert api.post("/infer", content=bytes(10), headers=JPEG).status_code == 200

@@ -1,0 +1,73 @@
+"""What Ray makes of a stage's failure, and what the caller of the stage gets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from serving.errors import GalleryCorrupt, Overloaded, ServingError, TooLarge, Unavailable
+from serving.handles import call
+from tests.unit.fakes import Method, wrapped
+
+
+def raised_by(failure: Exception) -> BaseException:
+    async def stage(*args: Any) -> None:
+        raise failure
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # any, to look at it
+        asyncio.run(call(Method("detect", stage), 7))
+    return caught.value
+
+
+def test_an_answer_comes_back_and_arguments_arrive() -> None:
+    async def stage(*args: Any) -> Any:
+        return args
+
+    assert asyncio.run(call(Method("detect", stage), 7, "x")) == (7, "x")
+
+
+@pytest.mark.parametrize("cause", [TooLarge("Send less."), GalleryCorrupt("Damaged.")])
+def test_a_stages_own_error_arrives_as_it_was_raised(cause: ServingError) -> None:
+    error = raised_by(wrapped(cause))
+    assert type(error) is type(cause)
+    assert str(error) == str(cause)  # and not Ray's text, which holds the traceback
+
+
+def test_too_many_waiting_is_overload_and_names_the_stage() -> None:
+    error = raised_by(BackPressureError(num_queued_requests=64, max_queued_requests=64))
+    assert isinstance(error, Overloaded)
+    assert "detect" in str(error)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RayActorError(),
+        DeploymentUnavailableError.__new__(DeploymentUnavailableError),
+        grpc.RpcError("unavailable"),
+        RayError("the object is lost"),
+        wrapped(RayActorError()),
+        wrapped(TaskCancelledError()),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_a_replica_that_went_away_can_be_asked_again(failure: Exception) -> None:
+    error = raised_by(failure)
+    assert type(error) is Unavailable
+    assert "send it again" in str(error)
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError("7 / 0"), KeyError("x")])
+def test_a_bug_in_a_stage_stays_a_bug(bug: Exception) -> None:
+    error = raised_by(wrapped(bug))
+    assert isinstance(error, type(bug))
+    assert not isinstance(error, ServingError)
+
+
+def test_a_bug_before_the_call_stays_a_bug() -> None:
+    assert type(raised_by(TypeError("no such argument"))) is TypeError

@@ -1,0 +1,238 @@
+"""From embeddings to candidates, and enrolling; on a gallery in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import match, refs
+from serving.errors import GalleryCorrupt, Unavailable
+from serving.gallery import Gallery
+from serving.gallery.store import StoredObject
+from serving.match import Matcher, enrol, nearest
+from serving.records import Enrolment, Matches
+from serving.settings import GallerySettings, MatchSettings, TritonSettings
+from tests.memory_store import MemoryStore
+from tests.unit.fakes import FakeEmbedder, Held
+from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def gallery(store: MemoryStore) -> Gallery:
+    return open_gallery(store)
+
+
+def open_gallery(store: MemoryStore) -> Gallery:
+    return Gallery(store, "galleries", "default", MODEL, DIMENSION, sleep=lambda s: None)
+
+
+def away(request: str, key: str) -> None:
+    raise Unavailable("The store is away.")
+
+
+class TestNearest:
+    def test_candidates_come_best_first_with_their_names(self, gallery: Gallery) -> None:
+        gallery.commit([put(1, name="Ada"), put(2), put(3, name="Eve")])
+        probe = unit_rows(1, DIMENSION, seed=3)
+        found = nearest(gallery.refresh(), probe, 2)
+        assert found.gallery_version == 1
+        (candidates,) = found.candidates
+        assert len(candidates) == 2
+        assert (candidates[0].id, candidates[0].name) == (3, "Eve")
+        assert candidates[0].similarity == pytest.approx(1, abs=1e-3)
+        assert candidates[1].similarity < candidates[0].similarity
+
+    def test_each_probe_has_its_own(self, gallery: Gallery) -> None:
+        gallery.commit([put(1), put(2)])
+        probes = np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in (2, 1, 2)])
+        found = nearest(gallery.refresh(), probes, 1)
+        assert [c.id for (c,) in found.candidates] == [2, 1, 2]
+
+    def test_nobody_enrolled(self, gallery: Gallery) -> None:
+        found = nearest(gallery.refresh(), unit_rows(2, DIMENSION), 5)
+        assert found == Matches(((), ()), 0)
+
+    def test_no_probe(self, gallery: Gallery) -> None:
+        gallery.commit([put(1)])
+        found = nearest(gallery.refresh(), np.empty((0, DIMENSION), np.float32), 5)
+        assert found == Matches((), 1)
+
+    def test_numbers_are_plain_ones(self, gallery: Gallery) -> None:
+        gallery.commit([put(1)])
+        ((candidate,),) = nearest(gallery.refresh(), unit_rows(1, DIMENSION), 1).candidates
+        assert type(candidate.id) is int
+        assert type(candidate.similarity) is float
+
+
+def enrolment(person: int = 7, photos: int = 2, **options: Any) -> Enrolment:
+    return Enrolment(person, unit_rows(photos, DIMENSION), **options)
+
+
+class TestEnrol:
+    def test_the_answer_is_what_the_gallery_holds_now(self, gallery: Gallery) -> None:
+        done = enrol(gallery, enrolment(name="Ada"))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", 2, 1)
+
+    def test_replacing_keeps_the_name_unless_another_is_given(self, gallery: Gallery) -> None:
+        enrol(gallery, enrolment(name="Ada", photos=5))
+        done = enrol(gallery, enrolment(photos=1))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", 1, 2)
+        assert enrol(gallery, enrolment(name="Eve")).name == "Eve"
+
+    def test_appending_adds_photos(self, gallery: Gallery) -> None:
+        enrol(gallery, enrolment(name="Ada", photos=5))
+        done = enrol(gallery, enrolment(photos=1, append=True))
+        assert (done.name, done.photos) == ("Ada", 6)
+
+    def test_what_was_written_is_acknowledged_though_it_cannot_be_read_back(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        def gone_after_the_commit(request: str, key: str) -> None:
+            if request == "put" and key.endswith("manifest.json"):
+                store.before = away
+
+        store.after = gone_after_the_commit
+        done = enrol(gallery, enrolment(name="Ada"))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", None, 1)
+        store.before = lambda request, key: None
+        assert [p.id for p in open_gallery(store).refresh().list(9)] == [7]
+
+    def test_what_was_not_written_is_not_acknowledged(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        store.before = away
+        with pytest.raises(Unavailable, match="Nothing was written"):
+            enrol(gallery, enrolment())
+
+
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    return FakeEmbedder()
+
+
+@pytest.fixture(autouse=True)
+def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: FakeEmbedder) -> None:
+    """What a matcher finds outside: a store, a Triton, and Ray's object store."""
+
+    async def hold(value: Any) -> refs.Ref[Any]:
+        return refs.Ref((Held(value),))
+
+    monkeypatch.setattr(match, "connect", lambda settings: store)
+    monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
+    monkeypatch.setattr(match, "_PRELOAD_TRIES", 1)
+    monkeypatch.setattr(refs, "put", hold)
+
+
+async def matcher() -> Matcher:
+    """As Serve makes one: it awaits the constructor."""
+    made = Matcher.__new__(Matcher)
+    await Matcher.__init__(made, MatchSettings(), GallerySettings(), TritonSettings())
+    return made
+
+
+async def who(replica: Matcher, person: int, at_least: int | None) -> tuple[list[int], int]:
+    probe = unit_rows(1, DIMENSION, seed=person)
+    found = await (await replica.identify(MODEL, probe, 1, at_least)).get()
+    return [c.id for c in found.candidates[0]], found.gallery_version
+
+
+class TestMatcher:
+    def test_it_has_loaded_before_the_first_request(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        gallery.commit([put(1)])
+
+        async def run() -> None:
+            replica = await matcher()
+            store.before = away
+            assert await who(replica, 1, None) == ([1], 1)
+            assert await who(replica, 1, 1) == ([1], 1)
+
+        asyncio.run(run())
+
+    def test_it_follows_to_the_version_that_is_asked_for(self, gallery: Gallery) -> None:
+        async def run() -> None:
+            replica = await matcher()
+            gallery.commit([put(1)])
+            assert await who(replica, 1, 0) == ([], 0)
+            assert await who(replica, 1, 1) == ([1], 1)
+
+        asyncio.run(run())
+
+    def test_what_one_replica_wrote_another_sees(self) -> None:
+        async def run() -> None:
+            one, other = await matcher(), await matcher()
+            done = await one.enrol(MODEL, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
+            assert await who(other, 7, done.gallery_version) == ([7], 1)
+
+        asyncio.run(run())
+
+    def test_it_starts_while_triton_is_away_and_loads_when_asked(
+        self, gallery: Gallery, embedder: FakeEmbedder
+    ) -> None:
+        gallery.commit([put(1)])
+        embedder.failure = Unavailable("Triton cannot be reached.")
+
+        async def run() -> None:
+            assert await who(await matcher(), 1, None) == ([1], 1)
+
+        asyncio.run(run())
+
+    def test_a_store_that_is_away_from_the_start_is_no_empty_gallery(
+        self, store: MemoryStore
+    ) -> None:
+        store.before = away
+
+        async def run() -> None:
+            replica = await matcher()
+            with pytest.raises(Unavailable):
+                await who(replica, 1, None)
+            status = await replica.status(MODEL, DIMENSION)
+            assert not status.loaded
+            assert status.problem == "The store is away."
+
+        asyncio.run(run())
+
+    def test_damage_leaves_those_who_were_read_before_and_is_told(
+        self, store: MemoryStore, gallery: Gallery, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gallery.commit([put(1)])
+
+        async def run() -> None:
+            replica = await matcher()
+            before = set(store.objects)
+            gallery.commit([put(2)])
+            (new,) = set(store.objects) - before
+            sound = store.objects[new]
+            store.objects[new] = StoredObject(b"damaged", '"x"')
+            with caplog.at_level(logging.CRITICAL):
+                assert await who(replica, 1, 2) == ([1], 1)
+                status = await replica.status(MODEL, DIMENSION)
+            assert (status.loaded, status.version, status.people) == (True, 1, 1)
+            assert "damaged" in str(status.problem)
+            store.objects[new] = sound
+            status = await replica.status(MODEL, DIMENSION)
+            assert (status.version, status.people, status.photos) == (2, 2, 2)
+            assert status.problem is None
+
+        asyncio.run(run())
+
+    def test_damage_from_the_start_is_an_error(self, store: MemoryStore, gallery: Gallery) -> None:
+        gallery.commit([put(1)])
+        (segment,) = (key for key in store.objects if "/segments/" in key)
+        del store.objects[segment]
+
+        async def run() -> None:
+            with pytest.raises(GalleryCorrupt):
+                await who(await matcher(), 1, None)
+
+        asyncio.run(run())

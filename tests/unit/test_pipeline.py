@@ -1,0 +1,319 @@
+"""One request through the stages: order, limits, and what one bad photo does to the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from serving import refs
+from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
+from serving.freshness import Shared, Versions
+from serving.model import ModelCard
+from serving.pipeline import EnrolmentReport, Identified, NoFaceInAny, Pipeline, Timings
+from serving.records import Candidate, Enrolled, Enrolment, Faces, GalleryStatus, Matches
+from serving.refs import Ref
+from serving.settings import GallerySettings, LimitSettings
+from tests.unit.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
+
+T = TypeVar("T")
+
+
+class Stages:
+    """Decoding, detection and matching in one: a photo ``b"3"`` shows three faces."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.failures: dict[bytes, Exception] = {}
+        self.cancelled: list[bytes] = []
+        self.slow: set[bytes] = set()
+        self.at_once = self.most_at_once = 0
+        self.enrolments: list[Enrolment] = []
+        self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
+        self.enrol_failure: Exception | None = None
+        self.known: GalleryStatus | Exception = GalleryStatus(True, 3, 1, 1, None)
+
+    async def decode(self, data: Ref[bytes]) -> Ref[bytes]:
+        self.asked.append("decode")
+        photo = await data.get()
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(10 if photo in self.slow else 0)
+        except asyncio.CancelledError:
+            self.cancelled.append(photo)
+            raise
+        finally:
+            self.at_once -= 1
+        if photo in self.failures:
+            raise self.failures[photo]
+        return Ref((Held(photo),))
+
+    async def detect(self, photo: Ref[bytes]) -> Ref[Faces]:
+        self.asked.append("detect")
+        count = int(await photo.get())
+        boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(count)]
+        return Ref((Held(faces(*boxes)),))
+
+    async def identify(
+        self, model: str, probes: Any, top_k: int, at_least: int | None
+    ) -> Ref[Matches]:
+        self.asked.append("identify")
+        assert model == CARD.id
+        self.identified.append((len(probes), top_k, at_least))
+        people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
+        return Ref((Held(Matches(people, 3)),))
+
+    async def enrol(self, model: str, person: Enrolment) -> Enrolled:
+        if self.enrol_failure is not None:
+            raise self.enrol_failure
+        assert model == CARD.id
+        self.enrolments.append(person)
+        return Enrolled(person.name, len(person.embeddings), 4)
+
+    async def status(self, model: str, dimension: int) -> GalleryStatus:
+        if isinstance(self.known, Exception):
+            raise self.known
+        return self.known
+
+
+class Store:
+    """Says which version the gallery has, after a while."""
+
+    def __init__(self) -> None:
+        self.version: int | None = 3
+        self.seconds = 0.0
+        self.begun = 0
+        self.done = asyncio.Event()
+
+    async def __call__(self) -> int | None:
+        self.begun += 1
+        await asyncio.sleep(self.seconds)
+        return self.version
+
+
+class FakeVersions(Versions):
+    """The store's version, whichever the model."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(GallerySettings())
+        self._ask = Shared(store)
+
+    async def now(self, card: ModelCard) -> int | None:
+        return await self._ask()
+
+
+class LocalPipeline(Pipeline):
+    """A pipeline over fakes; only what lies outside of the process is replaced."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.stages = Stages()
+        self.store = Store()
+        self.embedder = FakeEmbedder()
+        super().__init__(
+            Handle("decode", self.stages),
+            Handle("detect", self.stages),
+            Handle("match", self.stages),
+            self.embedder,
+            FakeVersions(self.store),
+            LimitSettings(**limits),
+        )
+
+    def identified(self, data: bytes = b"1", **options: Any) -> Identified:
+        wanted = {"top_k": 1, "max_faces": None, "timings": Timings()} | options
+        return run(self.identify(data, **wanted))
+
+    def enrolled(self, *images: bytes, **options: Any) -> EnrolmentReport:
+        wanted = {"person": 7, "name": None, "append": False, "timings": Timings()} | options
+        return run(self.enrol(images, **wanted))
+
+
+def run(work: Awaitable[T]) -> T:
+    async def wait() -> T:
+        return await asyncio.wait_for(work, 5)
+
+    return asyncio.run(wait())
+
+
+@pytest.fixture(autouse=True)
+def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hold(value: Any) -> Ref[Any]:
+        return Ref((Held(value),))
+
+    monkeypatch.setattr(refs, "put", hold)
+
+
+@pytest.fixture
+def pipeline() -> LocalPipeline:
+    return LocalPipeline()
+
+
+class TestIdentify:
+    def test_every_face_is_asked_for_in_one_call(self, pipeline: LocalPipeline) -> None:
+        found = pipeline.identified(b"3", top_k=5)
+        assert pipeline.stages.asked == ["decode", "detect", "identify"]
+        assert pipeline.stages.identified == [(3, 5, 3)]
+        assert len(found.faces) == len(found.matches.candidates) == 3
+        assert found.card == CARD
+
+    def test_no_face_still_tells_the_gallerys_version(self, pipeline: LocalPipeline) -> None:
+        found = pipeline.identified(b"0")
+        assert len(found.faces) == 0
+        assert found.matches == Matches((), 3)
+
+    @pytest.mark.parametrize(("asked", "limit", "told"), [(2, 1000, 2), (None, 3, 3), (9, 3, 3)])
+    def test_the_largest_so_many_are_looked_at(
+        self, asked: int | None, limit: int, told: int
+    ) -> None:
+        pipeline = LocalPipeline(max_faces=limit)
+        found = pipeline.identified(b"5", max_faces=asked)
+        assert found.faces.boxes[:, 2].tolist() == [90 - n for n in range(told)]
+        assert pipeline.stages.identified[0][0] == told
+
+    def test_the_version_is_asked_beside_the_stages(self, pipeline: LocalPipeline) -> None:
+        async def work() -> None:
+            pipeline.stages.slow.add(b"1")
+            going = asyncio.create_task(
+                pipeline.identify(b"1", top_k=1, max_faces=None, timings=Timings())
+            )
+            await asyncio.sleep(0.02)
+            assert pipeline.stages.asked == ["decode"]
+            assert pipeline.store.begun == 1
+            going.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await going
+
+        run(work())
+
+    def test_matching_waits_for_the_version(self, pipeline: LocalPipeline) -> None:
+        pipeline.store.seconds = 0.05
+        pipeline.store.version = 99
+        pipeline.identified()
+        assert pipeline.stages.identified == [(1, 1, 99)]
+
+    def test_while_the_store_is_away_memory_must_do(self, pipeline: LocalPipeline) -> None:
+        pipeline.store.version = None
+        pipeline.identified()
+        assert pipeline.stages.identified == [(1, 1, None)]
+
+    def test_requests_that_arrive_together_ask_the_store_once(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        async def many() -> None:
+            await asyncio.gather(
+                *(
+                    pipeline.identify(b"1", top_k=1, max_faces=None, timings=Timings())
+                    for _ in range(20)
+                )
+            )
+
+        run(many())
+        assert pipeline.store.begun == 1
+        assert len(pipeline.stages.identified) == 20
+
+    @pytest.mark.parametrize("failure", [UnsupportedImage("No image."), Overloaded("Too many.")])
+    def test_a_failure_is_the_callers_and_ends_the_work(
+        self, pipeline: LocalPipeline, failure: Exception
+    ) -> None:
+        pipeline.stages.failures[b"1"] = failure
+        with pytest.raises(type(failure)):
+            pipeline.identified()
+        assert pipeline.stages.asked == ["decode"]
+
+    def test_without_triton_no_stage_is_bothered(self, pipeline: LocalPipeline) -> None:
+        pipeline.embedder.failure = Unavailable("Triton cannot be reached.")
+        with pytest.raises(Unavailable):
+            pipeline.identified()
+        assert pipeline.stages.asked == []
+
+    def test_each_stage_is_timed(self, pipeline: LocalPipeline) -> None:
+        timings = Timings()
+        pipeline.identified(timings=timings)
+        assert list(timings.ms) == ["decode", "detect", "embed", "gallery", "match"]
+
+
+class TestEnrol:
+    def test_the_largest_face_of_each_photo_in_order(self, pipeline: LocalPipeline) -> None:
+        report = pipeline.enrolled(b"1", b"3", name="Ada", append=True)
+        (person,) = pipeline.stages.enrolments
+        assert (person.id, person.name, person.append) == (7, "Ada", True)
+        assert np.array_equal(person.embeddings, row_of(0, 0))
+        assert [(p.faces, p.reason) for p in report.photos] == [(1, None), (3, None)]
+        assert [len(p.face) for p in report.photos if p.face is not None] == [1, 1]
+        assert report.enrolled == Enrolled("Ada", 2, 4)
+
+    def test_a_bad_photo_is_reported_and_the_others_are_enrolled(self) -> None:
+        pipeline = LocalPipeline(max_image_bytes=3)
+        pipeline.stages.failures = {b"x": UnsupportedImage("No image."), b"y": TooLarge("Huge.")}
+        report = pipeline.enrolled(b"x", b"1", b"y", b"0", b"1111")
+        reasons = [p.reason for p in report.photos]
+        assert reasons[:4] == ["No image.", None, "Huge.", "No face was found."]
+        assert "larger" in str(reasons[4])
+        assert [p.face is not None for p in report.photos] == [False, True, False, False, False]
+        (person,) = pipeline.stages.enrolments
+        assert len(person.embeddings) == 1
+
+    def test_without_a_usable_photo_nothing_is_written(self, pipeline: LocalPipeline) -> None:
+        pipeline.stages.failures[b"x"] = UnsupportedImage("No image.")
+        with pytest.raises(NoFaceInAny) as caught:
+            pipeline.enrolled(b"0", b"x")
+        assert isinstance(caught.value, NoUsableFace)
+        assert [p.reason for p in caught.value.photos] == ["No face was found.", "No image."]
+        assert not pipeline.stages.enrolments
+
+    def test_overload_is_no_bad_photo_and_ends_the_other_photos(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        pipeline.stages.failures[b"2"] = Overloaded("Too many.")
+        pipeline.stages.slow.add(b"1")
+        with pytest.raises(Overloaded):
+            pipeline.enrolled(b"1", b"2", b"1", b"1", b"1", b"1")
+        assert pipeline.stages.at_once == 0
+        assert set(pipeline.stages.cancelled) == {b"1"}
+        assert not pipeline.stages.enrolments
+
+    def test_a_large_enrolment_leaves_room_for_others(self, pipeline: LocalPipeline) -> None:
+        report = pipeline.enrolled(*[b"1"] * 30)
+        assert len(report.photos) == 30
+        assert pipeline.stages.most_at_once == 4
+
+    def test_a_failed_write_is_told(self, pipeline: LocalPipeline) -> None:
+        pipeline.stages.enrol_failure = Unavailable("The store is away. Nothing was written.")
+        with pytest.raises(Unavailable, match="Nothing was written"):
+            pipeline.enrolled(b"1")
+
+
+class TestReady:
+    def test_all_is_well(self, pipeline: LocalPipeline) -> None:
+        assert run(pipeline.ready()) == {"triton": "ok", "gallery": pipeline.stages.known}
+
+    def test_a_triton_that_unloaded_the_model(self, pipeline: LocalPipeline) -> None:
+        pipeline.embedder.is_ready = False
+        assert run(pipeline.ready())["triton"] != "ok"
+
+    def test_triton_is_away(self, pipeline: LocalPipeline) -> None:
+        pipeline.embedder.failure = Unavailable("Triton cannot be reached.")
+        assert run(pipeline.ready())["triton"] == "Triton cannot be reached."
+
+    def test_no_matcher_is_there(self, pipeline: LocalPipeline) -> None:
+        pipeline.stages.known = Overloaded("Too many requests wait for match.")
+        checks = run(pipeline.ready())
+        assert checks == {"triton": "ok", "gallery": "Too many requests wait for match."}
+
+
+def test_timings_of_a_stage_add_up() -> None:
+    timings = Timings()
+
+    async def work() -> None:
+        for _ in range(2):
+            await timings.of("decode", asyncio.sleep(0.01))
+        with pytest.raises(asyncio.TimeoutError):
+            await timings.of("detect", asyncio.wait_for(asyncio.sleep(9), 0.01))
+
+    run(work())
+    assert timings.ms["decode"] >= 20
+    assert timings.ms["detect"] >= 10
+    assert timings.header().startswith("decode;dur=")
