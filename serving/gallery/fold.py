@@ -83,6 +83,7 @@ def fold(segments: Sequence[Segment], *, from_nothing: bool, max_rows: int) -> I
 
 class _Folder:
     def __init__(self, from_nothing: bool) -> None:
+        self._on_others = not from_nothing
         self._from_nothing = from_nothing
         self._people: dict[int, _Person] = {}
         self._done: list[_Folded] = []
@@ -114,7 +115,7 @@ class _Folder:
                 self._people.clear()
                 # The run now stands on nothing, once it has told so.
                 clear = _Folded(Kind.CLEAR, person, created[n], updated[n])
-                self._done = [] if self._from_nothing else [clear]
+                self._done = [clear] if self._on_others else []
                 self._from_nothing = True
 
     def _of(self, person: int) -> _Person:

@@ -73,8 +73,10 @@ def test_a_merge_that_needs_earlier_photos_stays_in_its_place() -> None:
 
 def test_after_everybody_was_forgotten_nothing_before_counts() -> None:
     clear = Operation(Kind.CLEAR, 0, 5.0)
-    folded = run(segment(put(1), put(2)), segment(clear, put(3)), from_nothing=False)
-    assert told(folded) == [(Kind.CLEAR, 0), (Kind.PUT, 3)]
+    for times in (1, 2):
+        clears = [segment(clear)] * times
+        folded = run(segment(put(1), put(2)), *clears, segment(put(3)), from_nothing=False)
+        assert told(folded) == [(Kind.CLEAR, 0), (Kind.PUT, 3)]
 
 
 def test_large_results_are_cut() -> None:
