@@ -25,9 +25,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
         yield settings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def api(stack: StackSettings) -> Iterator[httpx.Client]:
+    """A client of the service, whose gallery is empty when a module's tests begin."""
     with httpx.Client(base_url=stack.url, timeout=60) as client:
+        client.delete("/identities", params={"confirm": "all"}).raise_for_status()
         yield client
 
 

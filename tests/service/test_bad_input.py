@@ -206,6 +206,7 @@ def test_the_largest_id_is_taken(api: httpx.Client) -> None:
     answer = api.post("/generate", json={"id": 2**63 - 1, "images": [{"image": GOOD}]})
     assert answer.status_code == 200
     assert answer.json()["id"] == 2**63 - 1
+    assert api.delete(f"/identities/{2**63 - 1}").status_code == 200
 
 
 def test_too_many_photos_are_refused(api: httpx.Client) -> None:

@@ -1,0 +1,125 @@
+"""Who is enrolled: listing, describing, merging, deleting and erasing through HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+Enrol = Callable[[int], dict[str, Any]]
+
+
+@pytest.fixture
+def enrol(api: httpx.Client, data: Path) -> Enrol:
+    photo = (data / "people/103/sunak.jpg").read_bytes()
+
+    def enrol(person: int) -> dict[str, Any]:
+        answer = api.post("/generate", data={"id": str(person)}, files={"images": photo})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    return enrol
+
+
+def test_a_person_is_shown_renamed_and_deleted(
+    api: httpx.Client, enrol: Enrol, new_id: int
+) -> None:
+    version = enrol(new_id)["gallery_version"]
+    shown = api.get(f"/identities/{new_id}").json()
+    assert (shown["id"], shown["name"], shown["photos"]) == (new_id, None, 1)
+    assert shown["gallery_version"] >= version
+    patch = {"name": "Eve", "metadata": {"desk": "4ü"}}
+    renamed = api.patch(f"/identities/{new_id}", json=patch).json()
+    assert (renamed["name"], renamed["metadata"]) == ("Eve", {"desk": "4ü"})
+    assert renamed["created"] == shown["created"] < renamed["updated"]
+    removed = api.patch(f"/identities/{new_id}", json={"name": None}).json()
+    assert (removed["name"], removed["metadata"]) == (None, {"desk": "4ü"})
+    assert api.delete(f"/identities/{new_id}").status_code == 200
+    assert api.get(f"/identities/{new_id}").status_code == 404
+
+
+def test_people_are_listed_in_pages(api: httpx.Client, enrol: Enrol) -> None:
+    ids = [3_000_000, 3_000_001, 3_000_002]
+    for person in ids:
+        enrol(person)
+    page = api.get("/identities", params={"limit": 2, "cursor": ids[0] - 1}).json()
+    assert [p["id"] for p in page["identities"]] == ids[:2]
+    assert page["total"] >= 3
+    after = api.get("/identities", params={"limit": 2, "cursor": page["next"]}).json()
+    assert after["identities"][0]["id"] == ids[2]
+
+
+def test_records_of_one_person_become_one(api: httpx.Client, enrol: Enrol) -> None:
+    ids = [3_100_000, 3_100_001, 3_100_002]
+    for person in ids:
+        enrol(person)
+    merged = api.post(f"/identities/{ids[0]}/merge", json={"from": ids[1:]})
+    assert merged.status_code == 200, merged.text
+    assert merged.json()["photos"] == 3
+    assert [api.get(f"/identities/{i}").status_code for i in ids] == [200, 404, 404]
+
+
+def test_embeddings_that_were_made_elsewhere_are_added(api: httpx.Client, new_id: int) -> None:
+    model = api.get("/identities").json()["model"]
+    vectors = [[1.0] + [0.0] * 511, [0.5, 0.5] + [0.0] * 510]
+    body = {"model": model, "embeddings": vectors}
+    added = api.post(f"/identities/{new_id}/embeddings", json=body)
+    assert added.status_code == 200, added.text
+    assert added.json()["photos"] == 2
+    other = api.post(
+        f"/identities/{new_id}/embeddings", json={**body, "model": "facenet-other@0123456789ab"}
+    )
+    assert "facenet-other@0123456789ab" in other.json()["detail"]
+    assert model in other.json()["detail"]
+
+
+def test_an_erased_person_comes_with_a_receipt(
+    api: httpx.Client, enrol: Enrol, new_id: int
+) -> None:
+    enrol(new_id)
+    receipt = api.delete(f"/identities/{new_id}", params={"erase": "true"})
+    assert receipt.status_code == 200, receipt.text
+    assert receipt.json()["ids"] == [new_id]
+    assert receipt.json()["embeddings"] == 1
+    assert receipt.json()["objects_removed"]
+    assert api.get(f"/identities/{new_id}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/identities/4000000", None, 404),
+        ("DELETE", "/identities/4000000", None, 404),
+        ("DELETE", "/identities/4000000?erase=true", None, 404),
+        ("PATCH", "/identities/4000000", {"name": "x"}, 404),
+        ("POST", "/identities/4000000/merge", {"from": [4_000_001]}, 404),
+        ("POST", "/identities/4000000/merge", {"from": [4_000_000]}, 400),
+        ("POST", "/identities/4000000/merge", {"from": []}, 400),
+        ("PATCH", "/identities/4000000", {}, 400),
+        ("PATCH", "/identities/4000000", {"metadata": {"x": "y" * 5000}}, 400),
+        ("GET", "/identities/-1", None, 400),
+        ("GET", "/identities/ada", None, 400),
+        ("GET", f"/identities/{2**63}", None, 400),
+        ("GET", "/identities?limit=0", None, 400),
+        ("DELETE", "/identities", None, 400),
+        ("DELETE", "/identities?confirm=yes", None, 400),
+        ("POST", "/identities/1/embeddings", {"model": "x", "embeddings": [[1], [1, 2]]}, 400),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    api: httpx.Client, method: str, path: str, body: dict[str, Any] | None, status: int
+) -> None:
+    answer = api.request(method, path, json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_everybody_is_forgotten(api: httpx.Client, enrol: Enrol, new_id: int) -> None:
+    enrol(new_id)
+    assert api.delete("/identities", params={"confirm": "all"}).status_code == 200
+    assert api.get("/identities").json()["total"] == 0
+    enrol(new_id)
+    assert api.get("/identities").json()["total"] == 1
