@@ -14,14 +14,16 @@ from typing import Any
 import click
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import Progress
 from rich.table import Table
 
-from serving import __version__, importing
+from serving import __version__
 from serving.client import Client, ClientError
-from serving.draw import draw
+from serving.console import PATH, Failed, plain, progress_bar
+from serving.draw import draw, percent
 from serving.enrolling import NotPeople, PersonFolder, batches, people_in
 from serving.errors import NoUsableFace, ServingError
+from serving.gallery_cli import gallery
 from serving.local.process import StackError
 from serving.stack import StackSettings, read_overrides, running
 
@@ -32,11 +34,6 @@ _URL = click.option(
     envvar="FACES_URL",
     help="Address of the service.",
 )
-_PATH = click.Path(exists=True, path_type=Path)
-
-
-class Failed(click.ClickException):
-    """Shown as one sentence; exit code 1."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +69,7 @@ def main() -> None:
 )
 @click.option(
     "--args",
-    type=_PATH,
+    type=PATH,
     help="A YAML file with settings of the application to lay over the defaults.",
 )
 def up(port: int, model: str, folder: Path, args: Path | None) -> None:
@@ -116,8 +113,8 @@ def up(port: int, model: str, folder: Path, args: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("folder", type=_PATH)
-@click.option("--names", type=_PATH, help="A JSON object from id to name.")
+@click.argument("folder", type=PATH)
+@click.option("--names", type=PATH, help="A JSON object from id to name.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
 @_URL
 def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
@@ -125,7 +122,7 @@ def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
     people = people_in(folder, names)
     client = Client(url)
     failed: list[str] = []
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("Enrolling", total=sum(len(p.photos) for p in people))
         for person in people:
             progress.update(task, description=f"Enrolling {person.id}")
@@ -164,27 +161,12 @@ def _enroll(
         progress.console.print(f"{person.id}: {refused}")
 
 
-@cli.command(name="import")
-@click.argument("path", type=_PATH)
-@click.option(
-    "--config",
-    type=_PATH,
-    default=Path(".run/serve.yaml"),
-    show_default=True,
-    help="The service's configuration (serveConfigV2): which bucket, which model.",
-)
-def import_(path: Path, config: Path) -> None:
-    """Import embeddings from PATH, a safetensors file or a folder of them, into the bucket."""
-    with _progress() as progress:
-        task = progress.add_task("Importing", total=None)
-        done, version = 0, 0
-        for done, total, version in importing.import_path(path, config):  # noqa: B007
-            progress.update(task, completed=done, total=total)
-    click.echo(f"{done} people are imported; the gallery's version is {version}.")
+cli.add_command(gallery)
+cli.add_command(gallery.commands["import"])
 
 
 @cli.command()
-@click.argument("photo", type=_PATH)
+@click.argument("photo", type=PATH)
 @click.option("--save", type=click.Path(path_type=Path), help="Draw boxes and names into a copy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the service's answer as it is.")
 @click.option("--top-k", type=int, help="Candidates for each face.")
@@ -209,23 +191,24 @@ def infer(
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    table = Table("id", "name", "similarity", "confidence", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("box", "candidates"):
+    table = Table("id", "name", box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("similarity", "confidence", "box", "candidates"):
         table.add_column(header, no_wrap=True)
     for face in faces:
         known = face["id"] is not None
         candidates = [
-            f"{c['id']}: {c['similarity']:.2f} ({c['confidence']:.0%})" for c in face["candidates"]
+            f"{c['id']}: {c['similarity']:.2f}, {percent(c['confidence'])}"
+            for c in face["candidates"]
         ]
         table.add_row(
             str(face["id"]) if known else "unknown",
             face["name"],
             f"{face['similarity']:.2f}" if known else None,
-            f"{face['confidence']:.0%}" if known else None,
+            percent(face["confidence"]) if known else None,
             " ".join(str(v) for v in face["box"]),
             "\n".join(candidates) or "nobody is enrolled",
         )
-    _plain().print(table if faces else "No face in this photo.")
+    plain().print(table if faces else "No face in this photo.")
     click.echo(f"{answer['model']}, gallery version {answer['gallery_version']}")
 
 
@@ -246,17 +229,3 @@ def status(url: str) -> None:
     click.echo("ready" if body["ready"] else "not ready")
     if not body["ready"]:
         raise SystemExit(1)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=_plain(stderr=True),
-    )
-
-
-def _plain(stderr: bool = False) -> Console:
-    """A console that takes names of people and files as they are: [a] is no style in them."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

@@ -10,11 +10,18 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 _KNOWN, _STRANGER, _INK = "#1a9850", "#d73027", "white"
 
 
+def percent(confidence: float) -> str:
+    """``98%``; never 100% or 0%, since nothing that was estimated is certain."""
+    if confidence < 0.01:
+        return "<1%"
+    return ">99%" if confidence > 0.99 else f"{confidence:.0%}"
+
+
 def label_of(face: dict[str, Any]) -> str:
     """``Ada 98%``, ``7 98%`` for somebody without a name, or ``unknown``."""
     if face["id"] is None:
         return "unknown"
-    return f"{face['name'] or face['id']} {face['confidence']:.0%}"
+    return f"{face['name'] or face['id']} {percent(face['confidence'])}"
 
 
 def draw(photo: Path, faces: list[dict[str, Any]]) -> Image.Image:

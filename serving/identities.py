@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -12,10 +12,12 @@ from fastapi import APIRouter, Path, Query
 
 from serving.errors import BadRequest
 from serving.gallery import Person
+from serving.gallery.maintenance import Receipt
 from serving.register import Register
 from serving.schemas import (
     EmbeddingsRequest,
     ErasureReceipt,
+    GalleryReceipt,
     IdentitiesAnswer,
     Identity,
     IdentityAnswer,
@@ -70,10 +72,10 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
 
     @api.delete("/{id}")
     async def delete(person: PersonPath, erase: bool = False) -> WriteAnswer | ErasureReceipt:
-        """Forget a person. With `erase` also in the bucket, at once, with a receipt."""
+        """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
+        somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            receipt = await in_time(register.erase(person))
-            return ErasureReceipt(**dataclasses.asdict(receipt))
+            return _receipt(person, await in_time(register.erase(person)))
         return WriteAnswer(gallery_version=await in_time(register.delete(person)))
 
     @api.delete("")
@@ -90,10 +92,11 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
         return await _answer(register, person, in_time)
 
     @api.post("/{id}/embeddings")
-    async def append(person: PersonPath, request: EmbeddingsRequest) -> IdentityAnswer:
+    async def add(person: PersonPath, request: EmbeddingsRequest) -> IdentityAnswer:
         """Add embeddings that were made elsewhere; enrols the person if need be."""
         vectors = await asyncio.to_thread(_array, request.embeddings)
-        await in_time(register.append(person, request.model, vectors))
+        replace = request.mode == "replace"
+        await in_time(register.add(person, request.model, vectors, replace=replace))
         return await _answer(register, person, in_time)
 
     return api
@@ -114,6 +117,14 @@ def _identity(person: Person, model: str) -> Identity:
         model=model,
         created=person.created,
         updated=person.updated,
+    )
+
+
+def _receipt(person: int, receipts: Sequence[Receipt]) -> ErasureReceipt:
+    return ErasureReceipt(
+        id=person,
+        embeddings=sum(r.embeddings for r in receipts),
+        galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in receipts],
     )
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from serving import refs
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ServingError, Unavailable
-from serving.gallery import Gallery, Kind, Operation, Snapshot, check_conditional_writes
-from serving.gallery.maintenance import Maintenance, Receipt
-from serving.gallery.s3 import connect
+from serving.gallery import Gallery, Kind, Operation, Snapshot
+from serving.gallery.maintenance import Receipt
+from serving.gallery.opening import erase_everywhere, open_gallery
 from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
 from serving.settings import GallerySettings, MatchSettings, TritonSettings
 
@@ -25,18 +25,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PRELOAD_TRIES = 5
-
-
-def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Gallery:
-    """The gallery of one model in the bucket of the settings.
-
-    Raises:
-        StoreUnfit: the bucket cannot hold a gallery.
-        Unavailable: it cannot be reached.
-    """
-    store = connect(settings)
-    check_conditional_writes(store, settings.prefix)
-    return Gallery(store, settings.prefix, settings.collection, model, dimension)
 
 
 def nearest(snapshot: Snapshot, probes: NDArray[np.float32], top_k: int) -> Matches:
@@ -148,13 +136,11 @@ class Matcher:
         gallery = await self._gallery(model, dimension)
         return await self._in(self._store_pool, lambda: gallery.commit(operations, require))
 
-    async def erase(self, model: str, dimension: int, person: int) -> Receipt:
-        """Remove a person's embeddings from the bucket; see `Maintenance.erase`."""
-        settings = self._gallery_settings
-        maintenance = Maintenance(
-            connect(settings), settings.prefix, settings.collection, model, dimension
+    async def erase(self, person: int) -> list[Receipt]:
+        """Remove a person's embeddings from the bucket; see `erase_everywhere`."""
+        return await self._in(
+            self._store_pool, lambda: erase_everywhere(self._gallery_settings, [person])
         )
-        return await self._in(self._store_pool, lambda: maintenance.erase([person]))
 
     async def status(self, model: str, dimension: int) -> GalleryStatus:
         """What this replica holds, after it has looked for news."""

@@ -61,10 +61,9 @@ class Register:
     async def delete_all(self) -> int:
         return await self._change(_operation(Kind.CLEAR, 0), [])
 
-    async def erase(self, person: int) -> Receipt:
-        card = await self.card()
-        receipt: Receipt = await call(self._match.erase, card.id, card.dimension, person)
-        return receipt
+    async def erase(self, person: int) -> list[Receipt]:
+        receipts: list[Receipt] = await call(self._match.erase, person)
+        return receipts
 
     async def merge(self, person: int, sources: Sequence[int]) -> int:
         """All of ``sources`` become ``person``, who must exist as they must."""
@@ -73,8 +72,10 @@ class Register:
         merge = _operation(Kind.MERGE, person, sources=tuple(dict.fromkeys(sources)))
         return await self._change(merge, [person, *sources])
 
-    async def append(self, person: int, model: str, embeddings: NDArray[np.float32]) -> int:
-        """Add embeddings (P, D) that the model made elsewhere; of any length, not zero.
+    async def add(
+        self, person: int, model: str, embeddings: NDArray[np.float32], *, replace: bool
+    ) -> int:
+        """Enrol embeddings (P, D) that the model made elsewhere; of any length, not zero.
 
         Raises:
             ModelMismatch: another model is served.
@@ -89,7 +90,8 @@ class Register:
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         if embeddings.shape[1] != card.dimension or not (lengths > 1e-6).all():
             raise BadRequest(f"An embedding is {card.dimension} finite numbers, not all zero.")
-        operation = _operation(Kind.APPEND, person, embeddings=embeddings / lengths)
+        kind = Kind.PUT if replace else Kind.APPEND
+        operation = _operation(kind, person, embeddings=embeddings / lengths)
         return await self._change(operation, [])
 
     async def _change(self, operation: Operation, require: Sequence[int]) -> int:

@@ -149,21 +149,28 @@ class EmbeddingsRequest(_Request):
 
     model: str = Field(description="id of the model that made them")
     embeddings: list[list[float]] = Field(min_length=1, max_length=1000)
+    mode: Literal["append", "replace"] = "append"
 
 
 class WriteAnswer(BaseModel):
     gallery_version: int
 
 
-class ErasureReceipt(BaseModel):
-    """After it, no object in the bucket holds the embeddings."""
-
-    ids: list[int]
+class GalleryReceipt(BaseModel):
+    model: str
     embeddings: int = Field(description="removed from the objects")
     objects_rewritten: list[str]
     objects_removed: list[str]
     gallery_version: int
-    time: float
+    time: float = Field(description="seconds since 1970")
+
+
+class ErasureReceipt(BaseModel):
+    """After it, no object in the bucket holds the embeddings."""
+
+    id: int
+    embeddings: int = Field(description="removed in all")
+    galleries: list[GalleryReceipt] = Field(description="one for each model that knew the person")
 
 
 class Problem(BaseModel):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from serving.errors import GalleryCorrupt
+from serving.gallery.fold import fold
 from serving.gallery.manifest import Manifest, ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Operation, Segment
@@ -15,7 +17,10 @@ from serving.gallery.state import People
 from serving.gallery.store import NotFound, Store
 from serving.gallery.writer import Writer
 
+T = TypeVar("T")
+
 _LOAD_TRIES = 3
+_ROWS_AT_ONCE = 50_000
 
 
 class Gallery:
@@ -39,7 +44,7 @@ class Gallery:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._dimension = dimension
+        self.dimension = dimension
         self._clock = clock
         self._file = ManifestFile(store, prefix, collection, model, dimension)
         self._objects = SegmentObjects(store, self._file.folder, dimension)
@@ -87,28 +92,41 @@ class Gallery:
         with self._refreshing:
             if self._reached(at_least):
                 return self._snapshot
-            for attempt in range(_LOAD_TRIES):
-                manifest, _ = self._file.read()
-                try:
-                    self._follow(manifest)
-                    break
-                except NotFound as error:
-                    # A compaction swept the segment while we read; a newer manifest knows.
-                    if attempt + 1 == _LOAD_TRIES:
-                        raise GalleryCorrupt(
-                            f"The gallery's object {error} is missing; restore it from a backup."
-                        ) from None
+            self._reading(self._follow)
             return self._snapshot
 
     def _reached(self, at_least: int | None) -> bool:
         return self._loaded and at_least is not None and self._snapshot.version >= at_least
+
+    def everybody(self) -> tuple[int, Iterator[Segment]]:
+        """A version, and all people with all of their embeddings in it, as one put a person.
+
+        Memory holds only a centroid a person, so this reads all segments anew, and keeps them.
+        """
+        version, segments = self._reading(
+            lambda manifest: (manifest.version, list(self._objects.read_all(manifest.segments)))
+        )
+        return version, fold(segments, from_nothing=True, max_rows=_ROWS_AT_ONCE)
+
+    def _reading(self, work: Callable[[Manifest], T]) -> T:
+        """What ``work`` makes of the manifest's segments; again when they were swept meanwhile."""
+        for _ in range(_LOAD_TRIES):
+            manifest, _ = self._file.read()
+            try:
+                return work(manifest)
+            except NotFound as error:
+                # A compaction swept the segment while we read; a newer manifest knows.
+                missing = str(error)
+        raise GalleryCorrupt(
+            f"The gallery's object {missing} is missing; restore it from a backup."
+        )
 
     def _follow(self, manifest: Manifest) -> None:
         segments = manifest.newer_than(self._snapshot.version)
         people = self._people
         if segments is None or not self._loaded:
             segments = manifest.segments
-            people = People(self._dimension, expected=sum(s.operations for s in segments))
+            people = People(self.dimension, expected=sum(s.operations for s in segments))
             # Into new arrays, so a failure on the way leaves nothing half done.
             for segment in self._objects.read_all(segments):
                 people.apply(segment)
@@ -137,6 +155,16 @@ class Gallery:
         """
         return self._writer.commit(operations, require)
 
-    def commit_segment(self, segment: Segment) -> int:
-        """Commit one ready segment, for imports in bulk; see `commit`."""
-        return self._writer.commit_segment(segment)
+    def commit_segments(
+        self,
+        segments: Callable[[], Iterable[Segment]],
+        written: Callable[[Segment], None] = lambda segment: None,
+    ) -> int:
+        """Commit any number of ready segments as one version, for imports in bulk; see `commit`.
+
+        Args:
+            segments: makes the segments; the same ones each time, since after a failure or a fence
+                they may have to be written again. One is held at a time.
+            written: is told of each that is in the store; it counts only when this returns.
+        """
+        return self._writer.commit_segments(segments, written)

@@ -1,102 +1,150 @@
-"""Galleries as files: one safetensors file for many people.
+"""Galleries as files: people with all of their embeddings, in one safetensors file.
 
-| tensor | dtype, shape | holds |
+| tensor | dtype, shape | holds, for N people |
 |---|---|---|
 | `ids` | int64 (N,) | each once |
 | `counts` | int32 (N,) | photos of each person, at least one; R in all |
 | `embeddings` | float32 or float16 (R, D) | unit vectors in the order of `ids` |
+| `created`, `updated` | float64 (N,), optional | seconds since 1970 |
+| `details_length`, `details` | int32 (N,), uint8 (B,), optional | as in a segment |
 
 Metadata: `format` = `faces-export/1`, `model` = the model id, and optionally `names`, a JSON object
-from id to name.
+from id to name, for files that are made by hand.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from serving.errors import BadRequest, ModelMismatch
-from serving.gallery.gallery import Gallery
-from serving.gallery.segment import Segment
+from serving.errors import BadRequest
+from serving.gallery.segment import Kind, Segment, normalised, starts_of
 
 FORMAT = "faces-export/1"
-_PEOPLE_AT_ONCE = 50_000
+# 50 MB of float16 in one segment: few objects a million people, and little held at once.
+ROWS_AT_ONCE = 50_000
+_TIMES = ("created", "updated")
 
 
 @dataclass(frozen=True)
-class Export:
-    """The contents of such a file; names by id."""
+class ExportFile:
+    """Such a file, checked but for the embeddings, which are read when they are asked for."""
 
+    path: Path
     model: str
     ids: NDArray[np.int64]
     counts: NDArray[np.int32]
-    embeddings: NDArray[np.float32]
-    names: dict[int, str]
 
-
-def read_export(path: Path) -> Export:
-    """Raises BadRequest, with a sentence that names the file, when it is no such file."""
-    try:
-        with safe_open(path, "numpy") as file:
+    @classmethod
+    def open(cls, path: Path) -> ExportFile:
+        """Raises BadRequest, with a sentence that names the file, when it is no such file."""
+        with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise BadRequest(f"{path.name} is no export of a gallery.")
-            export = Export(
-                model=metadata["model"],
-                ids=file.get_tensor("ids"),
-                counts=file.get_tensor("counts"),
-                embeddings=file.get_tensor("embeddings").astype(np.float32),
-                names={int(k): str(v) for k, v in json.loads(metadata.get("names", "{}")).items()},
-            )
-    except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (SafetensorError, KeyError, ValueError, AttributeError) as error:
-        raise BadRequest(f"{path.name} is no export of a gallery: {error}.") from error
-    if len(np.unique(export.ids)) != len(export.ids):
-        raise BadRequest(f"{path.name} holds an id twice.")
-    if export.counts.shape != export.ids.shape or export.counts.sum() != len(export.embeddings):
-        raise BadRequest(f"{path.name}: the counts do not add up to the number of embeddings.")
-    # float16 leaves a length of 1 to three digits; the gallery keeps unit vectors.
-    lengths = np.linalg.norm(export.embeddings, axis=1, keepdims=True)
-    np.divide(export.embeddings, lengths, out=export.embeddings, where=lengths > 0)
-    return export
+            ids, counts = file.get_tensor("ids"), file.get_tensor("counts")
+            rows = file.get_slice("embeddings").get_shape()
+            export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
+        if len(np.unique(ids)) != len(ids):
+            raise BadRequest(f"{path.name} holds an id twice.")
+        if counts.shape != ids.shape or len(rows) != 2 or counts.sum(dtype=np.int64) != rows[0]:
+            raise BadRequest(f"{path.name}: the counts do not add up to the number of embeddings.")
+        return export
+
+    def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
+        """Everybody, a part at a time; ``time`` is for files that do not tell any.
+
+        Raises:
+            BadRequest: a row or a person is not as it should be.
+        """
+        with _reading(self.path), safe_open(self.path, "numpy") as file:
+            tensors = set(file.keys())
+            names = json.loads((file.metadata() or {}).get("names", "{}"))
+            optional = {t: file.get_tensor(t) for t in tensors & {*_TIMES, "details_length"}}
+            embeddings = file.get_slice("embeddings")
+            blob = file.get_tensor("details").tobytes() if "details" in tensors else b""
+            rows = starts_of(self.counts)
+            texts = starts_of(optional.get("details_length", np.zeros(len(self.ids), np.int32)))
+            for start, end in _parts(rows):
+                part = slice(start, end)
+                times = {t: optional.get(t, np.full(len(self.ids), time))[part] for t in _TIMES}
+                details = [
+                    json.loads(blob[texts[n] : texts[n + 1]]) if texts[n + 1] > texts[n] else {}
+                    for n in range(start, end if blob else start)
+                ]
+                if not blob and names:
+                    told = [names.get(str(i)) for i in self.ids[part].tolist()]
+                    details = [{"name": n} if n else {} for n in told]
+                yield Segment.of_people(
+                    kind,
+                    self.ids[part],
+                    self.counts[part],
+                    normalised(embeddings[int(rows[start]) : int(rows[end])]),
+                    details=details,
+                    **times,
+                )
 
 
-def import_people(gallery: Gallery, model: str, export: Export) -> Iterator[tuple[int, int]]:
-    """Put everybody into the gallery, in bulk segments.
-
-    Yields:
-        (people so far, the gallery's version that contains them), after each commit.
+def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segment]) -> None:
+    """Write the people of ``segments``, puts only, into one file, which appears complete.
 
     Raises:
-        ModelMismatch: they are embeddings of another model than ``model``.
-        BadRequest: an embedding is no unit vector of the gallery's dimension.
+        OSError: it cannot be written.
     """
-    if export.model != model:
-        raise ModelMismatch(
-            f"The file holds embeddings of {export.model}, but the gallery is of {model}: the two "
-            "cannot be compared."
-        )
-    rows = np.concatenate([[0], np.cumsum(export.counts, dtype=np.int64)])
-    for start in range(0, len(export.ids), _PEOPLE_AT_ONCE):
-        end = min(start + _PEOPLE_AT_ONCE, len(export.ids))
-        ids = export.ids[start:end]
-        names = [export.names.get(i) for i in ids.tolist()] if export.names else None
-        try:
-            segment = Segment.of_people(
-                ids,
-                export.counts[start:end],
-                export.embeddings[rows[start] : rows[end]],
-                gallery.now(),
-                names,
-            )
-            version = gallery.commit_segment(segment)
-        except ValueError as error:
-            raise BadRequest(f"The file cannot be imported: {error}.") from error
-        yield end, version
+    columns: dict[str, Any] = {
+        "ids": np.empty(0, np.int64),
+        "counts": np.empty(0, np.int32),
+        "embeddings": np.empty((0, dimension), np.float16),
+    }
+    if segments:
+        together = Segment.joined(segments)
+        columns = {
+            "ids": together.id,
+            "counts": together.count,
+            "embeddings": together.embeddings,
+            "created": together.created,
+            "updated": together.updated,
+            "details_length": together.details_length,
+            "details": together.details,
+        }
+    part = path.with_name(f"{path.name}.part")
+    try:
+        metadata = {"format": FORMAT, "model": model}
+        safetensors.numpy.save_file(columns, part, metadata=metadata)
+        os.replace(part, path)
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(str(error)) from error
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside becomes a BadRequest that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
+        raise BadRequest(f"{path.name} is no usable export of a gallery: {error}.") from error
+
+
+def _parts(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """People ``start`` to ``end`` with at most `ROWS_AT_ONCE` rows together, at least one each."""
+    start, people = 0, len(rows) - 1
+    while start < people:
+        end = int(np.searchsorted(rows, rows[start] + ROWS_AT_ONCE, side="right")) - 1
+        end = max(end, start + 1)
+        yield start, end
+        start = end

@@ -5,6 +5,7 @@ Works on the bucket alone, beside the service and whatever else writes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Sweep:
 class Receipt:
     """What an erasure has removed; the embeddings are in no object of the gallery any more."""
 
+    model: str
     ids: Sequence[int]
     embeddings: int
     objects_rewritten: Sequence[str]
@@ -71,13 +73,6 @@ class Check:
     embeddings: int
     problems: Sequence[str]
     orphans: Sequence[str]
-
-
-def galleries(store: Store, prefix: str) -> Iterator[Manifest]:
-    """The manifests of all galleries in the bucket."""
-    for entry in list(store.list(f"{prefix}/")):
-        if entry.key.endswith("/manifest.json"):
-            yield Manifest.model_validate_json(store.get(entry.key).data)
 
 
 class Maintenance:
@@ -142,7 +137,8 @@ class Maintenance:
     def sweep(self, grace_s: float, *, dry_run: bool = False) -> Sweep:
         """Remove the objects that no manifest within the last ``grace_s`` seconds referred to."""
         manifest, _ = self._file.read()
-        before = self._clock() - grace_s
+        # Without a grace time whatever the clocks say: the bucket's may be ahead of ours.
+        before = self._clock() - grace_s if grace_s else math.inf
         retired = {r.name: r.since for r in manifest.retired}
         candidates = {
             name: entry.size
@@ -169,6 +165,17 @@ class Maintenance:
             self._objects.remove(name)
         return Sweep(sorted(swept), sum(candidates[n] for n in swept))
 
+    def held(self, ids: Collection[int]) -> set[int]:
+        """Those of whom the bucket holds anything: enrolled, deleted, or in what is to be swept."""
+        manifest, _ = self._file.read()
+        owned = Ownership.of(self._objects.read_all(manifest.segments), ids)
+        held = {i for i in ids if owned.ever(i)}
+        listed = {s.name for s in manifest.segments}
+        for name, _ in self._objects.all():
+            if name not in listed and len(held) < len(ids):
+                held.update(set(ids).intersection(self._objects.ids_in(name)))
+        return held
+
     def erase(self, ids: Collection[int]) -> Receipt:
         """Forget these people for good: delete them, and remove their embeddings from the bucket.
 
@@ -178,22 +185,13 @@ class Maintenance:
             UnknownIdentity: no object holds anything of one of them; nothing was written.
             Conflict: compactions came between too often; they are deleted, but not yet erased.
         """
-        manifest, _ = self._file.read()
-        owned = Ownership.of(self._objects.read_all(manifest.segments))
-        unknown = [i for i in ids if not owned.ever(i)]
+        unknown = set(ids) - self.held(ids)
         if unknown:
-            raise UnknownIdentity(f"The gallery holds nothing of the id {unknown[0]}.")
-        present = [i for i in ids if owned.now(i)]
-        if present:
-            writer = Writer(
-                self._file,
-                self._objects,
-                self._dimension,
-                _no_people,
-                self._clock,
-                self._sleep,
-            )
-            writer.commit([Operation(Kind.DELETE, i, self._clock()) for i in present])
+            raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
+        writer = Writer(
+            self._file, self._objects, self._dimension, _no_people, self._clock, self._sleep
+        )
+        writer.commit([Operation(Kind.DELETE, i, self._clock()) for i in ids])
         for _ in range(_ERASE_TRIES):
             rewritten = self._rewrite_without(ids)
             if rewritten is not None:
@@ -203,6 +201,7 @@ class Maintenance:
         removed = self.sweep(grace_s=0).removed
         after, _ = self._file.read()
         return Receipt(
+            model=after.model,
             ids=sorted(ids),
             embeddings=rewritten[1],
             objects_rewritten=rewritten[0],
@@ -214,7 +213,7 @@ class Maintenance:
     def _rewrite_without(self, ids: Collection[int]) -> tuple[list[str], int] | None:
         """The names of the segments that held them and how many rows; None: lost a race."""
         manifest, _ = self._file.read()
-        drop = Ownership.of(self._objects.read_all(manifest.segments)).dead(ids)
+        drop = Ownership.of(self._objects.read_all(manifest.segments), ids).dead(ids)
         instead: dict[str, SegmentRef] = {}
         rows = 0
         for number, operations in drop.items():

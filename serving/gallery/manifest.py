@@ -7,6 +7,7 @@ the new one was made from; so replacing it is the commit.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -69,18 +70,23 @@ class Manifest(BaseModel):
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
     def after(
-        self, commit: str, segment: SegmentRef, now: float, *, everybody: bool = False
+        self,
+        commit: str,
+        segments: Sequence[SegmentRef],
+        now: float,
+        *,
+        everybody: bool = False,
     ) -> Manifest:
         """The manifest with one more commit.
 
         Args:
-            everybody: the segment begins with forgetting everybody, so no other one counts.
+            everybody: the segments begin with forgetting everybody, so no others count.
         """
         version = self.version + 1
         first = 1 if everybody else version
-        ref = segment.model_copy(update={"first": first, "last": version})
+        refs = [s.model_copy(update={"first": first, "last": version}) for s in segments]
         kept = () if everybody else self.segments
-        return self._next(commit, version, (*kept, ref), now)
+        return self._next(commit, version, (*kept, *refs), now)
 
     def folded(self, commit: str, segments: tuple[SegmentRef, ...], now: float) -> Manifest:
         """The same people in other segments; the version stays."""

@@ -58,6 +58,14 @@ class SegmentObjects:
             raise GalleryCorrupt(f"The gallery's object {key} holds another model's embeddings.")
         return segment
 
+    def ids_in(self, name: str) -> set[int]:
+        """Whom an object that no manifest lists is about; nobody if it is gone or damaged."""
+        try:
+            segment = Segment.from_bytes(self._store.get(self.key(name)).data)
+        except (NotFound, ValueError):
+            return set()
+        return {*segment.id.tolist(), *segment.sources.tolist()}
+
     def read_all(self, refs: Sequence[SegmentRef]) -> Iterator[Segment]:
         """The segments in order, read in parallel; few are held at once."""
         if not refs:

@@ -6,6 +6,10 @@ Merging hands the operations of one person on to another, so the id in an operat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.gallery.segment import Kind, Segment
 
@@ -20,16 +24,19 @@ class Ownership:
         self._past: dict[int, list[_Place]] = {}
 
     @classmethod
-    def of(cls, segments: Iterable[Segment]) -> Ownership:
-        """From all segments of a gallery, in order."""
+    def of(cls, segments: Iterable[Segment], people: Collection[int]) -> Ownership:
+        """What belongs to these people, from all segments of a gallery, in order."""
+        columns = [_Columns.of(segment) for segment in segments]
+        # Whoever was merged into one of them has handed his operations on.
+        wanted = set(people)
+        for column in reversed(columns):
+            for n in reversed(column.sources):
+                if column.id[n] in wanted:
+                    wanted.update(column.sources[n])
         ownership = cls()
-        for number, segment in enumerate(segments):
-            ownership._add(number, segment)
+        for number, column in enumerate(columns):
+            ownership._add(number, column, wanted)
         return ownership
-
-    def now(self, person: int) -> bool:
-        """Whether the person is enrolled at the end."""
-        return person in self._current
 
     def ever(self, person: int) -> bool:
         """Whether any operation belongs to the person, enrolled or deleted."""
@@ -46,26 +53,28 @@ class Ownership:
                 found.setdefault(segment, []).append(operation)
         return found
 
-    def _add(self, number: int, segment: Segment) -> None:
-        sources = segment.source_starts().tolist()
-        for n, (kind, person) in enumerate(
-            zip(segment.kind.tolist(), segment.id.tolist(), strict=True)
-        ):
-            if kind == Kind.PUT:
+    def _add(self, number: int, column: _Columns, wanted: Collection[int]) -> None:
+        everybodys = np.isin(column.kind, (Kind.MERGE, Kind.CLEAR))
+        concerned = everybodys | np.isin(column.id, list(wanted))
+        for n in np.flatnonzero(concerned).tolist():
+            kind, person = Kind(column.kind[n]), int(column.id[n])
+            if kind is Kind.PUT:
                 self._retire(person)
                 self._current[person] = [(number, n)]
-            elif kind == Kind.APPEND:
+            elif kind is Kind.APPEND:
                 self._current.setdefault(person, []).append((number, n))
-            elif kind == Kind.DESCRIBE:
+            elif kind is Kind.DESCRIBE:
                 held = self._current if person in self._current else self._past
                 held.setdefault(person, []).append((number, n))
-            elif kind == Kind.DELETE:
+            elif kind is Kind.DELETE:
                 self._retire(person)
-            elif kind == Kind.MERGE:
-                for source in segment.sources[sources[n] : sources[n + 1]].tolist():
+                # Known even if nothing else is left: an erasure that broke off can be repeated.
+                self._past.setdefault(person, [])
+            elif kind is Kind.MERGE:
+                for source in column.sources[n]:
                     if source != person:
                         self._hand_on(source, person)
-            elif kind == Kind.CLEAR:
+            elif kind is Kind.CLEAR:
                 for somebody in list(self._current):
                     self._retire(somebody)
 
@@ -77,3 +86,22 @@ class Ownership:
         for held in (self._current, self._past):
             if source in held:
                 held.setdefault(target, []).extend(held.pop(source))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What is kept of each segment meanwhile: all but its embeddings and details.
+
+    ``sources`` by the number of the merge, in order.
+    """
+
+    kind: NDArray[np.uint8]
+    id: NDArray[np.int64]
+    sources: dict[int, list[int]]
+
+    @classmethod
+    def of(cls, segment: Segment) -> _Columns:
+        starts = segment.source_starts()
+        merges = np.flatnonzero(segment.kind == Kind.MERGE).tolist()
+        sources = {n: segment.sources[starts[n] : starts[n + 1]].tolist() for n in merges}
+        return cls(segment.kind, segment.id, sources)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_READ_TRIES = 3
+_TRIES = 3
 _CONNECTIONS = 32
 _MISSING = ("404", "NoSuchKey", "NotFound")
 # 409: two conditional writes met; by S3's rules neither may be taken for done, so try again.
@@ -45,8 +45,8 @@ def connect(settings: GallerySettings) -> S3Store:
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,
             # A conditional PUT that is retried behind our back can meet its own 412 and hide that
-            # it was done: writes are tried anew only by the commit, which can tell. Reads are
-            # tried again here.
+            # it was done: it is tried anew only by the commit, which can tell. All else is tried
+            # again here.
             retries={"total_max_attempts": 1},
             max_pool_connections=_CONNECTIONS,
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
@@ -63,7 +63,7 @@ class S3Store:
         self._bucket = bucket
 
     def get(self, key: str) -> StoredObject:
-        return self._read(lambda: self._get(key))
+        return self._repeat(lambda: self._get(key))
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
         def ask() -> StoredObject | None:
@@ -74,7 +74,7 @@ class S3Store:
                     return None
                 raise
 
-        return self._read(ask)
+        return self._repeat(ask)
 
     def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
@@ -84,13 +84,16 @@ class S3Store:
             condition["IfMatch"] = if_match
         if if_absent:
             condition["IfNoneMatch"] = "*"
-        answer = self._once(
-            lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)
-        )
-        return answer["ETag"]
+
+        def put() -> str:
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)
+            return answer["ETag"]
+
+        # Without a condition, writing the same once more does no harm.
+        return self._once(put) if condition else self._repeat(put)
 
     def delete(self, key: str) -> None:
-        self._read(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        self._repeat(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
     def purge(self, key: str) -> None:
         def versions() -> list[str]:
@@ -106,8 +109,8 @@ class S3Store:
 
         self.delete(key)
         # The deletion above left a marker where the bucket keeps versions, and nothing elsewhere.
-        for version in self._read(versions):
-            self._read(
+        for version in self._repeat(versions):
+            self._repeat(
                 lambda v=version: self._client.delete_object(  # type: ignore[misc]
                     Bucket=self._bucket, Key=key, VersionId=v
                 )
@@ -125,16 +128,16 @@ class S3Store:
             ]
 
         # All pages in one try: a listing that broke off must not look like a short one.
-        yield from self._read(entries)
+        yield from self._repeat(entries)
 
     def _get(self, key: str, **condition: str) -> StoredObject:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
         with answer["Body"] as body:
             return StoredObject(body.read(), answer["ETag"])
 
-    def _read(self, call: Callable[[], T]) -> T:
+    def _repeat(self, call: Callable[[], T]) -> T:
         """Run a call that may be repeated without harm, again when the store is away."""
-        for attempt in range(1, _READ_TRIES):
+        for attempt in range(1, _TRIES):
             try:
                 return self._once(call)
             except StoreUnfit:

@@ -112,35 +112,46 @@ class Segment:
     @classmethod
     def of_people(
         cls,
+        kind: Kind,
         ids: NDArray[np.int64],
         counts: NDArray[np.int32],
         embeddings: NDArray[np.floating[Any]],
-        time: float,
-        names: Sequence[str | None] | None = None,
+        *,
+        created: NDArray[np.float64],
+        updated: NDArray[np.float64],
+        details: Sequence[dict[str, Any]] = (),
     ) -> Segment:
-        """One put for each person, in bulk; ``embeddings`` in the order of ``ids``.
+        """One put or append for each person, in bulk.
+
+        Args:
+            ids, counts, created, updated: (N,); see the columns.
+            embeddings: (R, D), in the order of ``ids``.
+            details: one a person, or none at all.
 
         Raises:
             ValueError: the columns do not fit together.
         """
-        details = [json.dumps({"name": n}).encode() if n else b"" for n in names or ()]
+        encoded = [json.dumps(d).encode() if d else b"" for d in details]
         segment = cls(
-            kind=np.full(len(ids), Kind.PUT, np.uint8),
+            kind=np.full(len(ids), kind, np.uint8),
             id=np.asarray(ids, np.int64),
             count=np.asarray(counts, np.int32),
             embeddings=np.asarray(embeddings, STORED),
             sources=np.empty(0, np.int64),
-            created=np.full(len(ids), time),
-            updated=np.full(len(ids), time),
-            details_length=(
-                np.array([len(d) for d in details], np.int32)
-                if details
-                else np.zeros(len(ids), np.int32)
-            ),
-            details=np.frombuffer(b"".join(details), np.uint8),
+            created=np.asarray(created, np.float64),
+            updated=np.asarray(updated, np.float64),
+            details_length=np.array([len(d) for d in encoded] or np.zeros(len(ids)), np.int32),
+            details=np.frombuffer(b"".join(encoded), np.uint8),
         )
         segment.check()
         return segment
+
+    @classmethod
+    def joined(cls, segments: Sequence[Segment]) -> Segment:
+        """The operations of all of them, one after the other."""
+        return cls(
+            **{name: np.concatenate([getattr(s, name) for s in segments]) for name in _COLUMNS}
+        )
 
     def to_bytes(self) -> bytes:
         columns = {name: np.ascontiguousarray(getattr(self, name)) for name in _COLUMNS}
@@ -175,8 +186,8 @@ class Segment:
             raise ValueError("the number of sources is not what the operations say")
         if self.details_length.sum() != len(self.details):
             raise ValueError("the details are cut off")
-        if len(self.details) and not all(isinstance(d, dict) for d in self.each_details()):
-            raise ValueError("the details are no JSON object")
+        if len(self.details) and not all(map(_are_details, self.each_details())):
+            raise ValueError("the details are not a name and metadata")
         for start in range(0, len(self.embeddings), _CHECKED_ROWS):
             rows = self.embeddings[start : start + _CHECKED_ROWS].astype(np.float32)
             lengths = np.einsum("nd,nd->n", rows, rows)
@@ -220,6 +231,22 @@ class Segment:
 def starts_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
     """(N + 1,): where each of N parts of these lengths begins, and where the last one ends."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def normalised(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Rows (N, D) made unit length; a row of zeros stays one."""
+    values = rows.astype(np.float32)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    np.divide(values, lengths, out=values, where=lengths > 0)
+    return values
+
+
+def _are_details(details: Any) -> bool:
+    return (
+        isinstance(details, dict)
+        and isinstance(details.get("name"), str | None)
+        and isinstance(details.get("metadata"), dict | None)
+    )
 
 
 _PER_OPERATION = ("id", "count", "created", "updated", "details_length")

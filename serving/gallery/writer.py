@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from serving.errors import UnknownIdentity
@@ -74,11 +75,28 @@ class Writer:
         assert mine.version is not None
         return mine.version
 
-    def commit_segment(self, segment: Segment) -> int:
-        """Commit one ready segment, for imports in bulk; see `commit`."""
-        if segment.dimension != self._dimension:
-            raise ValueError(f"embeddings of {segment.dimension} numbers, not {self._dimension}")
-        return self._commit(lambda manifest: segment)
+    def commit_segments(
+        self, segments: Callable[[], Iterable[Segment]], written: Callable[[Segment], None]
+    ) -> int:
+        """See `serving.gallery.Gallery.commit_segments`."""
+        refs: list[SegmentRef] = []
+
+        def mutate(manifest: Manifest, commit: str) -> Manifest | None:
+            nonlocal refs
+            version = manifest.version + 1
+            if refs and manifest.fence >= refs[0].first:
+                refs = []
+            # After a failure of the store, the next try goes on where it stopped.
+            for segment in itertools.islice(segments(), len(refs), None):
+                if segment.dimension != self._dimension:
+                    raise ValueError(
+                        f"embeddings of {segment.dimension} numbers, not {self._dimension}"
+                    )
+                refs.append(self._objects.write(segment, version, version))
+                written(segment)
+            return manifest.after(commit, refs, self._clock()) if refs else None
+
+        return apply(self._file, mutate, self._sleep)
 
     def _commit_together(self, waiting: Sequence[_Waiting]) -> None:
         accepted: list[_Waiting] = []
@@ -151,7 +169,7 @@ class Writer:
             ):
                 uploaded = segment, self._objects.write(segment, version, version)
             everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
-            return manifest.after(commit, uploaded[1], self._clock(), everybody=bool(everybody))
+            return manifest.after(commit, [uploaded[1]], self._clock(), everybody=bool(everybody))
 
         return apply(self._file, mutate, self._sleep)
 

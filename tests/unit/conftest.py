@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +10,10 @@ from PIL import Image
 
 from serving.mtcnn import FaceDetector
 from tests import images
+
+# A machine that is busy is no failure of the code.
+hypothesis.settings.register_profile("faces", deadline=None)
+hypothesis.settings.load_profile("faces")
 
 
 @pytest.fixture(scope="session")

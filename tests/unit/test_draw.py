@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.draw import draw, label_of
+from serving.draw import draw, label_of, percent
 from tests import images
 
 GREEN, RED = (0x1A, 0x98, 0x50), (0xD7, 0x30, 0x27)
@@ -52,6 +52,14 @@ def extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 )
 def test_labels(answer: dict[str, Any], label: str) -> None:
     assert label_of(answer) == label
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"),
+    [(0.0, "<1%"), (0.009, "<1%"), (0.01, "1%"), (0.984, "98%"), (0.99, "99%"), (1.0, ">99%")],
+)
+def test_nothing_is_certain(confidence: float, text: str) -> None:
+    assert percent(confidence) == text
 
 
 def test_the_box_is_drawn_where_the_face_is_and_the_label_above_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from serving import match, refs
 from serving.errors import GalleryCorrupt, Unavailable
-from serving.gallery import Gallery
+from serving.gallery import Gallery, opening
 from serving.gallery.store import StoredObject
 from serving.match import Matcher, enrol, nearest
 from serving.records import Enrolment, Matches
@@ -126,7 +126,7 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
     async def hold(value: Any) -> refs.Ref[Any]:
         return refs.Ref((Held(value),))
 
-    monkeypatch.setattr(match, "connect", lambda settings: store)
+    monkeypatch.setattr(opening, "connect", lambda settings: store)
     monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
     monkeypatch.setattr(match, "_PRELOAD_TRIES", 1)
     monkeypatch.setattr(refs, "put", hold)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from serving.errors import BadRequest, ModelMismatch
-from serving.gallery import Gallery
-from serving.gallery.interchange import import_people, read_export
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+from serving.errors import BadRequest
+from serving.gallery import Kind, Operation, Segment
+from serving.gallery.interchange import ExportFile, write_export
+from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
 
 METADATA = {"format": "faces-export/1", "model": MODEL, "names": json.dumps({"7": "Ada"})}
 
@@ -30,33 +29,60 @@ def write(path: Path, columns: dict[str, Any], metadata: dict[str, str] | None) 
     return path
 
 
-@pytest.fixture
-def gallery() -> Gallery:
-    return Gallery(MemoryStore(), "galleries", "default", MODEL, DIMENSION)
+def read(path: Path) -> list[Segment]:
+    return list(ExportFile.open(path).segments(Kind.PUT, 5.0))
 
 
-def test_everybody_is_imported(
-    tmp_path: Path, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.gallery.interchange._PEOPLE_AT_ONCE", 2)
-    export = read_export(write(tmp_path / "x.safetensors", columns(), METADATA))
-    assert list(import_people(gallery, MODEL, export)) == [(2, 1), (3, 2)]
-    people = gallery.refresh().list(9)
-    assert [(p.id, p.photos, p.name) for p in people] == [
-        (3, 1, None),
-        (5, 3, None),
-        (7, 2, "Ada"),
+def test_a_file_that_was_made_by_hand(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.safetensors", columns(), METADATA)
+    export = ExportFile.open(path)
+    assert (export.model, export.ids.tolist()) == (MODEL, [7, 3, 5])
+    (segment,) = export.segments(Kind.APPEND, 5.0)
+    assert segment.kind.tolist() == [Kind.APPEND] * 3
+    assert segment.count.tolist() == [2, 1, 3]
+    assert segment.created.tolist() == segment.updated.tolist() == [5.0] * 3
+    assert list(segment.each_details()) == [{"name": "Ada"}, {}, {}]
+    np.testing.assert_allclose(segment.embeddings, unit_rows(6, DIMENSION), atol=1e-3)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    details = {"name": "Eve", "metadata": {"desk": "4ü"}}
+    people = [
+        put(7, 2, name="Ada"),
+        Operation(Kind.PUT, 3, 50.0, unit_rows(1, DIMENSION), details=details),
     ]
-    ids, similarities, _ = gallery.snapshot.search(unit_rows(6, DIMENSION)[2:3], 1)
-    assert ids.tolist() == [[3]]
-    assert similarities[0, 0] == pytest.approx(1, abs=1e-3)
+    parts = [Segment.of([person], DIMENSION) for person in people]
+    path = tmp_path / "x.safetensors"
+    write_export(path, MODEL, DIMENSION, parts)
+    (segment,) = read(path)
+    # Normalising again moves a float16 by one unit at most.
+    np.testing.assert_allclose(segment.embeddings, Segment.joined(parts).embeddings, atol=5e-4)
+    for column in ("id", "count", "created", "updated"):
+        np.testing.assert_array_equal(
+            getattr(segment, column), getattr(Segment.joined(parts), column)
+        )
+    assert list(segment.each_details()) == [{"name": "Ada"}, details]
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_another_models_embeddings_are_refused(tmp_path: Path, gallery: Gallery) -> None:
-    export = read_export(write(tmp_path / "x", columns(), METADATA))
-    other = "facenet-other@ffffffffffff"
-    with pytest.raises(ModelMismatch, match=f"{MODEL}.*{other}"):
-        list(import_people(gallery, other, export))
+def test_nobody_is_written_too(tmp_path: Path) -> None:
+    write_export(tmp_path / "x", MODEL, DIMENSION, [])
+    assert read(tmp_path / "x") == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        write_export(tmp_path / "missing" / "x", MODEL, DIMENSION, [])
+
+
+def test_many_people_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.gallery.interchange.ROWS_AT_ONCE", 2)
+    parts = read(write(tmp_path / "x.safetensors", columns(), METADATA))
+    # The last one has more rows than a part, but cannot be torn apart.
+    assert [p.id.tolist() for p in parts] == [[7], [3], [5]]
+    np.testing.assert_allclose(
+        np.concatenate([p.embeddings for p in parts]), unit_rows(6, DIMENSION), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,11 +91,12 @@ def test_another_models_embeddings_are_refused(tmp_path: Path, gallery: Gallery)
         {"ids": np.array([7, 7, 5])},
         {"counts": np.array([2, 1, 2], np.int32)},
         {"counts": np.array([6], np.int32)},
+        {"embeddings": np.ones(6, np.float32)},
     ],
 )
 def test_a_file_that_contradicts_itself(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=r"x\.safetensors"):
-        read_export(write(tmp_path / "x.safetensors", columns() | change, METADATA))
+        ExportFile.open(write(tmp_path / "x.safetensors", columns() | change, METADATA))
 
 
 @pytest.mark.parametrize(
@@ -78,27 +105,35 @@ def test_a_file_that_contradicts_itself(tmp_path: Path, change: dict[str, Any]) 
         {"ids": np.array([-7, 1, 5])},
         {"counts": np.array([3, 0, 3], np.int32)},
         {"embeddings": np.zeros((6, DIMENSION), np.float32)},
-        {"embeddings": unit_rows(6, DIMENSION + 1)},
+        {"embeddings": np.full((6, DIMENSION), np.nan, np.float32)},
+        {"created": np.zeros(2)},
+        {"details_length": np.array([9, 0, 0], np.int32), "details": np.zeros(9, np.uint8)},
+        {"details_length": np.array([2, 0, 0], np.int32), "details": np.zeros(9, np.uint8)},
     ],
+    ids=["negative id", "no photo", "zeros", "nan", "times", "no json", "too long"],
 )
-def test_what_no_gallery_can_hold(tmp_path: Path, gallery: Gallery, change: dict[str, Any]) -> None:
-    export = read_export(write(tmp_path / "x.safetensors", columns() | change, METADATA))
-    with pytest.raises(BadRequest, match="cannot be imported"):
-        list(import_people(gallery, MODEL, export))
-    assert len(gallery.refresh()) == 0
+def test_what_no_gallery_can_hold(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match=r"x\.safetensors is no usable export"):
+        read(write(tmp_path / "x.safetensors", columns() | change, METADATA))
+
+
+@pytest.mark.parametrize("names", ["{", '["Ada"]', '{"7": 7}'])
+def test_names_that_are_none(tmp_path: Path, names: str) -> None:
+    with pytest.raises(BadRequest, match=r"x\.safetensors is no usable export"):
+        read(write(tmp_path / "x.safetensors", columns(), METADATA | {"names": names}))
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "other"}, {"format": "faces-export/1"}])
 def test_other_safetensors_files_are_refused(
     tmp_path: Path, metadata: dict[str, str] | None
 ) -> None:
-    with pytest.raises(BadRequest, match="no export"):
-        read_export(write(tmp_path / "x", columns(), metadata))
+    with pytest.raises(BadRequest, match="export"):
+        ExportFile.open(write(tmp_path / "x", columns(), metadata))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello")
-    with pytest.raises(BadRequest, match="no export"):
-        read_export(tmp_path / "x")
+    with pytest.raises(BadRequest, match="no usable export"):
+        ExportFile.open(tmp_path / "x")
     with pytest.raises(BadRequest, match="cannot be read"):
-        read_export(tmp_path / "missing")
+        ExportFile.open(tmp_path / "missing")

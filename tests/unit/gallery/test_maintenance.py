@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from serving.errors import UnknownIdentity
+from serving.errors import Unavailable, UnknownIdentity
 from serving.gallery import Gallery
-from serving.gallery.maintenance import Maintenance, galleries, to_fold
+from serving.gallery.maintenance import Maintenance, to_fold
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject
@@ -282,6 +282,41 @@ def test_what_was_merged_into_somebody_else_stays_with_him(bucket: Bucket) -> No
     assert bucket.people() == [1]
 
 
+def test_a_person_who_is_only_in_what_was_folded_away_can_be_erased(bucket: Bucket) -> None:
+    rows = unit_rows(1, DIMENSION, seed=71)
+    bucket.write(Operation(Kind.PUT, 7, 1.0, rows), put(1), delete(7))
+    bucket.maintenance().compact()
+    assert bucket.holds(rows)
+    assert bucket.maintenance().held([7]) == {7}
+    bucket.maintenance().erase([7])
+    assert not bucket.holds(rows)
+
+
+def test_an_erasure_that_broke_off_can_be_repeated(bucket: Bucket) -> None:
+    rows = unit_rows(1, DIMENSION, seed=71)
+    bucket.write(Operation(Kind.PUT, 7, 1.0, rows), put(1))
+
+    def away(request: str, key: str) -> None:
+        if request == "delete":
+            raise Unavailable("The store is away.")
+
+    bucket.store.before = away
+    with pytest.raises(Unavailable):
+        bucket.maintenance().erase([7])
+    assert bucket.holds(rows)
+    bucket.store.before = lambda request, key: None
+    receipt = bucket.maintenance().erase([7])
+    assert not bucket.holds(rows)
+    assert receipt.objects_removed
+
+
+def test_a_clock_that_is_behind_the_buckets_erases_all_the_same(bucket: Bucket) -> None:
+    bucket.store.clock = lambda: bucket.now + 3600
+    bucket.store.put(f"galleries/default/{MODEL}/segments/{'a' * 32}.safetensors", b"left")
+    bucket.write(put(7))
+    assert "a" * 32 in bucket.maintenance().erase([7]).objects_removed
+
+
 def test_an_unknown_person_cannot_be_erased(bucket: Bucket) -> None:
     bucket.write(put(1))
     with pytest.raises(UnknownIdentity, match="7"):
@@ -395,13 +430,3 @@ def test_writers_compaction_and_sweeping_side_by_side_lose_nobody(bucket: Bucket
     assert errors == []
     assert bucket.people() == [n for first in range(0, 400, 100) for n in range(first, first + 25)]
     assert bucket.maintenance().check().problems == []
-
-
-def test_the_galleries_of_a_bucket_are_found(bucket: Bucket) -> None:
-    bucket.write(put(1))
-    other = "facenet-other@ffffffffffff"
-    Gallery(bucket.store, "galleries", "staff", other, 8).commit(
-        [Operation(Kind.PUT, 1, 1.0, unit_rows(1, 8))]
-    )
-    found = [(m.collection, m.model, m.dimension) for m in galleries(bucket.store, "galleries")]
-    assert sorted(found) == [("default", MODEL, DIMENSION), ("staff", other, 8)]

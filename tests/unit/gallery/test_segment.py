@@ -34,10 +34,29 @@ def test_survives_the_store() -> None:
 def test_people_in_bulk_are_the_same_as_one_by_one() -> None:
     people = [put(3, photos=2, name="Ada"), put(1), put(2, photos=4)]
     rows = np.concatenate([p.embeddings for p in people if p.embeddings is not None])
+    times = np.full(3, 100.0)
     bulk = Segment.of_people(
-        np.array([3, 1, 2]), np.array([2, 1, 4]), rows, 100.0, ["Ada", None, None]
+        Kind.PUT,
+        np.array([3, 1, 2]),
+        np.array([2, 1, 4], np.int32),
+        rows,
+        created=times,
+        updated=times,
+        details=[{"name": "Ada"}, {}, {}],
     )
     assert bulk.to_bytes() == Segment.of(people, DIMENSION).to_bytes()
+
+
+def test_joined_segments_are_their_operations_in_order() -> None:
+    parts = [Segment.of(part, DIMENSION) for part in (OPERATIONS[:2], OPERATIONS[2:])]
+    whole = Segment.of(OPERATIONS, DIMENSION)
+    assert Segment.joined(parts).to_bytes() == whole.to_bytes()
+
+
+@pytest.mark.parametrize("details", [{"name": 7}, {"metadata": "x"}, {"metadata": [1]}])
+def test_details_are_a_name_and_metadata(details: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="name and metadata"):
+        Segment.of([Operation(Kind.DESCRIBE, 1, 0.0, details=details)], DIMENSION)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +103,7 @@ def test_details_that_are_no_object_are_refused() -> None:
         details=np.frombuffer(b"[]", np.uint8),
         details_length=np.array([2], np.int32),
     )
-    with pytest.raises(ValueError, match="JSON object"):
+    with pytest.raises(ValueError, match="name and metadata"):
         Segment.from_bytes(segment.to_bytes())
 
 

@@ -1,0 +1,85 @@
+"""From the settings to the galleries in the bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from serving.errors import GalleryCorrupt, UnknownIdentity
+from serving.gallery.gallery import Gallery
+from serving.gallery.maintenance import Maintenance, Receipt
+from serving.gallery.manifest import Manifest
+from serving.gallery.s3 import connect
+from serving.gallery.store import NotFound, Store, check_conditional_writes
+from serving.settings import GallerySettings
+
+_MANIFEST = "/manifest.json"
+
+
+@dataclass(frozen=True)
+class Location:
+    """One gallery in the bucket."""
+
+    collection: str
+    model: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.collection}/{self.model}"
+
+
+def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Gallery:
+    """The gallery of one model in the bucket of the settings, which need not exist yet.
+
+    Raises:
+        StoreUnfit: the bucket cannot hold a gallery.
+        Unavailable: it cannot be reached.
+    """
+    store = connect(settings)
+    check_conditional_writes(store, settings.prefix)
+    return Gallery(store, settings.prefix, settings.collection, model, dimension)
+
+
+def locate(store: Store, prefix: str, collection: str | None = None) -> Iterator[Location]:
+    """The galleries that exist, of one collection or of all.
+
+    Raises:
+        GalleryCorrupt: a manifest cannot be read.
+    """
+    folder = f"{prefix}/" if collection is None else f"{prefix}/{collection}/"
+    for entry in list(store.list(folder)):
+        if not entry.key.endswith(_MANIFEST):
+            continue
+        # By where it lies and not by what it says: somebody may have copied a whole folder.
+        found, _, model = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
+        try:
+            manifest = Manifest.model_validate_json(store.get(entry.key).data)
+        except NotFound:
+            continue
+        except ValidationError as error:
+            raise GalleryCorrupt(
+                f"The manifest {entry.key} cannot be read; restore it from a backup."
+            ) from error
+        yield Location(found, model, manifest.dimension)
+
+
+def erase_everywhere(settings: GallerySettings, ids: Collection[int]) -> list[Receipt]:
+    """Erase people from the galleries of all models in the collection; see `Maintenance.erase`.
+
+    Somebody who asks to be forgotten does not mean by one model.
+
+    Raises:
+        UnknownIdentity: no gallery holds anything of one of them; nothing was written.
+    """
+    store = connect(settings)
+    places = [
+        Maintenance(store, settings.prefix, p.collection, p.model, p.dimension)
+        for p in locate(store, settings.prefix, settings.collection)
+    ]
+    held = [place.held(ids) for place in places]
+    unknown = set(ids).difference(*held)
+    if unknown:
+        raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
+    return [place.erase(here) for place, here in zip(places, held, strict=True) if here]

@@ -1,0 +1,356 @@
+"""The commands `faces gallery …`: work on the bucket itself, whether the service runs or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.table import Table
+
+from serving import console, operating
+from serving.console import CONFIG, NEW_PATH, PATH, Failed
+from serving.errors import ServingError
+from serving.gallery import Kind, Operation, Person
+from serving.gallery.maintenance import Check, Maintenance
+from serving.gallery.opening import Location, erase_everywhere
+from serving.gallery.transfer import export_file, export_folder
+from serving.operating import Bucket, read_config
+
+_ID = click.IntRange(0, 2**63 - 1)
+_COLLECTION = click.option("--collection", help="Instead of the configured one.")
+_MODEL = click.option("--model", help="Id of the model, where several have a gallery.")
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def gallery() -> None:
+    """Look at the gallery in the bucket, change it, and keep it in order."""
+
+
+def _where(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which gallery."""
+    return CONFIG(_COLLECTION(_MODEL(command)))
+
+
+class _Opened:
+    """One gallery, opened by the options."""
+
+    def __init__(self, config: Path, collection: str | None, model: str | None) -> None:
+        self.bucket = Bucket.of(read_config(config), collection)
+        self.place = self.bucket.one(model)
+        self.gallery = self.bucket.gallery(self.place)
+
+    def change(self, kind: Kind, person: int, require: Sequence[int] = (), **more: Any) -> None:
+        operation = Operation(kind, person, time.time(), **more)
+        version = self.gallery.commit([operation], require)
+        click.echo(f"Done; the gallery's version is {version}.")
+
+
+@gallery.command(name="list")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--after", default=-1, type=int, help="Begin past this id.")
+@_JSON
+@_where
+def list_(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    limit: int,
+    after: int,
+    as_json: bool,
+) -> None:
+    """List who is enrolled, in the order of the ids."""
+    opened = _Opened(config, collection, model)
+    snapshot = opened.gallery.refresh()
+    people = snapshot.list(limit, after)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(p) for p in people], indent=2))
+        return
+    table = Table("id", "photos", "name", "updated", box=box.SIMPLE_HEAD, pad_edge=False)
+    for person in people:
+        table.add_row(str(person.id), str(person.photos), person.name, _date(person.updated))
+    console.plain().print(table)
+    click.echo(f"{opened.place}, version {snapshot.version}: {len(snapshot)} people")
+    if len(people) == limit and snapshot.list(1, people[-1].id):
+        click.echo(f"There are more: --after {people[-1].id}")
+
+
+@gallery.command()
+@click.argument("person", metavar="ID", type=_ID)
+@_JSON
+@_where
+def show(
+    config: Path, collection: str | None, model: str | None, person: int, as_json: bool
+) -> None:
+    """Show one person."""
+    found = _Opened(config, collection, model).gallery.refresh().get(person)
+    if found is None:
+        raise Failed(f"Nobody is enrolled under the id {person}.")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    for name, value in _told(found).items():
+        click.echo(f"{name:9} {value}")
+
+
+@gallery.command()
+@click.argument("person", metavar="ID", type=_ID)
+@click.argument("name")
+@_where
+def rename(config: Path, collection: str | None, model: str | None, person: int, name: str) -> None:
+    """Give a person another NAME; an empty one removes it."""
+    opened = _Opened(config, collection, model)
+    opened.change(Kind.DESCRIBE, person, [person], details={"name": name or None})
+
+
+@gallery.command()
+@click.argument("person", metavar="ID", type=_ID)
+@click.argument("metadata", metavar="JSON")
+@_where
+def describe(
+    config: Path, collection: str | None, model: str | None, person: int, metadata: str
+) -> None:
+    """Replace a person's metadata by a JSON object; null removes it."""
+    try:
+        told = json.loads(metadata)
+    except ValueError:
+        raise click.BadParameter("this is no JSON", param_hint="JSON") from None
+    if not isinstance(told, dict | None):
+        raise click.BadParameter("give a JSON object or null", param_hint="JSON")
+    opened = _Opened(config, collection, model)
+    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": told})
+
+
+@gallery.command()
+@click.argument("people", metavar="[ID]...", type=_ID, nargs=-1)
+@click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
+@_YES
+@_where
+def delete(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    people: Sequence[int],
+    everybody: bool,
+    yes: bool,
+) -> None:
+    """Forget people. Their embeddings stay in the bucket until they are swept; see erase."""
+    if bool(people) == everybody:
+        raise click.UsageError("Give ids, or --all.")
+    opened = _Opened(config, collection, model)
+    if everybody:
+        count = len(opened.gallery.refresh())
+        if not yes:
+            click.confirm(f"Forget all {count} people of {opened.place}?", abort=True)
+        opened.change(Kind.CLEAR, 0)
+        return
+    operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
+    version = opened.gallery.commit(operations, people)
+    click.echo(f"Done; the gallery's version is {version}.")
+
+
+@gallery.command()
+@click.argument("person", metavar="ID", type=_ID)
+@click.argument("sources", metavar="FROM...", type=_ID, nargs=-1, required=True)
+@_where
+def merge(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    sources: Sequence[int],
+) -> None:
+    """Make one person of several records: those of FROM become ID."""
+    if person in sources:
+        raise click.UsageError("A person cannot be merged into himself.")
+    opened = _Opened(config, collection, model)
+    opened.change(Kind.MERGE, person, [person, *sources], sources=sources)
+
+
+@gallery.command()
+@click.argument("people", metavar="ID...", type=_ID, nargs=-1, required=True)
+@_YES
+@CONFIG
+@_COLLECTION
+def erase(config: Path, collection: str | None, people: Sequence[int], yes: bool) -> None:
+    """Forget people for good, in the galleries of all models, and print a receipt."""
+    if not yes:
+        ids = ", ".join(map(str, people))
+        click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
+    bucket = Bucket.of(read_config(config), collection)
+    receipts = erase_everywhere(bucket.settings, people)
+    click.echo(json.dumps([dataclasses.asdict(r) for r in receipts], indent=2))
+
+
+@gallery.command(name="import")
+@click.argument("path", type=PATH)
+@click.option("--made-by", metavar="MODEL", help="Id of the model that made .pt files.")
+@click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
+@CONFIG
+@_COLLECTION
+def import_(
+    path: Path, made_by: str | None, append: bool, config: Path, collection: str | None
+) -> None:
+    """Import embeddings from PATH: all of them or, on an error, none.
+
+    A safetensors file as `export` writes it, a .pt tensor named by the person's id, or a folder of
+    such files, or of folders of .pt files named by the id.
+    """
+    args = read_config(config)
+    if collection is not None:
+        settings = args.gallery.model_copy(update={"collection": collection})
+        args = args.model_copy(update={"gallery": settings})
+    total = 0
+    with console.progress_bar() as progress:
+        task = progress.add_task("Importing", total=None)
+
+        def found(people: int) -> None:
+            nonlocal total
+            total = people
+            progress.update(task, total=people)
+
+        version = operating.import_path(
+            path,
+            args,
+            made_by=made_by,
+            append=append,
+            found=found,
+            imported=lambda people: progress.advance(task, people),
+        )
+    click.echo(f"{total} people are imported; the gallery's version is {version}.")
+
+
+@gallery.command()
+@click.argument("path", type=NEW_PATH)
+@_where
+def export(config: Path, collection: str | None, model: str | None, path: Path) -> None:
+    """Export everybody with all embeddings and names.
+
+    Into one file, when PATH ends in .safetensors; otherwise into a folder, one file a person.
+    """
+    opened = _Opened(config, collection, model)
+    try:
+        with console.progress_bar() as progress:
+            people = len(opened.gallery.refresh())
+            task = progress.add_task("Exporting", total=people)
+            if path.suffix == ".safetensors":
+                done, version = export_file(opened.gallery, opened.place.model, path)
+                progress.update(task, completed=done, total=done)
+            else:
+                done, version = export_folder(
+                    opened.gallery,
+                    opened.place.model,
+                    path,
+                    lambda people: progress.advance(task, people),
+                )
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror or error}.") from None
+    click.echo(f"{done} people of version {version} are exported to {path}.")
+
+
+@gallery.command()
+@_where
+def compact(config: Path, collection: str | None, model: str | None) -> None:
+    """Fold small segments together, in every gallery of the bucket unless one is named."""
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        done = maintenance.compact()
+        return (
+            f"{done.before} segments before, {done.after} after; "
+            f"{done.bytes_read} bytes read, {done.bytes_written} written"
+        )
+
+    _each(config, collection, model, work)
+
+
+@gallery.command()
+@click.option(
+    "--grace",
+    "hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Hours for which a slow reader may still need what is no longer listed.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_where
+def sweep(
+    config: Path, collection: str | None, model: str | None, hours: float, dry_run: bool
+) -> None:
+    """Remove objects that no gallery needs any more, in every gallery unless one is named."""
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        swept = maintenance.sweep(hours * 3600, dry_run=dry_run)
+        verb = "would be removed" if dry_run else "removed"
+        return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
+
+    _each(config, collection, model, work)
+
+
+@gallery.command()
+@_JSON
+@_where
+def check(config: Path, collection: str | None, model: str | None, as_json: bool) -> None:
+    """Read every object and verify it, in every gallery unless one is named."""
+    checks: dict[str, Check] = {}
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        checks[str(place)] = done = maintenance.check()
+        return (
+            f"version {done.version}, {done.segments} segments, {done.operations} operations, "
+            f"{done.embeddings} embeddings, {len(done.orphans)} objects to sweep, "
+            f"{len(done.problems) or 'no'} problems" + "".join(f"\n  {p}" for p in done.problems)
+        )
+
+    _each(config, collection, model, work, quiet=as_json)
+    if as_json:
+        told = {place: dataclasses.asdict(found) for place, found in checks.items()}
+        click.echo(json.dumps(told, indent=2))
+    if any(found.problems for found in checks.values()):
+        raise Failed("A gallery is damaged; restore what is named from a backup.")
+
+
+def _each(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    work: Callable[[Maintenance, Location], str],
+    *,
+    quiet: bool = False,
+) -> None:
+    """Do it to every gallery; one that fails does not keep the others from it."""
+    bucket = Bucket.of(read_config(config), collection)
+    failed = []
+    for place in bucket.galleries(collection, model):
+        try:
+            line = work(bucket.maintenance(place), place)
+        except ServingError as error:
+            failed.append(f"{place}: {error}")
+        else:
+            if not quiet:
+                click.echo(f"{place}: {line}")
+    if failed:
+        raise Failed("\n".join(failed))
+
+
+def _told(person: Person) -> dict[str, str]:
+    return {
+        "id": str(person.id),
+        "name": person.name or "",
+        "metadata": json.dumps(person.metadata, ensure_ascii=False) if person.metadata else "",
+        "photos": str(person.photos),
+        "created": _date(person.created),
+        "updated": _date(person.updated),
+    }
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,92 @@
+"""Embeddings that others saved with torch: ``.pt`` files, and folders of them, named by the id.
+
+Such a file is a tensor (P, D), or (D,) for one photo, of any floating dtype. It says neither which
+model made it nor who it is, so the one is told beside it, and the other is its name. Nothing in it
+is run: torch reads it with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from serving.errors import BadRequest
+from serving.gallery import Kind, Segment
+from serving.gallery.segment import normalised
+
+_FILES = "*.pt"
+
+
+@dataclass(frozen=True)
+class TensorFiles:
+    """One person or more, with the files of each; a `serving.gallery.transfer.Source`."""
+
+    model: str
+    people: Sequence[tuple[int, Sequence[Path]]]
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return np.array([person for person, _ in self.people], np.int64)
+
+    def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
+        times = np.array([time])
+        for person, files in self.people:
+            rows = [_read(path) for path in files]
+            try:
+                together = np.concatenate(rows)
+                yield Segment.of_people(
+                    kind,
+                    np.array([person]),
+                    np.array([len(together)], np.int32),
+                    normalised(together),
+                    created=times,
+                    updated=times,
+                )
+            except ValueError as error:
+                raise BadRequest(f"{files[0]} cannot be imported: {error}.") from error
+
+
+def find(path: Path, model: str) -> TensorFiles:
+    """The people of ``path``: a file, a folder named by an id, or a folder of both.
+
+    Raises:
+        BadRequest: a file that would be read is not named by an id.
+    """
+    path = path.resolve()
+    here = [path] if path.is_file() else sorted(path.glob(_FILES))
+    if path.is_dir() and path.name.isdigit() and here:
+        return TensorFiles(model, [(_id(path), here)])
+    people = [(_id(p), [p]) for p in here]
+    for folder in sorted(p for p in path.glob("*") if p.is_dir()):
+        if files := sorted(folder.glob(_FILES)):
+            people.append((_id(folder), files))
+    return TensorFiles(model, people)
+
+
+def _id(path: Path) -> int:
+    name = path.stem if path.is_file() else path.name
+    if not (name.isascii() and name.isdigit()) or int(name) >= 2**63:
+        raise BadRequest(f"{path} is not named by a numeric id.")
+    return int(name)
+
+
+def _read(path: Path) -> NDArray[np.float32]:
+    try:
+        tensor: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # An unpickler that meets hostile or damaged bytes raises nearly anything.
+        raise BadRequest(f"{path} holds no tensor that can be read safely.") from error
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        raise BadRequest(f"{path} holds no tensor of floating-point numbers.")
+    if tensor.ndim not in (1, 2) or not len(tensor):
+        raise BadRequest(
+            f"{path} holds a tensor of the shape {tuple(tensor.shape)}, not one row a photo."
+        )
+    rows: NDArray[np.float32] = tensor.detach().to(torch.float32).numpy()
+    return np.atleast_2d(rows)

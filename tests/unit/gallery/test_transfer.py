@@ -1,0 +1,157 @@
+"""Moving people into a gallery and out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.errors import BadRequest, ModelMismatch, Unavailable
+from serving.gallery import Gallery, Kind, Operation
+from serving.gallery.interchange import ExportFile, write_export
+from serving.gallery.maintenance import Maintenance
+from serving.gallery.segment import Segment
+from serving.gallery.transfer import export_file, export_folder, import_people
+from tests.memory_store import MemoryStore
+from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def gallery(store: MemoryStore) -> Gallery:
+    return open_gallery(store)
+
+
+def open_gallery(store: MemoryStore, collection: str = "default") -> Gallery:
+    return Gallery(store, "galleries", collection, MODEL, DIMENSION, sleep=lambda s: None)
+
+
+def export(path: Path, *people: Operation, model: str = MODEL) -> ExportFile:
+    write_export(path, model, DIMENSION, [Segment.of(people, DIMENSION)])
+    return ExportFile.open(path)
+
+
+def test_everybody_is_imported_in_one_commit_of_few_objects(
+    tmp_path: Path, store: MemoryStore, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.gallery.transfer.ROWS_AT_ONCE", 10)
+    files = [export(tmp_path / str(n), put(n, photos=4, name=f"n{n}")) for n in range(5)]
+    told: list[int] = []
+    assert import_people(gallery, MODEL, files, imported=told.append) == 1
+    assert told == [2, 2, 1]
+    assert [(p.id, p.photos, p.name) for p in gallery.refresh().list(9)] == [
+        (n, 4, f"n{n}") for n in range(5)
+    ]
+    assert len([k for k in store.objects if "/segments/" in k]) == 3
+    ids, similarities, _ = gallery.snapshot.search(unit_rows(4, DIMENSION, seed=2)[:1], 1)
+    assert ids.tolist() == [[2]]
+    assert similarities[0, 0] > 0.3
+
+
+def test_importing_replaces_or_appends(tmp_path: Path, gallery: Gallery) -> None:
+    gallery.commit([put(7, photos=2), put(8)])
+    more = export(tmp_path / "x", put(7, photos=3, seed=99))
+    import_people(gallery, MODEL, [more], append=True)
+    assert [p.photos for p in gallery.refresh().list(9)] == [5, 1]
+    import_people(gallery, MODEL, [more])
+    assert [p.photos for p in gallery.refresh().list(9)] == [3, 1]
+
+
+def test_a_bad_row_in_the_last_file_leaves_the_gallery_as_it_was(
+    tmp_path: Path, gallery: Gallery
+) -> None:
+    bad = put(2)
+    good = export(tmp_path / "good", put(1))
+    export(tmp_path / "bad", bad)
+    data = (tmp_path / "bad").read_bytes()
+    assert bad.embeddings is not None
+    rows = bad.embeddings.astype(np.float16).tobytes()
+    (tmp_path / "bad").write_bytes(data.replace(rows, bytes(len(rows))))
+    with pytest.raises(BadRequest, match="bad is no usable export"):
+        import_people(gallery, MODEL, [good, ExportFile.open(tmp_path / "bad")])
+    assert (len(gallery.refresh()), gallery.snapshot.version) == (0, 0)
+
+
+def test_another_models_embeddings_are_refused(tmp_path: Path, gallery: Gallery) -> None:
+    other = "facenet-other@ffffffffffff"
+    with pytest.raises(ModelMismatch, match=f"{other}.*{MODEL}"):
+        import_people(gallery, MODEL, [export(tmp_path / "x", put(1), model=other)])
+
+
+def test_another_dimension_is_refused(tmp_path: Path, store: MemoryStore) -> None:
+    gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION + 1)
+    with pytest.raises(BadRequest, match="numbers"):
+        import_people(gallery, MODEL, [export(tmp_path / "x", put(1))])
+
+
+def test_an_id_in_two_files_is_refused(tmp_path: Path, gallery: Gallery) -> None:
+    files = [export(tmp_path / str(n), put(7, seed=n)) for n in range(2)]
+    with pytest.raises(BadRequest, match="id 7 comes more than once"):
+        import_people(gallery, MODEL, files)
+
+
+def test_a_store_that_fails_half_way_is_asked_for_the_rest(
+    tmp_path: Path, store: MemoryStore, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.gallery.transfer.ROWS_AT_ONCE", 1)
+    failures = iter([False, True, False])
+
+    def sometimes(request: str, key: str) -> None:
+        if "/segments/" in key and next(failures, False):
+            raise Unavailable("The store is away.")
+
+    store.before = sometimes
+    files = [export(tmp_path / str(n), put(n)) for n in range(3)]
+    assert import_people(gallery, MODEL, files) == 1
+    assert len(gallery.refresh()) == 3
+    written = [key for request, key in store.requests if request == "put" and "/segments/" in key]
+    assert len(written) == 4
+
+
+def test_an_import_that_was_swept_meanwhile_is_written_anew(
+    tmp_path: Path, store: MemoryStore, gallery: Gallery
+) -> None:
+    gallery.commit([put(1)])
+    once = iter([True])
+
+    def sweep(request: str, key: str) -> None:
+        if request == "put" and key.endswith("manifest.json") and next(once, False):
+            maintenance = Maintenance(store, "galleries", "default", MODEL, DIMENSION)
+            assert maintenance.sweep(grace_s=0).removed
+
+    store.before = sweep
+    assert import_people(gallery, MODEL, [export(tmp_path / "x", put(2))]) == 3
+    assert [p.id for p in open_gallery(store).refresh().list(9)] == [1, 2]
+
+
+def test_what_is_exported_into_one_file_comes_back(
+    tmp_path: Path, store: MemoryStore, gallery: Gallery
+) -> None:
+    gallery.commit([put(1, photos=2, name="Ada"), put(2), put(3)])
+    gallery.commit([Operation(Kind.MERGE, 1, 500.0, sources=[2])])
+    gallery.commit([Operation(Kind.DELETE, 3, 600.0)])
+    assert export_file(gallery, MODEL, tmp_path / "all.safetensors") == (1, 3)
+    other = open_gallery(store, "other")
+    import_people(other, MODEL, [ExportFile.open(tmp_path / "all.safetensors")])
+    (before,), (after,) = gallery.refresh().list(9), other.refresh().list(9)
+    assert after == before
+    assert (after.photos, after.name) == (3, "Ada")
+
+
+def test_an_export_has_a_file_for_each_person(
+    tmp_path: Path, store: MemoryStore, gallery: Gallery
+) -> None:
+    gallery.commit([put(n, photos=n, name=f"n{n}") for n in range(1, 4)])
+    told: list[int] = []
+    assert export_folder(gallery, MODEL, tmp_path / "people", told.append) == (3, 1)
+    assert sum(told) == 3
+    files = sorted((tmp_path / "people").iterdir())
+    assert [f.name for f in files] == ["1.safetensors", "2.safetensors", "3.safetensors"]
+    other = open_gallery(store, "other")
+    import_people(other, MODEL, [ExportFile.open(f) for f in files])
+    assert other.refresh().list(9) == gallery.refresh().list(9)
