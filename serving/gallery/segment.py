@@ -107,6 +107,7 @@ class Segment:
             details=np.frombuffer(b"".join(details), np.uint8),
         )
         segment.check()
+        segment.check_details()
         return segment
 
     @classmethod
@@ -144,6 +145,7 @@ class Segment:
             details=np.frombuffer(b"".join(encoded), np.uint8),
         )
         segment.check()
+        segment.check_details()
         return segment
 
     @classmethod
@@ -186,14 +188,21 @@ class Segment:
             raise ValueError("the number of sources is not what the operations say")
         if self.details_length.sum() != len(self.details):
             raise ValueError("the details are cut off")
-        if len(self.details) and not all(map(_are_details, self.each_details())):
-            raise ValueError("the details are not a name and metadata")
         for start in range(0, len(self.embeddings), _CHECKED_ROWS):
             rows = self.embeddings[start : start + _CHECKED_ROWS].astype(np.float32)
             lengths = np.einsum("nd,nd->n", rows, rows)
             # Written so that a NaN fails too.
             if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
                 raise ValueError("an embedding is not a finite vector of unit length")
+
+    def check_details(self) -> None:
+        """Raises ValueError when the details are not what they should be.
+
+        Apart from `check`: whoever writes a segment does both, and whoever reads it has its
+        checksum, and better things to do than to parse a million names.
+        """
+        if len(self.details) and not all(map(_are_details, self.each_details())):
+            raise ValueError("the details are not a name and metadata")
 
     def select(self, keep: NDArray[np.bool_]) -> Segment:
         """The segment with only the operations of the mask ``keep``, bool (N,)."""

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.details import Details
+
 # What one step of a search holds at once: so many people, so many probes.
 _PEOPLE_AT_ONCE = 16_384
 _PROBES_AT_ONCE = 256
@@ -42,6 +44,7 @@ class Columns:
 
     ``centroids`` float16 (C, D) unit length, and ``norms`` float32 (C,) the length that the sum of
     the person's embeddings had: centroid * norm is that sum, so photos can be added to it.
+    ``details_start`` and ``details_length`` say where the person's details lie.
     """
 
     ids: NDArray[np.int64]
@@ -50,6 +53,8 @@ class Columns:
     centroids: NDArray[np.float16]
     created: NDArray[np.float64]
     updated: NDArray[np.float64]
+    details_start: NDArray[np.int64]
+    details_length: NDArray[np.int32]
 
     @classmethod
     def empty(cls, capacity: int, dimension: int) -> Columns:
@@ -60,7 +65,13 @@ class Columns:
             np.empty((capacity, dimension), np.float16),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
+            np.empty(capacity, np.int64),
+            np.empty(capacity, np.int32),
         )
+
+    def told(self, slot: int, details: Details) -> dict[str, Any]:
+        """The details of one slot."""
+        return details.get(int(self.details_start[slot]), int(self.details_length[slot]))
 
     def taken(self, slots: NDArray[np.intp] | slice, capacity: int) -> Columns:
         """A copy of these slots with room for ``capacity``."""
@@ -78,7 +89,7 @@ class Snapshot:
     version: int
     _columns: Columns
     _alive: NDArray[np.bool_]  # (slots used,)
-    _details: dict[int, dict[str, Any]]  # by slot
+    _details: Details
 
     def __len__(self) -> int:
         return int(self._alive.sum())
@@ -99,7 +110,10 @@ class Snapshot:
             ids=self._columns.ids[slots],
             # Rounding can carry a cosine a little past 1.
             similarities=np.clip(similarities, -1, 1),
-            names=[[self._details.get(s, {}).get("name") for s in row] for row in slots.tolist()],
+            names=[
+                [self._columns.told(s, self._details).get("name") for s in row]
+                for row in slots.tolist()
+            ],
         )
 
     def _nearest(
@@ -142,8 +156,8 @@ class Snapshot:
         return [self._person(int(s)) for s in slots[np.argsort(ids[slots])]]
 
     def _person(self, slot: int) -> Person:
-        details = self._details.get(slot, {})
         columns = self._columns
+        details = columns.told(slot, self._details)
         return Person(
             id=int(columns.ids[slot]),
             photos=int(columns.photos[slot]),

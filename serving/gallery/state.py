@@ -6,11 +6,13 @@ arrays, how many slots there were, and which of them were alive. Searching needs
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.details import Details
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.snapshot import Columns, Snapshot
 
@@ -30,13 +32,14 @@ class People:
         self._dimension = dimension
         self._clear(expected)
 
-    def _clear(self, capacity: int = 0) -> None:
-        capacity = max(capacity, _FIRST_CAPACITY)
+    def _clear(self, expected: int = 0) -> None:
+        # What is not written to takes no memory, and growing later would copy everything.
+        capacity = max(expected * 3 // 2, _FIRST_CAPACITY)
         self._columns = Columns.empty(capacity, self._dimension)
         self._alive = np.zeros(capacity, np.bool_)
         self._used = 0
         self._slot_of: dict[int, int] = {}
-        self._details: dict[int, dict[str, Any]] = {}
+        self._details = Details()
 
     def snapshot(self, version: int) -> Snapshot:
         alive = self._alive[: self._used].copy()
@@ -77,16 +80,16 @@ class People:
             columns.norms[first + part], columns.centroids[first + part] = _unit(sums)
         columns.created[new] = segment.created
         columns.updated[new] = segment.updated
-        if len(segment.details):
-            self._details.update(
-                (slot, d) for slot, d in enumerate(segment.each_details(), first) if d
-            )
+        lengths = segment.details_length
+        columns.details_start[new] = self._details.add(segment.details.tobytes())
+        columns.details_start[new] += starts_of(lengths)[:-1]
+        columns.details_length[new] = lengths
         known = [
             (slot, self._slot_of[i]) for slot, i in enumerate(ids, first) if i in self._slot_of
         ]
         for slot, old in known:
             columns.created[slot] = columns.created[old]
-            self._describe(slot, old, self._details.get(slot, {}))
+            self._describe(slot, old, self._told(slot))
             self._alive[old] = False
         self._slot_of.update(zip(ids, range(first, first + len(ids)), strict=True))
         self._alive[new] = True
@@ -126,7 +129,7 @@ class People:
         # What the target says of itself stands; what it does not say, the first source tells.
         details: dict[str, Any] = {}
         for slot in slots:
-            told = {k: v for k, v in self._details.get(slot, {}).items() if v}
+            told = {k: v for k, v in self._told(slot).items() if v}
             details = {**told, **details}
         for p in people:
             self._drop(p)
@@ -156,9 +159,13 @@ class People:
         self._alive[slot] = True
 
     def _describe(self, slot: int, old: int | None, details: dict[str, Any]) -> None:
-        merged = {**(self._details.get(old, {}) if old is not None else {}), **details}
-        if merged:
-            self._details[slot] = merged
+        merged = {**(self._told(old) if old is not None else {}), **details}
+        encoded = json.dumps(merged).encode() if merged else b""
+        self._columns.details_start[slot] = self._details.add(encoded)
+        self._columns.details_length[slot] = len(encoded)
+
+    def _told(self, slot: int) -> dict[str, Any]:
+        return self._columns.told(slot, self._details)
 
     def _drop(self, person: int) -> None:
         slot = self._slot_of.pop(person, None)
@@ -186,12 +193,13 @@ class People:
         slots = np.flatnonzero(self._alive[: self._used])
         capacity = max(_FIRST_CAPACITY, len(slots) * 5 // 4)
         self._columns = self._columns.taken(slots, capacity)
-        self._details = {
-            new: self._details[old]
-            for new, old in enumerate(slots.tolist())
-            if old in self._details
-        }
         self._used = len(slots)
+        columns, before, self._details = self._columns, self._details, Details()
+        starts, lengths = columns.details_start[: self._used], columns.details_length[: self._used]
+        places = zip(starts.tolist(), lengths.tolist(), strict=True)
+        told = [before.encoded(*place) for place in places]
+        starts[:] = starts_of(lengths)[:-1]
+        self._details.add(b"".join(told))
         self._alive = np.arange(capacity) < self._used
         ids = self._columns.ids[: self._used].tolist()
         self._slot_of = dict(zip(ids, range(self._used), strict=True))

@@ -1,0 +1,31 @@
+"""Names and metadata in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class Details:
+    """JSON objects, one after the other in a run of bytes that only grows.
+
+    Where each lies is kept beside it, so what was written is found as it was, whatever is added
+    after it. A million small dictionaries would take several times the memory.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, encoded: bytes) -> int:
+        """Append any number of encoded objects; returns where they begin."""
+        start = len(self._bytes)
+        self._bytes += encoded
+        return start
+
+    def encoded(self, start: int, length: int) -> bytes:
+        return bytes(self._bytes[start : start + length])
+
+    def get(self, start: int, length: int) -> dict[str, Any]:
+        """One object; empty where there is none, of no length."""
+        found: dict[str, Any] = json.loads(self.encoded(start, length)) if length else {}
+        return found
