@@ -86,6 +86,9 @@ class Detector:
         # The first pass through torch allocates and picks kernels; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
 
+    async def ready(self) -> None:
+        """Answers as soon as the replica is up."""
+
     async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
         pixels = await photo.get()
         loop = asyncio.get_running_loop()

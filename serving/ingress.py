@@ -113,11 +113,11 @@ def build_api(
 
     @api.get("/readyz", responses={503: {"model": Ready}})
     async def readyz(response: Response) -> Ready:
-        """Whether Triton serves the model and the gallery is loaded."""
+        """Whether the stages are up, Triton serves the model and the gallery is loaded."""
         checks = await in_time(pipeline.ready())
         gallery = checks["gallery"]
         loaded = isinstance(gallery, GalleryStatus) and gallery.loaded
-        ready = loaded and checks["triton"] == "ok"
+        ready = loaded and checks["triton"] == checks["stages"] == "ok"
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from serving.errors import GalleryCorrupt, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import erase_everywhere, open_gallery
+from serving.metrics import GalleryGauges
 from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
 from serving.settings import GallerySettings, MatchSettings, TritonSettings
 
@@ -71,7 +73,14 @@ class Matcher:
         self._galleries: dict[str, Gallery] = {}
         self._opening = asyncio.Lock()
         self._problem: str | None = None
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="match")
+        self._gauges = GalleryGauges()
+        self._pool = ThreadPoolExecutor(
+            settings.threads,
+            thread_name_prefix="match",
+            # One core a search: several searches share the replica's cores better than the threads
+            # of one.
+            initializer=lambda: faiss.omp_set_num_threads(1),
+        )
         # Apart from searching: a store that hangs must not keep the threads from answering.
         self._store_pool = ThreadPoolExecutor(settings.store_threads, thread_name_prefix="gallery")
         await self._preload(triton)
@@ -152,6 +161,7 @@ class Matcher:
             known = self._galleries.get(model)
             if known is None:
                 return GalleryStatus(False, 0, 0, 0, self._problem)
+            self._note(known, self._problem)
             snapshot, loaded = known.snapshot, known.loaded
         else:
             loaded = True
@@ -180,14 +190,18 @@ class Matcher:
         try:
             snapshot = await self._in(self._store_pool, lambda: gallery.refresh(at_least))
         except GalleryCorrupt as error:
-            self._problem = str(error)
+            self._note(gallery, str(error))
             if not gallery.loaded:
                 raise
             # The people who were read before the damage are as good as they were.
             log.error("serving version %d: %s", gallery.snapshot.version, error)
             return gallery.snapshot
-        self._problem = None
+        self._note(gallery, None)
         return snapshot
+
+    def _note(self, gallery: Gallery, problem: str | None) -> None:
+        self._problem = problem
+        self._gauges.show(gallery.model, gallery.snapshot, problem)
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 # Photos of one enrolment that are under way at once; others want to be served too.
 _PHOTOS_AT_ONCE = 4
+# How long a question for readiness waits for a stage.
+_STARTING_SECONDS = 2.0
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Pipeline:
         self._limits = limits
         self._embedder = embedder
         self._versions = versions
+        self._up = False
 
     async def identify(
         self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
@@ -153,16 +156,32 @@ class Pipeline:
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
         """The state of what the service depends on: ``ok``, a sentence, or the gallery's status."""
+        stages = await self._stages()
         try:
             card = (await self._embedder.served()).card
         except Unavailable as error:
-            return {"triton": str(error), "gallery": "not asked: it depends on the model"}
+            gallery = "not asked: it depends on the model"
+            return {"stages": stages, "triton": str(error), "gallery": gallery}
         triton = "ok" if await self._embedder.ready() else "Triton does not serve the model."
         try:
-            gallery = await call(self._match.status, card.id, card.dimension)
+            status = await call(self._match.status, card.id, card.dimension)
         except Unavailable as error:
-            return {"triton": triton, "gallery": str(error)}
-        return {"triton": triton, "gallery": gallery}
+            return {"stages": stages, "triton": triton, "gallery": str(error)}
+        return {"stages": stages, "triton": triton, "gallery": status}
+
+    async def _stages(self) -> str:
+        """Whether decoding and detection have come up. Later Serve looks after their replicas, and
+        a check that waits in line behind photos would tell of load, not of health."""
+        if not self._up:
+            asked = [call(stage.ready) for stage in (self._decode, self._detect)]
+            try:
+                await asyncio.wait_for(asyncio.gather(*asked), _STARTING_SECONDS)
+            except asyncio.TimeoutError:
+                return "A stage is still starting."
+            except Unavailable as error:
+                return str(error)
+            self._up = True
+        return "ok"
 
     async def _faces(self, data: bytes, timings: Timings) -> Faces:
         photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))

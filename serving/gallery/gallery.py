@@ -44,6 +44,7 @@ class Gallery:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self.model = model
         self.dimension = dimension
         self._clock = clock
         self._file = ManifestFile(store, prefix, collection, model, dimension)

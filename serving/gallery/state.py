@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.details import Details
 from serving.gallery.segment import Kind, Segment, starts_of
-from serving.gallery.snapshot import Columns, Snapshot
+from serving.gallery.snapshot import Columns, Snapshot, codes_of
 
 _FIRST_CAPACITY = 1024
 _PEOPLE_AT_ONCE = 16_384
@@ -43,7 +43,7 @@ class People:
 
     def snapshot(self, version: int) -> Snapshot:
         alive = self._alive[: self._used].copy()
-        return Snapshot(version, self._columns, alive, self._details)
+        return Snapshot(version, self._columns, len(self._slot_of), alive, self._details)
 
     def apply(self, segment: Segment) -> None:
         """Raises ValueError when the segment's embeddings are of another dimension."""
@@ -78,6 +78,7 @@ class People:
             embeddings = segment.embeddings[where + np.arange(starts[-1])].astype(np.float32)
             sums = np.add.reduceat(embeddings, starts[:-1], axis=0)
             columns.norms[first + part], columns.centroids[first + part] = _unit(sums)
+        columns.codes[new] = codes_of(columns.centroids[new])
         columns.created[new] = segment.created
         columns.updated[new] = segment.updated
         lengths = segment.details_length
@@ -150,6 +151,7 @@ class People:
         columns.ids[slot] = person
         columns.photos[slot] = photos
         columns.norms[slot : slot + 1], columns.centroids[slot : slot + 1] = _unit(total[None])
+        columns.codes[slot] = codes_of(columns.centroids[slot : slot + 1])
         columns.created[slot] = created if old is None else columns.created[old]
         columns.updated[slot] = updated
         self._describe(slot, old, details)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
+from serving.local import tls
 from serving.local.process import CALM_THREADS, LOOPBACK, Process
 
 _OBJECT_STORE_BYTES = 2**30
@@ -26,7 +27,12 @@ _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
 
 def ports_of(first: int) -> dict[str, int]:
     """HTTP is at ``first``; HAProxy's own pages follow elsewhere, see `start`."""
-    return {"HTTP": first}
+    return {"HTTP": first, "metrics": metrics_port(first)}
+
+
+def metrics_port(first: int) -> int:
+    """Of the page that Prometheus reads, past the ports of Triton and S3."""
+    return first + 11
 
 
 def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Process:
@@ -66,7 +72,12 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
         "Ray Serve",
         [sys.executable, "-m", "serving.local.serve", config],
         log=logs / "serve.log",
-        env={**env, **CALM_THREADS, **{name: str(value) for name, value in settings.items()}},
+        env={
+            **env,
+            **CALM_THREADS,
+            **tls.environment(config.parent),
+            **{name: str(value) for name, value in settings.items()},
+        },
     )
 
 
@@ -95,6 +106,7 @@ def main(config: Path) -> None:
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
+            _metrics_export_port=metrics_port(document["http_options"]["port"]),
         )
         # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and
         # Ray has just taken that for itself.

@@ -132,6 +132,7 @@ class FakePipeline(Pipeline):
         self.failure: BaseException | None = None
         self.seconds = 0.0
         self.state: dict[str, str | GalleryStatus] = {
+            "stages": "ok",
             "triton": "ok",
             "gallery": GalleryStatus(True, 17, 2, 5, None),
         }

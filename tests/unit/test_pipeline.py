@@ -27,6 +27,7 @@ class Stages:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.starting = False
         self.failures: dict[bytes, Exception] = {}
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
@@ -35,6 +36,10 @@ class Stages:
         self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
         self.enrol_failure: Exception | None = None
         self.known: GalleryStatus | Exception = GalleryStatus(True, 3, 1, 1, None)
+
+    async def ready(self) -> None:
+        self.asked.append("ready")
+        await asyncio.sleep(10 if self.starting else 0)
 
     async def decode(self, data: Ref[bytes]) -> Ref[bytes]:
         self.asked.append("decode")
@@ -288,7 +293,20 @@ class TestEnrol:
 
 class TestReady:
     def test_all_is_well(self, pipeline: LocalPipeline) -> None:
-        assert run(pipeline.ready()) == {"triton": "ok", "gallery": pipeline.stages.known}
+        expected = {"stages": "ok", "triton": "ok", "gallery": pipeline.stages.known}
+        assert run(pipeline.ready()) == expected
+
+    def test_a_stage_that_has_not_come_up_yet(
+        self, pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("serving.pipeline._STARTING_SECONDS", 0.01)
+        pipeline.stages.starting = True
+        assert run(pipeline.ready())["stages"] == "A stage is still starting."
+
+    def test_stages_that_have_come_up_are_not_asked_again(self, pipeline: LocalPipeline) -> None:
+        for _ in range(3):
+            assert run(pipeline.ready())["stages"] == "ok"
+        assert pipeline.stages.asked == ["ready", "ready"]
 
     def test_a_triton_that_unloaded_the_model(self, pipeline: LocalPipeline) -> None:
         pipeline.embedder.is_ready = False
@@ -301,7 +319,7 @@ class TestReady:
     def test_no_matcher_is_there(self, pipeline: LocalPipeline) -> None:
         pipeline.stages.known = Overloaded("Too many requests wait for match.")
         checks = run(pipeline.ready())
-        assert checks == {"triton": "ok", "gallery": "Too many requests wait for match."}
+        assert (checks["triton"], checks["gallery"]) == ("ok", "Too many requests wait for match.")
 
 
 def test_timings_of_a_stage_add_up() -> None:

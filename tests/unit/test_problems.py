@@ -183,6 +183,7 @@ class TestHealth:
         assert answer.json() == {
             "ready": True,
             "checks": {
+                "stages": "ok",
                 "triton": "ok",
                 "gallery": {
                     "loaded": True,
@@ -209,6 +210,10 @@ class TestHealth:
         answer = api.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["checks"]["triton"] == "Triton cannot be reached."
+
+    def test_while_a_stage_starts_it_is_not_ready(self, api: Api) -> None:
+        api.pipeline.state["stages"] = "A stage is still starting."
+        assert api.get("/readyz").status_code == 503
 
     def test_people_in_memory_are_enough_to_be_ready(self, api: Api) -> None:
         api.pipeline.state["gallery"] = GalleryStatus(True, 17, 2, 5, "The store is away.")

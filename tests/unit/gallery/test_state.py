@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from numpy.typing import NDArray
 
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
@@ -42,15 +43,39 @@ def test_no_probe() -> None:
     assert ids.shape == (0, 1)
 
 
-def test_a_search_in_parts_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = state_of(*(put(n) for n in range(40)))
-    probes = unit_rows(7, DIMENSION, seed=99)
-    whole = snapshot.search(probes, 3)
-    monkeypatch.setattr("serving.gallery.snapshot._PEOPLE_AT_ONCE", 7)
-    monkeypatch.setattr("serving.gallery.snapshot._PROBES_AT_ONCE", 2)
+def test_among_many_the_best_are_those_of_comparing_everybody() -> None:
+    everybody = clustered(20_000)
+    snapshot = state_of(
+        *(Operation(Kind.PUT, n, 1.0, row[None]) for n, row in enumerate(everybody))
+    )
+    probes = unit(everybody[::400] + 0.5 * unit_rows(50, DIMENSION, seed=5))
     ids, similarities, _ = snapshot.search(probes, 3)
-    np.testing.assert_array_equal(ids, whole[0])
-    np.testing.assert_allclose(similarities, whole[1], rtol=1e-5)
+    cosines = probes @ everybody.T
+    np.testing.assert_array_equal(ids[:, 0], cosines.argmax(axis=1))
+    found = np.sort(-cosines, axis=1)[:, :3]
+    assert (np.abs(similarities + found) < FLOAT16).mean() > 0.97
+
+
+def test_somebody_who_was_enrolled_again_and_again_is_found_among_many() -> None:
+    people = People(DIMENSION)
+    rows = clustered(10_000)
+    everybody = [Operation(Kind.PUT, n, 1.0, row[None]) for n, row in enumerate(rows)]
+    people.apply(Segment.of(everybody, DIMENSION))
+    people.apply(Segment.of([everybody[7]] * 6000, DIMENSION))
+    ids, similarities, _ = people.snapshot(2).search(rows[7:8], 2)
+    assert ids[0, 0] == 7
+    assert similarities[0, 0] == pytest.approx(1, abs=FLOAT16)
+    assert ids[0, 1] != 7
+
+
+def clustered(count: int) -> NDArray[np.float32]:
+    """Unit vectors that lie, as embeddings do, in a part of the space only."""
+    return unit(unit_rows(count, 20, seed=1) @ unit_rows(20, DIMENSION, seed=2))
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / lengths
 
 
 def test_a_person_who_was_deleted_is_not_found() -> None:
