@@ -9,10 +9,10 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model run test unit check format lock clean
+.PHONY: help install model run test unit check bench-gallery format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model."
 
 install: .venv/installed ## make .venv from the lock
@@ -45,6 +45,9 @@ check: install ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
+	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md
 
 format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .

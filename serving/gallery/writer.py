@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from serving.errors import UnknownIdentity
+from serving.errors import Unavailable, UnknownIdentity
 from serving.gallery.commit import apply
 from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
+
+_BROKEN_OFF = (
+    "The process that wrote was stopped: look whether it is there before you send it again."
+)
 
 
 @dataclass(eq=False)
@@ -24,6 +28,12 @@ class _Waiting:
     require: Sequence[int]
     version: int | None = None
     error: Exception | None = None
+    # Set when it is done, or when it is its turn to commit what waits.
+    woken: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def done(self) -> bool:
+        return self.version is not None or self.error is not None
 
 
 class Writer:
@@ -50,9 +60,9 @@ class Writer:
         self._people_at = people_at
         self._clock = clock
         self._sleep = sleep
-        self._committing = threading.Lock()
-        self._queue_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
+        self._busy = False  # somebody commits
 
     @property
     def waiting(self) -> int:
@@ -63,13 +73,13 @@ class Writer:
         """See `serving.gallery.Gallery.commit`."""
         Segment.of(operations, self._dimension)  # a bad one fails alone, not with its neighbours
         mine = _Waiting(operations, require)
-        with self._queue_lock:
+        with self._lock:
             self._queue.append(mine)
-        with self._committing:
-            if mine.version is None and mine.error is None:
-                with self._queue_lock:
-                    together, self._queue = self._queue, []
-                self._commit_together(together)
+            first, self._busy = not self._busy, True
+        if not first:
+            mine.woken.wait()
+        if not mine.done:
+            self._commit_what_waits()
         if mine.error is not None:
             raise mine.error
         assert mine.version is not None
@@ -98,13 +108,18 @@ class Writer:
 
         return apply(self._file, mutate, self._sleep)
 
-    def _commit_together(self, waiting: Sequence[_Waiting]) -> None:
+    def _commit_what_waits(self) -> None:
+        together: list[_Waiting] = []
         accepted: list[_Waiting] = []
         segment: Segment | None = None
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal accepted, segment
-            before, accepted = accepted, self._accept(waiting, manifest)
+            # Once only: a write that timed out may yet be carried out, and would be taken for one
+            # that holds what joined later.
+            if not together:
+                together.extend(self._drain())
+            before, accepted = accepted, self._accept(together, manifest)
             if segment is None or accepted != before:
                 operations = [o for w in accepted for o in w.operations]
                 segment = Segment.of(operations, self._dimension)
@@ -112,12 +127,31 @@ class Writer:
 
         try:
             version = self._commit(prepare)
-        except Exception as error:
-            for w in waiting:
-                w.error = error
-            return
-        for w in waiting:
-            w.version = version
+            for w in together:
+                w.version = version
+        except BaseException as error:
+            # Whoever waits meets the same fate: asking again for each would only take longer.
+            together = together or self._drain()
+            told = error if isinstance(error, Exception) else Unavailable(_BROKEN_OFF)
+            for w in together:
+                w.error = told
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._hand_over()
+            for w in together:
+                w.woken.set()
+
+    def _drain(self) -> list[_Waiting]:
+        with self._lock:
+            waiting, self._queue = self._queue, []
+        return waiting
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            self._busy = bool(self._queue)
+            if self._busy:
+                self._queue[0].woken.set()
 
     def _accept(self, waiting: Sequence[_Waiting], manifest: Manifest) -> list[_Waiting]:
         """Those whose required people are enrolled, each after those before it; notes the error

@@ -105,8 +105,9 @@ def test_commits_that_meet_are_joined(store: MemoryStore) -> None:
     started, go_on = threading.Event(), threading.Event()
 
     def hold(request: str, key: str) -> None:
-        started.set()
-        assert go_on.wait(10)
+        if request == "put":
+            started.set()
+            assert go_on.wait(10)
 
     store.before = hold
     with ThreadPoolExecutor(9) as pool:
@@ -119,6 +120,54 @@ def test_commits_that_meet_are_joined(store: MemoryStore) -> None:
         assert first.result(10) == 1
         assert {f.result(10) for f in others} == {2}
     assert everybody(store) == list(range(9))
+
+
+def test_a_writer_that_is_stopped_leaves_nobody_waiting(store: MemoryStore) -> None:
+    gallery = open_gallery(store)
+    reading, go_on = threading.Event(), threading.Event()
+
+    def stop(request: str, key: str) -> None:
+        reading.set()
+        assert go_on.wait(10)
+        if request == "put":
+            store.before = lambda request, key: None
+            raise KeyboardInterrupt
+
+    store.before = stop
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(gallery.commit, [put(0)])
+        assert reading.wait(10)
+        second = pool.submit(gallery.commit, [put(1)])
+        while gallery.waiting < 2:
+            pass
+        go_on.set()
+        with pytest.raises(KeyboardInterrupt):
+            first.result(10)
+        with pytest.raises(Unavailable, match="look whether it is there"):
+            second.result(10)
+    assert gallery.commit([put(2)]) == 1
+
+
+def test_a_store_that_is_away_is_told_to_all_who_wait_at_once(store: MemoryStore) -> None:
+    gallery = open_gallery(store)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def away(request: str, key: str) -> None:
+        asked.set()
+        assert go_on.wait(10)
+        raise Unavailable("The store is away.")
+
+    store.before = away
+    with ThreadPoolExecutor(5) as pool:
+        commits = [pool.submit(gallery.commit, [put(n)]) for n in range(5)]
+        assert asked.wait(10)
+        while gallery.waiting < 5:
+            pass
+        go_on.set()
+        for commit in commits:
+            with pytest.raises(Unavailable, match="Nothing was written"):
+                commit.result(10)
+    assert len(store.requests) == 3
 
 
 def test_a_bad_commit_fails_alone(store: MemoryStore) -> None:

