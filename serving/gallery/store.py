@@ -86,7 +86,7 @@ def check_conditional_writes(store: Store, prefix: str) -> None:
     except PreconditionFailed:
         fit = False
     finally:
-        store.delete(key)
+        store.purge(key)
     if not fit:
         raise StoreUnfit(
             "The object store ignores If-Match or If-None-Match on PUT, so writers would lose one "

@@ -67,7 +67,8 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",
-        "-master.electionTimeout=1s",
+        # A volume server that calls before the master has elected itself calls again 5 s later.
+        "-master.electionTimeout=100ms",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",
         "-volume.preStopSeconds=0",
@@ -103,8 +104,9 @@ def make_bucket(folder: Path, port: int, bucket: str) -> bool:
     except (BotoCoreError, ClientError):
         return False
     try:
-        # The volumes come up after the S3 part: up is what can be written to.
-        client.put_object(Bucket=bucket, Key=".up", Body=b"")
+        # The volumes come up after the S3 part: up is what can be written to. An empty object would
+        # need no volume.
+        client.put_object(Bucket=bucket, Key=".up", Body=b"up")
         client.delete_object(Bucket=bucket, Key=".up")
     except (BotoCoreError, ClientError):
         return False
