@@ -9,7 +9,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model run test unit check bench-gallery format lock clean
+.PHONY: help install model run test unit check bench bench-gallery format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ check: install ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: install model ## measure against facenet-pytorch, into docs/bench.md
+	GOMP_SPINCOUNT=3000 $(BIN)/python -m tests.bench.pipeline --out docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
 	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md

@@ -81,9 +81,10 @@ class Detector:
             max_side=settings.max_side,
             min_score=settings.min_score,
             second_look=settings.second_look,
+            threads=settings.threads,
         )
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
-        # The first pass through torch allocates and picks kernels; no caller should wait for it.
+        # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
 
     async def ready(self) -> None:

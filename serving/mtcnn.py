@@ -1,14 +1,15 @@
-"""Face detection with facenet-pytorch's MTCNN (Zhang et al. 2016, arXiv:1604.02878)."""
+"""Face detection with MTCNN at a bounded size, and a second look at what is cut too tightly."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from PIL import Image
+
+from serving.cascade import Cascade
+from serving.cascade_nets import Networks
 
 # What surrounds a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this grey
 # is the zero that their convolutions pad with.
@@ -51,17 +52,18 @@ class FaceDetector:
         max_side: a larger photo is searched reduced to this longest side, in pixels.
         min_score: detections below this probability are no faces.
         second_look: when nothing is found, search again with a border of half the photo's size.
+        threads: of the networks; 0: as many as there are cores.
     """
 
     def __init__(
         self,
-        min_face_size: int = 20,
-        max_side: int = 1280,
+        min_face_size: int = 24,
+        max_side: int = 2048,
         min_score: float = 0.9,
         second_look: bool = True,
+        threads: int = 0,
     ) -> None:
-        self._net = MTCNN(keep_all=True, min_face_size=min_face_size, post_process=False)
-        self._min_face_size = min_face_size
+        self._cascade = Cascade(Networks.load(threads), min_face_size)
         self._max_side = max_side
         self._min_score = min_score
         self._second_look = second_look
@@ -84,19 +86,7 @@ class FaceDetector:
 
     def _search(self, image: Image.Image) -> Detections:
         image, scale = self._reduced(image, self._max_side)
-        # facenet-pytorch fails on a photo in which not even one level of the pyramid fits. Computed
-        # as it does it: 12.0 / 47 * 47 is less than 12.
-        if min(image.size) * (12.0 / self._min_face_size) < 12:
-            return NOTHING
-        with torch.inference_mode():
-            boxes, scores, landmarks = self._net.detect(image, landmarks=True)
-        if boxes is None:
-            return NOTHING
-        found = Detections(
-            np.asarray(boxes, np.float32).reshape(-1, 4),
-            np.asarray(scores, np.float32).reshape(-1),
-            np.asarray(landmarks, np.float32).reshape(-1, 5, 2),
-        )
+        found = Detections(*self._cascade.find(np.asarray(image)))
         return found.select(found.scores >= self._min_score).moved(scale)
 
     @staticmethod

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from serving.mtcnn import FaceDetector
 from tests import images
 
+# Threads that wait for each other make a busy machine many times slower than one thread does.
+torch.set_num_threads(1)
 # A machine that is busy is no failure of the code.
 hypothesis.settings.register_profile("faces", deadline=None)
 hypothesis.settings.load_profile("faces")
@@ -18,7 +21,7 @@ hypothesis.settings.load_profile("faces")
 
 @pytest.fixture(scope="session")
 def detector() -> FaceDetector:
-    return FaceDetector()
+    return FaceDetector(threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,70 @@
+"""MTCNN's three networks with facenet-pytorch's weights, run by OpenVINO.
+
+OpenVINO runs them about twice as fast as torch on the same cores, with the same result.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import openvino as ov
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from numpy.typing import NDArray
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+from openvino.preprocess import PrePostProcessor
+
+Array = NDArray[np.float32]
+
+
+class Network:
+    """One network on RGB float32 (N, H, W, 3), 0 to 255; called by one thread at a time."""
+
+    def __init__(self, net: torch.nn.Module, side: int | None, threads: int) -> None:
+        example = torch.zeros(2, 3, side or 32, side or 32)
+        with torch.no_grad(), warnings.catch_warnings():
+            # TorchScript is what OpenVINO reads.
+            warnings.filterwarnings("ignore", r"`torch\.jit")
+            traced = torch.jit.trace(net.eval(), example)  # type: ignore[no-untyped-call]
+        # Not by ov.convert_model, which reports its use to OpenVINO's makers.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape([-1, 3, side or -1, side or -1])
+        steps = PrePostProcessor(model)
+        steps.input().tensor().set_layout(ov.Layout("NHWC"))
+        steps.input().preprocess().mean(127.5).scale(128.0)
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        settings = {
+            # In the precision of the weights, also where the processor has bfloat16.
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        compiled = ov.Core().compile_model(steps.build(), "CPU", settings)
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, images: Array) -> list[Array]:
+        """The network's outputs, as facenet-pytorch orders them."""
+        found = self._request.infer([images], share_inputs=True, share_outputs=False)
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class Networks:
+    """``proposals`` takes images of any size, ``refining`` 24 and ``output`` 48 pixels a side."""
+
+    proposals: Network
+    refining: Network
+    output: Network
+
+    @classmethod
+    def load(cls, threads: int) -> Networks:
+        return cls(
+            Network(PNet(), None, threads),
+            Network(RNet(), 24, threads),
+            Network(ONet(), 48, threads),
+        )
