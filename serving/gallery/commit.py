@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _TRIES = 12
 _FAILURES = 3  # of the store, in one commit
+_NOT_CONFIRMED = "The write was not confirmed: look whether it is there before you send it again."
 
 
 def apply(
@@ -74,10 +75,9 @@ def apply(
                 continue
             if doubted is False:
                 raise Unavailable(f"{error} Nothing was written.") from error
-            raise Unavailable(
-                f"{error} The write was not confirmed: look whether it is there before you send "
-                "it again."
-            ) from error
+            raise Unavailable(f"{error} {_NOT_CONFIRMED}") from error
         else:
             return after.version
+    if doubted is not False:
+        raise Unavailable(f"Other writers were faster {_TRIES} times. {_NOT_CONFIRMED}")
     raise Conflict(f"Other writers were faster {_TRIES} times; nothing was written, try again.")

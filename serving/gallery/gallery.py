@@ -5,21 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
 
-from serving.errors import GalleryCorrupt
 from serving.gallery.fold import fold
 from serving.gallery.manifest import Manifest, ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
-from serving.gallery.store import NotFound, Store
+from serving.gallery.store import Store
 from serving.gallery.writer import Writer
 
-T = TypeVar("T")
-
-_LOAD_TRIES = 3
 _ROWS_AT_ONCE = 50_000
 
 
@@ -93,7 +88,7 @@ class Gallery:
         with self._refreshing:
             if self._reached(at_least):
                 return self._snapshot
-            self._reading(self._follow)
+            self._file.reading(self._follow)
             return self._snapshot
 
     def _reached(self, at_least: int | None) -> bool:
@@ -104,23 +99,10 @@ class Gallery:
 
         Memory holds only a centroid a person, so this reads all segments anew, and keeps them.
         """
-        version, segments = self._reading(
+        version, segments = self._file.reading(
             lambda manifest: (manifest.version, list(self._objects.read_all(manifest.segments)))
         )
         return version, fold(segments, from_nothing=True, max_rows=_ROWS_AT_ONCE)
-
-    def _reading(self, work: Callable[[Manifest], T]) -> T:
-        """What ``work`` makes of the manifest's segments; again when they were swept meanwhile."""
-        for _ in range(_LOAD_TRIES):
-            manifest, _ = self._file.read()
-            try:
-                return work(manifest)
-            except NotFound as error:
-                # A compaction swept the segment while we read; a newer manifest knows.
-                missing = str(error)
-        raise GalleryCorrupt(
-            f"The gallery's object {missing} is missing; restore it from a backup."
-        )
 
     def _follow(self, manifest: Manifest) -> None:
         segments = manifest.newer_than(self._snapshot.version)

@@ -100,31 +100,39 @@ class Maintenance:
 
         What it costs is in proportion to what was written since, not to the gallery.
         """
-        manifest, _ = self._file.read()
-        run = to_fold(manifest.segments, self._dimension)
+        manifest, run, folded = self._file.reading(self._fold)
         before = len(manifest.segments)
-        if len(run) < 2:
+        if not run:
             return Compaction(before, before, 0, 0)
-        folded = self._fold(run, from_nothing=run[0] is manifest.segments[0])
         names = [s.name for s in run]
+        done = False
 
         def mutate(now: Manifest, commit: str) -> Manifest | None:
+            nonlocal done
             listed = [s.name for s in now.segments]
-            # Somebody else has folded them, or may have swept what was just written.
-            if names[0] not in listed or now.fence > manifest.version:
-                return None
-            at = listed.index(names[0])
-            if listed[at : at + len(names)] != names:
+            at = listed.index(names[0]) if names[0] in listed else 0
+            # Somebody else may have folded them, or swept what was just written.
+            done = listed[at : at + len(names)] == names and now.fence <= manifest.version
+            if not done:
                 return None
             segments = (*now.segments[:at], *folded, *now.segments[at + len(names) :])
             return now.folded(commit, segments, self._clock())
 
         apply(self._file, mutate, self._sleep)
+        if not done:
+            # Somebody who is in it may have been erased meanwhile.
+            for ref in folded:
+                self._objects.remove(ref.name)
         after = len(self._file.read()[0].segments)
         return Compaction(before, after, sum(s.bytes for s in run), sum(s.bytes for s in folded))
 
-    def _fold(self, run: Sequence[SegmentRef], from_nothing: bool) -> list[SegmentRef]:
+    def _fold(self, manifest: Manifest) -> tuple[Manifest, Sequence[SegmentRef], list[SegmentRef]]:
+        """The run that is worth folding, if any, and the segments that do the same."""
+        run = to_fold(manifest.segments, self._dimension)
+        if len(run) < 2:
+            return manifest, (), []
         first, last = run[0].first, run[-1].last
+        from_nothing = run[0] is manifest.segments[0]
         max_rows = MAX_SEGMENT_BYTES // (2 * self._dimension)
         segments = list(self._objects.read_all(run))
         folded = [
@@ -132,26 +140,27 @@ class Maintenance:
             for segment in fold(segments, from_nothing=from_nothing, max_rows=max_rows)
         ]
         # When nothing is left, an empty one still says that these versions are folded.
-        return folded or [self._objects.write(Segment.of([], self._dimension), first, last)]
+        folded = folded or [self._objects.write(Segment.of([], self._dimension), first, last)]
+        return manifest, run, folded
 
     def sweep(self, grace_s: float, *, dry_run: bool = False) -> Sweep:
         """Remove the objects that no manifest within the last ``grace_s`` seconds referred to."""
         manifest, _ = self._file.read()
         # Without a grace time whatever the clocks say: the bucket's may be ahead of ours.
         before = self._clock() - grace_s if grace_s else math.inf
+        listed = {s.name for s in manifest.segments}
         retired = {r.name: r.since for r in manifest.retired}
         candidates = {
             name: entry.size
             for name, entry in self._objects.all()
-            if retired.get(name, entry.modified) <= before
+            if name not in listed and retired.get(name, entry.modified) <= before
         }
 
         def unused(now: Manifest) -> frozenset[str]:
             return frozenset(candidates) - {s.name for s in now.segments}
 
-        if dry_run or not unused(manifest):
-            names = sorted(unused(manifest))
-            return Sweep(names, sum(candidates[n] for n in names))
+        if dry_run or not candidates:
+            return Sweep(sorted(candidates), sum(candidates.values()))
         swept: frozenset[str] = frozenset()
 
         def mutate(now: Manifest, commit: str) -> Manifest:
@@ -161,14 +170,13 @@ class Maintenance:
 
         # The fence comes first: a writer that has uploaded, but not yet committed, begins anew.
         apply(self._file, mutate, self._sleep)
-        for name in swept:
+        for name in sorted(swept):
             self._objects.remove(name)
         return Sweep(sorted(swept), sum(candidates[n] for n in swept))
 
     def held(self, ids: Collection[int]) -> set[int]:
         """Those of whom the bucket holds anything: enrolled, deleted, or in what is to be swept."""
-        manifest, _ = self._file.read()
-        owned = Ownership.of(self._objects.read_all(manifest.segments), ids)
+        manifest, owned = self._file.reading(lambda manifest: self._owned(manifest, ids))
         held = {i for i in ids if owned.ever(i)}
         listed = {s.name for s in manifest.segments}
         for name, _ in self._objects.all():
@@ -212,18 +220,7 @@ class Maintenance:
 
     def _rewrite_without(self, ids: Collection[int]) -> tuple[list[str], int] | None:
         """The names of the segments that held them and how many rows; None: lost a race."""
-        manifest, _ = self._file.read()
-        drop = Ownership.of(self._objects.read_all(manifest.segments), ids).dead(ids)
-        instead: dict[str, SegmentRef] = {}
-        rows = 0
-        for number, operations in drop.items():
-            ref = manifest.segments[number]
-            segment = self._objects.read(ref)
-            keep = np.ones(len(segment), np.bool_)
-            keep[operations] = False
-            rest = segment.select(keep)
-            rows += len(segment.embeddings) - len(rest.embeddings)
-            instead[ref.name] = self._objects.write(rest, ref.first, ref.last)
+        manifest, instead, rows = self._file.reading(lambda now: self._without(now, ids))
         done = False
 
         def mutate(now: Manifest, commit: str) -> Manifest | None:
@@ -239,16 +236,37 @@ class Maintenance:
         apply(self._file, mutate, self._sleep)
         return (sorted(instead), rows) if done else None
 
+    def _without(
+        self, manifest: Manifest, ids: Collection[int]
+    ) -> tuple[Manifest, dict[str, SegmentRef], int]:
+        """By name, what to list instead of the segments that hold them; and how many rows less."""
+        _, owned = self._owned(manifest, ids)
+        instead: dict[str, SegmentRef] = {}
+        rows = 0
+        for number, operations in owned.dead(ids).items():
+            ref = manifest.segments[number]
+            segment = self._objects.read(ref)
+            keep = np.ones(len(segment), np.bool_)
+            keep[operations] = False
+            rest = segment.select(keep)
+            rows += len(segment.embeddings) - len(rest.embeddings)
+            instead[ref.name] = self._objects.write(rest, ref.first, ref.last)
+        return manifest, instead, rows
+
+    def _owned(self, manifest: Manifest, ids: Collection[int]) -> tuple[Manifest, Ownership]:
+        return manifest, Ownership.of(self._objects.read_all(manifest.segments), ids)
+
     def check(self) -> Check:
         """Read everything, and say what is wrong."""
         manifest, _ = self._file.read()
         problems = list(_order_problems(manifest))
+        missing: dict[str, str] = {}
         operations = embeddings = 0
         for ref in manifest.segments:
             try:
                 segment = self._objects.read(ref)
             except NotFound as error:
-                problems.append(f"The object {error} is missing.")
+                missing[ref.name] = f"The object {error} is missing."
             except GalleryError as error:
                 problems.append(str(error))
             else:
@@ -257,6 +275,10 @@ class Maintenance:
                 if (len(segment), len(segment.embeddings)) != (ref.operations, ref.rows):
                     key = self._objects.key(ref.name)
                     problems.append(f"The manifest has other counts than the object {key}.")
+        if missing:
+            # Not what was folded and swept meanwhile.
+            listed = {s.name for s in self._file.read()[0].segments}
+            problems += [text for name, text in missing.items() if name in listed]
         known = {s.name for s in manifest.segments} | {r.name for r in manifest.retired}
         return Check(
             version=manifest.version,
@@ -282,6 +304,9 @@ def to_fold(segments: Sequence[SegmentRef], dimension: int) -> Sequence[SegmentR
             break
         total += weight(ref)
         start -= 1
+    # What was split to be written covers the same versions, and is folded together or not at all.
+    while 0 < start < len(segments) and segments[start - 1].last == segments[start].last:
+        start += 1
     return segments[start:]
 
 

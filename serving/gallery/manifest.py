@@ -7,14 +7,17 @@ the new one was made from; so replacing it is the commit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.errors import GalleryCorrupt, ModelMismatch
 from serving.gallery.store import NotFound, Store, StoredObject
 
+T = TypeVar("T")
+
+_READ_TRIES = 3
 # Ids of past commits that the manifest remembers. A writer asks for its own within seconds.
 _REMEMBERED_COMMITS = 256
 
@@ -168,6 +171,23 @@ class ManifestFile:
         if found is None:
             return known, etag
         return self._learn(self._parse(found.data), found.etag)
+
+    def reading(self, work: Callable[[Manifest], T]) -> T:
+        """What ``work`` makes of the manifest's segments; again when they were swept meanwhile.
+
+        Raises:
+            GalleryCorrupt: one of them is missing.
+        """
+        for _ in range(_READ_TRIES):
+            manifest, _ = self.read()
+            try:
+                return work(manifest)
+            except NotFound as error:
+                # A compaction swept the segment while we read; a newer manifest knows.
+                missing = str(error)
+        raise GalleryCorrupt(
+            f"The gallery's object {missing} is missing; restore it from a backup."
+        )
 
     def replace(self, manifest: Manifest, etag: str | None) -> None:
         """Make ``manifest`` the current one if the current one still has this ETag.

@@ -43,7 +43,7 @@ class Ownership:
         return person in self._current or person in self._past
 
     def dead(self, people: Collection[int]) -> dict[int, list[int]]:
-        """By segment, the operations of these people that were replaced or deleted.
+        """By segment, the operations of these people from before they were last deleted.
 
         Not those of somebody who was enrolled again: they may be of after the erasure was asked.
         """
@@ -58,10 +58,8 @@ class Ownership:
         concerned = everybodys | np.isin(column.id, list(wanted))
         for n in np.flatnonzero(concerned).tolist():
             kind, person = Kind(column.kind[n]), int(column.id[n])
-            if kind is Kind.PUT:
-                self._retire(person)
-                self._current[person] = [(number, n)]
-            elif kind is Kind.APPEND:
+            if kind in (Kind.PUT, Kind.APPEND):
+                # What a put replaces still tells the name and the day of enrolment.
                 self._current.setdefault(person, []).append((number, n))
             elif kind is Kind.DESCRIBE:
                 held = self._current if person in self._current else self._past
@@ -83,9 +81,8 @@ class Ownership:
             self._past.setdefault(person, []).extend(self._current.pop(person))
 
     def _hand_on(self, source: int, target: int) -> None:
-        for held in (self._current, self._past):
-            if source in held:
-                held.setdefault(target, []).extend(held.pop(source))
+        if source in self._current:
+            self._current.setdefault(target, []).extend(self._current.pop(source))
 
 
 @dataclass(frozen=True)

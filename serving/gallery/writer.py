@@ -163,13 +163,13 @@ class Writer:
                 raise PreconditionFailed("what is in memory is newer than this manifest")
         changed: dict[int, bool] = {}
         cleared = False
+
+        def enrolled(person: int) -> bool:
+            return changed.get(person, not cleared and people is not None and person in people)
+
         accepted = []
         for w in waiting:
-            missing = [
-                i
-                for i in w.require
-                if not changed.get(i, not cleared and people is not None and i in people)
-            ]
+            missing = [i for i in w.require if not enrolled(i)]
             w.error = UnknownIdentity(_nobody(missing)) if missing else None
             if missing:
                 continue
@@ -180,8 +180,9 @@ class Writer:
                 elif operation.kind is Kind.DELETE:
                     changed[operation.id] = False
                 elif operation.kind is Kind.MERGE:
+                    anybody = any(enrolled(i) for i in (operation.id, *operation.sources))
                     changed.update(dict.fromkeys(operation.sources, False))
-                    changed[operation.id] = True
+                    changed[operation.id] = anybody
                 elif operation.kind is Kind.CLEAR:
                     changed, cleared = {}, True
         return accepted

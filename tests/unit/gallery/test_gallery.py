@@ -5,9 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.errors import Conflict, GalleryCorrupt, ModelMismatch, Unavailable
+from serving.errors import (
+    Conflict,
+    GalleryCorrupt,
+    ModelMismatch,
+    Unavailable,
+    UnknownIdentity,
+)
 from serving.gallery import Gallery
 from serving.gallery.manifest import Manifest
+from serving.gallery.segment import Kind, Operation
 from serving.gallery.store import PreconditionFailed, StoredObject
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put
@@ -120,6 +127,32 @@ def test_commits_that_meet_are_joined(store: MemoryStore) -> None:
         assert first.result(10) == 1
         assert {f.result(10) for f in others} == {2}
     assert everybody(store) == list(range(9))
+
+
+def test_merging_nobody_enrols_nobody_for_those_who_are_joined(store: MemoryStore) -> None:
+    gallery = open_gallery(store)
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold(request: str, key: str) -> None:
+        if request == "put":
+            started.set()
+            assert go_on.wait(10)
+
+    store.before = hold
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(gallery.commit, [put(0)])
+        assert started.wait(10)
+        merge = pool.submit(gallery.commit, [Operation(Kind.MERGE, 1, 5.0, sources=(2,))])
+        while gallery.waiting < 1:
+            pass
+        append = pool.submit(gallery.commit, [put(3)], [1])
+        while gallery.waiting < 2:
+            pass
+        go_on.set()
+        assert merge.result(10) == 2
+        with pytest.raises(UnknownIdentity):
+            append.result(10)
+    assert everybody(store) == [0]
 
 
 def test_a_writer_that_is_stopped_leaves_nobody_waiting(store: MemoryStore) -> None:
@@ -281,6 +314,21 @@ def test_a_writer_that_always_loses_gives_up(store: MemoryStore) -> None:
     with pytest.raises(Conflict, match="nothing was written"):
         open_gallery(store).commit([put(1)])
     assert everybody(store) == [5]
+
+
+@pytest.mark.parametrize("lost", ["request", "reply"])
+def test_a_writer_that_gives_up_after_a_lost_write_does_not_deny_it(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr("serving.gallery.commit._TRIES", 1)
+
+    def lose(request: str, key: str) -> None:
+        if key == MANIFEST and request == "put":
+            raise Unavailable("Lost.")
+
+    setattr(store, "before" if lost == "request" else "after", lose)
+    with pytest.raises(Unavailable, match="not confirmed"):
+        open_gallery(store).commit([put(1)])
 
 
 def test_a_process_that_dies_before_the_manifest_leaves_nothing_to_see(store: MemoryStore) -> None:

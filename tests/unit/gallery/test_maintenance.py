@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,17 @@ class Bucket:
             for key in self.segments()
             for row in Segment.from_bytes(self.store.objects[key].data).embeddings
         )
+
+    def meanwhile(self, number: int, request: str, do: Callable[[], Any]) -> None:
+        """Before the ``number``-th such request from now, do something else."""
+        numbers = itertools.count(1)
+
+        def before(name: str, key: str) -> None:
+            if name == request and next(numbers) == number:
+                self.store.before = lambda name, key: None
+                do()
+
+        self.store.before = before
 
     def _which(self) -> tuple[Any, ...]:
         return self.store, "galleries", "default", MODEL, DIMENSION
@@ -170,6 +182,30 @@ def test_what_is_folded_is_in_proportion_to_what_is_new(sizes: list[int], folded
     assert len(to_fold(refs(*sizes), DIMENSION)) == folded
 
 
+def test_a_compaction_of_what_is_swept_meanwhile_begins_anew(bucket: Bucket) -> None:
+    bucket.write(*(put(n) for n in range(3)))
+    bucket.meanwhile(2, "get", lambda: bucket.maintenance().erase([0]))  # the first segment
+    bucket.maintenance().compact()
+    assert bucket.people() == [1, 2]
+    assert len(bucket.manifest().segments) == 1
+
+
+def test_a_compaction_that_lost_the_race_leaves_nobody_behind(bucket: Bucket) -> None:
+    rows = unit_rows(2, DIMENSION, seed=71)
+    bucket.write(put(1), Operation(Kind.PUT, 7, 1.0, rows))
+    bucket.meanwhile(1, "put", lambda: bucket.maintenance().erase([7]))  # of what is folded
+    bucket.maintenance().compact()
+    assert not bucket.holds(rows)
+    assert bucket.people() == [1]
+
+
+def test_what_was_imported_at_once_is_folded_together_or_not_at_all(bucket: Bucket) -> None:
+    large, small, new = refs(200 * MB, 10 * MB, 10 * MB)
+    small = small.model_copy(update={"first": 1, "last": 1})
+    large = large.model_copy(update={"first": 1, "last": 1})
+    assert to_fold([large, small, new], DIMENSION) == [new]
+
+
 def test_over_a_thousand_commits_each_embedding_is_rewritten_a_few_times(bucket: Bucket) -> None:
     written = 0
     for n in range(1000):
@@ -223,6 +259,15 @@ def test_a_writer_that_stalls_during_a_sweep_loses_nothing(bucket: Bucket) -> No
     bucket.store.before = sweep_in_between
     bucket.write(put(2))
     assert bucket.people() == [1, 2]
+
+
+def test_what_is_folded_during_a_sweep_keeps_its_grace_time(bucket: Bucket) -> None:
+    bucket.write(*(put(n) for n in range(3)))
+    bucket.store.put(f"galleries/default/{MODEL}/segments/{'a' * 32}.safetensors", b"left")
+    bucket.now += DAY
+    bucket.meanwhile(1, "put", lambda: bucket.maintenance().compact())  # of the fence
+    assert bucket.maintenance().sweep(grace_s=3600).removed == ["a" * 32]
+    assert len(bucket.segments()) == 4
 
 
 def test_without_anything_to_sweep_nothing_is_written(bucket: Bucket) -> None:
@@ -317,6 +362,27 @@ def test_a_clock_that_is_behind_the_buckets_erases_all_the_same(bucket: Bucket) 
     assert "a" * 32 in bucket.maintenance().erase([7]).objects_removed
 
 
+def test_what_a_person_had_before_a_deletion_stays_his_when_he_is_merged(bucket: Bucket) -> None:
+    rows = unit_rows(1, DIMENSION, seed=71)
+    bucket.write(Operation(Kind.PUT, 7, 1.0, rows), delete(7), put(7, name="Ada"), put(1))
+    bucket.write(merge(1, 7))
+    bucket.maintenance().erase([7])
+    assert not bucket.holds(rows)
+    person = bucket.gallery().refresh().get(1)
+    assert person is not None
+    assert (person.name, person.photos) == ("Ada", 2)
+
+
+def test_who_is_enrolled_again_during_an_erasure_keeps_the_name(bucket: Bucket) -> None:
+    bucket.write(put(7))
+    again = [put(7, name="Ada"), put(7, 2, seed=80)]
+    bucket.meanwhile(4, "get", lambda: bucket.gallery().commit(again))  # after the deletion
+    bucket.maintenance().erase([7])
+    person = bucket.gallery().refresh().get(7)
+    assert person is not None
+    assert (person.name, person.photos) == ("Ada", 2)
+
+
 def test_an_unknown_person_cannot_be_erased(bucket: Bucket) -> None:
     bucket.write(put(1))
     with pytest.raises(UnknownIdentity, match="7"):
@@ -369,6 +435,12 @@ def test_a_sound_gallery_has_no_problems(bucket: Bucket) -> None:
     check = bucket.maintenance().check()
     assert (check.problems, check.orphans) == ([], [])
     assert (check.version, check.segments, check.operations, check.embeddings) == (3, 3, 3, 4)
+
+
+def test_what_is_swept_while_it_is_checked_is_no_problem(bucket: Bucket) -> None:
+    bucket.write(put(1), put(2))
+    bucket.meanwhile(3, "get", lambda: bucket.maintenance().erase([2]))  # the second segment
+    assert bucket.maintenance().check().problems == []
 
 
 def test_every_kind_of_damage_is_named(bucket: Bucket) -> None:

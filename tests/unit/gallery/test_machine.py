@@ -1,0 +1,765 @@
+"""Everything at once on one gallery, with faults at every request, against the obvious way.
+
+A longer run: GALLERY_MACHINE_EXAMPLES=5000 pytest --timeout 0 tests/unit/gallery/test_machine.py
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from serving.errors import Conflict, GalleryCorrupt, Unavailable, UnknownIdentity
+from serving.gallery import Gallery
+from serving.gallery import commit as committing
+from serving.gallery.maintenance import Maintenance
+from serving.gallery.manifest import Manifest
+from serving.gallery.segment import Kind, Segment
+from serving.gallery.snapshot import Snapshot
+from serving.gallery.writer import _Waiting
+from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
+from tests.unit.gallery.ledger import (
+    DIMENSION,
+    Change,
+    State,
+    accepted,
+    assert_tells,
+    changes_in,
+)
+from tests.unit.gallery.people import MODEL
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("GALLERY_MACHINE_EXAMPLES", "100"))
+WHERE = ("galleries", "default", MODEL, DIMENSION)
+FOLDER = f"galleries/default/{MODEL}"
+MANIFEST = f"{FOLDER}/manifest.json"
+GALLERIES, KEEPERS = 3, 2
+SKEW = 2.0  # by which the clocks of two processes may differ at most
+
+
+# --- what is done --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One operation; its rows, name and metadata are made up when it is carried out."""
+
+    kind: Kind
+    id: int
+    photos: int = 0
+    sources: Sequence[int] = ()
+    details: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    wishes: Sequence[Wish]
+    require: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Deed:
+    """Something that an actor does.
+
+    ``plan``: one after the other, what happens to its requests, or before them.
+    """
+
+    who: int
+    plan: Sequence[Event]
+
+
+@dataclass(frozen=True)
+class Event:
+    """After so many requests of this kind: a fault of the next one, or what others do before it.
+
+    ``times``: of so many next ones, a fault of each, or the same before each.
+    """
+
+    after: int
+    kind: str
+    what: Fault | Deed
+    times: int = 1
+
+    def concerns(self, request: str, key: str) -> bool:
+        return self.kind in ("any", request) or (self.kind == "commit" and _commits(request, key))
+
+
+def _commits(request: str, key: str) -> bool:
+    return request == "put" and key == MANIFEST
+
+
+@dataclass(frozen=True)
+class Commit(Deed):
+    asked: Sequence[Asked]  # more than one: they waited, and are committed together
+
+
+@dataclass(frozen=True)
+class Import(Deed):
+    segments: Sequence[Sequence[Wish]]
+
+
+@dataclass(frozen=True)
+class Refresh(Deed):
+    pass
+
+
+@dataclass(frozen=True)
+class Open(Deed):
+    """A new replica reads everything."""
+
+
+@dataclass(frozen=True)
+class Compact(Deed):
+    pass
+
+
+@dataclass(frozen=True)
+class Sweep(Deed):
+    grace: float
+    dry: bool
+
+
+@dataclass(frozen=True)
+class Erase(Deed):
+    ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Check(Deed):
+    pass
+
+
+@dataclass(frozen=True)
+class Land(Deed):
+    """A write that somebody gave up arrives at last."""
+
+
+@dataclass(frozen=True)
+class Wait(Deed):
+    seconds: float
+
+
+def _weighted(*weighted: tuple[int, st.SearchStrategy[T]]) -> st.SearchStrategy[T]:
+    each = [strategy for weight, strategy in weighted for _ in range(weight)]
+
+    @st.composite
+    def one(draw: st.DrawFn) -> T:
+        return draw(each[draw(st.integers(0, len(each) - 1))])
+
+    return one()
+
+
+Plans = st.SearchStrategy[list[Event]]
+_NOTHING: Plans = st.builds(list)
+_IDS = st.integers(0, 3)
+_SOME_IDS = st.lists(_IDS, min_size=1, max_size=2, unique=True)
+_WHO = st.integers(0, GALLERIES - 1)
+_DETAILS = st.sampled_from([(), ("name",), ("metadata",), ("name", "metadata"), ("no name",)])
+_PUTS = st.builds(
+    Wish, st.sampled_from([Kind.PUT, Kind.APPEND]), _IDS, st.integers(1, 2), details=_DETAILS
+)
+_DELETIONS = st.builds(Wish, st.just(Kind.DELETE), _IDS)
+_MERGES = st.builds(Wish, st.just(Kind.MERGE), _IDS, sources=_SOME_IDS)
+_DESCRIPTIONS = st.builds(Wish, st.just(Kind.DESCRIBE), _IDS, details=_DETAILS)
+_CLEAR = st.builds(Wish, st.just(Kind.CLEAR), st.just(0))
+# Everybody is forgotten seldom, since little is left to go wrong after it.
+_CHANGES = _weighted((5, _PUTS), (2, _DELETIONS), (2, _MERGES), (2, _DESCRIPTIONS))
+_WISHES = _weighted(
+    (5, st.lists(_PUTS, min_size=1, max_size=3)),
+    (5, st.lists(_CHANGES, min_size=1, max_size=3)),
+    (1, st.tuples(_CLEAR, _PUTS).map(list)),
+    (1, st.tuples(_PUTS, _CLEAR, _PUTS).map(list)),
+)
+_ASKED = st.builds(Asked, _WISHES, st.one_of(st.builds(list), st.builds(list), _SOME_IDS))
+
+
+def commits(plans: Plans) -> st.SearchStrategy[Commit]:
+    return st.builds(Commit, _WHO, plans, st.lists(_ASKED, min_size=1, max_size=2))
+
+
+def imports(plans: Plans) -> st.SearchStrategy[Import]:
+    part = st.lists(_PUTS, min_size=1, max_size=2, unique_by=lambda w: w.id)
+    return st.builds(Import, _WHO, plans, st.lists(part, min_size=1, max_size=2))
+
+
+def sweeps(plans: Plans) -> st.SearchStrategy[Sweep]:
+    grace = st.sampled_from([0.0, 0.0, 0.0, 10.0, 1000.0])
+    return st.builds(Sweep, _WHO, plans, grace, st.sampled_from([False] * 5 + [True]))
+
+
+def erasures(plans: Plans) -> st.SearchStrategy[Erase]:
+    return st.builds(Erase, _WHO, plans, _SOME_IDS)
+
+
+LANDINGS = st.builds(Land, st.integers(0, 3), _NOTHING)
+WAITS = st.builds(Wait, st.just(0), _NOTHING, st.sampled_from([1.0, 20.0, 2000.0]))
+
+_FAULTS: st.SearchStrategy[Fault | Deed] = st.sampled_from(Fault)
+_FAULTY = _weighted(
+    (2, _NOTHING),
+    (1, st.lists(st.builds(Event, st.integers(0, 4), st.just("any"), _FAULTS), max_size=2)),
+)
+_OTHERS: st.SearchStrategy[Fault | Deed] = _weighted(
+    (2, commits(_FAULTY)),
+    (1, imports(_FAULTY)),
+    (2, st.builds(Compact, _WHO, _FAULTY)),
+    (2, sweeps(_FAULTY)),
+    (3, erasures(_FAULTY)),
+    (1, LANDINGS),
+)
+_EVENTS = _weighted((1, _FAULTS), (1, _OTHERS))
+_AT_ANY = st.builds(Event, st.integers(0, 5), st.just("any"), _EVENTS, st.integers(1, 2))
+_AT_PUTS = st.builds(Event, st.integers(0, 1), st.just("put"), _EVENTS)
+_AT_COMMITS = st.builds(Event, st.sampled_from([0, 0, 1]), st.just("commit"), _EVENTS)
+READERS_PLANS = st.lists(_AT_ANY, min_size=1, max_size=3)
+# Mostly at the writes, where most can go wrong; and one after the other.
+PLANS = _weighted(
+    (2, st.lists(_AT_COMMITS, min_size=1, max_size=4)),
+    (2, st.lists(_weighted((1, _AT_ANY), (1, _AT_PUTS), (1, _AT_COMMITS)), min_size=1, max_size=4)),
+    (2, st.lists(_AT_ANY, min_size=1, max_size=2)),
+)
+_READS = _weighted(
+    (3, st.builds(Refresh, _WHO, READERS_PLANS)),
+    (1, st.builds(Open, _WHO, READERS_PLANS)),
+    (1, st.builds(Check, _WHO, READERS_PLANS)),
+)
+# Without them others would seldom find anything to do.
+_ENROLMENTS: st.SearchStrategy[list[Deed]] = st.lists(
+    _weighted((3, commits(_NOTHING)), (1, imports(_NOTHING))), max_size=3
+)
+
+
+# --- what is known of it -------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Task:
+    """A deed under way, or done.
+
+    Attributes:
+        plan: what is left of it.
+        asked: the changes that it wants to commit, and whom they require.
+        began, ended: numbers of requests.
+        since: the version when it began.
+        meanwhile: how many other deeds came between.
+        version: what its changes were committed as.
+        accepted: which of those that were asked for are in it.
+        rejected: whoever asked was told that nothing was written.
+        failed: it did not come to its end.
+    """
+
+    deed: Deed
+    plan: list[Event]
+    actor: object
+    began: int
+    since: int
+    asked: list[tuple[list[Change], Sequence[int]]] = field(default_factory=list)
+    away: bool = False
+    faults: int = 0
+    meanwhile: int = 0
+    version: int | None = None
+    accepted: list[bool] = field(default_factory=list)
+    rejected: bool = False
+    failed: bool = False
+    ended: int | None = None
+
+    @property
+    def undisturbed(self) -> bool:
+        return not self.faults and not self.meanwhile
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One that was acknowledged, and what must be in no object any more."""
+
+    task: Task
+    traces: frozenset[int | str]
+
+
+class GalleryMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000_000.0
+        self.store = FaultyStore()
+        self.store.clock = lambda: self.now
+        self.store.fault, self.store.written = self._fault, self._written
+        self.store.removed = self._removed
+        self.galleries = [self._gallery(n) for n in range(GALLERIES)]
+        self.keepers = [self._keeper(n) for n in range(KEEPERS)]
+        self.running: list[Task] = []
+        self.failures: list[BaseException] = []
+        self.requests = 0
+        self.rows = self.texts = 0  # given out so far
+        # By version; and the manifest that was written last.
+        self.states = [State()]
+        self.manifest = Manifest(model=MODEL, collection="default", dimension=DIMENSION, version=0)
+        self.tasks: dict[str, Task] = {}  # by the id of the commit
+        self.uploads: dict[str, tuple[Task, int]] = {}  # by key, and when it got there
+        self.contents: dict[str, list[Change]] = {}  # of every segment that ever was, by name
+        self.late: set[str] = set()  # keys of uploads that were given up
+        self.unlisted: dict[str, float] = {}  # names, and since when
+        self.doomed: set[str] = set()  # names that a sweep has decided to remove
+        self.erasures: list[Erasure] = []
+        self.snapshots: dict[int, Snapshot] = {}  # that were compared, by id()
+
+    def _gallery(self, n: int) -> Gallery:
+        return Gallery(self.store, *WHERE, clock=self._clock(n), sleep=lambda s: None)
+
+    def _keeper(self, n: int) -> Maintenance:
+        return Maintenance(self.store, *WHERE, clock=self._clock(n + 1), sleep=lambda s: None)
+
+    def _clock(self, n: int) -> Callable[[], float]:
+        return lambda: self.now + (0, SKEW / 2, -SKEW / 2)[n % 3]
+
+    # --- rules -------------------------------------------------------------------------------
+
+    @initialize(tries=st.integers(2, 3))
+    def few_tries(self, tries: int) -> None:
+        committing._TRIES = tries
+
+    @rule(before=_ENROLMENTS, deed=_weighted((2, commits(PLANS)), (1, imports(PLANS))))
+    def commit(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=_READS)
+    def read(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=st.builds(Compact, _WHO, PLANS))
+    def compact(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=sweeps(PLANS))
+    def sweep(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=erasures(PLANS))
+    def erase(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(deed=_weighted((2, LANDINGS), (1, WAITS)))
+    def let_be(self, deed: Deed) -> None:
+        self._step(deed)
+
+    # --- after each of them ------------------------------------------------------------------
+
+    def _step(self, *deeds: Deed) -> None:
+        for deed in deeds:
+            self._do(deed)
+        try:
+            self._every_reader_holds_one_version()
+            self._nothing_is_left_of_who_was_erased()
+        except AssertionError as error:
+            self.failures.append(error)
+        if self.failures:
+            raise self.failures[0]
+
+    def _every_reader_holds_one_version(self) -> None:
+        for gallery in self.galleries:
+            if id(gallery.snapshot) not in self.snapshots:
+                self._compare(gallery.snapshot)
+
+    def _nothing_is_left_of_who_was_erased(self) -> None:
+        for key in self.store.objects.keys() - {MANIFEST}:
+            left = frozenset().union(*(c.traces for c in self.contents[_name(key)]))
+            for erasure in self.erasures:
+                if left & erasure.traces and not self._may_be_left(key, erasure.task):
+                    raise AssertionError(f"{key} still holds {left & erasure.traces}")
+
+    def _may_be_left(self, key: str, erasure: Task) -> bool:
+        """Whether the object is an upload that no erasure can know of, and that does not count."""
+        task, arrived = self.uploads[key]
+        assert erasure.ended is not None
+        overtaken = task.failed and task.began < erasure.ended and arrived > erasure.began
+        return _name(key) in self.unlisted and (key in self.late or overtaken)
+
+    def teardown(self) -> None:
+        """In the end all is well again, and what was once seen is still as it was."""
+        if self.failures:
+            return
+        while self.store.late:
+            self._step(Land(0, ()))
+        for n in range(GALLERIES):
+            self._step(Refresh(n, ()))
+        self._step(Check(0, ()))
+        self._step(Sweep(0, (), 0.0, False))
+        self._step(Open(0, ()))
+        for snapshot in list(self.snapshots.values()):
+            self._compare(snapshot)
+
+    def _compare(self, snapshot: Snapshot) -> None:
+        self.snapshots[id(snapshot)] = snapshot
+        assert snapshot.version < len(self.states)
+        assert_tells(snapshot, self.states[snapshot.version])
+
+    # --- doing -------------------------------------------------------------------------------
+
+    def _do(self, deed: Deed) -> None:
+        """Carry it out, maybe in the middle of another one; what is found wrong is kept."""
+        keeper = isinstance(deed, Compact | Sweep | Erase | Check)
+        actors: list[Any] = list(self.keepers if keeper else self.galleries)
+        busy = [t.actor for t in self.running]
+        free = [n for n, actor in enumerate(actors) if actor not in busy]
+        n = free[deed.who % len(free)]
+        task = Task(deed, list(deed.plan), actors[n], self.requests, self._version)
+        self.running.append(task)
+        outcome = "done"
+        try:
+            outcome = str(self._carry_out(task))
+        except Crash:
+            task.failed, outcome = True, "crashed"
+            if keeper:
+                self.keepers[n] = self._keeper(n)
+            else:
+                self.galleries[n] = self._gallery(n)
+        except Exception as error:
+            outcome = f"found wrong: {error!r}"
+            self.failures.append(error)
+        finally:
+            self.running.pop()
+            task.ended = self.requests
+            note(f"{'  ' * len(self.running)}{type(deed).__name__} {n}: {outcome}")
+
+    def _carry_out(self, task: Task) -> object:
+        match task.deed:
+            case Commit():
+                return self._commit(task, task.deed)
+            case Import():
+                return self._import(task, task.deed)
+            case Refresh():
+                assert isinstance(task.actor, Gallery)
+                return self._refresh(task, task.actor)
+            case Open():
+                return self._refresh(task, self._gallery(task.deed.who))
+            case Compact():
+                return self._keep(task, lambda keeper: keeper.compact())
+            case Sweep():
+                return self._sweep(task, task.deed)
+            case Erase():
+                return self._erase(task, task.deed)
+            case Check():
+                return self._check(task)
+            case Land():
+                self.store.land(task.deed.who)
+                return None
+            case Wait():
+                self.now += task.deed.seconds
+                return None
+        raise AssertionError(task.deed)
+
+    def _changes(self, wishes: Sequence[Wish]) -> list[Change]:
+        return [
+            Change(
+                wish.kind,
+                wish.id,
+                self.now,
+                self.now,
+                rows=tuple(self._new_rows(wish.photos)),
+                sources=tuple(wish.sources),
+                details={k: v for d in wish.details for k, v in self._new_detail(d).items()},
+            )
+            for wish in wishes
+        ]
+
+    def _new_rows(self, count: int) -> range:
+        self.rows += count
+        return range(self.rows - count, self.rows)
+
+    def _new_detail(self, what: str) -> dict[str, Any]:
+        self.texts += 1
+        if what == "metadata":
+            return {"metadata": {"note": f"m{self.texts}"}}
+        return {"name": f"n{self.texts}" if what == "name" else None}
+
+    def _commit(self, task: Task, deed: Commit) -> object:
+        gallery = task.actor
+        assert isinstance(gallery, Gallery)
+        if not self._rows_for(w for a in deed.asked for w in a.wishes):
+            return "no rows left"
+        task.asked = [(self._changes(a.wishes), a.require) for a in deed.asked]
+        *waiting, mine = (_Waiting([c.operation() for c in cs], req) for cs, req in task.asked)
+        # As if they had come while another commit was under way.
+        gallery._writer._queue.extend(waiting)
+        try:
+            mine.version = gallery.commit(mine.operations, mine.require)
+        except Exception as error:
+            mine.error = error
+        return [self._answer(task, n, w) for n, w in enumerate([*waiting, mine])]
+
+    def _import(self, task: Task, deed: Import) -> object:
+        gallery = task.actor
+        assert isinstance(gallery, Gallery)
+        if not self._rows_for(w for s in deed.segments for w in s):
+            return "no rows left"
+        parts = [self._changes(wishes) for wishes in deed.segments]
+        task.asked = [([c for part in parts for c in part], ())]
+        segments = [Segment.of([c.operation() for c in part], DIMENSION) for part in parts]
+        answer = _Waiting((), ())
+        try:
+            answer.version = gallery.commit_segments(lambda: segments)
+        except Exception as error:
+            answer.error = error
+        return self._answer(task, 0, answer)
+
+    def _rows_for(self, wishes: Iterator[Wish]) -> bool:
+        return self.rows + sum(w.photos for w in wishes) <= DIMENSION
+
+    def _answer(self, task: Task, n: int, told: _Waiting) -> object:
+        """What somebody was told must be so."""
+        done, error = task.version is not None and task.accepted[n], told.error
+        if error is None:
+            assert done
+            assert told.version == task.version
+            return told.version
+        if isinstance(error, UnknownIdentity):
+            assert not done
+            states = self.states[task.since :]
+            assert not all(accepted(state, task.asked)[n] for state in states)
+            task.rejected = len(task.asked) == 1
+        elif isinstance(error, Conflict) or "othing was written" in str(error):
+            assert not task.undisturbed
+            assert task.version is None
+            task.rejected = True
+        else:
+            assert "not confirmed" in str(error) or self._may_look_corrupt(task, error)
+            assert task.faults or isinstance(error, GalleryCorrupt)
+        return repr(error)
+
+    def _may_look_corrupt(self, task: Task, error: Exception) -> bool:
+        """Whether segments were folded and swept at each try to read them."""
+        return isinstance(error, GalleryCorrupt) and task.meanwhile > 2
+
+    def _refresh(self, task: Task, gallery: Gallery) -> object:
+        before = gallery.snapshot
+        try:
+            snapshot = gallery.refresh()
+        except Unavailable as failure:
+            error: Exception = failure
+        else:
+            assert max(task.since, before.version) <= snapshot.version <= self._version
+            self._compare(snapshot)
+            return snapshot.version
+        assert task.faults or self._may_look_corrupt(task, error)
+        assert gallery.snapshot is before
+        self._compare(before)
+        return repr(error)
+
+    def _keep(self, task: Task, call: Callable[[Maintenance], T]) -> T | None:
+        """None: it did not come to its end."""
+        assert isinstance(task.actor, Maintenance)
+        try:
+            return call(task.actor)
+        except (Conflict, Unavailable) as error:
+            assert not task.undisturbed
+            task.failed = True
+            note(repr(error))
+            return None
+
+    def _sweep(self, task: Task, deed: Sweep) -> object:
+        swept = self._keep(task, lambda keeper: keeper.sweep(deed.grace, dry_run=deed.dry))
+        if swept is not None and not deed.dry:
+            left = {_name(k) for k in self.store.objects if k != MANIFEST}
+            assert not left.intersection(swept.removed)
+            if task.undisturbed and not deed.grace:
+                assert left <= {s.name for s in self.manifest.segments}
+        return swept
+
+    def _erase(self, task: Task, deed: Erase) -> object:
+        task.asked = [([Change(Kind.DELETE, i, self.now, self.now) for i in deed.ids], ())]
+        try:
+            receipt = self._keep(task, lambda keeper: keeper.erase(deed.ids))
+        except UnknownIdentity as error:
+            assert task.version is None
+            if task.undisturbed:
+                unknown = int(re.findall(r"\d+", str(error))[-1])
+                assert not self.states[-1].traces(unknown) & self._listed_traces()
+            return repr(error)
+        if receipt is not None:
+            assert task.version is not None
+            gone = self.states[task.version].gone
+            traces = frozenset[int | str]().union(*(gone.get(i, frozenset()) for i in deed.ids))
+            self.erasures.append(Erasure(task, traces))
+            assert task.version <= receipt.gallery_version <= self._version
+        return receipt
+
+    def _listed_traces(self) -> frozenset[int | str]:
+        return frozenset[int | str]().union(
+            *(c.traces for s in self.manifest.segments for c in self.contents[s.name])
+        )
+
+    def _check(self, task: Task) -> object:
+        check = self._keep(task, lambda keeper: keeper.check())
+        if check is not None:
+            assert check.problems == []
+            assert task.since <= check.version <= self._version
+            if task.undisturbed:
+                known = {r.name for r in self.manifest.retired}
+                assert check.orphans == sorted(self.unlisted.keys() - known)
+        return check
+
+    # --- what the store is asked, and what becomes of it -------------------------------------
+
+    @property
+    def _version(self) -> int:
+        return self.manifest.version
+
+    def _fault(self, request: str, key: str, data: bytes) -> Fault | None:
+        self.requests += 1
+        task = self.running[-1]
+        if _commits(request, key):
+            self.tasks[Manifest.model_validate_json(data).commits[-1].id] = task
+        elif request == "put":
+            self.uploads[key] = task, self.requests
+        fault = self._next_fault(task, request, key)
+        if fault is not None:
+            task.faults += 1
+            note(f"{'  ' * len(self.running)}{request} {key.rpartition('/')[2]}: {fault.value}")
+        if fault is Fault.LATE and request == "put":
+            self.late.add(key)
+        return fault
+
+    def _next_fault(self, task: Task, request: str, key: str) -> Fault | None:
+        if task.away:
+            return Fault.AWAY
+        while task.plan and task.plan[0].concerns(request, key):
+            event = task.plan.pop(0)
+            if event.after:
+                task.plan.insert(0, replace(event, after=event.after - 1))
+                break
+            if event.times > 1:
+                task.plan.insert(0, replace(event, times=event.times - 1))
+            if isinstance(event.what, Fault):
+                task.away = event.what is Fault.AWAY
+                return event.what
+            task.meanwhile += 1
+            self._do(event.what)
+        return None
+
+    def _written(self, key: str, data: bytes) -> None:
+        # What is wrong here must not be raised to the one who writes.
+        try:
+            if key == MANIFEST:
+                self._replaced(Manifest.model_validate_json(data))
+            else:
+                self.uploads[key] = self.uploads[key][0], self.requests
+                self.contents[_name(key)] = changes_in(Segment.from_bytes(data))
+                self.unlisted[_name(key)] = self.now
+        except Exception as error:
+            self.failures.append(error)
+
+    def _replaced(self, manifest: Manifest) -> None:
+        """A commit: of people, of the same ones in other segments, or a fence."""
+        before, commit = self.manifest, manifest.commits[-1]
+        task = self.tasks[commit.id]
+        self.manifest = manifest
+        if manifest.version != before.version:
+            assert manifest.version == before.version + 1
+            state = self.states[-1]
+            if manifest.fence == manifest.version:
+                self._fenced(task, before)
+            else:
+                assert task.version is None, "it was committed twice"
+                assert not task.rejected, "nothing was written, it said"
+                task.version, task.accepted = manifest.version, accepted(state, task.asked)
+                for ok, (changes, _) in zip(task.accepted, task.asked, strict=True):
+                    state = state.after(changes if ok else ())
+            self.states.append(state)
+        listed = {s.name for s in manifest.segments}
+        assert {_key(name) for name in listed} <= self.store.objects.keys()
+        for s in before.segments:
+            self.unlisted.setdefault(s.name, self.now)
+        for name in listed:
+            self.unlisted.pop(name, None)
+        replayed = State().after(c for s in manifest.segments for c in self.contents[s.name])
+        assert replayed.told() == self.states[manifest.version].told()
+
+    def _fenced(self, task: Task, before: Manifest) -> None:
+        swept = {r.name for r in before.retired} - {r.name for r in self.manifest.retired}
+        self._respects_grace(task, swept)
+        self.doomed |= swept
+
+    def _respects_grace(self, task: Task, names: set[str]) -> None:
+        if isinstance(task.deed, Sweep) and task.deed.grace:
+            for name in names - self.doomed:
+                assert self.now - self.unlisted[name] >= task.deed.grace - SKEW
+
+    def _removed(self, key: str) -> None:
+        try:
+            assert _name(key) not in {s.name for s in self.manifest.segments}, f"{key} is listed"
+            if _name(key) in self.unlisted:
+                self._respects_grace(self.running[-1], {_name(key)})
+                del self.unlisted[_name(key)]
+        except Exception as error:
+            self.failures.append(error)
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".safetensors")
+
+
+def _key(name: str) -> str:
+    return f"{FOLDER}/segments/{name}.safetensors"
+
+
+class _AtOnce:
+    """An executor without threads, so that requests come in the same order each time."""
+
+    def __init__(self, workers: int) -> None:
+        pass
+
+    def __enter__(self) -> _AtOnce:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(call(*args))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def make_reproducible_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count()
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
+    monkeypatch.setattr("serving.gallery.objects.ThreadPoolExecutor", _AtOnce)
+    monkeypatch.setattr(committing.log, "disabled", True)
+    # Small enough that a few steps reach each of them.
+    monkeypatch.setattr(committing, "_TRIES", 3)
+    monkeypatch.setattr(committing, "_FAILURES", 2)
+    monkeypatch.setattr("serving.gallery.maintenance._ERASE_TRIES", 2)
+    monkeypatch.setattr("serving.gallery.maintenance._FACTOR", 1)
+    monkeypatch.setattr("serving.gallery.maintenance._SMALL_BYTES", 2 * 2 * DIMENSION)
+    monkeypatch.setattr("serving.gallery.maintenance.MAX_SEGMENT_BYTES", 20 * 2 * DIMENSION)
+
+
+def test_any_faults_at_any_moment_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_reproducible_and_small(monkeypatch)
+    run_state_machine_as_test(
+        GalleryMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
