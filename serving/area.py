@@ -22,11 +22,12 @@ class AreaSums:
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self.height, self.width = pixels.shape[:2]
-        sums = np.zeros((self.height + 1, self.width + 1, 3), np.int32)
-        np.cumsum(pixels, axis=1, dtype=np.int32, out=sums[1:, 1:])
-        for row in range(1, self.height + 1):  # faster than numpy's own cumsum along this axis
-            np.add(sums[row], sums[row - 1], out=sums[row])
-        self._sums = torch.from_numpy(sums)
+        # One channel after the other in each row, where adding up is several times as fast.
+        rows = np.cumsum(pixels.transpose(0, 2, 1), axis=2, dtype=np.int32)
+        for row in range(1, self.height):  # faster than numpy's own cumsum along this axis
+            np.add(rows[row], rows[row - 1], out=rows[row])
+        self._sums = torch.zeros((self.height + 1, self.width + 1, 3), dtype=torch.int32)
+        self._sums[1:, 1:] = torch.from_numpy(rows).permute(0, 2, 1)
 
     def resized(self, height: int, width: int) -> NDArray[np.float32]:
         """The whole photo: float32 (height, width, 3), 0 to 255."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,6 +114,7 @@ class Gallery:
             # Into new arrays, so a failure on the way leaves nothing half done.
             for segment in self._objects.read_all(segments):
                 people.apply(segment)
+            _give_back_memory()
         else:
             # All are there before the first is applied, for the same reason.
             for segment in list(self._objects.read_all(segments)):
@@ -151,3 +153,11 @@ class Gallery:
             written: is told of each that is in the store; it counts only when this returns.
         """
         return self._writer.commit_segments(segments, written)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what reading a whole gallery has left in malloc's arenas: a sixth of
+    what the people take."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
