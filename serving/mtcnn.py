@@ -57,8 +57,8 @@ class FaceDetector:
 
     def __init__(
         self,
-        min_face_size: int = 24,
-        max_side: int = 2048,
+        min_face_size: int = 20,
+        max_side: int = 1280,
         min_score: float = 0.9,
         second_look: bool = True,
         threads: int = 0,

@@ -58,10 +58,9 @@ class DetectSettings(Settings):
     threads: int = Field(2, ge=1, description="torch threads of one replica")
     # What is larger is searched reduced to this size, and cropped at full size. Searching costs
     # time in proportion to the pixels.
-    max_side: int = Field(2048, ge=64, description="photos are searched at this size, in pixels")
-    # Smaller faces can be found, but not identified: of faces 20 pixels high none reached the
-    # threshold (docs/detection.md). Half of it costs four times the time.
-    min_face_size: int = Field(24, ge=12, description="pixels, at the size that is searched")
+    max_side: int = Field(1280, ge=64, description="photos are searched at this size, in pixels")
+    # Half of it costs four times the time; what sizes can be identified is in docs/detection.md.
+    min_face_size: int = Field(20, ge=12, description="pixels, at the size that is searched")
     min_score: float = Field(0.9, ge=0, le=1, description="below it a detection is no face")
     # Tight crops mislead MTCNN: when it finds nothing, it looks again at the photo with a border.
     second_look: bool = True

@@ -267,7 +267,7 @@ def report() -> str:
             "",
             "The same faces: `tests/unit/test_cascade.py` compares boxes, landmarks and scores",
             "with facenet-pytorch's. The same settings are `min_face_size` 20 and the photo at its",
-            "full size; the service's defaults are 24 and a longest side of 2048.",
+            "full size; the service's defaults are 20 and a longest side of 1280.",
             "",
             *detection,
             "",
