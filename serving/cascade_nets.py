@@ -1,6 +1,6 @@
 """MTCNN's three networks with facenet-pytorch's weights, run by OpenVINO.
 
-OpenVINO runs them about twice as fast as torch on the same cores, with the same result.
+OpenVINO runs them faster than torch does on the same cores, with the same result.
 """
 
 from __future__ import annotations
