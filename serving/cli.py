@@ -191,13 +191,17 @@ def infer(
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    table = Table("id", "name", box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in ("similarity", "confidence", "box", "candidates"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # In a narrow terminal names are broken, not cut off.
+    table.add_column("id", no_wrap=True)
+    table.add_column("name", min_width=8, overflow="fold")
+    for header in ("similarity", "confidence", "box"):
         table.add_column(header, no_wrap=True)
+    table.add_column("candidates", min_width=9, overflow="fold")
     for face in faces:
         known = face["id"] is not None
         candidates = [
-            f"{c['id']}: {c['similarity']:.2f}, {percent(c['confidence'])}"
+            f"{c['id']} {c['similarity']:.2f} {percent(c['confidence'])}"
             for c in face["candidates"]
         ]
         table.add_row(

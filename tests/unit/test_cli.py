@@ -108,8 +108,8 @@ class TestInfer:
         assert ended.code == 0
         assert service.asked == ["POST /infer?top_k=2"]
         known, stranger = (line for line in ended.out.splitlines() if "10 60 110 160" in line)
-        assert known.split() == "7 Ada 0.75 98% 10 60 110 160 7: 0.75, 98%".split()  # noqa: SIM905
-        assert stranger.split() == "unknown 10 60 110 160 7: 0.75, 98%".split()  # noqa: SIM905
+        assert known.split() == "7 Ada 0.75 98% 10 60 110 160 7 0.75 98%".split()  # noqa: SIM905
+        assert stranger.split() == "unknown 10 60 110 160 7 0.75 98%".split()  # noqa: SIM905
         assert "facenet-test@0123456789ab, gallery version 17" in ended.out
 
     @pytest.mark.parametrize("name", ["[bold]Ada", "Ada [/]", ":smiley:", "Ада", "[link=x]"])
