@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from serving.gallery.fold import fold
+from serving.gallery.interchange import ROWS_AT_ONCE
 from serving.gallery.manifest import Manifest, ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Operation, Segment
@@ -15,8 +16,6 @@ from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 from serving.gallery.store import Store
 from serving.gallery.writer import Writer
-
-_ROWS_AT_ONCE = 50_000
 
 
 class Gallery:
@@ -103,7 +102,7 @@ class Gallery:
         version, segments = self._file.reading(
             lambda manifest: (manifest.version, list(self._objects.read_all(manifest.segments)))
         )
-        return version, fold(segments, from_nothing=True, max_rows=_ROWS_AT_ONCE)
+        return version, fold(segments, from_nothing=True, max_rows=ROWS_AT_ONCE)
 
     def _follow(self, manifest: Manifest) -> None:
         segments = manifest.newer_than(self._snapshot.version)
@@ -156,8 +155,7 @@ class Gallery:
 
 
 def _give_back_memory() -> None:
-    """Return to the system what reading a whole gallery has left in malloc's arenas: a sixth of
-    what the people take."""
+    """Return to the system what reading a whole gallery has left in malloc's arenas."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:
         trim(0)

@@ -82,4 +82,4 @@ def erase_everywhere(settings: GallerySettings, ids: Collection[int]) -> list[Re
     unknown = set(ids).difference(*held)
     if unknown:
         raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
-    return [place.erase(here) for place, here in zip(places, held, strict=True) if here]
+    return [place.erase_held(here) for place, here in zip(places, held, strict=True) if here]

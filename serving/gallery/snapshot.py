@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from serving.gallery.details import Details
 
-# So many are compared by their vectors. Measured on a million synthetic people (see
-# docs/gallery.md): with 1,000 the best one is that of comparing everybody, with 500 in 99.8%.
+# So many are compared by their vectors; docs/bench-gallery.md has how often the best one is then
+# that of comparing everybody.
 _CANDIDATES = 1000
 
 
