@@ -58,7 +58,7 @@ format: install ## let ruff format the code
 
 lock: ## resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-emit-index-url --no-annotate --extra local --extra dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --no-annotate --extra local --extra report --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove what make made, but not what was enrolled
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis triton/models/*/1
