@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from serving.errors import Unavailable
-from serving.gallery.manifest import ManifestFile
+from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.s3 import connect
 from serving.model import ModelCard
 from serving.settings import GallerySettings

@@ -9,10 +9,10 @@ import logging
 import random
 import uuid
 from collections.abc import Callable
-from typing import Literal
 
 from serving.errors import Conflict, GalleryError, Unavailable
-from serving.gallery.manifest import Manifest, ManifestFile
+from serving.gallery.manifest import Manifest
+from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.store import PreconditionFailed
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ def apply(
     """
     commit = uuid.uuid4().hex
     failures = 0
-    # The ETag of a replacement whose reply got lost. While the manifest still has it, the store
-    # may yet carry that write out.
-    doubted: str | Literal[False] | None = False
+    # What a replacement whose reply got lost was made from. While the manifest still is that one,
+    # the store may yet carry that write out.
+    doubted: tuple[Manifest, str | None] | None = None
     for attempt in range(_TRIES):
         if attempt:
             sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
@@ -55,11 +55,14 @@ def apply(
             manifest, etag = file.read()
             if (version := manifest.version_of(commit)) is not None:
                 return version  # the reply to an earlier try got lost
-            if etag != doubted:
-                doubted = False
+            if doubted is not None and etag != doubted[1]:
+                if not manifest.remembers_all_since(doubted[0]):
+                    break  # whether ours was among them, nobody knows any more
+                doubted = None
             after = mutate(manifest, commit)
             if after is None:
                 return manifest.version
+            after = file.write_index(manifest, after)
             replacing = True
             file.replace(after, etag)
         except PreconditionFailed:
@@ -69,15 +72,15 @@ def apply(
         except Unavailable as error:
             log.warning("commit %s, attempt %d: %s", commit, attempt + 1, error)
             if replacing:
-                doubted = etag
+                doubted = (manifest, etag)
             failures += 1
             if failures < _FAILURES:
                 continue
-            if doubted is False:
+            if doubted is None:
                 raise Unavailable(f"{error} Nothing was written.") from error
             raise Unavailable(f"{error} {_NOT_CONFIRMED}") from error
         else:
             return after.version
-    if doubted is not False:
-        raise Unavailable(f"Other writers were faster {_TRIES} times. {_NOT_CONFIRMED}")
+    if doubted is not None:
+        raise Unavailable(f"Other writers were faster. {_NOT_CONFIRMED}")
     raise Conflict(f"Other writers were faster {_TRIES} times; nothing was written, try again.")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from serving.gallery.fold import fold
 from serving.gallery.interchange import ROWS_AT_ONCE
-from serving.gallery.manifest import Manifest, ManifestFile
+from serving.gallery.manifest import Manifest
+from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,13 @@ import numpy as np
 from serving.errors import Conflict, GalleryError, UnknownIdentity
 from serving.gallery.commit import apply
 from serving.gallery.fold import fold
-from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
+from serving.gallery.manifest import INDEXES, Manifest, SegmentRef
+from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.ownership import Ownership
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
-from serving.gallery.store import NotFound, Store
+from serving.gallery.store import Entry, NotFound, Store
 from serving.gallery.writer import Writer
 
 MAX_SEGMENT_BYTES = 256 * 2**20
@@ -148,39 +150,48 @@ class Maintenance:
         manifest, _ = self._file.read()
         # Without a grace time whatever the clocks say: the bucket's may be ahead of ours.
         before = self._clock() - grace_s if grace_s else math.inf
-        listed = {s.name for s in manifest.segments}
-        retired = {r.name: r.since for r in manifest.retired}
+        objects = dict(self._objects.all())
+        unlisted = {n: e for n, e in objects.items() if n not in manifest.names}
+        since = self._unlisted_since(objects) if unlisted and grace_s else {}
         candidates = {
             name: entry.size
-            for name, entry in self._objects.all()
-            if name not in listed and retired.get(name, entry.modified) <= before
+            for name, entry in unlisted.items()
+            if max(entry.modified, since.get(name, 0.0)) <= before
         }
-
-        def unused(now: Manifest) -> frozenset[str]:
-            return frozenset(candidates) - {s.name for s in now.segments}
-
         if dry_run or not candidates:
             return Sweep(sorted(candidates), sum(candidates.values()))
         swept: frozenset[str] = frozenset()
 
         def mutate(now: Manifest, commit: str) -> Manifest:
             nonlocal swept
-            swept = unused(now)
-            return now.fenced(commit, swept, self._clock())
+            swept = frozenset(candidates) - now.names
+            return now.fenced(commit, self._clock())
 
         # The fence comes first: a writer that has uploaded, but not yet committed, begins anew.
         apply(self._file, mutate, self._sleep)
-        for name in sorted(swept):
+        # Indexes last: they tell since when the segments are not listed.
+        removed = sorted(swept, key=lambda name: (name.startswith(INDEXES), name))
+        for name in removed:
             self._objects.remove(name)
-        return Sweep(sorted(swept), sum(candidates[n] for n in swept))
+        return Sweep(removed, sum(candidates[n] for n in removed))
+
+    def _unlisted_since(self, objects: Mapping[str, Entry]) -> dict[str, float]:
+        """By name, when the last index was written that dropped it; by the bucket's clock."""
+        since: dict[str, float] = {}
+        for name, entry in objects.items():
+            if not name.startswith(INDEXES):
+                continue
+            with suppress(NotFound):  # swept by somebody else
+                for dropped in self._file.read_index(name).dropped:
+                    since[dropped] = max(since.get(dropped, 0.0), entry.modified)
+        return since
 
     def held(self, ids: Collection[int]) -> set[int]:
         """Those of whom the bucket holds anything: enrolled, deleted, or in what is to be swept."""
         manifest, owned = self._file.reading(lambda manifest: self._owned(manifest, ids))
         held = {i for i in ids if owned.ever(i)}
-        listed = {s.name for s in manifest.segments}
         for name, _ in self._objects.all():
-            if name not in listed and len(held) < len(ids):
+            if name not in manifest.names and len(held) < len(ids):
                 held.update(set(ids).intersection(self._objects.ids_in(name)))
         return held
 
@@ -283,14 +294,15 @@ class Maintenance:
             # Not what was folded and swept meanwhile.
             listed = {s.name for s in self._file.read()[0].segments}
             problems += [text for name, text in missing.items() if name in listed]
-        known = {s.name for s in manifest.segments} | {r.name for r in manifest.retired}
+        objects = dict(self._objects.all())
+        known = manifest.names | self._unlisted_since(objects).keys()
         return Check(
             version=manifest.version,
             segments=len(manifest.segments),
             operations=operations,
             embeddings=embeddings,
             problems=problems,
-            orphans=sorted(name for name, _ in self._objects.all() if name not in known),
+            orphans=sorted(objects.keys() - known),
         )
 
 

@@ -8,20 +8,19 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from serving.errors import GalleryCorrupt
-from serving.gallery.manifest import SegmentRef
+from serving.gallery.manifest import INDEXES, SegmentRef, key_of
 from serving.gallery.segment import Segment
 from serving.gallery.store import Entry, NotFound, Store
 
 _PARALLEL_GETS = 8
-_SUFFIX = ".safetensors"
 
 
 class SegmentObjects:
-    """The objects in ``<folder>/segments/``. Safe to use from several threads."""
+    """The objects of the gallery in ``folder``. Safe to use from several threads."""
 
     def __init__(self, store: Store, folder: str, dimension: int) -> None:
         self._store = store
-        self._prefix = f"{folder}/segments/"
+        self._folder = folder
         self._dimension = dimension
 
     def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
@@ -59,7 +58,7 @@ class SegmentObjects:
         return segment
 
     def ids_in(self, name: str) -> set[int]:
-        """Whom an object that no manifest lists is about; nobody if it is gone or damaged."""
+        """Whom a segment that no manifest lists is about; nobody if it is gone or damaged."""
         try:
             segment = Segment.from_bytes(self._store.get(self.key(name)).data)
         except (NotFound, ValueError):
@@ -86,13 +85,15 @@ class SegmentObjects:
                         future.cancel()
 
     def all(self) -> Iterator[tuple[str, Entry]]:
-        """The names and entries of all segment objects, listed in the manifest or not."""
-        for entry in self._store.list(self._prefix):
-            yield entry.key.removeprefix(self._prefix).removesuffix(_SUFFIX), entry
+        """The names and entries of all segments and indexes, listed in the manifest or not."""
+        for prefix in ("segments/", INDEXES):
+            for entry in self._store.list(f"{self._folder}/{prefix}"):
+                stem = entry.key.rpartition("/")[2].partition(".")[0]
+                yield f"{INDEXES}{stem}" if prefix == INDEXES else stem, entry
 
     def remove(self, name: str) -> None:
         """Remove the object and, where the bucket keeps them, its old versions."""
         self._store.purge(self.key(name))
 
     def key(self, name: str) -> str:
-        return f"{self._prefix}{name}{_SUFFIX}"
+        return key_of(self._folder, name)

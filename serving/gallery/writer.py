@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from serving.errors import Unavailable, UnknownIdentity
 from serving.gallery.commit import apply
-from serving.gallery.manifest import Manifest, ManifestFile, SegmentRef
+from serving.gallery.manifest import Manifest, SegmentRef
+from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot

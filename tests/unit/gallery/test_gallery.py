@@ -17,10 +17,7 @@ from serving.gallery.manifest import Manifest
 from serving.gallery.segment import Kind, Operation
 from serving.gallery.store import PreconditionFailed, StoredObject
 from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put
-
-FOLDER = f"galleries/default/{MODEL}"
-MANIFEST = f"{FOLDER}/manifest.json"
+from tests.unit.gallery.people import DIMENSION, FOLDER, MANIFEST, MODEL, put, whole_manifest
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ def open_gallery(store: MemoryStore, model: str = MODEL) -> Gallery:
 
 
 def manifest_of(store: MemoryStore) -> Manifest:
-    return Manifest.model_validate_json(store.objects[MANIFEST].data)
+    return whole_manifest(store, store.objects[MANIFEST].data)
 
 
 def everybody(store: MemoryStore) -> list[int]:
@@ -348,7 +345,7 @@ def fence(store: MemoryStore) -> None:
     manifest = manifest_of(store)
     version = manifest.version + 1
     fenced = manifest.model_copy(update={"version": version, "fence": version})
-    store.put(MANIFEST, fenced.model_dump_json().encode())
+    store.put(MANIFEST, fenced.to_bytes())
     used = {f"{FOLDER}/segments/{s.name}.safetensors" for s in manifest.segments}
     for key in [k for k in store.objects if "/segments/" in k and k not in used]:
         del store.objects[key]
@@ -385,7 +382,7 @@ def test_a_reader_inside_a_folded_range_reloads(store: MemoryStore) -> None:
     key = f"{FOLDER}/segments/{ref.name}.safetensors"
     store.objects[key] = store_of_folded.objects[key]
     manifest = manifest_of(store).model_copy(update={"segments": (ref,), "version": 4})
-    store.put(MANIFEST, manifest.model_dump_json().encode())
+    store.put(MANIFEST, manifest.to_bytes())
     assert [p.id for p in reader.refresh().list(9)] == [1, 2, 3]
     assert reader.snapshot.version == 4
     assert [p.id for p in folded.refresh().list(9)] == [1, 2, 3]
@@ -430,12 +427,12 @@ def test_a_segment_that_was_just_swept_makes_a_reader_look_again(store: MemorySt
     writer.commit([put(1)])
     good = manifest_of(store)
     gone = good.segments[0].model_copy(update={"name": "0" * 32})
-    store.put(MANIFEST, good.model_copy(update={"segments": (gone,)}).model_dump_json().encode())
+    store.put(MANIFEST, good.model_copy(update={"segments": (gone,)}).to_bytes())
 
     def compaction_ends(request: str, key: str) -> None:
         if "/segments/" in key:
             store.before = lambda request, key: None
-            store.put(MANIFEST, good.model_dump_json().encode())
+            store.put(MANIFEST, good.to_bytes())
 
     store.before = compaction_ends
     assert [p.id for p in reader.refresh().list(9)] == [1]

@@ -27,8 +27,9 @@ from hypothesis.stateful import (
 from serving.errors import Conflict, GalleryCorrupt, Unavailable, UnknownIdentity
 from serving.gallery import Gallery
 from serving.gallery import commit as committing
+from serving.gallery import manifest as manifests
 from serving.gallery.maintenance import Maintenance
-from serving.gallery.manifest import Manifest
+from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.writer import _Waiting
@@ -41,14 +42,12 @@ from tests.unit.gallery.ledger import (
     assert_tells,
     changes_in,
 )
-from tests.unit.gallery.people import MODEL
+from tests.unit.gallery.people import FOLDER, MANIFEST, MODEL, whole_manifest
 
 T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("GALLERY_MACHINE_EXAMPLES", "100"))
 WHERE = ("galleries", "default", MODEL, DIMENSION)
-FOLDER = f"galleries/default/{MODEL}"
-MANIFEST = f"{FOLDER}/manifest.json"
 GALLERIES, KEEPERS = 3, 2
 SKEW = 2.0  # by which the clocks of two processes may differ at most
 
@@ -329,9 +328,10 @@ class GalleryMachine(RuleBasedStateMachine):
 
     # --- rules -------------------------------------------------------------------------------
 
-    @initialize(tries=st.integers(2, 3))
-    def few_tries(self, tries: int) -> None:
+    @initialize(tries=st.integers(2, 3), recent=st.integers(1, 4), remembered=st.integers(2, 9))
+    def small_numbers(self, tries: int, recent: int, remembered: int) -> None:
         committing._TRIES = tries
+        manifests._MOST_RECENT, manifests._REMEMBERED_COMMITS = recent, remembered
 
     @rule(before=_ENROLMENTS, deed=_weighted((2, commits(PLANS)), (1, imports(PLANS))))
     def commit(self, before: list[Deed], deed: Deed) -> None:
@@ -577,7 +577,7 @@ class GalleryMachine(RuleBasedStateMachine):
             left = {_name(k) for k in self.store.objects if k != MANIFEST}
             assert not left.intersection(swept.removed)
             if task.undisturbed and not deed.grace:
-                assert left <= {s.name for s in self.manifest.segments}
+                assert left <= self.manifest.names
         return swept
 
     def _erase(self, task: Task, deed: Erase) -> object:
@@ -609,9 +609,13 @@ class GalleryMachine(RuleBasedStateMachine):
             assert check.problems == []
             assert task.since <= check.version <= self._version
             if task.undisturbed:
-                known = {r.name for r in self.manifest.retired}
-                assert check.orphans == sorted(self.unlisted.keys() - known)
+                assert check.orphans == sorted(self.unlisted.keys() - self._dropped())
         return check
+
+    def _dropped(self) -> set[str]:
+        """What the indexes in the store say that they no longer list."""
+        indexes = (self.store.objects[k].data for k in self.store.objects if "/index/" in k)
+        return {name for data in indexes for name in Index.model_validate_json(data).dropped}
 
     # --- what the store is asked, and what becomes of it -------------------------------------
 
@@ -655,10 +659,11 @@ class GalleryMachine(RuleBasedStateMachine):
         # What is wrong here must not be raised to the one who writes.
         try:
             if key == MANIFEST:
-                self._replaced(Manifest.model_validate_json(data))
+                self._replaced(whole_manifest(self.store, data))
             else:
                 self.uploads[key] = self.uploads[key][0], self.requests
-                self.contents[_name(key)] = changes_in(Segment.from_bytes(data))
+                index = "/index/" in key
+                self.contents[_name(key)] = [] if index else changes_in(Segment.from_bytes(data))
                 self.unlisted[_name(key)] = self.now
         except Exception as error:
             self.failures.append(error)
@@ -672,7 +677,7 @@ class GalleryMachine(RuleBasedStateMachine):
             assert manifest.version == before.version + 1
             state = self.states[-1]
             if manifest.fence == manifest.version:
-                self._fenced(task, before)
+                self._fenced(task)
             else:
                 assert task.version is None, "it was committed twice"
                 assert not task.rejected, "nothing was written, it said"
@@ -680,19 +685,18 @@ class GalleryMachine(RuleBasedStateMachine):
                 for ok, (changes, _) in zip(task.accepted, task.asked, strict=True):
                     state = state.after(changes if ok else ())
             self.states.append(state)
-        listed = {s.name for s in manifest.segments}
-        assert {_key(name) for name in listed} <= self.store.objects.keys()
-        for s in before.segments:
-            self.unlisted.setdefault(s.name, self.now)
-        for name in listed:
+        assert {key_of(FOLDER, name) for name in manifest.names} <= self.store.objects.keys()
+        for name in before.names:
+            self.unlisted.setdefault(name, self.now)
+        for name in manifest.names:
             self.unlisted.pop(name, None)
         replayed = State().after(c for s in manifest.segments for c in self.contents[s.name])
         assert replayed.told() == self.states[manifest.version].told()
 
-    def _fenced(self, task: Task, before: Manifest) -> None:
-        swept = {r.name for r in before.retired} - {r.name for r in self.manifest.retired}
-        self._respects_grace(task, swept)
-        self.doomed |= swept
+    def _fenced(self, task: Task) -> None:
+        if isinstance(task.deed, Sweep):
+            old = self.now - task.deed.grace + SKEW
+            self.doomed |= {name for name, since in self.unlisted.items() if since <= old}
 
     def _respects_grace(self, task: Task, names: set[str]) -> None:
         if isinstance(task.deed, Sweep) and task.deed.grace:
@@ -701,7 +705,7 @@ class GalleryMachine(RuleBasedStateMachine):
 
     def _removed(self, key: str) -> None:
         try:
-            assert _name(key) not in {s.name for s in self.manifest.segments}, f"{key} is listed"
+            assert _name(key) not in self.manifest.names, f"{key} is listed"
             if _name(key) in self.unlisted:
                 self._respects_grace(self.running[-1], {_name(key)})
                 del self.unlisted[_name(key)]
@@ -710,11 +714,8 @@ class GalleryMachine(RuleBasedStateMachine):
 
 
 def _name(key: str) -> str:
-    return key.rpartition("/")[2].removesuffix(".safetensors")
-
-
-def _key(name: str) -> str:
-    return f"{FOLDER}/segments/{name}.safetensors"
+    name = key.rpartition("/")[2].partition(".")[0]
+    return f"index/{name}" if "/index/" in key else name
 
 
 class _AtOnce:
@@ -746,6 +747,8 @@ def make_reproducible_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     # Small enough that a few steps reach each of them.
     monkeypatch.setattr(committing, "_TRIES", 3)
     monkeypatch.setattr(committing, "_FAILURES", 2)
+    monkeypatch.setattr(manifests, "_MOST_RECENT", 2)
+    monkeypatch.setattr(manifests, "_REMEMBERED_COMMITS", 4)
     monkeypatch.setattr("serving.gallery.maintenance._ERASE_TRIES", 2)
     monkeypatch.setattr("serving.gallery.maintenance._FACTOR", 1)
     monkeypatch.setattr("serving.gallery.maintenance._SMALL_BYTES", 2 * 2 * DIMENSION)

@@ -1,0 +1,160 @@
+"""The manifest in the store: read conditionally, replaced conditionally."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from serving.errors import GalleryCorrupt, ModelMismatch
+from serving.gallery.manifest import NO_INDEX, Index, Manifest, SegmentRef, index_name, key_of
+from serving.gallery.store import NotFound, Store, StoredObject
+
+T = TypeVar("T")
+
+_READ_TRIES = 3
+
+
+class ManifestFile:
+    """The manifest in the store, read conditionally: while it is unchanged, only a 304 travels.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self, store: Store, prefix: str, collection: str, model: str, dimension: int
+    ) -> None:
+        self.folder = f"{prefix}/{collection}/{model}"
+        self._key = f"{self.folder}/manifest.json"
+        self._store = store
+        self._empty = Manifest(model=model, collection=collection, dimension=dimension, version=0)
+        self._lock = threading.Lock()
+        self._known: tuple[Manifest, str | None] = (self._empty, None)
+        self._index: tuple[str, tuple[SegmentRef, ...]] = (NO_INDEX, ())
+
+    def read(self) -> tuple[Manifest, str | None]:
+        """The manifest as it is now, and its ETag; None before the first commit.
+
+        Raises:
+            GalleryCorrupt: it is no manifest, or gone.
+            ModelMismatch: it belongs to another model.
+            Unavailable: the store is away.
+        """
+        missing = ""
+        for _ in range(_READ_TRIES):
+            with self._lock:
+                known, etag = self._known
+            try:
+                if etag is None:
+                    found: StoredObject | None = self._store.get(self._key)
+                else:
+                    found = self._store.get_if_changed(self._key, etag)
+            except NotFound:
+                if etag is not None:
+                    raise GalleryCorrupt(
+                        f"The manifest {self._key} is gone; restore it from a backup."
+                    ) from None
+                return known, None
+            if found is None:
+                return known, etag
+            try:
+                return self._learn(self._with_index(self._parse(found.data)), found.etag)
+            except NotFound as error:
+                # Swept since this manifest was read; a newer one lists another.
+                missing = str(error)
+        raise _missing(missing)
+
+    def reading(self, work: Callable[[Manifest], T]) -> T:
+        """What ``work`` makes of the manifest's segments; again when they were swept meanwhile.
+
+        Raises:
+            GalleryCorrupt: one of them is missing.
+        """
+        for _ in range(_READ_TRIES):
+            manifest, _ = self.read()
+            try:
+                return work(manifest)
+            except NotFound as error:
+                # A compaction swept the segment while we read; a newer manifest knows.
+                missing = str(error)
+        raise _missing(missing)
+
+    def write_index(self, before: Manifest, after: Manifest) -> Manifest:
+        """``after`` with the index that it needs, as the manifest that follows ``before``.
+
+        Raises:
+            Unavailable: the store is away; the gallery is as it was.
+        """
+        index = after.index_after(before)
+        if index is None:
+            return after
+        data = index.model_dump_json().encode()
+        name = index_name(data)
+        self._store.put(key_of(self.folder, name), data)
+        with self._lock:
+            self._index = (name, index.segments)
+        return after.model_copy(update={"index": name, "indexed": len(index.segments)})
+
+    def read_index(self, name: str) -> Index:
+        """Raises NotFound with the key; GalleryCorrupt, naming it, when the object is damaged."""
+        key = key_of(self.folder, name)
+        try:
+            data = self._store.get(key).data
+        except NotFound:
+            raise NotFound(key) from None
+        if name != index_name(data):
+            raise GalleryCorrupt(
+                f"The gallery's object {key} is damaged: its checksum differs from its name."
+            )
+        return Index.model_validate_json(data)
+
+    def replace(self, manifest: Manifest, etag: str | None) -> None:
+        """Make ``manifest``, whose index is written, the current one if the current one still has
+        this ETag.
+
+        Raises:
+            PreconditionFailed: it has not; nothing was written.
+            Unavailable: the store is away; the manifest may have been written or not.
+        """
+        data = manifest.to_bytes()
+        new = self._store.put(self._key, data, if_match=etag, if_absent=etag is None)
+        self._learn(manifest, new)
+
+    def _learn(self, manifest: Manifest, etag: str) -> tuple[Manifest, str]:
+        with self._lock:
+            self._known = (manifest, etag)
+        return manifest, etag
+
+    def _with_index(self, stored: Manifest) -> Manifest:
+        """The manifest with all of its segments. Raises NotFound."""
+        with self._lock:
+            name, older = self._index
+        if stored.index == NO_INDEX:
+            return stored
+        if stored.index != name:
+            name, older = stored.index, self.read_index(stored.index).segments
+            with self._lock:
+                self._index = (name, older)
+        return stored.model_copy(
+            update={"segments": (*older, *stored.segments), "indexed": len(older)}
+        )
+
+    def _parse(self, data: bytes) -> Manifest:
+        try:
+            manifest = Manifest.model_validate_json(data)
+        except ValidationError as error:
+            raise GalleryCorrupt(
+                f"The manifest {self._key} cannot be read; restore it from a backup."
+            ) from error
+        if manifest.model != self._empty.model or manifest.dimension != self._empty.dimension:
+            raise ModelMismatch(
+                f"The gallery holds embeddings of {manifest.model}, but {self._empty.model} is "
+                "served: the two cannot be compared."
+            )
+        return manifest
+
+
+def _missing(key: str) -> GalleryCorrupt:
+    return GalleryCorrupt(f"The gallery's object {key} is missing; restore it from a backup.")
