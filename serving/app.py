@@ -36,6 +36,7 @@ def build(args: dict[str, Any]) -> Application:
         settings.gallery,
         settings.match,
         settings.limits,
+        settings.keys,
     )
 
 

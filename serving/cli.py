@@ -24,6 +24,7 @@ from serving.draw import draw, percent
 from serving.enrolling import NotPeople, PersonFolder, batches, people_in
 from serving.errors import NoUsableFace, ServingError
 from serving.gallery_cli import gallery
+from serving.key_cli import key
 from serving.local.process import StackError
 from serving.stack import StackSettings, read_overrides, running
 
@@ -162,6 +163,7 @@ def _enroll(
 
 
 cli.add_command(gallery)
+cli.add_command(key)
 cli.add_command(gallery.commands["import"])
 
 

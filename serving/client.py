@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,16 @@ class Client:
     """Talks to one service; answers are the JSON bodies of the API.
 
     Every method raises `ClientError`.
+
+    Args:
+        key: an API key; None: the environment's FACES_KEY, if there is one.
     """
 
-    def __init__(self, url: str, timeout_s: float = 120.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 120.0, key: str | None = None) -> None:
         self._url = url
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        key = os.environ.get("FACES_KEY") if key is None else key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
 
     def infer(self, photo: Path, **options: Any) -> dict[str, Any]:
         """Identify the faces of a photo; options as those of ``POST /infer``."""

@@ -22,6 +22,18 @@ class BadRequest(ServingError):
     title = "The request cannot be read"
 
 
+class Unauthorized(ServingError):
+    status = 401
+    type = "unauthorized"
+    title = "A valid API key is needed"
+
+
+class Forbidden(ServingError):
+    status = 403
+    type = "forbidden"
+    title = "The API key does not allow this"
+
+
 class UnknownIdentity(ServingError):
     status = 404
     type = "unknown-identity"
@@ -53,6 +65,12 @@ class NoUsableFace(ServingError):
     status = 422
     type = "no-usable-face"
     title = "No photo shows a usable face"
+
+
+class TooManyRequests(ServingError):
+    status = 429
+    type = "too-many-requests"
+    title = "The API key asks too often"
 
 
 class Unavailable(ServingError):

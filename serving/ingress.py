@@ -16,6 +16,8 @@ from serving.answers import generate_answer, image_reports, infer_answer
 from serving.embed import Embedder
 from serving.errors import TimedOut
 from serving.freshness import Versions
+from serving.gate import Gate
+from serving.keys import Keys
 from serving.pipeline import NoFaceInAny, Pipeline, Timings
 from serving.records import GalleryStatus
 from serving.register import Register
@@ -29,7 +31,13 @@ from serving.schemas import (
     Problem,
     Ready,
 )
-from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
+from serving.settings import (
+    GallerySettings,
+    KeySettings,
+    LimitSettings,
+    MatchSettings,
+    TritonSettings,
+)
 
 T = TypeVar("T")
 
@@ -40,15 +48,27 @@ nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or a
 
 
 def build_api(
-    pipeline: Pipeline, register: Register, limits: LimitSettings, threshold: float | None
+    pipeline: Pipeline,
+    register: Register,
+    limits: LimitSettings,
+    threshold: float | None,
+    keys: Keys | None = None,
+    collection: str = "default",
 ) -> FastAPI:
-    """The application; ``threshold`` overrules the model's where it is given."""
+    """The application.
+
+    Args:
+        threshold: overrules the model's where it is given.
+        keys: those that callers need; None: none.
+        collection: the one of paths that name none.
+    """
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
+    gate = Middleware(Gate, keys=keys, collection=collection, max_in_flight=limits.max_in_flight)
     api = FastAPI(
         title="Face identification",
         description=_DESCRIPTION,
         version=__version__,
-        middleware=[guard],
+        middleware=[guard, gate],
         redoc_url=None,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
@@ -179,12 +199,22 @@ class Ingress:
         gallery: GallerySettings,
         matching: MatchSettings,
         limits: LimitSettings,
+        keys: KeySettings,
     ) -> None:
         embedder, versions = Embedder(triton), Versions(gallery)
         self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
         self._register = Register(match, embedder, versions)
         self._limits = limits
         self._threshold = matching.threshold
+        self._keys = Keys(keys) if keys.required else None
+        self._collection = gallery.collection
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._pipeline, self._register, self._limits, self._threshold)
+        return build_api(
+            self._pipeline,
+            self._register,
+            self._limits,
+            self._threshold,
+            self._keys,
+            self._collection,
+        )

@@ -6,7 +6,12 @@ Secrets are never settings: the S3 keys come from the environment (boto3's own c
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# A part of URLs and of keys in the bucket.
+CollectionName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
 
 class Settings(BaseModel):
@@ -76,7 +81,7 @@ class TritonSettings(Settings):
 class GallerySettings(Settings):
     bucket: str = "faces"
     prefix: str = "galleries"
-    collection: str = "default"
+    collection: CollectionName = Field("default", description="where a path names none")
     endpoint: str | None = Field(None, description="None: AWS; otherwise the URL of the S3 server")
     region: str = "us-east-1"
     connect_timeout_s: float = Field(2, gt=0)
@@ -91,11 +96,21 @@ class MatchSettings(Settings):
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
 
 
+class KeySettings(Settings):
+    """API keys; see `serving.keys` for the file. The keys themselves are nowhere but with their
+    callers."""
+
+    required: bool = False
+    file: str | None = Field(None, description="None: the environment's FACES_KEYS")
+
+
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_faces: int = Field(1000, ge=1, description="faces that are looked at in one photo")
+    # Below the ingress's max_ongoing_requests: past that Serve refuses without a sentence.
+    max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")
     timeout_s: float = Field(60, gt=0, description="a whole request")
 
 
@@ -105,5 +120,6 @@ class AppArgs(Settings):
     decode: DecodeSettings = DecodeSettings()
     detect: DetectSettings = DetectSettings()
     match: MatchSettings = MatchSettings()
+    keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     scale: ScaleSettings = ScaleSettings()

@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 from serving.embed import Embedder, ServedModel
 from serving.freshness import Versions
 from serving.ingress import build_api
+from serving.keys import Keys
 from serving.model import Calibration, ModelCard
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport, Pipeline, Timings
 from serving.records import (
@@ -172,14 +173,16 @@ class FakePipeline(Pipeline):
 class Api:
     """Requests to the HTTP API over a `FakePipeline`, without a server."""
 
-    def __init__(self, threshold: float | None = None, **limits: Any) -> None:
+    def __init__(
+        self, threshold: float | None = None, keys: Keys | None = None, **limits: Any
+    ) -> None:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
-        self._app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold)
+        self.app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold, keys)
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
                 return await client.request(method, path, **request)
 
@@ -208,6 +211,7 @@ class FakeService:
         self.seconds.set()
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
         self.answers: list[tuple[int, Any]] = []  # given before `status` and `body`
         self.url = ""
 
@@ -220,6 +224,7 @@ def fake_service() -> Iterator[FakeService]:
         def do_GET(self) -> None:
             service.asked.append(f"{self.command} {self.path}")
             service.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
+            service.headers.append({k.lower(): v for k, v in self.headers.items()})
             service.seconds.wait(10)
             status, body = service.answers.pop(0) if service.answers else (None, None)
             if status is None:

@@ -13,6 +13,7 @@ from serving.settings import (
     DecodeSettings,
     DetectSettings,
     GallerySettings,
+    KeySettings,
     LimitSettings,
     MatchSettings,
     TritonSettings,
@@ -47,6 +48,7 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
         "gallery": {"bucket": "b"},
         "triton": {"model": "m"},
         "limits": {"max_images": 3},
+        "keys": {"required": True},
     }
     built = deployments(args)
     triton, gallery = TritonSettings(model="m"), GallerySettings(bucket="b")
@@ -54,7 +56,8 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
     assert built["decode"].init_args == (DecodeSettings(max_pixels=1000),)
     assert built["detect"].init_args == (DetectSettings(min_score=0.5),)
     assert built["match"].init_args == (match, gallery, triton)
-    assert built["ingress"].init_args[3:] == (triton, gallery, match, LimitSettings(max_images=3))
+    limits, keys = LimitSettings(max_images=3), KeySettings(required=True)
+    assert built["ingress"].init_args[3:] == (triton, gallery, match, limits, keys)
 
 
 @pytest.mark.parametrize("name", [*STAGES, "ingress"])

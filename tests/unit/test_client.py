@@ -111,3 +111,13 @@ def test_not_ready_is_an_answer(service: FakeService) -> None:
 def test_a_photo_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ClientError, match=r"gone\.jpg cannot be read: No such file"):
         Client("http://127.0.0.1:1").infer(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_key_is_sent_as_a_bearer_token(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_service() as service:
+        if given == "environment":
+            monkeypatch.setenv("FACES_KEY", "faces_k")
+        client = Client(service.url, key="faces_k" if given == "argument" else None)
+        client.ready()
+        assert service.headers[0]["authorization"] == "Bearer faces_k"

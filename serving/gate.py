@@ -1,0 +1,181 @@
+"""Who may ask what: keys, scopes, collections, and how much at once.
+
+ASGI middleware in front of the routes, so that nobody who may not ask gets a byte of his body read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from serving.errors import Forbidden, Overloaded, ServingError, TooManyRequests, Unauthorized
+from serving.keys import Key, Keys, Scope
+from serving.problems import problem_of
+
+NOBODY = "anonymous"
+
+# By method and path (without the collection); the first that fits counts. What fits none is for
+# admins: a route that somebody forgets here is closed, not open.
+_OPEN = re.compile(r"/(healthz|readyz|docs|docs/.*|openapi\.json|v2|v2/health/(live|ready))?")
+_RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
+    (frozenset(methods.split()), re.compile(path), scope)
+    for methods, path, scope in (
+        ("POST", r"/(infer|verify|detect)", Scope.IDENTIFY),
+        ("GET POST", r"/v2/.*", Scope.IDENTIFY),
+        ("POST", r"/generate", Scope.ENROL),
+        ("GET", r"/identities(/[^/]+)?", Scope.ENROL),
+        ("PATCH", r"/identities/[^/]+", Scope.ENROL),
+        ("POST", r"/identities/[^/]+/(merge|embeddings)", Scope.ENROL),
+        ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
+    )
+)
+_COLLECTION = re.compile(r"/collections/([^/]+)(/.*)")
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether anybody may ask, key or no key: whether the service is up, and its description."""
+    return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
+
+
+def scope_for(method: str, path: str) -> Scope:
+    """The scope that a key needs for this request."""
+    below = _COLLECTION.fullmatch(path)
+    path = below[2] if below else path
+    method = "GET" if method == "HEAD" else method
+    for methods, pattern, scope in _RULES:
+        if method in methods and pattern.fullmatch(path):
+            return scope
+    return Scope.ADMIN
+
+
+@dataclass
+class _Bucket:
+    """A token bucket that holds one second's worth."""
+
+    tokens: float
+    filled: float
+
+
+@dataclass
+class Rates:
+    """How often each key may ask, on this replica."""
+
+    clock: Callable[[], float] = time.monotonic
+    _buckets: dict[str, _Bucket] = field(default_factory=dict)
+
+    def take(self, key: Key) -> float:
+        """Count one request; 0, or the seconds after which the key may ask again."""
+        if key.rate is None:
+            return 0.0
+        now, burst = self.clock(), max(1.0, key.rate)
+        bucket = self._buckets.setdefault(key.name, _Bucket(burst, now))
+        bucket.tokens = min(burst, bucket.tokens + (now - bucket.filled) * key.rate)
+        bucket.filled = now
+        if bucket.tokens < 1:
+            return (1 - bucket.tokens) / key.rate
+        bucket.tokens -= 1
+        return 0.0
+
+
+class Gate:
+    """ASGI middleware.
+
+    Args:
+        keys: None: nobody needs one.
+        collection: the one that a path without a collection means.
+        max_in_flight: requests that this replica works on at once; health is always told.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keys | None,
+        collection: str,
+        max_in_flight: int,
+        rates: Rates | None = None,
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._collection = collection
+        self._max_in_flight = max_in_flight
+        self._rates = rates or Rates()
+        self._in_flight = 0
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_open(scope["method"], scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            who = await self._who(scope)
+            with self._place():
+                scope.setdefault("state", {})["key"] = who
+                await self._app(scope, receive, send)
+        except _Refused as refused:
+            answer = problem_of(Request(scope), refused.error)
+            if isinstance(refused.error, Unauthorized):
+                answer.headers["WWW-Authenticate"] = "Bearer"
+            if refused.retry_after is not None:
+                answer.headers["Retry-After"] = str(refused.retry_after)
+            await answer(scope, receive, send)
+
+    async def _who(self, scope: AsgiScope) -> str:
+        """The name of the caller's key. Raises _Refused."""
+        if self._keys is None:
+            return NOBODY
+        presented = _presented(Headers(scope=scope))
+        if presented is None:
+            raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))
+        key = await self._keys.find(presented)
+        if key is None:
+            raise _Refused(Unauthorized("This API key is not valid."))
+        if (wait := self._rates.take(key)) > 0:
+            too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
+            raise _Refused(too_many, max(1, math.ceil(wait)))
+        needed = scope_for(scope["method"], scope["path"])
+        if not key.may(needed):
+            raise _Refused(
+                Forbidden(
+                    f"The key {key.name!r} may not do this: it needs the scope {needed.value}."
+                )
+            )
+        below = _COLLECTION.fullmatch(scope["path"])
+        collection = below[1] if below else self._collection
+        if not key.may_use(collection):
+            raise _Refused(
+                Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
+            )
+        return key.name
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if self._in_flight >= self._max_in_flight:
+            raise _Refused(Overloaded("Too many requests at once; try again in a moment."))
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+
+class _Refused(Exception):
+    """The gate's own answer; apart from errors that come out of the application."""
+
+    def __init__(self, error: ServingError, retry_after: int | None = None) -> None:
+        self.error = error
+        self.retry_after = retry_after
+
+
+def _presented(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from serving.gate import Rates, is_open, scope_for
+from serving.keys import Key, Keys, Scope, hash_of, new_key
+from serving.settings import KeySettings
+from tests.unit.fakes import Api, detail_of
+
+KEYS = {scope.value: new_key() for scope in Scope}
+
+
+def keys_of(**more: Any) -> Keys:
+    entries = [
+        {"name": name, "hash": hash_of(key), "scopes": [name], **more} for name, key in KEYS.items()
+    ]
+    text = yaml.safe_dump({"keys": entries})
+    return Keys(KeySettings(required=True), {"FACES_KEYS": text}.get)
+
+
+def bearer(scope: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[scope]}"}
+
+
+def infer(api: Api, headers: dict[str, str], path: str = "/infer") -> httpx.Response:
+    return api.post(path, content=b"photo", headers={"Content-Type": "image/jpeg", **headers})
+
+
+def test_without_keys_everybody_may_ask() -> None:
+    assert infer(Api(), {}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer nobody"},
+        {"Authorization": f"Basic {KEYS['admin']}"},
+        {"X-API-Key": ""},
+        {"X-API-Key": "nobody"},
+    ],
+)
+def test_without_a_valid_key_nothing_is_asked(headers: dict[str, str]) -> None:
+    api = Api(keys=keys_of())
+    answer = infer(api, headers)
+    assert "key" in detail_of(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert api.pipeline.asked == []
+
+
+@pytest.mark.parametrize("headers", [bearer("identify"), {"X-API-Key": KEYS["identify"]}])
+def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[str, str]) -> None:
+    assert infer(Api(keys=keys_of()), headers).status_code == 200
+
+
+def test_a_body_is_not_read_before_the_key() -> None:
+    api = Api(keys=keys_of(), max_body_bytes=10)
+    big = {"content": b"x" * 100, "headers": {"Content-Type": "image/jpeg"}}
+    assert api.post("/infer", **big).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/infer", {"identify", "admin"}),
+        ("POST", "/generate", {"enrol", "admin"}),
+        ("GET", "/identities", {"enrol", "admin"}),
+        ("PATCH", "/identities/7", {"enrol", "admin"}),
+        ("POST", "/identities/7/merge", {"enrol", "admin"}),
+        ("POST", "/identities/7/embeddings", {"enrol", "admin"}),
+        ("DELETE", "/identities/7", {"admin"}),
+        ("DELETE", "/identities", {"admin"}),
+        ("POST", "/nothing/here", {"admin"}),
+    ],
+)
+def test_a_scope_opens_what_it_is_for(method: str, path: str, allowed: set[str]) -> None:
+    api = Api(keys=keys_of())
+    for name in KEYS:
+        answer = api.request(method, path, headers=bearer(name), content=b"{")
+        assert (answer.status_code != 403) == (name in allowed), (name, answer.text)
+
+
+def test_health_and_the_description_are_open() -> None:
+    api = Api(keys=keys_of())
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
+        assert api.get(path).status_code == 200
+
+
+def test_every_route_has_a_scope_of_its_own() -> None:
+    """What falls through to the last rule was forgotten; what is for admins is named here."""
+    forgotten = {
+        (method.upper(), path.removeprefix("/collections/{name}"))
+        for path, operations in Api().app.openapi()["paths"].items()
+        for method in operations
+        if not is_open(method.upper(), path)
+        and scope_for(method.upper(), re.sub(r"\{\w+\}", "7", path)) is Scope.ADMIN
+    }
+    assert forgotten == {("DELETE", "/identities"), ("DELETE", "/identities/{id}")}
+
+
+def test_a_key_reaches_only_its_collections() -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    assert "'default'" in detail_of(infer(api, bearer("identify")), 403)
+    within = infer(api, bearer("identify"), "/collections/shop/infer")
+    assert within.status_code != 403
+    assert "'bank'" in detail_of(infer(api, bearer("admin"), "/collections/bank/infer"), 403)
+
+
+def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
+    api = Api(keys=keys_of(rate=0.5))
+    assert infer(api, bearer("identify")).status_code == 200
+    answer = infer(api, bearer("identify"))
+    detail_of(answer, 429)
+    assert answer.headers["retry-after"] == "2"
+    assert infer(api, bearer("admin")).status_code == 200  # each key for itself
+
+
+def test_a_bucket_fills_with_time_and_holds_one_second() -> None:
+    now = [0.0]
+    rates = Rates(clock=lambda: now[0])
+    key = Key(name="k", hash=hash_of("k"), scopes=frozenset({Scope.IDENTIFY}), rate=4)
+    assert [rates.take(key) == 0 for _ in range(5)] == [True] * 4 + [False]
+    now[0] += 0.25
+    assert rates.take(key) == 0
+    assert rates.take(key) == pytest.approx(0.25)
+    now[0] += 100
+    assert [rates.take(key) == 0 for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_more_in_flight_than_allowed_are_sent_away_and_health_is_told() -> None:
+    api = Api(max_in_flight=2)
+    api.pipeline.seconds = 0.3
+
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+            headers = {"Content-Type": "image/jpeg"}
+            asked = [client.post("/infer", content=b"x", headers=headers) for _ in range(3)]
+            return await asyncio.gather(*asked, client.get("/healthz"))
+
+    *answers, health = asyncio.run(ask())
+    assert sorted(a.status_code for a in answers) == [200, 200, 503]
+    refused = next(a for a in answers if a.status_code == 503)
+    assert refused.headers["retry-after"]
+    assert health.status_code == 200
+    assert infer(api, {}).status_code == 200  # the places are free again
