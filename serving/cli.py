@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from serving import __version__
+from serving import __version__, model_cli
 from serving.client import Client, ClientError
 from serving.console import PATH, Failed, plain, progress_bar
 from serving.draw import draw, percent
@@ -27,6 +27,7 @@ from serving.gallery_cli import gallery
 from serving.key_cli import key
 from serving.local.process import StackError
 from serving.stack import StackSettings, read_overrides, running
+from serving.traced import ModelError
 
 _URL = click.option(
     "--url",
@@ -47,7 +48,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
     try:
         cli()
-    except (ClientError, ServingError, StackError, NotPeople) as error:
+    except (ClientError, ServingError, StackError, NotPeople, ModelError) as error:
         Failed(str(error)).show()
         raise SystemExit(1) from None
 
@@ -165,6 +166,7 @@ def _enroll(
 cli.add_command(gallery)
 cli.add_command(key)
 cli.add_command(gallery.commands["import"])
+cli.add_command(model_cli.model)
 
 
 @cli.command()

@@ -328,8 +328,15 @@ def _each(
 ) -> None:
     """Do it to every gallery; one that fails does not keep the others from it."""
     bucket = Bucket.of(read_config(config), collection)
-    failed = []
-    for place in bucket.galleries(collection, model):
+    failed: list[str] = []
+    places = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
+    if not places and not failed:
+        # Before anybody is enrolled there is none, and nothing wrong with that.
+        if collection or model:
+            raise Failed(bucket.none(collection, model))
+        if not quiet:
+            click.echo(bucket.none(collection, model))
+    for place in places:
         try:
             line = work(bucket.maintenance(place), place)
         except ServingError as error:

@@ -52,6 +52,11 @@ class ModelCard(BaseModel):
     def to_json(self, indent: int | None = None) -> str:
         return json.dumps(self.model_dump(), indent=indent, ensure_ascii=False)
 
+    def to_pbtxt(self) -> str:
+        """The card as it lies in Triton's configuration: a quoted protobuf text string."""
+        # JSON's escapes are valid inside a protobuf text string, given one more level of them.
+        return json.dumps(self.to_json(), ensure_ascii=False)
+
 
 def model_id(
     name: str, tensors: Mapping[str, NDArray[Any]], preprocessing: Mapping[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from serving.embed import Embedder
-from serving.errors import BadRequest
+from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.interchange import ExportFile
 from serving.gallery.maintenance import Maintenance
@@ -58,14 +58,14 @@ class Bucket:
             settings = settings.model_copy(update={"collection": collection})
         return cls(connect(settings), settings, args.triton.model)
 
-    def galleries(self, collection: str | None, model: str | None) -> list[Location]:
-        """Those of one collection and model, or of all. Raises BadRequest when there is none."""
-        places = locate(self.store, self.settings.prefix, collection)
-        found = [p for p in places if model in (None, p.model)]
-        if not found:
-            asked = f" of {collection or 'any collection'} and {model or 'any model'}"
-            raise BadRequest(f"The bucket {self.settings.bucket!r} holds no gallery{asked}.")
-        return found
+    def galleries(
+        self,
+        collection: str | None,
+        model: str | None,
+        failed: Callable[[str, Unavailable], None] | None = None,
+    ) -> list[Location]:
+        """Those of one collection and model, or of all that there are; see `locate`."""
+        return list(locate(self.store, self.settings.prefix, collection, model, failed))
 
     def one(self, model: str | None) -> Location:
         """The gallery of the collection: of this model, or of the one that is configured.
@@ -74,6 +74,8 @@ class Bucket:
             BadRequest: there is none, or it is not clear which.
         """
         found = self.galleries(self.settings.collection, model)
+        if not found:
+            raise BadRequest(self.none(self.settings.collection, model))
         if model is None and len(found) > 1:
             found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
         if len(found) > 1:
@@ -82,6 +84,11 @@ class Bucket:
                 f"with --model: {', '.join(p.model for p in found)}."
             )
         return found[0]
+
+    def none(self, collection: str | None, model: str | None) -> str:
+        """The sentence that there is no such gallery."""
+        asked = f" of {collection or 'any collection'} and {model or 'any model'}"
+        return f"The bucket {self.settings.bucket!r} holds no gallery{asked}."
 
     def gallery(self, place: Location) -> Gallery:
         return Gallery(

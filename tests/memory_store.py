@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
+from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
 
 
 class MemoryStore:
-    """See `serving.gallery.store.Store`.
+    """See `serving.gallery.store.DescribedStore`.
 
     ``before`` and ``after`` are called around every request with its name and key; what they raise
     is raised to the caller: a request, or its reply, that gets lost.
@@ -20,6 +21,8 @@ class MemoryStore:
         self.objects: dict[str, StoredObject] = {}
         self.clock: Callable[[], float] = time.time
         self._modified: dict[str, float] = {}
+        # By ETag: what replaces an object has none of its metadata.
+        self._metadata: dict[str, Mapping[str, str]] = {}
         self.before: Callable[[str, str], None] = lambda request, key: None
         self.after: Callable[[str, str], None] = lambda request, key: None
         self.requests: list[tuple[str, str]] = []
@@ -47,6 +50,56 @@ class MemoryStore:
     def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
+        return self._put(key, data, {}, if_match, if_absent)
+
+    def put_described(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> str:
+        return self._put(key, data, metadata, if_match, if_absent)
+
+    def head(self, key: str) -> ObjectInfo:
+        self._begin("head", key)
+        with self._lock:
+            found = self.objects.get(key)
+        self.after("head", key)
+        if found is None:
+            raise NotFound(key)
+        return ObjectInfo(
+            size=len(found.data),
+            etag=found.etag,
+            sha256=hashlib.sha256(found.data).hexdigest(),
+            metadata=self._metadata.get(found.etag, {}),
+        )
+
+    def delete(self, key: str) -> None:
+        self._begin("delete", key)
+        with self._lock:
+            self.objects.pop(key, None)
+        self.after("delete", key)
+
+    def purge(self, key: str) -> None:
+        self.delete(key)
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        with self._lock:
+            found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}
+        for key in sorted(found):
+            yield Entry(key, len(found[key].data), self._modified[key])
+
+    def _put(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        if_match: str | None,
+        if_absent: bool,
+    ) -> str:
         self._begin("put", key)
         with self._lock:
             found = self.objects.get(key)
@@ -58,22 +111,9 @@ class MemoryStore:
             etag = f'"{self._etags}"'
             self.objects[key] = StoredObject(data, etag)
             self._modified[key] = self.clock()
+            self._metadata[etag] = metadata
         self.after("put", key)
         return etag
-
-    def delete(self, key: str) -> None:
-        self._begin("delete", key)
-        with self._lock:
-            self.objects.pop(key, None)
-
-    def purge(self, key: str) -> None:
-        self.delete(key)
-
-    def list(self, prefix: str) -> Iterator[Entry]:
-        with self._lock:
-            found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}
-        for key in sorted(found):
-            yield Entry(key, len(found[key].data), self._modified[key])
 
     def _begin(self, request: str, key: str) -> None:
         self.requests.append((request, key))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 
 import pytest
 
 from serving.gallery.store import (
+    DescribedStore,
     NotFound,
     PreconditionFailed,
     Store,
@@ -91,3 +93,38 @@ class StoreContract:
     def test_is_found_fit_for_a_gallery(self, store: Store, key: str) -> None:
         check_conditional_writes(store, key)
         assert list(store.list(key)) == []
+
+
+class DescribedStoreContract(StoreContract):
+    @pytest.fixture
+    def store(self) -> DescribedStore:
+        raise NotImplementedError
+
+    def test_describes_what_was_put(self, store: DescribedStore, key: str) -> None:
+        etag = store.put_described(key, b"one", {"model-id": "a@b"})
+        info = store.head(key)
+        assert (info.size, info.etag, info.metadata) == (3, etag, {"model-id": "a@b"})
+        assert info.sha256 == hashlib.sha256(b"one").hexdigest()
+        assert store.get(key).data == b"one"
+
+    def test_what_replaces_an_object_has_none_of_its_metadata(
+        self, store: DescribedStore, key: str
+    ) -> None:
+        store.put_described(key, b"one", {"model-id": "a@b"})
+        store.put(key, b"three")
+        info = store.head(key)
+        assert (info.size, info.metadata) == (5, {})
+        assert info.sha256 in (None, hashlib.sha256(b"three").hexdigest())
+
+    def test_describes_under_conditions(self, store: DescribedStore, key: str) -> None:
+        etag = store.put_described(key, b"one", {"n": "1"}, if_absent=True)
+        with pytest.raises(PreconditionFailed):
+            store.put_described(key, b"two", {"n": "2"}, if_absent=True)
+        store.put_described(key, b"three", {"n": "3"}, if_match=etag)
+        with pytest.raises(PreconditionFailed):
+            store.put_described(key, b"four", {"n": "4"}, if_match=etag)
+        assert store.head(key).metadata == {"n": "3"}
+
+    def test_a_missing_object_is_not_described(self, store: DescribedStore, key: str) -> None:
+        with pytest.raises(NotFound):
+            store.head(key)

@@ -212,10 +212,11 @@ def write_model(repository: Path, card: ModelCard, module: torch.jit.ScriptModul
     module.save(str(part))
     # Beside the model and not in the card: the bytes differ with every tracing, the card does not.
     digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    # First, and the model last: until all is written, the sum tells that something is missing.
     (folder / "1" / "model.sha256").write_text(f"{digest}  model.pt\n")
-    os.replace(part, folder / "1" / "model.pt")
     (folder / "model.json").write_text(card.to_json(indent=2) + "\n")
     (folder / "config.pbtxt").write_text(config_pbtxt(card.name, card))
+    os.replace(part, folder / "1" / "model.pt")
     return folder
 
 
@@ -248,9 +249,9 @@ def config_pbtxt(name: str, card: ModelCard | None) -> str:
     """Triton's configuration of the model; without a card where nothing is traced yet."""
     parameters = ""
     if card is not None:
-        # JSON's escapes are valid inside a protobuf text string, given one more level of them.
-        escaped = json.dumps(card.to_json(), ensure_ascii=False)
-        parameters = f'parameters {{\n  key: "card"\n  value {{ string_value: {escaped} }}\n}}\n'
+        parameters = (
+            f'parameters {{\n  key: "card"\n  value {{ string_value: {card.to_pbtxt()} }}\n}}\n'
+        )
     return f"""\
 # Written by triton/trace_model.py together with model.json; a card below is the same.
 name: "{name}"

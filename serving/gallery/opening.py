@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from serving.errors import GalleryCorrupt, UnknownIdentity
+from serving.errors import GalleryCorrupt, Unavailable, UnknownIdentity
 from serving.gallery.gallery import Gallery
 from serving.gallery.maintenance import Maintenance, Receipt
 from serving.gallery.manifest import Manifest
@@ -42,27 +42,48 @@ def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Galle
     return Gallery(store, settings.prefix, settings.collection, model, dimension)
 
 
-def locate(store: Store, prefix: str, collection: str | None = None) -> Iterator[Location]:
-    """The galleries that exist, of one collection or of all.
+def locate(
+    store: Store,
+    prefix: str,
+    collection: str | None = None,
+    model: str | None = None,
+    failed: Callable[[str, Unavailable], None] | None = None,
+) -> Iterator[Location]:
+    """The galleries that exist, of one collection and model or of all.
+
+    Args:
+        failed: is told of each gallery whose manifest cannot be read, which is then left out.
 
     Raises:
-        GalleryCorrupt: a manifest cannot be read.
+        GalleryCorrupt: a manifest cannot be read, and nobody is to be told.
     """
     folder = f"{prefix}/" if collection is None else f"{prefix}/{collection}/"
     for entry in list(store.list(folder)):
         if not entry.key.endswith(_MANIFEST):
             continue
         # By where it lies and not by what it says: somebody may have copied a whole folder.
-        found, _, model = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
+        found, _, of = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
+        if model not in (None, of):
+            continue
         try:
-            manifest = Manifest.model_validate_json(store.get(entry.key).data)
+            dimension = _dimension(store, entry.key)
         except NotFound:
             continue
-        except ValidationError as error:
-            raise GalleryCorrupt(
-                f"The manifest {entry.key} cannot be read; restore it from a backup."
-            ) from error
-        yield Location(found, model, manifest.dimension)
+        except Unavailable as error:
+            if failed is None:
+                raise
+            failed(f"{found}/{of}", error)
+        else:
+            yield Location(found, of, dimension)
+
+
+def _dimension(store: Store, manifest: str) -> int:
+    try:
+        return Manifest.model_validate_json(store.get(manifest).data).dimension
+    except ValidationError as error:
+        raise GalleryCorrupt(
+            f"The manifest {manifest} cannot be read; restore it from a backup."
+        ) from error
 
 
 def erase_everywhere(settings: GallerySettings, ids: Collection[int]) -> list[Receipt]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from serving.errors import StoreUnfit, Unavailable
-from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
+from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
 from serving.settings import GallerySettings
 
 if TYPE_CHECKING:
@@ -26,10 +28,10 @@ _CONNECTIONS = 32
 _MISSING = ("404", "NoSuchKey", "NotFound")
 # 409: two conditional writes met; by S3's rules neither may be taken for done, so try again.
 _STALE = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
-_REFUSES = (
-    "refuses these keys; the gallery needs to get, put, delete and list objects, and to delete and "
-    "list their versions"
+_GALLERY = (
+    "the gallery needs to get, put, delete and list objects, and to delete and list their versions"
 )
+_REFUSES = "refuses these keys; {needs}"
 _UNFIT = {
     "NoSuchBucket": "does not exist; create it first",
     "AccessDenied": _REFUSES,
@@ -39,8 +41,12 @@ _UNFIT = {
 }
 
 
-def connect(settings: GallerySettings) -> S3Store:
-    """The store of the settings; keys come from boto3's own chain (environment, IRSA…)."""
+def connect(settings: GallerySettings, *, needs: str = _GALLERY) -> S3Store:
+    """The store of the settings; keys come from boto3's own chain (environment, IRSA…).
+
+    Args:
+        needs: what the keys have to allow, for the error when they do not.
+    """
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
     client = boto3.session.Session().client(
         "s3",
@@ -57,15 +63,16 @@ def connect(settings: GallerySettings) -> S3Store:
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
         ),
     )
-    return S3Store(client, settings.bucket)
+    return S3Store(client, settings.bucket, needs)
 
 
 class S3Store:
     """One bucket; see `serving.gallery.store.Store`."""
 
-    def __init__(self, client: S3Client, bucket: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, needs: str = _GALLERY) -> None:
         self._client = client
         self._bucket = bucket
+        self._needs = needs
 
     def get(self, key: str) -> StoredObject:
         return self._repeat(lambda: self._get(key))
@@ -84,18 +91,38 @@ class S3Store:
     def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
-        condition: dict[str, Any] = {}
-        if if_match is not None:
-            condition["IfMatch"] = if_match
-        if if_absent:
-            condition["IfNoneMatch"] = "*"
+        return self._put(key, data, if_match, if_absent)
 
-        def put() -> str:
-            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)
-            return answer["ETag"]
+    def put_described(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> str:
+        """Like `put`, with metadata, and a sum that the store verifies and keeps where it can."""
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return self._put(
+            key, data, if_match, if_absent, Metadata=dict(metadata), ChecksumSHA256=digest
+        )
 
-        # Without a condition, writing the same once more does no harm.
-        return self._once(put) if condition else self._repeat(put)
+    def head(self, key: str) -> ObjectInfo:
+        """What the store knows of the object. Raises NotFound."""
+
+        def head() -> ObjectInfo:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            digest = answer.get("ChecksumSHA256", "-")
+            return ObjectInfo(
+                size=answer["ContentLength"],
+                etag=answer["ETag"],
+                # With a dash it is a sum over the sums of parts.
+                sha256=None if "-" in digest else base64.b64decode(digest).hex(),
+                metadata={k.lower(): v for k, v in answer["Metadata"].items()},
+            )
+
+        return self._repeat(head)
 
     def delete(self, key: str) -> None:
         self._repeat(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
@@ -141,6 +168,24 @@ class S3Store:
         # All pages in one try: a listing that broke off must not look like a short one.
         yield from self._repeat(entries)
 
+    def _put(
+        self, key: str, data: bytes, if_match: str | None, if_absent: bool, **more: Any
+    ) -> str:
+        condition: dict[str, Any] = {}
+        if if_match is not None:
+            condition["IfMatch"] = if_match
+        if if_absent:
+            condition["IfNoneMatch"] = "*"
+
+        def put() -> str:
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=data, **condition, **more
+            )
+            return answer["ETag"]
+
+        # Without a condition, writing the same once more does no harm.
+        return self._once(put) if condition else self._repeat(put)
+
     def _get(self, key: str, **condition: str) -> StoredObject:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
         # Not the body itself: what it hands to a `with` is below its checks and its errors.
@@ -170,8 +215,14 @@ class S3Store:
             if code in ("304", "NotModified"):
                 raise
             if code in _UNFIT:
-                raise StoreUnfit(f"The bucket {self._bucket!r} {_UNFIT[code]}.") from error
+                told = _UNFIT[code].format(needs=self._needs)
+                raise StoreUnfit(f"The bucket {self._bucket!r} {told}.") from error
             raise Unavailable(f"The object store answers with the error {code}.") from error
+        except NoCredentialsError as error:
+            raise StoreUnfit(
+                f"There are no keys for the bucket {self._bucket!r}; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or give the workload a role."
+            ) from error
         except (BotoCoreError, OSError) as error:
             raise Unavailable(
                 f"The object store cannot be reached ({type(error).__name__})."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,22 @@ class Entry:
     modified: float
 
 
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store knows of one object without its bytes.
+
+    Attributes:
+        size: bytes.
+        sha256: hex, of the bytes as the store holds them; None where it keeps no such sums.
+        metadata: what was put with it; keys in lower case.
+    """
+
+    size: int
+    etag: str
+    sha256: str | None
+    metadata: Mapping[str, str]
+
+
 class Store(Protocol):
     """Objects under keys. Safe to use from several threads.
 
@@ -59,6 +75,24 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """The objects whose keys begin with ``prefix``."""
+
+
+class DescribedStore(Store, Protocol):
+    """A store that also keeps metadata and sums; a gallery needs neither."""
+
+    def put_described(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        *,
+        if_match: str | None = None,
+        if_absent: bool = False,
+    ) -> str:
+        """Like `put`, with metadata, and a sum that the store verifies and keeps where it can."""
+
+    def head(self, key: str) -> ObjectInfo:
+        """What the store knows of the object. Raises NotFound."""
 
 
 def check_conditional_writes(store: Store, prefix: str) -> None:

@@ -8,11 +8,11 @@ from botocore.config import Config
 
 from serving.errors import StoreUnfit, Unavailable
 from serving.gallery.s3 import S3Store, connect
-from serving.gallery.store import Store
+from serving.gallery.store import DescribedStore
 from serving.local import s3
 from serving.settings import GallerySettings
 from serving.stack import BUCKET, StackSettings
-from tests.store_contract import StoreContract
+from tests.store_contract import DescribedStoreContract
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def settings(stack: StackSettings, monkeypatch: pytest.MonkeyPatch) -> GallerySe
     return GallerySettings(bucket=BUCKET, endpoint=f"http://127.0.0.1:{stack.s3_port}")
 
 
-class TestS3Store(StoreContract):
+class TestS3Store(DescribedStoreContract):
     @pytest.fixture
-    def store(self, settings: GallerySettings) -> Store:
+    def store(self, settings: GallerySettings) -> DescribedStore:
         return connect(settings)
 
 
@@ -38,6 +38,15 @@ def test_a_wrong_key_is_told(settings: GallerySettings, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreUnfit, match="refuses"):
         connect(settings).put("x", b"1")
+
+
+def test_missing_keys_are_told(settings: GallerySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(StoreUnfit, match="no keys for the bucket"):
+        connect(settings).get("x")
 
 
 def test_a_store_that_is_away_is_told_promptly() -> None:

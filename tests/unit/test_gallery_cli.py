@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from serving import operating
 from serving.cli import cli
-from serving.errors import ServingError
+from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, opening
 from serving.gallery.store import StoredObject
 from serving.stack import StackSettings, serve_config
@@ -186,3 +186,31 @@ def test_one_that_fails_does_not_keep_the_others_from_it(faces: Faces, store: Me
     out = faces("compact", code=1)
     assert f"default/{OTHER}: The gallery's object {key} is damaged" in out
     assert f"default/{MODEL}: 1 segments before" in out
+
+
+@pytest.mark.parametrize("command", ["compact", "sweep", "check"])
+def test_a_manifest_that_cannot_be_read_does_not_keep_the_others_from_it(
+    faces: Faces, store: MemoryStore, command: str
+) -> None:
+    store.put(f"galleries/default/{OTHER}/manifest.json", b"{")
+
+    def refuse(request: str, key: str) -> None:
+        if key == "galleries/locked/facenet-x@1/manifest.json":
+            raise StoreUnfit("The bucket refuses these keys.")
+
+    store.put("galleries/locked/facenet-x@1/manifest.json", b"?")
+    store.before = refuse
+    out = faces(command, code=1)
+    assert f"default/{OTHER}: The manifest" in out
+    assert "locked/facenet-x@1: The bucket refuses" in out
+    assert f"default/{MODEL}: " in out
+    assert f"default/{MODEL}: " in faces(command, "--model", MODEL)
+
+
+@pytest.mark.parametrize("command", ["compact", "sweep", "check"])
+def test_before_anybody_is_enrolled_there_is_nothing_to_keep_in_order(
+    faces: Faces, store: MemoryStore, command: str
+) -> None:
+    store.objects.clear()
+    assert "holds no gallery of any collection" in faces(command)
+    assert "no gallery of staff" in faces(command, "--collection", "staff", code=1)

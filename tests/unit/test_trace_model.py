@@ -15,11 +15,13 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from safetensors.torch import save_file
+from torch import nn
 from tritonclient.grpc import model_config_pb2
 
 from serving.detect import MARGIN
 from serving.model import Calibration, ModelCard
 from serving.records import CROP_SIZE
+from serving.traced import ModelError, TracedModel
 
 ROOT = Path(__file__).resolve().parents[2]
 # The folder is no package, and must not be: torch imports a compiler package named triton.
@@ -220,6 +222,24 @@ class TestFiles:
         assert list(config.input[0].dims) == [3, CROP_SIZE, CROP_SIZE]
         assert config.input[0].data_type == model_config_pb2.TYPE_UINT8
         assert list(config.output[0].dims) == [card.dimension]
+
+    def test_what_is_written_is_read_as_a_whole_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = torch.jit.trace(nn.Identity(), torch.zeros(1))  # type: ignore[no-untyped-call]
+        card = self.card()
+        trace_model.write_model(tmp_path, card, module)
+        assert TracedModel.read(tmp_path, card.name).card == card
+
+        def die(*paths: Path) -> None:
+            raise KeyboardInterrupt
+
+        other = torch.jit.trace(nn.Softmax(0), torch.zeros(1))  # type: ignore[no-untyped-call]
+        monkeypatch.setattr(trace_model.os, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            trace_model.write_model(tmp_path, self.card(id="facenet-x@ffffffffffff"), other)
+        with pytest.raises(ModelError, match="half-written"):
+            TracedModel.read(tmp_path, card.name)
 
     def test_without_a_model_there_is_no_card(self, tmp_path: Path) -> None:
         folder = trace_model.write_without_model(tmp_path, "facenet-vggface2", "vggface2", SETTINGS)

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import StoreUnfit
-from serving.gallery.store import Store, check_conditional_writes
+from serving.gallery.store import DescribedStore, check_conditional_writes
 from tests.memory_store import MemoryStore
-from tests.store_contract import StoreContract
+from tests.store_contract import DescribedStoreContract
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(DescribedStoreContract):
     @pytest.fixture
-    def store(self) -> Store:
+    def store(self) -> DescribedStore:
         return MemoryStore()
 
 

@@ -1,0 +1,238 @@
+"""Publishing a traced model to a bucket, as the Triton model repository that KServe loads.
+
+Under ``s3://<bucket>/<prefix>/<model>`` lie exactly these objects, and are written in this order:
+
+    <model>/1/model.pt      TorchScript; its metadata hold the model's id, the size and the sha256
+    <model>/config.pbtxt    Triton's configuration, with the card
+    <model>/model.json      the card
+
+So no card promises what is not there, and the model's file itself says whose upload was broken off.
+Each object is written on the condition that it still is what was looked at before; whoever loses
+such a race looks again, and nobody is done before he has found the whole model there.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from serving.errors import Conflict, StoreUnfit, Unavailable
+from serving.gallery.store import (
+    DescribedStore,
+    NotFound,
+    ObjectInfo,
+    PreconditionFailed,
+    StoredObject,
+)
+from serving.traced import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
+
+_TRIES = 5
+_MAX_TEXT_BYTES = 2**20
+_URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<path>[A-Za-z0-9_./=+@-]+)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model repository in a bucket that is of one model; its root ``path`` ends in the name."""
+
+    bucket: str
+    path: str
+
+    @classmethod
+    def parse(cls, uri: str, model: str) -> Target:
+        """Raises ValueError when it is no ``s3://BUCKET/PREFIX/<model>``."""
+        found = _URI.fullmatch(uri.rstrip("/"))
+        if found is None or not all(found["path"].split("/")):
+            raise ValueError(f"{uri!r} is not of the form s3://BUCKET/PREFIX/{model}")
+        if found["path"].rpartition("/")[2] != model:
+            raise ValueError(f"{uri!r} must end in the model's name: {uri.rstrip('/')}/{model}")
+        return cls(found["bucket"], found["path"])
+
+    @property
+    def storage_uri(self) -> str:
+        """What an InferenceService is given."""
+        # With the slash: KServe takes every key that begins so, of a neighbour <model>-2 too.
+        return f"s3://{self.bucket}/{self.path}/"
+
+    def key(self, name: str) -> str:
+        return f"{self.path}/{self.path.rpartition('/')[2]}/{name}"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies at a target."""
+
+    model: ObjectInfo | None
+    config: StoredObject | None
+    card: StoredObject | None
+
+    def etag(self, name: str) -> str | None:
+        found = {MODEL: self.model, CONFIG: self.config, CARD: self.card}[name]
+        return found.etag if found else None
+
+    def ids(self) -> set[str]:
+        """Of the models that the objects say they are of."""
+        of_model = self.model.metadata.get("model-id") if self.model else None
+        of_card = id_of(self.card.data) if self.card else None
+        return {told for told in (of_model, of_card) if told}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One write; ``etag`` is that of what it replaces."""
+
+    name: str
+    delete: bool
+    etag: str | None
+
+
+def publish(
+    store: DescribedStore,
+    target: Target,
+    local: TracedModel,
+    *,
+    replace: bool = False,
+    dry_run: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Sequence[str]:
+    """Bring the model to the target, unless it is there.
+
+    It is there when the card and the configuration are the same, and the model's file is of this
+    model's id and whole by its size and sum: the same weights may have been traced elsewhere.
+
+    Args:
+        replace: even a model of another id. Meanwhile the target has no configuration, so that
+            whatever starts from it fails and tries again, and never serves one under the other's
+            name.
+        say: is told each write before it is done, or would be.
+
+    Returns:
+        The keys that were written or deleted, or would be.
+
+    Raises:
+        ModelError: the target holds something else; nothing was written.
+        Conflict: other publishers came between too often.
+        StoreUnfit: there is no such bucket, or the keys do not suffice.
+        Unavailable: the store is away.
+    """
+    done: list[str] = []
+    reason: Unavailable | None = None
+    for attempt in range(_TRIES):
+        if attempt:
+            sleep(random.uniform(0.5, 1) * 2 ** (attempt - 1))
+        steps = _steps(_look(store, target), target, local, replace)
+        try:
+            for step in steps:
+                key = target.key(step.name)
+                say(f"{'Delete' if step.delete else 'Upload'} {key}")
+                if not dry_run:
+                    _write(store, key, step, local)
+                done.append(key)
+            if dry_run or not steps or not _steps(_look(store, target), target, local, replace):
+                return done
+            reason = None
+        except StoreUnfit:
+            raise
+        except (PreconditionFailed, NotFound):
+            reason = None
+        except Unavailable as error:
+            reason = error
+    if reason is not None:
+        raise Unavailable(f"{reason} What is uploaded stays; publish again to go on from there.")
+    raise Conflict(
+        f"{target.storage_uri} changes as fast as it is written: other publishers are at work, or "
+        "the store does not keep what it is given."
+    )
+
+
+def _look(store: DescribedStore, target: Target) -> _Found:
+    # Listed first, because that tells of a missing bucket: some stores make one for who writes.
+    sizes = {
+        entry.key: entry.size
+        for entry in store.list(f"{target.path}/")
+        if entry.size or not entry.key.endswith("/")  # what some tools take for a folder
+    }
+    foreign = sorted(sizes.keys() - {target.key(name) for name in (MODEL, CONFIG, CARD)})
+    if foreign:
+        raise ModelError(
+            f"{target.storage_uri} also holds {foreign[0]}, which Triton would load too; remove it "
+            "or publish under another prefix."
+        )
+
+    def text(name: str) -> StoredObject | None:
+        key = target.key(name)
+        if sizes.get(key, 0) > _MAX_TEXT_BYTES:
+            raise ModelError(f"{key} has {sizes[key]} bytes, and is none of this project's.")
+        try:
+            return store.get(key) if key in sizes else None
+        except NotFound:
+            return None
+
+    try:
+        model = store.head(target.key(MODEL)) if target.key(MODEL) in sizes else None
+    except NotFound:
+        model = None
+    return _Found(model, text(CONFIG), text(CARD))
+
+
+def _steps(found: _Found, target: Target, local: TracedModel, replace: bool) -> list[_Step]:
+    """What brings ``local`` there, in order. Raises ModelError when something else is there."""
+    model_id = local.card.id
+    if found != _Found(None, None, None) and found.ids() != {model_id}:
+        if not replace:
+            others = sorted(found.ids() - {model_id})
+            raise ModelError(
+                f"{target.storage_uri} holds {' and '.join(others) or 'an unknown model'}, and not "
+                f"{model_id}; publish under another prefix, or give --replace."
+            )
+        # First the card and the configuration go: beside the new file they would be wrong.
+        old = [(CARD, found.card), (CONFIG, found.config)]
+        return [
+            *(_Step(name, True, None) for name, present in old if present),
+            _Step(MODEL, False, found.etag(MODEL)),
+            _Step(CONFIG, False, None),
+            _Step(CARD, False, None),
+        ]
+    return [_Step(name, False, found.etag(name)) for name in _wanting(found, local)]
+
+
+def _wanting(found: _Found, local: TracedModel) -> Iterator[str]:
+    other_config = found.config is not None and found.config.data != local.files[CONFIG]
+    told = found.model.metadata if found.model else {}
+    # A changed configuration is only known to fit the file that it was written with.
+    if not _whole(found.model, local) or (other_config and told.get("sha256") != local.sha256):
+        yield MODEL
+    if found.config is None or other_config:
+        yield CONFIG
+    if found.card is None or found.card.data != local.files[CARD]:
+        yield CARD
+
+
+def _whole(model: ObjectInfo | None, local: TracedModel) -> bool:
+    """Whether it is a file of this model, of the size and sum with which it was uploaded."""
+    if model is None:
+        return False
+    told = model.metadata
+    return (
+        told.get("model-id") == local.card.id
+        and told.get("size") == str(model.size)
+        and told.get("sha256") is not None
+        and model.sha256 in (None, told["sha256"])
+    )
+
+
+def _write(store: DescribedStore, key: str, step: _Step, local: TracedModel) -> None:
+    if step.delete:
+        store.delete(key)
+        return
+    data = local.files[step.name]
+    metadata = (
+        {"model-id": local.card.id, "size": str(len(data)), "sha256": local.sha256}
+        if step.name == MODEL
+        else {}
+    )
+    store.put_described(key, data, metadata, if_match=step.etag, if_absent=step.etag is None)
