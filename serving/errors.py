@@ -52,7 +52,7 @@ class UnsupportedImage(ServingError):
 class NoUsableFace(ServingError):
     status = 422
     type = "no-usable-face"
-    title = "No photo shows a usable face"
+    title = "A usable face is missing"
 
 
 class Unavailable(ServingError):

@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, problems
+from serving import __version__, bodies, identities, openapi, photos, problems
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.embed import Embedder
 from serving.errors import TimedOut
@@ -30,6 +29,7 @@ from serving.schemas import (
     Ready,
 )
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
+from serving.verifying import NoFaceToCompare
 
 T = TypeVar("T")
 
@@ -40,9 +40,9 @@ nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or a
 
 
 def build_api(
-    pipeline: Pipeline, register: Register, limits: LimitSettings, threshold: float | None
+    pipeline: Pipeline, register: Register, limits: LimitSettings, matching: MatchSettings
 ) -> FastAPI:
-    """The application; ``threshold`` overrules the model's where it is given."""
+    """The application."""
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
     api = FastAPI(
         title="Face identification",
@@ -60,7 +60,7 @@ def build_api(
         except asyncio.TimeoutError:
             raise TimedOut(f"The answer took longer than {limits.timeout_s:g} s.") from None
 
-    @api.post("/infer", openapi_extra=_body(InferRequest, InferOptions, "image"))
+    @api.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
     async def infer(request: Request, response: Response) -> InferAnswer:
         """Identify every face in a photo."""
         timings = Timings()
@@ -70,14 +70,16 @@ def build_api(
             found = await pipeline.identify(
                 image, top_k=options.top_k, max_faces=options.max_faces, timings=timings
             )
-            wanted = (options.threshold, threshold, found.card.threshold)
+            wanted = (options.threshold, matching.threshold, found.card.threshold)
             return infer_answer(found, next(t for t in wanted if t is not None))
 
         answer = await in_time(work())
         response.headers["Server-Timing"] = timings.header()
         return answer
 
-    @api.post("/generate", openapi_extra=_body(GenerateRequest, GenerateOptions, "images"))
+    @api.post(
+        "/generate", openapi_extra=openapi.photo_body(GenerateRequest, GenerateOptions, "images")
+    )
     async def generate(request: Request, response: Response) -> GenerateAnswer:
         """Enrol a person: the largest face of each photo."""
         timings = Timings()
@@ -98,12 +100,14 @@ def build_api(
         return answer
 
     async def no_face(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, NoFaceInAny)
+        assert isinstance(error, NoFaceInAny | NoFaceToCompare)
         reports = [report.model_dump() for report in image_reports(error.photos)]
         return problems.problem_of(request, error, images=reports)
 
     api.add_exception_handler(NoFaceInAny, no_face)
+    api.add_exception_handler(NoFaceToCompare, no_face)
 
+    api.include_router(photos.router(pipeline, limits, matching, in_time))
     api.include_router(identities.router(register, in_time))
 
     @api.get("/healthz")
@@ -124,49 +128,6 @@ def build_api(
     return api
 
 
-def _body(request: type[BaseModel], options: type[BaseModel], files: str) -> dict[str, Any]:
-    """The three forms of a body for OpenAPI; FastAPI cannot derive them, since we read them."""
-    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
-    many = files == "images"
-    form = options.model_json_schema()
-    form["properties"] = {
-        **form["properties"],
-        files: {"type": "array", "items": binary} if many else binary,
-    }
-    form["required"] = [*form.get("required", []), files]
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in options.model_json_schema()["properties"].items()
-    ]
-    return {
-        "parameters": parameters,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _inlined(request)},
-                "multipart/form-data": {"schema": form},
-                "image/*": {"schema": binary},
-            },
-        },
-    }
-
-
-def _inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema without references, which would point outside of OpenAPI's tree."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolve(definitions[node["$ref"].rpartition("/")[2]])
-            return {key: resolve(value) for key, value in node.items()}
-        return [resolve(value) for value in node] if isinstance(node, list) else node
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved
-
-
 class Ingress:
     """The deployment. Serve asks it for its ASGI application after the constructor."""
 
@@ -184,7 +145,7 @@ class Ingress:
         self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
         self._register = Register(match, embedder, versions)
         self._limits = limits
-        self._threshold = matching.threshold
+        self._matching = matching
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._pipeline, self._register, self._limits, self._threshold)
+        return build_api(self._pipeline, self._register, self._limits, self._matching)

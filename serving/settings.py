@@ -87,6 +87,9 @@ class MatchSettings(Settings):
     threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine; None: the threshold of the model's card"
     )
+    verify_threshold: float | None = Field(
+        None, ge=-1, le=1, description="cosine of two photos; None: the card's for verification"
+    )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
 
