@@ -207,11 +207,11 @@ def _options(model: type[M], fields: dict[str, Any]) -> M:
 
 async def decode_base64(images: Sequence[str]) -> list[bytes]:
     """Image files out of base64 or data: URLs. Raises BadRequest."""
-    return await asyncio.to_thread(lambda: [_from_base64(image) for image in images])
+    return await asyncio.to_thread(lambda: [from_base64(image) for image in images])
 
 
-def _from_base64(text: str) -> bytes:
-    """Base64, in lines or not, bare or as a data: URL."""
+def from_base64(text: str) -> bytes:
+    """Base64, in lines or not, bare or as a data: URL. Raises BadRequest."""
     if text.startswith("data:"):
         header, _, text = text.partition(",")
         if not header.endswith(";base64"):

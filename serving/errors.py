@@ -28,6 +28,12 @@ class UnknownIdentity(ServingError):
     title = "Nobody is enrolled under this id"
 
 
+class UnknownModel(ServingError):
+    status = 404
+    type = "unknown-model"
+    title = "There is no such model here"
+
+
 class Conflict(ServingError):
     """A write lost the race against other writers more often than it may try again."""
 

@@ -10,13 +10,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, openapi, photos, problems
+from serving import __version__, bodies, identities, openapi, photos, problems, v2
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.embed import Embedder
 from serving.errors import TimedOut
 from serving.freshness import Versions
-from serving.pipeline import NoFaceInAny, Pipeline, Timings
-from serving.records import GalleryStatus
+from serving.pipeline import NoFaceInAny, Pipeline, Timings, what_is_missing
 from serving.register import Register
 from serving.schemas import (
     GenerateAnswer,
@@ -108,6 +107,7 @@ def build_api(
     api.add_exception_handler(NoFaceToCompare, no_face)
 
     api.include_router(photos.router(pipeline, limits, matching, in_time))
+    api.include_router(v2.router(pipeline, limits, matching, in_time))
     api.include_router(identities.router(register, in_time))
 
     @api.get("/healthz")
@@ -119,9 +119,7 @@ def build_api(
     async def readyz(response: Response) -> Ready:
         """Whether the stages are up, Triton serves the model and the gallery is loaded."""
         checks = await in_time(pipeline.ready())
-        gallery = checks["gallery"]
-        loaded = isinstance(gallery, GalleryStatus) and gallery.loaded
-        ready = loaded and checks["triton"] == checks["stages"] == "ok"
+        ready = what_is_missing(checks) is None
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)
 

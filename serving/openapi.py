@@ -33,6 +33,16 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
+def protocol_body(request: type[BaseModel]) -> dict[str, Any]:
+    """The forms of an inference request: JSON, and JSON with binary data behind it."""
+    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+    content = {
+        "application/json": {"schema": _inlined(request)},
+        "application/octet-stream": {"schema": binary},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def _inlined(model: type[BaseModel]) -> dict[str, Any]:
     """The model's JSON schema without references, which would point outside of OpenAPI's tree."""
     schema = model.model_json_schema()

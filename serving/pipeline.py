@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -208,6 +208,17 @@ class Pipeline:
         if not len(faces):
             return PhotoReport(None, 0, "No face was found.")
         return PhotoReport(faces.first(1), len(faces), None)
+
+
+def what_is_missing(checks: Mapping[str, str | GalleryStatus]) -> str | None:
+    """The first of what `Pipeline.ready` tells that keeps the service from working."""
+    for part in ("stages", "triton"):
+        if checks[part] != "ok":
+            return str(checks[part])
+    gallery = checks["gallery"]
+    if not isinstance(gallery, GalleryStatus):
+        return gallery
+    return None if gallery.loaded else gallery.problem or "The gallery is not loaded yet."
 
 
 async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:

@@ -19,6 +19,8 @@ from serving.errors import BadRequest, ServingError, TooLarge
 
 log = logging.getLogger(__name__)
 
+PROTOCOL = "/v2"  # below it, errors have the form of the Open Inference Protocol
+
 
 class RequestGuard:
     """ASGI middleware: notes the request's id, and ends a body that is too long.
@@ -64,6 +66,10 @@ def request_id_of(request: Request) -> str:
 def problem(
     request: Request, status: int, type_: str, title: str, detail: str, **more: Any
 ) -> JSONResponse:
+    """An error's answer: RFC 9457, or below `PROTOCOL` its own form."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        return JSONResponse({"error": detail}, status)
     body = {
         "type": f"urn:faces:problem:{type_}",
         "title": title,

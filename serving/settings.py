@@ -98,6 +98,7 @@ class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
+    max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
     max_faces: int = Field(1000, ge=1, description="faces that are looked at in one photo")
     timeout_s: float = Field(60, gt=0, description="a whole request")
 

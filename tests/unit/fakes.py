@@ -146,8 +146,8 @@ class FakePipeline(Pipeline):
         self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
     ) -> Identified:
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
-        matches = Matches(((Candidate(7, "Ada", 0.75),),), 17)
-        return Identified(faces((1, 2, 30, 40)), matches, CARD)
+        found = self._found(data)
+        return Identified(found, Matches(((Candidate(7, "Ada", 0.75),),) * len(found), 17), CARD)
 
     async def enrol(
         self,
@@ -165,10 +165,7 @@ class FakePipeline(Pipeline):
 
     async def faces(self, data: bytes, timings: Timings) -> Faces:
         await self._work({"data": data}, timings)
-        found = self.found.get(data, faces((1, 2, 30, 40)))
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return self._found(data)
 
     async def card(self) -> ModelCard:
         return (await self.embedder.served()).card
@@ -179,6 +176,12 @@ class FakePipeline(Pipeline):
     async def ready(self) -> dict[str, str | GalleryStatus]:
         await asyncio.sleep(self.seconds)
         return self.state
+
+    def _found(self, data: bytes) -> Faces:
+        found = self.found.get(data, faces((1, 2, 30, 40)))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def _work(self, asked: dict[str, Any], timings: Timings) -> None:
         self.asked.append(asked)
