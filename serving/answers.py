@@ -8,11 +8,16 @@ from serving.pipeline import EnrolmentReport, Identified, PhotoReport
 from serving.records import Candidate, Faces
 from serving.schemas import (
     CandidateBody,
+    ComparedFace,
+    DetectAnswer,
+    DetectedFace,
     FaceBody,
     GenerateAnswer,
     ImageReport,
     InferAnswer,
+    VerifyAnswer,
 )
+from serving.verifying import Compared
 
 
 def infer_answer(found: Identified, threshold: float) -> InferAnswer:
@@ -45,6 +50,40 @@ def infer_answer(found: Identified, threshold: float) -> InferAnswer:
         )
     version = found.matches.gallery_version
     return InferAnswer(faces=faces, model=card.id, gallery_version=version)
+
+
+def detect_answer(faces: Faces) -> DetectAnswer:
+    return DetectAnswer(
+        faces=[
+            DetectedFace(
+                box=_box(faces, index),
+                detection_score=_score(faces, index),
+                landmarks=[[round(v, 1) for v in p] for p in faces.landmarks[index].tolist()],
+            )
+            for index in range(len(faces))
+        ]
+    )
+
+
+def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
+    """``threshold`` is the cosine from which on both are one person."""
+
+    def told(photo: PhotoReport) -> ComparedFace:
+        assert photo.face is not None
+        return ComparedFace(
+            box=_box(photo.face, 0), detection_score=_score(photo.face, 0), faces=photo.faces
+        )
+
+    similarity, card = compared.similarity, compared.card
+    return VerifyAnswer(
+        same=similarity >= threshold,
+        similarity=round(similarity, 4),
+        confidence=round(card.pairs.calibration.probability(similarity), 4),
+        threshold=threshold,
+        image_a=told(compared.photos[0]),
+        image_b=told(compared.photos[1]),
+        model=card.id,
+    )
 
 
 def generate_answer(person: int, report: EnrolmentReport) -> GenerateAnswer:

@@ -19,12 +19,23 @@ from starlette.exceptions import HTTPException
 
 from serving.errors import BadRequest, TooLarge, UnsupportedImage
 from serving.problems import sentence_of
-from serving.schemas import GenerateOptions, GenerateRequest, InferOptions, InferRequest
+from serving.schemas import (
+    DetectOptions,
+    DetectRequest,
+    GenerateOptions,
+    GenerateRequest,
+    InferOptions,
+    InferRequest,
+    VerifyOptions,
+    VerifyRequest,
+)
 from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", InferRequest, DetectRequest)
 
 _IMAGE_FIELDS = ("image", "images")
+_PAIR_FIELDS = ("image_a", "image_b")
 
 
 async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, InferOptions]:
@@ -35,25 +46,63 @@ async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, In
         TooLarge: more bytes than the settings allow.
         UnsupportedImage: a body of another type.
     """
+    return await _read_photo(request, limits, InferRequest, InferOptions)
+
+
+async def read_detect(request: Request, limits: LimitSettings) -> tuple[bytes, DetectOptions]:
+    """The image file and the options; errors as in `read_infer`."""
+    return await _read_photo(request, limits, DetectRequest, DetectOptions)
+
+
+async def read_verify(
+    request: Request, limits: LimitSettings
+) -> tuple[dict[str, bytes], VerifyOptions]:
+    """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
     kind = _media_type(request)
     if kind == "application/json":
         body = await request.body()
-        asked = await asyncio.to_thread(_parse, InferRequest, body)
-        images, options = (
-            await _decode([asked.image]),
-            InferOptions.model_validate(asked.model_dump(exclude={"image"})),
+        asked = await asyncio.to_thread(_parse, VerifyRequest, body)
+        images = dict(
+            zip(_PAIR_FIELDS, await decode_base64([asked.image_a, asked.image_b]), strict=True)
         )
+        options = VerifyOptions.model_validate(asked.model_dump(exclude=set(_PAIR_FIELDS)))
     elif kind == "multipart/form-data":
-        images, fields = await _read_form(request, limits)
-        if len(images) != 1:
-            raise BadRequest("Send one file in the field image.")
-        options = _options(InferOptions, dict(request.query_params) | fields)
+        files, fields = await _read_form(request, limits, _PAIR_FIELDS)
+        files.sort()
+        if [name for name, _ in files] != list(_PAIR_FIELDS):
+            raise BadRequest("Send one file in the field image_a and one in image_b.")
+        images = dict(files)
+        options = _options(VerifyOptions, dict(request.query_params) | fields)
     else:
-        images = [await _raw(request, kind)]
-        options = _options(InferOptions, dict(request.query_params))
-    if len(images[0]) > limits.max_image_bytes:
-        raise TooLarge(f"The image has more than {limits.max_image_bytes / 2**20:g} MiB.")
-    return images[0], options
+        raise UnsupportedImage(
+            "Send two photos: set Content-Type to application/json or multipart/form-data."
+        )
+    for name, image in images.items():
+        check_size(name, image, limits)
+    return images, options
+
+
+async def _read_photo(
+    request: Request, limits: LimitSettings, whole: type[R], options: type[M]
+) -> tuple[bytes, M]:
+    """``whole`` is ``options`` and the image."""
+    kind = _media_type(request)
+    if kind == "application/json":
+        body = await request.body()
+        asked = await asyncio.to_thread(_parse, whole, body)
+        (image,) = await decode_base64([asked.image])
+        found = options.model_validate(asked.model_dump(exclude={"image"}))
+    elif kind == "multipart/form-data":
+        files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
+        if len(files) != 1:
+            raise BadRequest("Send one file in the field image.")
+        image = files[0][1]
+        found = _options(options, dict(request.query_params) | fields)
+    else:
+        image = await _raw(request, kind)
+        found = _options(options, dict(request.query_params))
+    check_size("The image", image, limits)
+    return image, found
 
 
 async def read_generate(
@@ -65,16 +114,23 @@ async def read_generate(
         body = await request.body()
         asked = await asyncio.to_thread(_parse, GenerateRequest, body)
         _check_count(len(asked.images), limits)
-        images = await _decode([i.image for i in asked.images])
+        images = await decode_base64([i.image for i in asked.images])
         options = GenerateOptions.model_validate(asked.model_dump(exclude={"images"}))
     elif kind == "multipart/form-data":
-        images, fields = await _read_form(request, limits)
+        files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
+        images = [image for _, image in files]
         options = _options(GenerateOptions, dict(request.query_params) | fields)
     else:
         images = [await _raw(request, kind)]
         options = _options(GenerateOptions, dict(request.query_params))
     _check_count(len(images), limits)
     return images, options
+
+
+def check_size(name: str, image: bytes, limits: LimitSettings) -> None:
+    """Raises TooLarge for an image file that is."""
+    if len(image) > limits.max_image_bytes:
+        raise TooLarge(f"{name} has more than {limits.max_image_bytes / 2**20:g} MiB.")
 
 
 def _check_count(images: int, limits: LimitSettings) -> None:
@@ -101,27 +157,31 @@ async def _raw(request: Request, kind: str) -> bytes:
     return await request.body()
 
 
-async def _read_form(request: Request, limits: LimitSettings) -> tuple[list[bytes], dict[str, Any]]:
-    """Files of the image fields, and the other fields."""
+async def _read_form(
+    request: Request, limits: LimitSettings, names: Sequence[str]
+) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
+    """Files, which must be in the fields ``names``, each with its field; and the other fields."""
     try:
         form: FormData = await request.form(max_files=limits.max_images, max_fields=32)
     except HTTPException as error:
         if error.detail.startswith("Too many files"):
             raise _too_many(limits) from error
         raise BadRequest(f"The multipart body cannot be read: {error.detail}") from error
-    images: list[bytes] = []
+    files: list[tuple[str, bytes]] = []
     fields: dict[str, Any] = {}
     try:
         for name, value in form.multi_items():
-            if isinstance(value, UploadFile) != (name in _IMAGE_FIELDS):
-                raise BadRequest("Send files in the fields image or images, and text in others.")
+            if isinstance(value, UploadFile) != (name in names):
+                raise BadRequest(
+                    f"Send files in the fields {' or '.join(names)}, and text in others."
+                )
             if isinstance(value, UploadFile):
-                images.append(await value.read())
+                files.append((name, await value.read()))
             else:
                 fields[name] = value
     finally:
         await form.close()
-    return images, fields
+    return files, fields
 
 
 def _parse(model: type[M], body: bytes) -> M:
@@ -145,12 +205,13 @@ def _options(model: type[M], fields: dict[str, Any]) -> M:
         raise BadRequest(sentence_of(error)) from None
 
 
-async def _decode(images: Sequence[str]) -> list[bytes]:
-    return await asyncio.to_thread(lambda: [_from_base64(image) for image in images])
+async def decode_base64(images: Sequence[str]) -> list[bytes]:
+    """Image files out of base64 or data: URLs. Raises BadRequest."""
+    return await asyncio.to_thread(lambda: [from_base64(image) for image in images])
 
 
-def _from_base64(text: str) -> bytes:
-    """Base64, in lines or not, bare or as a data: URL."""
+def from_base64(text: str) -> bytes:
+    """Base64, in lines or not, bare or as a data: URL. Raises BadRequest."""
     if text.startswith("data:"):
         header, _, text = text.partition(",")
         if not header.endswith(";base64"):

@@ -40,6 +40,12 @@ class UnknownIdentity(ServingError):
     title = "Nobody is enrolled under this id"
 
 
+class UnknownModel(ServingError):
+    status = 404
+    type = "unknown-model"
+    title = "There is no such model here"
+
+
 class Conflict(ServingError):
     """A write lost the race against other writers more often than it may try again."""
 
@@ -64,7 +70,7 @@ class UnsupportedImage(ServingError):
 class NoUsableFace(ServingError):
     status = 422
     type = "no-usable-face"
-    title = "No photo shows a usable face"
+    title = "A usable face is missing"
 
 
 class TooManyRequests(ServingError):

@@ -8,18 +8,16 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, problems
+from serving import __version__, bodies, identities, openapi, photos, problems, v2
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.embed import Embedder
 from serving.errors import TimedOut
 from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
-from serving.pipeline import NoFaceInAny, Pipeline, Timings
-from serving.records import GalleryStatus
+from serving.pipeline import NoFaceInAny, Pipeline, Timings, what_is_missing
 from serving.register import Register
 from serving.schemas import (
     GenerateAnswer,
@@ -38,6 +36,7 @@ from serving.settings import (
     MatchSettings,
     TritonSettings,
 )
+from serving.verifying import NoFaceToCompare
 
 T = TypeVar("T")
 
@@ -51,14 +50,13 @@ def build_api(
     pipeline: Pipeline,
     register: Register,
     limits: LimitSettings,
-    threshold: float | None,
+    matching: MatchSettings,
     keys: Keys | None = None,
     collection: str = "default",
 ) -> FastAPI:
     """The application.
 
     Args:
-        threshold: overrules the model's where it is given.
         keys: those that callers need; None: none.
         collection: the one of paths that name none.
     """
@@ -80,7 +78,7 @@ def build_api(
         except asyncio.TimeoutError:
             raise TimedOut(f"The answer took longer than {limits.timeout_s:g} s.") from None
 
-    @api.post("/infer", openapi_extra=_body(InferRequest, InferOptions, "image"))
+    @api.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
     async def infer(request: Request, response: Response) -> InferAnswer:
         """Identify every face in a photo."""
         timings = Timings()
@@ -90,14 +88,16 @@ def build_api(
             found = await pipeline.identify(
                 image, top_k=options.top_k, max_faces=options.max_faces, timings=timings
             )
-            wanted = (options.threshold, threshold, found.card.threshold)
+            wanted = (options.threshold, matching.threshold, found.card.threshold)
             return infer_answer(found, next(t for t in wanted if t is not None))
 
         answer = await in_time(work())
         response.headers["Server-Timing"] = timings.header()
         return answer
 
-    @api.post("/generate", openapi_extra=_body(GenerateRequest, GenerateOptions, "images"))
+    @api.post(
+        "/generate", openapi_extra=openapi.photo_body(GenerateRequest, GenerateOptions, "images")
+    )
     async def generate(request: Request, response: Response) -> GenerateAnswer:
         """Enrol a person: the largest face of each photo."""
         timings = Timings()
@@ -118,12 +118,15 @@ def build_api(
         return answer
 
     async def no_face(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, NoFaceInAny)
+        assert isinstance(error, NoFaceInAny | NoFaceToCompare)
         reports = [report.model_dump() for report in image_reports(error.photos)]
         return problems.problem_of(request, error, images=reports)
 
     api.add_exception_handler(NoFaceInAny, no_face)
+    api.add_exception_handler(NoFaceToCompare, no_face)
 
+    api.include_router(photos.router(pipeline, limits, matching, in_time))
+    api.include_router(v2.router(pipeline, limits, matching, in_time))
     api.include_router(identities.router(register, in_time))
 
     @api.get("/healthz")
@@ -135,56 +138,11 @@ def build_api(
     async def readyz(response: Response) -> Ready:
         """Whether the stages are up, Triton serves the model and the gallery is loaded."""
         checks = await in_time(pipeline.ready())
-        gallery = checks["gallery"]
-        loaded = isinstance(gallery, GalleryStatus) and gallery.loaded
-        ready = loaded and checks["triton"] == checks["stages"] == "ok"
+        ready = what_is_missing(checks) is None
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)
 
     return api
-
-
-def _body(request: type[BaseModel], options: type[BaseModel], files: str) -> dict[str, Any]:
-    """The three forms of a body for OpenAPI; FastAPI cannot derive them, since we read them."""
-    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
-    many = files == "images"
-    form = options.model_json_schema()
-    form["properties"] = {
-        **form["properties"],
-        files: {"type": "array", "items": binary} if many else binary,
-    }
-    form["required"] = [*form.get("required", []), files]
-    parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in options.model_json_schema()["properties"].items()
-    ]
-    return {
-        "parameters": parameters,
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _inlined(request)},
-                "multipart/form-data": {"schema": form},
-                "image/*": {"schema": binary},
-            },
-        },
-    }
-
-
-def _inlined(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's JSON schema without references, which would point outside of OpenAPI's tree."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                return resolve(definitions[node["$ref"].rpartition("/")[2]])
-            return {key: resolve(value) for key, value in node.items()}
-        return [resolve(value) for value in node] if isinstance(node, list) else node
-
-    resolved: dict[str, Any] = resolve(schema)
-    return resolved
 
 
 class Ingress:
@@ -205,7 +163,7 @@ class Ingress:
         self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
         self._register = Register(match, embedder, versions)
         self._limits = limits
-        self._threshold = matching.threshold
+        self._matching = matching
         self._keys = Keys(keys) if keys.required else None
         self._collection = gallery.collection
 
@@ -214,7 +172,7 @@ class Ingress:
             self._pipeline,
             self._register,
             self._limits,
-            self._threshold,
+            self._matching,
             self._keys,
             self._collection,
         )

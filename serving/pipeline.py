@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving import refs
 from serving.embed import Embedder
@@ -111,7 +112,7 @@ class Pipeline:
         # Beside the other stages, so that asking costs no time of its own.
         version = asyncio.create_task(self._versions.now(card))
         try:
-            faces = await self._faces(data, timings)
+            faces = await self.faces(data, timings)
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
@@ -143,7 +144,7 @@ class Pipeline:
             async with free:
                 return await self._largest_face(data, timings)
 
-        photos = await _all(look(data) for data in images)
+        photos = await all_of(look(data) for data in images)
         usable = [photo.face.crops for photo in photos if photo.face is not None]
         if not usable:
             error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
@@ -153,6 +154,14 @@ class Pipeline:
         enrolment = Enrolment(id=person, embeddings=embeddings, name=name, append=append)
         enrolled = await timings.of("match", call(self._match.enrol, card.id, enrolment))
         return EnrolmentReport(photos, enrolled, card)
+
+    async def card(self) -> ModelCard:
+        """The card of the served model."""
+        return (await self._embedder.served()).card
+
+    async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
+        """Embeddings of face crops, as `Embedder.embed` has them."""
+        return await timings.of("embed", self._embedder.embed(crops))
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
         """The state of what the service depends on: ``ok``, a sentence, or the gallery's status."""
@@ -183,7 +192,8 @@ class Pipeline:
             self._up = True
         return "ok"
 
-    async def _faces(self, data: bytes, timings: Timings) -> Faces:
+    async def faces(self, data: bytes, timings: Timings) -> Faces:
+        """The faces of one image file, largest first. Asks neither Triton nor the gallery."""
         photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))
         found: refs.Ref[Faces] = await timings.of("detect", call(self._detect.detect, photo))
         return await found.get()
@@ -192,7 +202,7 @@ class Pipeline:
         if len(data) > self._limits.max_image_bytes:
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
-            faces = await self._faces(data, timings)
+            faces = await self.faces(data, timings)
         except (UnsupportedImage, TooLarge) as error:
             return PhotoReport(None, 0, str(error))
         if not len(faces):
@@ -200,7 +210,18 @@ class Pipeline:
         return PhotoReport(faces.first(1), len(faces), None)
 
 
-async def _all(work: Any) -> list[Any]:
+def what_is_missing(checks: Mapping[str, str | GalleryStatus]) -> str | None:
+    """The first of what `Pipeline.ready` tells that keeps the service from working."""
+    for part in ("stages", "triton"):
+        if checks[part] != "ok":
+            return str(checks[part])
+    gallery = checks["gallery"]
+    if not isinstance(gallery, GalleryStatus):
+        return gallery
+    return None if gallery.loaded else gallery.problem or "The gallery is not loaded yet."
+
+
+async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
     """Gather; the first failure cancels what is still under way."""
     tasks = [asyncio.ensure_future(w) for w in work]
     try:

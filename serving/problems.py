@@ -13,15 +13,18 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import BadRequest, ServingError, TooLarge
 
 log = logging.getLogger(__name__)
 
+PROTOCOL = "/v2"  # below it, errors have the form of the Open Inference Protocol
+
 
 class RequestGuard:
-    """ASGI middleware: notes the request's id, and ends a body that is too long.
+    """ASGI middleware: notes the request's id, ends a body that is too long, answers HEAD.
 
     Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back.
     """
@@ -51,7 +54,16 @@ class RequestGuard:
                     raise self._too_large()
             return message
 
-        await self._app(scope, receive_limited, send)
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        if scope["method"] == "HEAD":
+            # What answers GET answers HEAD; FastAPI would refuse it.
+            await self._app({**scope, "method": "GET"}, receive_limited, send_head)
+        else:
+            await self._app(scope, receive_limited, send)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")
@@ -64,6 +76,10 @@ def request_id_of(request: Request) -> str:
 def problem(
     request: Request, status: int, type_: str, title: str, detail: str, **more: Any
 ) -> JSONResponse:
+    """An error's answer: RFC 9457, or below `PROTOCOL` its own form."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        return JSONResponse({"error": detail}, status)
     body = {
         "type": f"urn:faces:problem:{type_}",
         "title": title,
@@ -94,6 +110,17 @@ def sentence_of(error: RequestValidationError | ValidationError) -> str:
     return "; ".join(parts) + "."
 
 
+def _methods(request: Request) -> list[str]:
+    """All that the path takes; the router's own answer knows of one route only."""
+
+    def served(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    found = [m for m in ("GET", "POST", "PUT", "PATCH", "DELETE") if served(m)]
+    return ["HEAD", *found] if "GET" in found else found
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` as a problem: ours, the framework's, and bugs."""
 
@@ -111,8 +138,14 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         title = HTTPStatus(error.status_code).phrase
         type_ = title.lower().replace(" ", "-")
-        answer = problem(request, error.status_code, type_, title, f"{error.detail}.")
-        answer.headers.update(error.headers or {})
+        detail, headers = f"{error.detail}.", dict(error.headers or {})
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            detail = "Nothing is served under this path."
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(request))
+            detail = f"This path takes {headers['Allow']}."
+        answer = problem(request, error.status_code, type_, title, detail)
+        answer.headers.update(headers)
         return answer
 
     async def bug(request: Request, error: Exception) -> JSONResponse:

@@ -58,6 +58,28 @@ class GenerateRequest(GenerateOptions):
     images: list[EncodedImage] = Field(min_length=1)
 
 
+class DetectOptions(_Request):
+    max_faces: int | None = Field(None, ge=1, le=1000, description="the largest so many")
+
+
+class DetectRequest(DetectOptions):
+    image: str = Field(description="base64 of the image file; a data: URL too")
+
+
+class VerifyOptions(_Request):
+    threshold: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="cosine from which on both are one person; default: the model's for two photos",
+    )
+
+
+class VerifyRequest(VerifyOptions):
+    image_a: str = Field(description="base64 of an image file; a data: URL too")
+    image_b: str = Field(description="base64 of another")
+
+
 class CandidateBody(BaseModel):
     id: int
     name: str | None
@@ -81,8 +103,41 @@ class InferAnswer(BaseModel):
     gallery_version: int
 
 
+class DetectedFace(BaseModel):
+    box: Box
+    detection_score: float
+    landmarks: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        min_length=5,
+        max_length=5,
+        description="x, y in pixels of the upright photo: the eyes, the nose, the corners of the "
+        "mouth; of two the left one first, as the photo shows them",
+    )
+
+
+class DetectAnswer(BaseModel):
+    faces: list[DetectedFace] = Field(description="largest first")
+
+
+class ComparedFace(BaseModel):
+    """The largest face of one photo."""
+
+    box: Box
+    detection_score: float
+    faces: int = Field(description="faces in the photo")
+
+
+class VerifyAnswer(BaseModel):
+    same: bool = Field(description="the similarity reaches the threshold")
+    similarity: float = Field(description="cosine, -1 to 1")
+    confidence: float = Field(description="calibrated probability that both are one person")
+    threshold: float
+    image_a: ComparedFace
+    image_b: ComparedFace
+    model: str
+
+
 class ImageReport(BaseModel):
-    """What became of one photo of an enrolment."""
+    """What became of one photo."""
 
     used: bool
     reason: str | None = Field(None, description="why it was not used")

@@ -92,6 +92,9 @@ class MatchSettings(Settings):
     threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine; None: the threshold of the model's card"
     )
+    verify_threshold: float | None = Field(
+        None, ge=-1, le=1, description="cosine of two photos; None: the card's for verification"
+    )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
 
@@ -108,6 +111,7 @@ class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
+    max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
     max_faces: int = Field(1000, ge=1, description="faces that are looked at in one photo")
     # Below the ingress's max_ongoing_requests: past that Serve refuses without a sentence.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")

@@ -30,7 +30,7 @@ from serving.records import (
     Matches,
 )
 from serving.register import Register
-from serving.settings import GallerySettings, LimitSettings, TritonSettings
+from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(
@@ -126,12 +126,17 @@ class FakeEmbedder(Embedder):
 
 
 class FakePipeline(Pipeline):
-    """Notes what it is asked, and always finds one face, which is 7 by a cosine of 0.75."""
+    """Notes what it is asked, and always finds one face, which is 7 by a cosine of 0.75.
+
+    ``found`` has other faces for single photos, and what is not face but failure is raised.
+    """
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.failure: BaseException | None = None
         self.seconds = 0.0
+        self.found: dict[bytes, Faces | Exception] = {}
+        self.embedder = FakeEmbedder()
         self.state: dict[str, str | GalleryStatus] = {
             "stages": "ok",
             "triton": "ok",
@@ -142,8 +147,8 @@ class FakePipeline(Pipeline):
         self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
     ) -> Identified:
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
-        matches = Matches(((Candidate(7, "Ada", 0.75),),), 17)
-        return Identified(faces((1, 2, 30, 40)), matches, CARD)
+        found = self._found(data)
+        return Identified(found, Matches(((Candidate(7, "Ada", 0.75),),) * len(found), 17), CARD)
 
     async def enrol(
         self,
@@ -159,9 +164,25 @@ class FakePipeline(Pipeline):
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
         return EnrolmentReport(photos, Enrolled(name, len(images), 18), CARD)
 
+    async def faces(self, data: bytes, timings: Timings) -> Faces:
+        await self._work({"data": data}, timings)
+        return self._found(data)
+
+    async def card(self) -> ModelCard:
+        return (await self.embedder.served()).card
+
+    async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
+        return await timings.of("embed", self.embedder.embed(crops))
+
     async def ready(self) -> dict[str, str | GalleryStatus]:
         await asyncio.sleep(self.seconds)
         return self.state
+
+    def _found(self, data: bytes) -> Faces:
+        found = self.found.get(data, faces((1, 2, 30, 40)))
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def _work(self, asked: dict[str, Any], timings: Timings) -> None:
         self.asked.append(asked)
@@ -174,11 +195,17 @@ class Api:
     """Requests to the HTTP API over a `FakePipeline`, without a server."""
 
     def __init__(
-        self, threshold: float | None = None, keys: Keys | None = None, **limits: Any
+        self,
+        threshold: float | None = None,
+        verify_threshold: float | None = None,
+        keys: Keys | None = None,
+        **limits: Any,
     ) -> None:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
-        self.app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold, keys)
+        matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
+        limit = LimitSettings(**limits)
+        self.app = build_api(self.pipeline, self.register, limit, matching, keys)
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:

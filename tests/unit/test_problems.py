@@ -83,10 +83,36 @@ def test_what_does_not_exist(api: Api, path: str) -> None:
     detail_of(api.post(path), 404)
 
 
-def test_the_wrong_method_is_told_the_right_one(api: Api) -> None:
-    answer = api.get("/infer")
-    detail_of(answer, 405)
-    assert answer.headers["allow"] == "POST"
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/infer", "POST"),
+        ("OPTIONS", "/verify", "POST"),
+        ("PROPFIND", "/healthz", "HEAD, GET"),
+        ("PUT", "/identities/7", "HEAD, GET, PATCH, DELETE"),
+        ("POST", "/identities", "HEAD, GET, DELETE"),
+        ("POST", "/docs", "HEAD, GET"),
+    ],
+)
+def test_the_wrong_method_is_told_the_right_ones(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    answer = api.request(method, path)
+    assert allowed in detail_of(answer, 405)
+    assert answer.headers["allow"] == allowed
+
+
+class TestHead:
+    @pytest.mark.parametrize(
+        "path", ["/healthz", "/readyz", "/openapi.json", "/v2/health/live", "/nowhere", "/infer"]
+    )
+    def test_it_is_a_get_without_a_body(self, api: Api, path: str) -> None:
+        head, get = api.request("HEAD", path), api.get(path)
+        assert head.content == b""
+        assert head.status_code == get.status_code
+        assert {k: v for k, v in head.headers.items() if k != "content-length"} == {
+            k: v for k, v in get.headers.items() if k != "content-length"
+        }
 
 
 class TestRequestId:

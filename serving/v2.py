@@ -1,0 +1,143 @@
+"""The Open Inference Protocol v2 at `/v2`: the whole pipeline as one model.
+
+https://github.com/kserve/open-inference-protocol, with Triton's binary tensor data extension.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import JSONResponse
+from kserve.protocol.rest.v2_datamodels import (
+    InferenceResponse,
+    MetadataTensor,
+    ModelMetadataResponse,
+    ModelReadyResponse,
+    ServerLiveResponse,
+    ServerMetadataResponse,
+    ServerReadyResponse,
+)
+
+from serving import __version__, v2_codec
+from serving.errors import BadRequest, Unavailable, UnknownModel
+from serving.openapi import protocol_body
+from serving.pipeline import Identified, Pipeline, Timings, all_of, what_is_missing
+from serving.problems import PROTOCOL, request_id_of
+from serving.settings import LimitSettings, MatchSettings
+from serving.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
+from serving.verifying import naming
+
+T = TypeVar("T")
+InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
+ModelName = Annotated[str, Path(examples=[MODEL])]
+
+_EXTENSIONS = ["binary_tensor_data"]
+_LENGTH = "Inference-Header-Content-Length"
+# Photos of one request that are under way at once; others want to be served too.
+_PHOTOS_AT_ONCE = 4
+
+
+def router(
+    pipeline: Pipeline, limits: LimitSettings, matching: MatchSettings, in_time: InTime[Any]
+) -> APIRouter:
+    """The routes; ``in_time`` bounds how long one may take."""
+    api = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
+
+    @api.get("")
+    async def server() -> ServerMetadataResponse:
+        """What serves here."""
+        return ServerMetadataResponse(
+            name="facenet-serving", version=__version__, extensions=_EXTENSIONS
+        )
+
+    @api.get("/health/live")
+    async def live() -> ServerLiveResponse:
+        """The process answers."""
+        return ServerLiveResponse(live=True)
+
+    @api.get("/health/ready")
+    async def ready() -> ServerReadyResponse:
+        """All that the model needs is there; as /readyz."""
+        await in_time(_check_ready(pipeline))
+        return ServerReadyResponse(ready=True)
+
+    @api.get("/models/{name}")
+    @api.get("/models/{name}/versions/{version}", include_in_schema=False)
+    async def metadata(name: ModelName, request: Request) -> ModelMetadataResponse:
+        """The model's inputs and outputs."""
+        _check_model(request)
+        return ModelMetadataResponse(
+            name=MODEL,
+            versions=[VERSION],
+            platform="ray_serve",
+            inputs=[MetadataTensor(name=INPUT, datatype="BYTES", shape=[-1])],
+            outputs=[
+                MetadataTensor(name=output, datatype=datatype, shape=shape)
+                for output, (datatype, shape) in OUTPUTS.items()
+            ],
+        )
+
+    @api.get("/models/{name}/ready")
+    @api.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
+    async def model_ready(name: ModelName, request: Request) -> ModelReadyResponse:
+        """Whether the model can be asked now."""
+        _check_model(request)
+        await in_time(_check_ready(pipeline))
+        return ModelReadyResponse(name=MODEL, ready=True)
+
+    @api.post(
+        "/models/{name}/infer",
+        response_model=InferenceResponse,
+        openapi_extra=protocol_body(ProtocolRequest),
+    )
+    @api.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+    async def infer(name: ModelName, request: Request) -> Response:
+        """Identify every face in some photos; one row of the outputs is one face."""
+        _check_model(request)
+        timings = Timings()
+        answer: Response = await in_time(_infer(request, timings))
+        answer.headers["Server-Timing"] = timings.header()
+        return answer
+
+    async def _infer(request: Request, timings: Timings) -> Response:
+        asked = await timings.of("read", _read(request))
+        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
+
+        async def identify(index: int, image: bytes) -> Identified:
+            async with free:
+                work = pipeline.identify(
+                    image, top_k=1, max_faces=asked.parameters.max_faces, timings=timings
+                )
+                return await naming(photo_name(index), work)
+
+        found = await all_of(identify(n, image) for n, image in enumerate(asked.images))
+        wanted = (asked.parameters.threshold, matching.threshold, found[0].card.threshold)
+        threshold = next(t for t in wanted if t is not None)
+        body, json_length = v2_codec.answer(asked, found, threshold, request_id_of(request))
+        if isinstance(body, bytes):
+            headers = {_LENGTH: str(json_length)}
+            return Response(body, media_type="application/octet-stream", headers=headers)
+        return JSONResponse(body)
+
+    async def _read(request: Request) -> v2_codec.Asked:
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise BadRequest("Send the body without a Content-Encoding.")
+        body = await request.body()
+        return await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+
+    return api
+
+
+def _check_model(request: Request) -> None:
+    path = request.path_params
+    if (path["name"], path.get("version", VERSION)) != (MODEL, VERSION):
+        raise UnknownModel(f"There is one model, {MODEL}, in version {VERSION}.")
+
+
+async def _check_ready(pipeline: Pipeline) -> None:
+    missing = what_is_missing(await pipeline.ready())
+    if missing is not None:
+        raise Unavailable(missing)

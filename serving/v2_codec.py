@@ -1,0 +1,250 @@
+"""The Open Inference Protocol v2 on the wire: a body -> photos, and faces -> tensors.
+
+Answers are written by kserve's types. Requests are read here: `InferRequest.from_bytes` of kserve
+decodes BYTES as UTF-8, which no photo is, and trusts the sizes that a caller names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from kserve import InferOutput, InferResponse
+from kserve.protocol.infer_type import RequestedOutput
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.bodies import check_size, from_base64
+from serving.errors import BadRequest, Unavailable
+from serving.pipeline import Identified
+from serving.problems import sentence_of
+from serving.settings import LimitSettings
+
+MODEL = "face-identification"
+VERSION = "1"
+INPUT = "IMAGE"
+# Datatype and shape of each output; a row a face.
+OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
+    "PHOTO": ("INT64", [-1]),
+    "ID": ("INT64", [-1]),
+    "NAME": ("BYTES", [-1]),
+    "SIMILARITY": ("FP32", [-1]),
+    "CONFIDENCE": ("FP32", [-1]),
+    "BOX": ("FP32", [-1, 4]),
+    "DETECTION_SCORE": ("FP32", [-1]),
+}
+UNKNOWN_ID = -1  # ids are never negative
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Parameters(BaseModel):
+    # A parameter that is not understood would silently not be obeyed.
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+
+
+class InferParameters(_Parameters):
+    threshold: float | None = Field(None, ge=-1, le=1)
+    max_faces: int | None = Field(None, ge=1, le=1000)
+    binary_data_output: bool = False
+
+
+class InputParameters(_Parameters):
+    binary_data_size: int | None = Field(None, ge=0)
+
+
+class OutputParameters(_Parameters):
+    binary_data: bool | None = None
+
+
+class InputTensor(_Strict):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[str] | None = Field(None, description="base64 of the image files")
+    parameters: InputParameters | None = None
+
+
+class OutputTensor(_Strict):
+    name: str
+    parameters: OutputParameters | None = None
+
+
+class ProtocolRequest(_Strict):
+    """An inference request; fields that other servers know are ignored."""
+
+    id: str | None = None
+    parameters: InferParameters | None = None
+    inputs: list[InputTensor]
+    outputs: list[OutputTensor] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was read.
+
+    Attributes:
+        outputs: names of the wanted outputs, in order, and whether each goes as binary data.
+    """
+
+    id: str | None
+    images: Sequence[bytes]
+    parameters: InferParameters
+    outputs: Mapping[str, bool]
+
+
+def photo_name(index: int) -> str:
+    """What errors call a photo of the request."""
+    return f"{INPUT}[{index}]"
+
+
+def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Asked:
+    """Read an inference request.
+
+    Args:
+        header_length: Inference-Header-Content-Length, where there is one: how many bytes of the
+            body are JSON; binary data follows.
+
+    Raises:
+        BadRequest: it is none, or its sizes, shapes or types do not fit.
+        TooLarge: a photo has too many bytes.
+    """
+    json_length = len(body) if header_length is None else _length(header_length, len(body))
+    try:
+        request = ProtocolRequest.model_validate_json(body[:json_length])
+    except ValidationError as error:
+        raise BadRequest(sentence_of(error)) from None
+    parameters = request.parameters or InferParameters()
+    if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
+        raise BadRequest(f"Send one input, {INPUT}.")
+    images = _images(request.inputs[0], memoryview(body)[json_length:], limits.max_photos)
+    for index, image in enumerate(images):
+        check_size(photo_name(index), image, limits)
+    return Asked(request.id, images, parameters, _wanted(request.outputs, parameters))
+
+
+def _length(text: str, most: int) -> int:
+    # Compared as text first: int() of a long one takes its time.
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) > most:
+        raise BadRequest(f"Inference-Header-Content-Length must be a number up to {most}.")
+    return int(text)
+
+
+def _images(tensor: InputTensor, binary: memoryview, most: int) -> list[bytes]:
+    if tensor.datatype != "BYTES":
+        raise BadRequest(f"{INPUT} has the datatype BYTES: encoded image files.")
+    if len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= most:
+        raise BadRequest(f"{INPUT} has one dimension, the number of photos: 1 to {most}.")
+    (count,) = tensor.shape
+    size = tensor.parameters.binary_data_size if tensor.parameters else None
+    if (tensor.data is None) == (size is None):
+        raise BadRequest(f"Send {INPUT} either as data or as binary data with binary_data_size.")
+    if len(binary) != (size or 0):
+        raise BadRequest(f"binary_data_size is {size or 0}, but {len(binary)} bytes follow.")
+    if tensor.data is None:
+        return list(_elements(binary, count))
+    if len(tensor.data) != count:
+        raise BadRequest(f"The shape says {count} photos, but data has {len(tensor.data)}.")
+    return [_decoded(index, text) for index, text in enumerate(tensor.data)]
+
+
+def _elements(binary: memoryview, count: int) -> Iterator[bytes]:
+    """The elements of a BYTES tensor: each is its length, 4 bytes little-endian, and its bytes."""
+    at = 0
+    for index in range(count):
+        start = at + 4
+        if start > len(binary):
+            raise BadRequest(f"The shape says {count} photos, but the binary data has {index}.")
+        at = start + struct.unpack_from("<I", binary, at)[0]
+        if at > len(binary):
+            raise BadRequest(f"{photo_name(index)} is longer than the binary data.")
+        yield bytes(binary[start:at])
+    if at != len(binary):
+        raise BadRequest(f"The shape says {count} photos, but the binary data has more.")
+
+
+def _decoded(index: int, text: str) -> bytes:
+    try:
+        return from_base64(text)
+    except BadRequest as error:
+        raise BadRequest(f"{photo_name(index)}: {error}") from None
+
+
+def _wanted(
+    outputs: Sequence[OutputTensor] | None, parameters: InferParameters
+) -> Mapping[str, bool]:
+    default = parameters.binary_data_output
+    if not outputs:
+        return dict.fromkeys(OUTPUTS, default)
+    wanted: dict[str, bool] = {}
+    for output in outputs:
+        if output.name not in OUTPUTS:
+            raise BadRequest(f"There is no such output; there are {', '.join(OUTPUTS)}.")
+        given = output.parameters.binary_data if output.parameters else None
+        wanted[output.name] = default if given is None else given
+    return wanted
+
+
+def answer(
+    asked: Asked, found: Sequence[Identified], threshold: float, request_id: str
+) -> tuple[bytes | dict[str, Any], int | None]:
+    """The answer's body: JSON, or JSON of the length that is told and binary data.
+
+    Args:
+        found: for each photo its faces.
+        threshold: cosine from which on a face is named.
+        request_id: for a request without an id of its own.
+    """
+    cards = {photo.card.id for photo in found}
+    if len(cards) > 1:
+        raise Unavailable("The model was replaced in the middle of this request; send it again.")
+    tensors = _tensors(found, threshold)
+    response = InferResponse(
+        response_id=request_id if asked.id is None else asked.id,
+        model_name=MODEL,
+        model_version=VERSION,
+        infer_outputs=[
+            InferOutput(name, list(tensors[name].shape), OUTPUTS[name][0], tensors[name])
+            for name in asked.outputs
+        ],
+        requested_outputs=[
+            RequestedOutput(name, {"binary_data": binary}) for name, binary in asked.outputs.items()
+        ],
+        parameters={
+            "model": cards.pop(),
+            "gallery_version": min(photo.matches.gallery_version for photo in found),
+        },
+    )
+    body, json_length = response.to_rest()
+    return body, json_length
+
+
+def _tensors(found: Sequence[Identified], threshold: float) -> dict[str, NDArray[Any]]:
+    """Every output; a face of whom nobody is known is told with the nearest's similarity."""
+    ids: list[int] = []
+    names: list[bytes] = []
+    similarities: list[float] = []
+    confidences: list[float] = []
+    for photo in found:
+        for candidates in photo.matches.candidates:
+            best = candidates[0] if candidates else None
+            known = best if best and best.similarity >= threshold else None
+            ids.append(known.id if known else UNKNOWN_ID)
+            names.append((known.name or "").encode() if known else b"")
+            similarities.append(best.similarity if best else -1.0)
+            confidences.append(photo.card.confidence(best.similarity) if best else 0.0)
+    counts = [len(photo.faces) for photo in found]
+    return {
+        "PHOTO": np.repeat(np.arange(len(found), dtype=np.int64), counts),
+        "ID": np.array(ids, np.int64),
+        "NAME": np.array(names, np.object_),
+        "SIMILARITY": np.array(similarities, np.float32),
+        "CONFIDENCE": np.array(confidences, np.float32),
+        "BOX": np.concatenate([photo.faces.boxes for photo in found]),
+        "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in found]),
+    }

@@ -1,0 +1,67 @@
+"""Two photos, one question: is it the same person? Needs no gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
+from serving.model import ModelCard
+from serving.pipeline import PhotoReport, Pipeline, Timings, all_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The largest faces of two photos, and the cosine of their embeddings."""
+
+    photos: Sequence[PhotoReport]
+    similarity: float
+    card: ModelCard
+
+
+class NoFaceToCompare(NoUsableFace):
+    """One of the two photos shows no face, or both; ``photos`` says which."""
+
+    photos: Sequence[PhotoReport] = ()
+
+
+async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timings) -> Compared:
+    """Compare the largest face of one photo with that of the other.
+
+    Args:
+        images: two image files by the names that errors call them.
+
+    Raises:
+        NoFaceToCompare: a photo shows no face.
+        UnsupportedImage, TooLarge: a photo cannot be decoded; the text says which.
+    """
+    card = await pipeline.card()
+    found = await all_of(
+        naming(name, pipeline.faces(image, timings)) for name, image in images.items()
+    )
+    photos = [
+        PhotoReport(faces.first(1), len(faces), None)
+        if len(faces)
+        else PhotoReport(None, 0, "No face was found.")
+        for faces in found
+    ]
+    without = [name for name, faces in zip(images, found, strict=True) if not len(faces)]
+    if without:
+        error = NoFaceToCompare(f"No face was found in {' and '.join(without)}.")
+        error.photos = photos
+        raise error
+    vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in found]), timings)
+    return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
+
+
+async def naming(photo: str, work: Awaitable[T]) -> T:
+    """The result of ``work``; an error of the photo says which photo it is."""
+    try:
+        return await work
+    except (TooLarge, UnsupportedImage) as error:
+        raise type(error)(f"{photo}: {error}") from error
