@@ -10,7 +10,7 @@ usage: k8s/kind-up.sh [--down]
 Makes the kind cluster `faces` with everything in it, and identifies a photo through its ingress.
 --down removes the cluster, and with it who was enrolled.
 
-From the environment: REGISTRY and TAG of the image (as for `make images`), NAMESPACE, RELEASE.
+From the environment: REGISTRY and TAG of the image, as for `make images`.
 TEXT
 }
 
@@ -21,12 +21,13 @@ cd "$repository"
 
 cluster=faces
 context="kind-$cluster"
-namespace=${NAMESPACE:-faces}
-release=${RELEASE:-faces}
+# As k8s/values-kind.yaml has them.
+namespace=faces
+release=faces
+secret=faces-s3
+url=http://localhost:8080
 image="${REGISTRY:+$REGISTRY/}facenet-serving"
 tag=${TAG:-dev}
-url=${URL:-http://faces.localhost:8080}
-secret="$release-s3"
 wait_seconds=${WAIT_SECONDS:-1200}
 poll_seconds=${POLL_SECONDS:-10}
 
@@ -91,6 +92,12 @@ apiVersion: v1
 kind: Secret
 metadata:
   name: $secret
+  # KServe reads the address of the S3 server here.
+  annotations:
+    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc.cluster.local:9000"
+    serving.kserve.io/s3-usehttps: "0"
+    serving.kserve.io/s3-usevirtualbucket: "0"
+    serving.kserve.io/s3-region: us-east-1
 stringData:
   AWS_ACCESS_KEY_ID: "$(random 20)"
   AWS_SECRET_ACCESS_KEY: "$(random 40)"

@@ -319,6 +319,7 @@ def test_kind_up_makes_keys_that_nobody_else_has(machine: Machine) -> None:
         done = machine.run("kind-up.sh")
         secret = yaml.safe_load(secrets.read_text())
         keys = secret["stringData"]
+        assert secret["metadata"]["annotations"]["serving.kserve.io/s3-usehttps"] == "0"
         assert len(keys["AWS_ACCESS_KEY_ID"]) == 20
         assert len(keys["AWS_SECRET_ACCESS_KEY"]) == 40
         assert keys["AWS_SECRET_ACCESS_KEY"] not in done.out + done.err + "".join(done.calls)
@@ -358,7 +359,7 @@ def test_kind_up_takes_registry_and_tag(machine: Machine) -> None:
         (
             {"curl": 'case "$call" in */readyz*) exit 22 ;; esac'},
             set(),
-            "http://faces.localhost:8080 is not there",
+            "http://localhost:8080 is not there",
         ),
         ({"helm": 'case "$call" in *" test "*) echo broken; exit 1 ;; esac'}, set(), ""),
         ({"curl": 'case "$call" in */generate*) exit 22 ;; esac'}, set(), "could not be enrolled"),
