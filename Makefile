@@ -5,15 +5,24 @@ MODEL ?= facenet-casia-webface
 WEIGHTS ?= $(MODEL:facenet-%=%)
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)))
 
+# Of the images: REGISTRY=registry.example.com/faces TAG=1.2.0 GPU=1 PLATFORM=linux/amd64,linux/arm64
+REGISTRY ?=
+TAG ?= dev
+GPU ?= 0
+PLATFORM ?=
+DOCKER ?= docker
+
 BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model run test unit check bench bench-gallery format lock clean
+.PHONY: help install model run test unit check bench bench-gallery format lock lock-torch clean
+.PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model."
+	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
+	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
 install: .venv/installed ## make .venv from the lock
 
@@ -56,9 +65,47 @@ format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## resolve the dependencies anew into requirements.lock (needs uv)
+# One platform, or none named: the image is here afterwards. Several: buildx pushes them.
+comma := ,
+several := $(findstring $(comma),$(PLATFORM))
+BUILD = $(DOCKER) $(if $(several),buildx build --push,build) $(if $(PLATFORM),--platform $(PLATFORM)) \
+	--build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+PREFIX := $(if $(REGISTRY),$(REGISTRY)/)
+
+images: serving-image triton-image ## build both container images: REGISTRY=, TAG=, GPU=1, PLATFORM=
+
+serving-image:
+	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) \
+		-t $(PREFIX)facenet-serving:$(TAG) .
+
+triton-image: model
+	$(BUILD) --build-arg MODEL=$(MODEL) -t $(PREFIX)facenet-triton:$(TAG) triton
+
+kind-up: ## from nothing to an identified photo in a kind cluster (needs Docker)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) k8s/kind-up.sh
+
+kind-down: ## remove the kind cluster
+	@k8s/kind-up.sh --down
+
+lock: ## resolve the dependencies anew into the lock files (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --extra local --extra report --extra dev pyproject.toml -o requirements.lock
+	# What the image installs: the main dependencies, with torch and CUDA apart.
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --constraint requirements.lock pyproject.toml \
+		| awk '/^[^ ]/ { cuda = /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ } \
+			{ print > (cuda ? "serving/torch-cuda.lock" : "serving/requirements.lock") }'
+	sed -i '/^#/!d' serving/torch-cpu.txt
+	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock >> serving/torch-cpu.txt
+
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+lock-torch: ## add the hashes of PyTorch's own index to serving/torch-cpu.txt (needs uv)
+	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock \
+		| uv pip compile --universal --python-version 3.10 --no-deps --generate-hashes --no-header \
+			--no-emit-index-url --no-annotate --default-index $(TORCH_INDEX) - > .cache/torch-cpu
+	sed -i '/^#/!d' serving/torch-cpu.txt
+	cat .cache/torch-cpu >> serving/torch-cpu.txt
 
 clean: ## remove what make made, but not what was enrolled
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis triton/models/*/1

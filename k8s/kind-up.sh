@@ -1,0 +1,187 @@
+#!/usr/bin/env bash
+# From nothing to an identified photo in a kind cluster. Run it again at any time: what is there is
+# kept, and what changed is brought up to date.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: k8s/kind-up.sh [--down]
+
+Makes the kind cluster `faces` with everything in it, and identifies a photo through its ingress.
+--down removes the cluster, and with it who was enrolled.
+
+From the environment: REGISTRY and TAG of the image, as for `make images`.
+TEXT
+}
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repository"
+# shellcheck source=k8s/versions.env
+. k8s/versions.env
+
+cluster=faces
+context="kind-$cluster"
+# As k8s/values-kind.yaml has them.
+namespace=faces
+release=faces
+secret=faces-s3
+url=http://localhost:8080
+image="${REGISTRY:+$REGISTRY/}facenet-serving"
+tag=${TAG:-dev}
+wait_seconds=${WAIT_SECONDS:-1200}
+poll_seconds=${POLL_SECONDS:-10}
+
+say() { printf '\n==> %s\n' "$*"; }
+fail() {
+  printf '\nkind-up.sh: %s\n' "$*" >&2
+  exit 1
+}
+kube() { kubectl --context "$context" --namespace "$namespace" "$@"; }
+
+check_tools() {
+  local tool missing=()
+  for tool in docker kind kubectl helm curl; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  ((${#missing[@]} == 0)) || fail "not installed, or not on PATH: ${missing[*]}."
+  docker info >/dev/null 2>&1 ||
+    fail "the Docker engine does not answer; start it, or see docker info."
+}
+
+cluster_exists() { kind get clusters 2>/dev/null | grep -qx "$cluster"; }
+
+# await WHAT COMMAND...: until the command succeeds; says in between how the pods are.
+await() {
+  local what=$1 deadline=$((SECONDS + wait_seconds))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    if ((SECONDS >= deadline)); then
+      kube get rayservice,inferenceservice,pods >&2 || true
+      kube get events --sort-by=.lastTimestamp 2>/dev/null | tail -n 15 >&2 || true
+      fail "$what is not there after $wait_seconds s; what the cluster says is above."
+    fi
+    printf '    %4s s  %s: waiting; pods: %s\n' "$SECONDS" "$what" "$(pods)"
+    sleep "$poll_seconds"
+  done
+  printf '    %4s s  %s: there\n' "$SECONDS" "$what"
+}
+
+# "3 Running, 1 Pending"
+pods() {
+  kube get pods --no-headers 2>/dev/null |
+    awk '{ n[$3]++ } END { for (s in n) printf "%s%d %s", (c++ ? ", " : ""), n[s], s }'
+}
+
+is_ready() {
+  local states
+  states=$(kube get "$1" -o "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}")
+  [[ $states == True ]]
+}
+answers() { curl --silent --fail --max-time 5 "$url/readyz"; }
+random() { LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | head -c "$1" || true; }
+
+# Once, here: keys made in a template would be others after every upgrade.
+make_secret() {
+  if kube get secret "$secret" >/dev/null 2>&1; then
+    echo "    $secret is there and stays."
+    return
+  fi
+  # By standard input: what is on a command line is in the process list.
+  kube create -f - <<YAML
+apiVersion: v1
+kind: Secret
+metadata:
+  name: $secret
+  # KServe reads the address of the S3 server here.
+  annotations:
+    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc.cluster.local:9000"
+    serving.kserve.io/s3-usehttps: "0"
+    serving.kserve.io/s3-usevirtualbucket: "0"
+    serving.kserve.io/s3-region: us-east-1
+stringData:
+  AWS_ACCESS_KEY_ID: "$(random 20)"
+  AWS_SECRET_ACCESS_KEY: "$(random 40)"
+YAML
+}
+
+enrol_and_identify() {
+  local photo answer photos=()
+  for photo in data/2576/photo_0[1-5].jpg; do photos+=(-F "images=@$photo"); done
+  curl --silent --show-error --fail-with-body --max-time 120 \
+    -F id=2576 "${photos[@]}" "$url/generate" >/dev/null ||
+    fail "the photos of data/2576 could not be enrolled at $url/generate."
+  answer=$(curl --silent --show-error --fail-with-body --max-time 120 \
+    -F image=@data/id_is_2576.jpg "$url/infer") ||
+    fail "data/id_is_2576.jpg could not be sent to $url/infer: $answer"
+  printf '%s\n' "$answer"
+  grep -Eq '"id": ?2576' <<<"$answer" || fail "that is not the person with the id 2576."
+}
+
+case "${1:-}" in
+  "") ;;
+  --down)
+    command -v kind >/dev/null || fail "not installed, or not on PATH: kind."
+    if cluster_exists; then
+      kind delete cluster --name "$cluster"
+    else
+      echo "There is no cluster $cluster."
+    fi
+    exit
+    ;;
+  -h | --help)
+    usage
+    exit
+    ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac
+
+say "1/8 Tools"
+check_tools
+
+say "2/8 The image $image:$tag"
+if docker image inspect "$image:$tag" >/dev/null 2>&1; then
+  echo "    It is there; make images makes it anew."
+else
+  make serving-image REGISTRY="${REGISTRY:-}" TAG="$tag"
+fi
+
+say "3/8 The cluster $cluster"
+if cluster_exists; then
+  echo "    It is there."
+else
+  kind create cluster --name "$cluster" --config k8s/kind.yaml --image "$KIND_NODE_IMAGE" --wait 180s
+fi
+kind load docker-image "$image:$tag" --name "$cluster"
+
+say "4/8 cert-manager, KServe, KubeRay, ingress"
+k8s/install.sh --context "$context" --kind
+
+say "5/8 The namespace $namespace and the S3 keys"
+kube get namespace "$namespace" >/dev/null 2>&1 || kube create namespace "$namespace"
+make_secret
+
+say "6/8 The chart, release $release"
+helm --kube-context "$context" upgrade --install "$release" helm/facenet-serving \
+  --namespace "$namespace" --values k8s/values-kind.yaml \
+  --set "image.repository=$image" --set-string "image.tag=$tag" --timeout 20m
+await "the InferenceService (Triton's image is 9 GB)" is_ready inferenceservice
+await "the RayService" is_ready rayservice
+await "$url" answers
+
+say "7/8 helm test"
+helm --kube-context "$context" test "$release" --namespace "$namespace" --logs --timeout 10m
+
+say "8/8 Five photos enrolled, another one identified"
+enrol_and_identify
+
+cat <<TEXT
+
+It runs at $url (API: $url/docs).
+
+    curl -F image=@photo.jpg $url/infer
+    kubectl --context $context -n $namespace get rayservice,inferenceservice,pods
+    make kind-down       # removes all of it
+TEXT

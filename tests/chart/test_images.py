@@ -1,0 +1,205 @@
+"""What can be known of the container images without building them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.chart.dockerfiles import Ignore, arguments, bases, copied, instructions
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVING = ROOT / "serving" / "Dockerfile"
+TRITON = ROOT / "triton" / "Dockerfile"
+PROJECT = "facenet-serving"
+# (Dockerfile, its build context)
+IMAGES = [
+    pytest.param(SERVING, ROOT, id="serving"),
+    pytest.param(TRITON, ROOT / "triton", id="triton"),
+]
+# In the folder of the package, and no part of it.
+BUILD_FILES = {"Dockerfile", "requirements.lock", "torch-cuda.lock", "torch-cpu.txt"}
+
+
+@pytest.mark.parametrize(("dockerfile", "context"), IMAGES)
+def test_the_builder_gets_every_source(dockerfile: Path, context: Path) -> None:
+    ignore = Ignore.read(context / ".dockerignore")
+    sources = copied(dockerfile)
+    assert sources
+    for source in sources:
+        assert (context / source).exists(), f"{source} is not there"
+        assert list(ignore.files(context, source)), f"{source} is ignored"
+
+
+def test_the_builder_gets_the_whole_package() -> None:
+    ignore = Ignore.read(ROOT / ".dockerignore")
+    package = set((ROOT / "serving").rglob("*.py"))
+    assert package == {p for p in ignore.files(ROOT, "serving") if p.suffix == ".py"}
+
+
+def test_nothing_else_gets_to_the_builder() -> None:
+    """Keys, what was enrolled, and gigabytes of environment."""
+    ignore = Ignore.read(ROOT / ".dockerignore")
+    for path in (".run/s3.json", ".git/config", ".venv/bin/python", ".env", "tests/__init__.py"):
+        assert ignore.ignores(path), path
+    assert not list(ignore.files(ROOT, "triton/models")), "the image traces its own model"
+
+
+def test_the_last_matching_line_of_dockerignore_decides(tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("*\n!kept\nkept/*.tmp\n**/cache\n")
+    ignore = Ignore.read(tmp_path / ".dockerignore")
+    assert [ignore.ignores(p) for p in ("other", "kept/a", "kept/a.tmp", "kept/b/a.tmp")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert ignore.ignores("kept/b/cache/file")
+
+
+@pytest.mark.parametrize(("dockerfile", "context"), IMAGES)
+def test_bases_are_pinned(dockerfile: Path, context: Path) -> None:
+    assert bases(dockerfile)
+    for base in bases(dockerfile):
+        assert re.search(r"(:[\w.-]*\d[\w.-]*|@sha256:[0-9a-f]{64})$", base), base
+
+
+@pytest.mark.parametrize(("dockerfile", "context"), IMAGES)
+def test_the_user_is_a_number_and_not_root(dockerfile: Path, context: Path) -> None:
+    names = [i.name for i in instructions(dockerfile)]
+    last_stage = instructions(dockerfile)[len(names) - names[::-1].index("FROM") :]
+    (user,) = (i.rest for i in last_stage if i.name == "USER")
+    assert re.fullmatch(r"[1-9]\d*(:\d+)?", user)
+    # Whatever comes after it writes as this user.
+    assert {i.name for i in last_stage[[i.name for i in last_stage].index("USER") + 1 :]} <= {
+        "EXPOSE",
+        "CMD",
+        "HEALTHCHECK",
+    }
+
+
+def test_the_python_of_the_image_is_one_that_the_project_supports() -> None:
+    (version,) = set(re.findall(r"python:(\d+\.\d+)-", " ".join(bases(SERVING))))
+    supported = metadata.metadata(PROJECT)["Requires-Python"]
+    assert version in Requirement(f"x{supported}").specifier
+
+
+def test_triton_is_of_the_release_that_the_chart_runs() -> None:
+    values = (ROOT / "helm" / "facenet-serving" / "values.yaml").read_text()
+    assert list(_values(yaml.safe_load(values), "runtimeVersion")) == [arguments(TRITON)["TRITON"]]
+
+
+def test_the_image_installs_the_closure_of_the_main_dependencies() -> None:
+    installed = _locked(ROOT / "serving" / "requirements.lock") | _locked(
+        ROOT / "serving" / "torch-cuda.lock"
+    )
+    needed = {canonicalize_name(name): metadata.version(name) for name in _closure()}
+    assert installed.keys() - needed.keys() == set(), "locked and not needed"
+    assert {name: installed.get(name) for name in needed} == needed
+
+
+def test_only_torch_and_cuda_are_apart() -> None:
+    """What the CPU image leaves out of torch-cuda.lock, nobody but torch may need."""
+    apart = _locked(ROOT / "serving" / "torch-cuda.lock").keys()
+    assert {"torch", "torchvision"} <= apart
+    without_torch = _closure(stop=frozenset({"torch", "torchvision"}))
+    assert apart & without_torch == {"torch", "torchvision"}
+
+
+def test_the_locks_of_the_image_are_parts_of_the_lock() -> None:
+    whole = _hashes(ROOT / "requirements.lock")
+    for name in ("requirements.lock", "torch-cuda.lock"):
+        part = _hashes(ROOT / "serving" / name)
+        assert part
+        assert {pin: whole.get(pin) for pin in part} == part, f"make lock has not made {name}"
+        assert all(part.values()), "a pin without a hash"
+
+
+def test_the_cpu_build_of_torch_is_of_the_locked_version() -> None:
+    locked = _locked(ROOT / "serving" / "torch-cuda.lock")
+    for name, version in _locked(ROOT / "serving" / "torch-cpu.txt").items():
+        assert version.removesuffix("+cpu") == locked[name]
+
+
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+    """The image has the package from a wheel: what setuptools leaves out is missing there only."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(
+        ROOT / "serving", tmp_path / "serving", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--no-index", "-w", tmp_path / "dist", tmp_path], check=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    packed = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("serving/")}
+    source = {
+        p.relative_to(tmp_path).as_posix()
+        for p in (tmp_path / "serving").rglob("*")
+        if p.is_file() and p.name not in BUILD_FILES
+    }
+    assert packed == source
+
+
+def _locked(path: Path) -> dict[str, str]:
+    """Name -> version of what pip installs here from a lock file."""
+    lines = [line.removesuffix(" \\") for line in path.read_text().splitlines() if line]
+    pins = [Requirement(line) for line in lines if line[0] not in " #"]
+    here = [pin for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in here}
+
+
+def _hashes(path: Path) -> dict[str, set[str]]:
+    """``name==version`` -> the hashes of its files; an environment marker does not count."""
+    found: dict[str, set[str]] = {}
+    pin = ""
+    for line in path.read_text().splitlines():
+        if line and line[0] not in " #":
+            pin = line.split()[0]
+        found.setdefault(pin, set()).update(re.findall(r"sha256:([0-9a-f]{64})", line))
+    return found
+
+
+def _closure(stop: frozenset[str] = frozenset()) -> set[str]:
+    """The distributions that the main dependencies need here, as installed.
+
+    Args:
+        stop: names whose own dependencies do not count.
+    """
+    todo = [*_requirements(PROJECT, "")]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            if name not in stop:
+                todo += _requirements(name, extra)
+    return {name for name, _ in seen}
+
+
+def _requirements(name: str, extra: str) -> Iterator[Requirement]:
+    for line in metadata.requires(name) or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def _values(tree: object, key: str) -> Iterator[object]:
+    if isinstance(tree, dict):
+        for name, below in tree.items():
+            if name == key:
+                yield below
+            else:
+                yield from _values(below, key)
