@@ -61,6 +61,12 @@ class NoUsableFace(ServingError):
     title = "A usable face is missing"
 
 
+class OtherModel(ServingError):
+    status = 422
+    type = "other-model"
+    title = "These are embeddings of another model"
+
+
 class Unavailable(ServingError):
     """A dependency (Triton, S3, a stage) is away; asking again later can help."""
 
