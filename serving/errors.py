@@ -73,6 +73,12 @@ class NoUsableFace(ServingError):
     title = "A usable face is missing"
 
 
+class OtherModel(ServingError):
+    status = 422
+    type = "other-model"
+    title = "These are embeddings of another model"
+
+
 class TooManyRequests(ServingError):
     status = 429
     type = "too-many-requests"

@@ -71,6 +71,7 @@ def build_api(
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     problems.install(api)
+    openapi.install(api)
 
     async def in_time(work: Coroutine[Any, Any, T]) -> T:
         try:

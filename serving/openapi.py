@@ -1,10 +1,45 @@
-"""What OpenAPI is told of the bodies that FastAPI does not read itself."""
+"""What OpenAPI is told beyond what FastAPI finds: bodies it does not read, examples, errors."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel
+
+from serving.examples import EXAMPLES, Example
+
+_JSON = "application/json"
+_BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
+
+
+def install(api: FastAPI) -> None:
+    """Let ``api`` describe itself with the examples, and its errors as what they are."""
+    generate = api.openapi
+
+    def described() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    _complete(operation, EXAMPLES.get((method, path)))
+        return api.openapi_schema or {}
+
+    api.openapi = described  # type: ignore[method-assign]
+
+
+def _complete(operation: dict[str, Any], example: Example | None) -> None:
+    errors = operation["responses"]["default"]["content"]
+    if errors[_JSON]["schema"]["$ref"].endswith("/Problem"):
+        errors["application/problem+json"] = errors.pop(_JSON)
+    if example is None:
+        return
+    operation["responses"]["200"]["content"][_JSON]["example"] = example.answer
+    if "requestBody" in operation:
+        operation["requestBody"]["content"][_JSON]["example"] = example.body
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in example.parameters:
+            parameter["example"] = example.parameters[parameter["name"]]
 
 
 def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) -> dict[str, Any]:
@@ -14,10 +49,9 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
         request, options: the JSON body, and what of it goes with other forms, too.
         files: fields of the photos; ``images`` takes many. With two fields there is no raw form.
     """
-    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
     form = options.model_json_schema()
     form["properties"] |= {
-        name: {"type": "array", "items": binary} if name == "images" else binary for name in files
+        name: {"type": "array", "items": _BINARY} if name == "images" else _BINARY for name in files
     }
     form["required"] = [*form.get("required", []), *files]
     parameters = [
@@ -25,22 +59,22 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
         for name, schema in options.model_json_schema()["properties"].items()
     ]
     content = {
-        "application/json": {"schema": _inlined(request)},
+        _JSON: {"schema": _inlined(request)},
         "multipart/form-data": {"schema": form},
     }
     if len(files) == 1:
-        content["image/*"] = {"schema": binary}
+        content["image/*"] = {"schema": _BINARY}
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
 def protocol_body(request: type[BaseModel]) -> dict[str, Any]:
-    """The forms of an inference request: JSON, and JSON with binary data behind it."""
-    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
-    content = {
-        "application/json": {"schema": _inlined(request)},
-        "application/octet-stream": {"schema": binary},
+    """The forms of an inference request and its answer: JSON, and JSON with binary data behind."""
+    binary = {"application/octet-stream": {"schema": _BINARY}}
+    content = {_JSON: {"schema": _inlined(request)}, **binary}
+    return {
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"content": binary}},
     }
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _inlined(model: type[BaseModel]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.embed import Embedder
-from serving.errors import BadRequest, ModelMismatch, UnknownIdentity
+from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.maintenance import Receipt
@@ -78,12 +78,12 @@ class Register:
         """Enrol embeddings (P, D) that the model made elsewhere; of any length, not zero.
 
         Raises:
-            ModelMismatch: another model is served.
+            OtherModel: another model is served.
             BadRequest: they are no embeddings of this model.
         """
         card = await self.card()
         if model != card.id:
-            raise ModelMismatch(
+            raise OtherModel(
                 f"These are embeddings of {model}, but {card.id} is served: the two cannot be "
                 "compared."
             )

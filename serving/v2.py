@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from kserve.protocol.rest.v2_datamodels import (
     InferenceResponse,
@@ -20,6 +20,7 @@ from kserve.protocol.rest.v2_datamodels import (
     ServerMetadataResponse,
     ServerReadyResponse,
 )
+from pydantic import BaseModel
 
 from serving import __version__, v2_codec
 from serving.errors import BadRequest, Unavailable, UnknownModel
@@ -32,7 +33,7 @@ from serving.verifying import naming
 
 T = TypeVar("T")
 InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
-ModelName = Annotated[str, Path(examples=[MODEL])]
+ModelName = str
 
 _EXTENSIONS = ["binary_tensor_data"]
 _LENGTH = "Inference-Header-Content-Length"
@@ -40,11 +41,19 @@ _LENGTH = "Inference-Header-Content-Length"
 _PHOTOS_AT_ONCE = 4
 
 
+class ProtocolError(BaseModel):
+    error: str
+
+
 def router(
     pipeline: Pipeline, limits: LimitSettings, matching: MatchSettings, in_time: InTime[Any]
 ) -> APIRouter:
     """The routes; ``in_time`` bounds how long one may take."""
-    api = APIRouter(prefix=PROTOCOL, tags=["open inference protocol"])
+    api = APIRouter(
+        prefix=PROTOCOL,
+        tags=["open inference protocol"],
+        responses={"default": {"model": ProtocolError, "description": "error of the protocol"}},
+    )
 
     @api.get("")
     async def server() -> ServerMetadataResponse:

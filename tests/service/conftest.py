@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.local.process import Process
 from serving.stack import StackSettings, running
 
 # Apart from those of `make run`, so that both can run side by side.
@@ -17,12 +18,26 @@ PORT = 15000
 OVERRIDES = {"scale": {"match": {"min_replicas": 2, "max_replicas": 2}}}
 
 
+Running = tuple[StackSettings, list[Process]]
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
+def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("stack")
     settings = StackSettings(folder=folder, port=PORT, overrides=OVERRIDES)
-    with running(settings):
-        yield settings
+    with running(settings) as processes:
+        yield settings, processes
+
+
+@pytest.fixture(scope="session")
+def stack(_stack: Running) -> StackSettings:
+    return _stack[0]
+
+
+@pytest.fixture(scope="session")
+def processes(_stack: Running) -> list[Process]:
+    """Of the stack: the S3 server, tritonserver, Ray Serve."""
+    return _stack[1]
 
 
 @pytest.fixture(scope="module")

@@ -76,6 +76,7 @@ def test_embeddings_that_were_made_elsewhere_are_added(api: httpx.Client, new_id
     other = api.post(
         f"/identities/{new_id}/embeddings", json={**body, "model": "facenet-other@0123456789ab"}
     )
+    assert other.status_code == 422
     assert "facenet-other@0123456789ab" in other.json()["detail"]
     assert model in other.json()["detail"]
 

@@ -280,7 +280,7 @@ class TestOpenApi:
 
     def test_errors_are_described_as_problems(self, api: Api) -> None:
         answers = api.get("/openapi.json").json()["paths"]["/infer"]["post"]["responses"]
-        schema = answers["default"]["content"]["application/json"]["schema"]
+        schema = answers["default"]["content"]["application/problem+json"]["schema"]
         assert schema["$ref"].endswith("/Problem")
 
     def test_the_page_for_people_is_there(self, api: Api) -> None:

@@ -1,0 +1,73 @@
+"""What OpenAPI says: every operation has an example, and each fits its own schema."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from serving.decode import decode
+from serving.detect import find_faces
+from serving.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
+from serving.mtcnn import FaceDetector
+from serving.settings import DecodeSettings
+from tests.unit.fakes import Api
+
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return dict(Api().get("/openapi.json").json())
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield (method, path), operation
+
+
+def check(document: dict[str, Any], value: Any, schema: dict[str, Any]) -> None:
+    whole = {**schema, "components": document["components"]}
+    jsonschema.Draft202012Validator(whole).validate(value)
+
+
+def test_there_are_no_more_and_no_fewer_examples_than_operations(document: dict[str, Any]) -> None:
+    assert {key for key, _ in operations(document)} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize(("key", "example"), EXAMPLES.items(), ids=lambda value: str(value)[:60])
+def test_an_example_fits_its_schema(
+    document: dict[str, Any], key: tuple[str, str], example: Example
+) -> None:
+    operation = dict(operations(document))[key]
+    answer = operation["responses"]["200"]["content"][JSON]
+    assert answer["example"] == example.answer
+    check(document, answer["example"], answer["schema"])
+    if "requestBody" in operation:
+        body = operation["requestBody"]["content"][JSON]
+        assert body["example"] == example.body
+        check(document, body["example"], body["schema"])
+    parameters = {p["name"]: p for p in operation.get("parameters", [])}
+    assert set(re.findall(r"{(\w+)}", key[1])) <= set(example.parameters) <= set(parameters)
+    for name, value in example.parameters.items():
+        assert parameters[name]["example"] == value
+        check(document, value, parameters[name]["schema"])
+
+
+def test_errors_are_problems_and_below_v2_those_of_the_protocol(document: dict[str, Any]) -> None:
+    for (_, path), operation in operations(document):
+        (media,) = operation["responses"]["default"]["content"].items()
+        model = "ProtocolError" if path.startswith("/v2") else "Problem"
+        kind = JSON if path.startswith("/v2") else "application/problem+json"
+        assert media == (kind, {"schema": {"$ref": f"#/components/schemas/{model}"}})
+        assert "422" not in operation["responses"]
+
+
+@pytest.mark.parametrize("photo", [PHOTO, OTHER_PHOTO], ids=["photo", "other"])
+def test_an_example_photo_shows_a_face(photo: str, detector: FaceDetector) -> None:
+    assert len(find_faces(decode(base64.b64decode(photo), DecodeSettings()), detector)) == 1
