@@ -11,11 +11,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, problems
+from serving import __version__, bodies, identities, problems, telemetry
+from serving.access import Access, note
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.embed import Embedder
 from serving.errors import TimedOut
 from serving.freshness import Versions
+from serving.metrics import ApiMetrics, StoreMetrics
 from serving.pipeline import NoFaceInAny, Pipeline, Timings
 from serving.records import GalleryStatus
 from serving.register import Register
@@ -29,7 +31,13 @@ from serving.schemas import (
     Problem,
     Ready,
 )
-from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
+from serving.settings import (
+    GallerySettings,
+    LimitSettings,
+    MatchSettings,
+    TracingSettings,
+    TritonSettings,
+)
 
 T = TypeVar("T")
 
@@ -40,15 +48,20 @@ nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or a
 
 
 def build_api(
-    pipeline: Pipeline, register: Register, limits: LimitSettings, threshold: float | None
+    pipeline: Pipeline,
+    register: Register,
+    limits: LimitSettings,
+    threshold: float | None,
+    metrics: ApiMetrics,
 ) -> FastAPI:
     """The application; ``threshold`` overrules the model's where it is given."""
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
+    access = Middleware(Access, metrics=metrics)
     api = FastAPI(
         title="Face identification",
         description=_DESCRIPTION,
         version=__version__,
-        middleware=[guard],
+        middleware=[access, guard],
         redoc_url=None,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
@@ -63,7 +76,7 @@ def build_api(
     @api.post("/infer", openapi_extra=_body(InferRequest, InferOptions, "image"))
     async def infer(request: Request, response: Response) -> InferAnswer:
         """Identify every face in a photo."""
-        timings = Timings()
+        timings = Timings(observe=metrics.waited)
 
         async def work() -> InferAnswer:
             image, options = await timings.of("read", bodies.read_infer(request, limits))
@@ -74,13 +87,15 @@ def build_api(
             return infer_answer(found, next(t for t in wanted if t is not None))
 
         answer = await in_time(work())
+        metrics.identified(answer.faces)
+        note(request, faces=len(answer.faces))
         response.headers["Server-Timing"] = timings.header()
         return answer
 
     @api.post("/generate", openapi_extra=_body(GenerateRequest, GenerateOptions, "images"))
     async def generate(request: Request, response: Response) -> GenerateAnswer:
         """Enrol a person: the largest face of each photo."""
-        timings = Timings()
+        timings = Timings(observe=metrics.waited)
 
         async def work() -> GenerateAnswer:
             images, options = await timings.of("read", bodies.read_generate(request, limits))
@@ -94,6 +109,7 @@ def build_api(
             return generate_answer(options.id, report)
 
         answer = await in_time(work())
+        note(request, photos=len(answer.images), used=sum(i.used for i in answer.images))
         response.headers["Server-Timing"] = timings.header()
         return answer
 
@@ -179,12 +195,20 @@ class Ingress:
         gallery: GallerySettings,
         matching: MatchSettings,
         limits: LimitSettings,
+        traces: TracingSettings,
     ) -> None:
-        embedder, versions = Embedder(triton), Versions(gallery)
-        self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
+        telemetry.start("ingress", traces)
+        self._metrics = ApiMetrics()
+        embedder = Embedder(triton, observe=self._metrics.asked_triton)
+        versions = Versions(gallery, StoreMetrics())
+        self._pipeline = Pipeline(
+            decode, detect, match, embedder, versions, limits, self._metrics.seen
+        )
         self._register = Register(match, embedder, versions)
         self._limits = limits
         self._threshold = matching.threshold
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._pipeline, self._register, self._limits, self._threshold)
+        return build_api(
+            self._pipeline, self._register, self._limits, self._threshold, self._metrics
+        )

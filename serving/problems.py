@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +14,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access import note
 from serving.errors import BadRequest, ServingError, TooLarge
+from serving.request_id import id_of
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 class RequestGuard:
     """ASGI middleware: notes the request's id, and ends a body that is too long.
 
-    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back.
+    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back; see
+    `serving.request_id` for which it keeps.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -35,7 +37,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope.setdefault("state", {})["request_id"] = headers.get("x-request-id", uuid.uuid4().hex)
+        scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
         announced = headers.get("content-length", "")
         left = self._max_body_bytes
 
@@ -64,6 +66,7 @@ def request_id_of(request: Request) -> str:
 def problem(
     request: Request, status: int, type_: str, title: str, detail: str, **more: Any
 ) -> JSONResponse:
+    note(request, problem=type_)
     body = {
         "type": f"urn:faces:problem:{type_}",
         "title": title,

@@ -91,6 +91,14 @@ class MatchSettings(Settings):
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
 
 
+class TracingSettings(Settings):
+    endpoint: str | None = Field(
+        None, description="OTLP/HTTP collector, as http://host:4318; None: no traces"
+    )
+    # Of the requests whose caller has not decided it himself, by a traceparent.
+    sample_ratio: float = Field(0.1, ge=0, le=1)
+
+
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     max_image_bytes: int = Field(20 * 2**20, ge=1)
@@ -106,4 +114,5 @@ class AppArgs(Settings):
     detect: DetectSettings = DetectSettings()
     match: MatchSettings = MatchSettings()
     limits: LimitSettings = LimitSettings()
+    tracing: TracingSettings = TracingSettings()
     scale: ScaleSettings = ScaleSettings()

@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 from serving.embed import Embedder, ServedModel
 from serving.freshness import Versions
 from serving.ingress import build_api
+from serving.metrics import ApiMetrics
 from serving.model import Calibration, ModelCard
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport, Pipeline, Timings
 from serving.records import (
@@ -175,7 +176,9 @@ class Api:
     def __init__(self, threshold: float | None = None, **limits: Any) -> None:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
-        self._app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold)
+        self._app = build_api(
+            self.pipeline, self.register, LimitSettings(**limits), threshold, ApiMetrics()
+        )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:

@@ -15,7 +15,7 @@ from serving.gallery import Gallery, opening
 from serving.gallery.store import StoredObject
 from serving.match import Matcher, enrol, nearest
 from serving.records import Enrolment, Matches
-from serving.settings import GallerySettings, MatchSettings, TritonSettings
+from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import FakeEmbedder, Held
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
@@ -126,7 +126,7 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
     async def hold(value: Any) -> refs.Ref[Any]:
         return refs.Ref((Held(value),))
 
-    monkeypatch.setattr(opening, "connect", lambda settings: store)
+    monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
     monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
     monkeypatch.setattr(match, "_PRELOAD_TRIES", 1)
     monkeypatch.setattr(refs, "put", hold)
@@ -135,7 +135,9 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
 async def matcher() -> Matcher:
     """As Serve makes one: it awaits the constructor."""
     made = Matcher.__new__(Matcher)
-    await Matcher.__init__(made, MatchSettings(), GallerySettings(), TritonSettings())
+    await Matcher.__init__(
+        made, MatchSettings(), GallerySettings(), TritonSettings(), TracingSettings()
+    )
     return made
 
 
