@@ -214,6 +214,7 @@ class Pipeline:
 
     async def _largest_face(self, data: bytes, timings: Timings) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
+            self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
             faces = await self._faces(data, timings)

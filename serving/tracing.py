@@ -23,7 +23,8 @@ from serving.settings import TracingSettings
 
 T = TypeVar("T")
 
-_EXPORT_SECONDS = 5
+# Also what an unreachable collector can hold up the end of a replica by, for each batch.
+_EXPORT_SECONDS = 2
 _propagator = TraceContextTextMapPropagator()
 # Of this process, which is one replica of one stage.
 _tracer: Tracer | None = None

@@ -103,11 +103,14 @@ def panels() -> Iterator[dict[str, Any]]:
         yield from panel.get("panels", ())
 
 
-def queries() -> Iterator[tuple[str, str]]:
+def queries() -> list[tuple[str, str]]:
     """Every expression of the dashboard and the alerts, after where it stands; variables filled."""
-    for panel in panels():
-        for target in panel.get("targets", ()):
-            expression = target["expr"].replace("$__rate_interval", "5m")
-            yield f"panel {panel['title']}", expression.replace("$namespace", ".*")
-    for rule in alerts():
-        yield f"alert {rule['alert']}", rule["expr"]
+    shown = [
+        (f"panel {panel['title']}", target["expr"])
+        for panel in panels()
+        for target in panel.get("targets", ())
+    ]
+    filled = {"$__rate_interval": "5m", "$namespace": ".*"}
+    for variable, value in filled.items():
+        shown = [(where, expression.replace(variable, value)) for where, expression in shown]
+    return shown + [(f"alert {rule['alert']}", rule["expr"]) for rule in alerts()]

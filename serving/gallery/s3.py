@@ -74,15 +74,12 @@ class S3Store:
         return self._repeat("get", lambda: self._get(key))
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
-        def ask() -> StoredObject | None:
-            try:
-                return self._get(key, IfNoneMatch=etag)
-            except ClientError as error:
-                if _code(error) in _UNCHANGED:
-                    return None
-                raise
-
-        return self._repeat("get", ask)
+        try:
+            return self._repeat("get", lambda: self._get(key, IfNoneMatch=etag))
+        except ClientError as error:
+            if _code(error) in _UNCHANGED:
+                return None
+            raise
 
     def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False

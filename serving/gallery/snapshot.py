@@ -107,7 +107,7 @@ class Snapshot:
     def nbytes(self) -> int:
         """What the people take in memory, those in slots that are no longer used included."""
         columns = vars(self._columns).values()
-        slot = sum(column[:1].nbytes for column in columns)
+        slot = sum(int(column[:1].nbytes) for column in columns)
         return len(self._alive) * (slot + 1) + self._details.nbytes
 
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:

@@ -74,8 +74,8 @@ class Method:
         self.deployment_name = deployment_name
         self._work = work
 
-    def remote(self, *args: Any) -> Awaitable[Any]:
-        return self._work(*args)
+    def remote(self, *args: Any, **more: Any) -> Awaitable[Any]:
+        return self._work(*args, **more)
 
 
 def wrapped(cause: Exception) -> Exception:
