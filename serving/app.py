@@ -23,10 +23,10 @@ def build(args: dict[str, Any]) -> Application:
     """
     settings = AppArgs.model_validate(args)
     scale = settings.scale
-    decode = _deployment(Decoder, "decode", scale.decode).bind(settings.decode)
-    detect = _deployment(Detector, "detect", scale.detect).bind(settings.detect)
+    decode = _deployment(Decoder, "decode", scale.decode).bind(settings.decode, settings.tracing)
+    detect = _deployment(Detector, "detect", scale.detect).bind(settings.detect, settings.tracing)
     match = _deployment(Matcher, "match", scale.match).bind(
-        settings.match, settings.gallery, settings.triton
+        settings.match, settings.gallery, settings.triton, settings.tracing
     )
     return _deployment(serve.ingress()(Ingress), "ingress", scale.ingress).bind(
         decode,
@@ -37,6 +37,7 @@ def build(args: dict[str, Any]) -> Application:
         settings.match,
         settings.limits,
         settings.keys,
+        settings.tracing,
     )
 
 

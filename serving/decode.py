@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from serving import refs
+from serving import refs, telemetry, tracing
 from serving.errors import TooLarge, UnsupportedImage
 from serving.records import Photo
-from serving.settings import DecodeSettings
+from serving.settings import DecodeSettings, TracingSettings
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
 # decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,
@@ -137,10 +137,12 @@ def _too_many(limit: int) -> str:
     return f"The image has more than {limit / 1e6:g} million pixels; send a smaller one."
 
 
+@tracing.linked
 class Decoder:
     """The deployment: bytes by reference in, a photo by reference out."""
 
-    def __init__(self, settings: DecodeSettings) -> None:
+    def __init__(self, settings: DecodeSettings, traces: TracingSettings) -> None:
+        telemetry.start("decode", traces)
         self._settings = settings
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="decode")
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import refs
+from serving import refs, telemetry, tracing
 from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Faces, Photo
-from serving.settings import DetectSettings
+from serving.settings import DetectSettings, TracingSettings
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
@@ -69,10 +69,12 @@ def crop_face(image: Image.Image, box: NDArray[np.float32]) -> NDArray[np.uint8]
     return np.asarray(face)
 
 
+@tracing.linked
 class Detector:
     """The deployment: a photo by reference in, its faces by reference out."""
 
-    def __init__(self, settings: DetectSettings) -> None:
+    def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
+        telemetry.start("detect", traces)
         # One photo at a time with all of the replica's threads: two at once would only take turns
         # on the same cores and make both late.
         torch.set_num_threads(settings.threads)

@@ -15,6 +15,7 @@ import tritonclient.http.aio as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from serving import tracing
 from serving.errors import Unavailable
 from serving.model import ModelCard
 from serving.settings import TritonSettings
@@ -48,18 +49,31 @@ class Embedder:
 
     Args:
         client: what speaks to Triton; by default a client of ``settings.url``.
+        observe: is told of every request: ready, config or infer; what came of it: ok, timeout,
+            unreachable, refused (Triton says no) or invalid (what answers is no Triton); the
+            seconds that it took; and the faces in it.
     """
 
-    def __init__(self, settings: TritonSettings, client: Any = None) -> None:
+    def __init__(
+        self,
+        settings: TritonSettings,
+        client: Any = None,
+        observe: Callable[[str, str, float, int], None] = lambda call, outcome, seconds, batch: (
+            None
+        ),
+    ) -> None:
         self._settings = settings
         self._client = client
+        self._observe = observe
         self._served: ServedModel | None = None
 
     async def ready(self) -> bool:
         """Whether Triton serves the model now."""
         try:
             return bool(
-                await self._ask(lambda: self._triton().is_model_ready(self._settings.model))
+                await self._ask(
+                    "ready", lambda: self._triton().is_model_ready(self._settings.model)
+                )
             )
         except Unavailable:
             return False
@@ -69,7 +83,9 @@ class Embedder:
         known = self._served
         if known is not None and time.monotonic() - known.asked_at < _CARD_SECONDS:
             return known
-        config = await self._ask(lambda: self._triton().get_model_config(self._settings.model))
+        config = await self._ask(
+            "config", lambda: self._triton().get_model_config(self._settings.model)
+        )
         try:
             card = ModelCard.from_json(config["parameters"]["card"]["string_value"])
             self._served = ServedModel(
@@ -116,7 +132,9 @@ class Embedder:
         wanted = triton.InferRequestedOutput(model.output)
         try:
             result = await self._ask(
+                "infer",
                 lambda: self._triton().infer(self._settings.model, [tensor], outputs=[wanted]),
+                batch=len(crops),
             )
         except Unavailable:
             # A Triton that comes back may come back with another model.
@@ -138,7 +156,7 @@ class Embedder:
             )
         return self._client
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, what: str, call: Callable[[], Awaitable[T]], batch: int = 0) -> T:
         """The answer to ``call``, which is asked again when the connection was lost.
 
         A kept connection breaks whenever a replica of Triton is replaced, and everything that is
@@ -146,9 +164,9 @@ class Embedder:
         """
         try:
             try:
-                return await asyncio.wait_for(call(), self._settings.timeout_s)
+                return await self._once(what, call, batch)
             except aiohttp.ClientConnectionError:
-                return await asyncio.wait_for(call(), self._settings.timeout_s)
+                return await self._once(what, call, batch)
         except asyncio.TimeoutError:
             raise Unavailable(
                 f"Triton did not answer within {self._settings.timeout_s:g} s."
@@ -163,6 +181,28 @@ class Embedder:
             ) from error
         except ValueError as error:  # no JSON: a proxy's page, for example
             raise Unavailable("What answers at Triton's address is no Triton.") from error
+
+    async def _once(self, what: str, call: Callable[[], Awaitable[T]], batch: int) -> T:
+        start, outcome = time.perf_counter(), "given-up"
+        try:
+            with tracing.span(f"triton {what}", **({"faces": batch} if batch else {})):
+                answer = await asyncio.wait_for(call(), self._settings.timeout_s)
+            outcome = "ok"
+            return answer
+        except asyncio.TimeoutError:
+            outcome = "timeout"
+            raise
+        except aiohttp.ClientError:
+            outcome = "unreachable"
+            raise
+        except InferenceServerException:
+            outcome = "refused"
+            raise
+        except ValueError:
+            outcome = "invalid"
+            raise
+        finally:
+            self._observe(what, outcome, time.perf_counter() - start, batch)
 
     async def close(self) -> None:
         if self._client is not None:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from serving.errors import Unavailable
 from serving.gallery.manifest_file import ManifestFile
+from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import connect
 from serving.model import ModelCard
 from serving.settings import GallerySettings
@@ -46,8 +47,9 @@ class Shared(Generic[T]):
 class Versions:
     """The versions of the galleries in the store, one gallery a model."""
 
-    def __init__(self, settings: GallerySettings) -> None:
+    def __init__(self, settings: GallerySettings, observer: Observer = NOBODY) -> None:
         self._settings = settings
+        self._observer = observer
         self._shared: dict[str, Shared[int | None]] = {}
 
     async def now(self, card: ModelCard) -> int | None:
@@ -61,7 +63,7 @@ class Versions:
 
     def _question(self, card: ModelCard) -> Callable[[], Awaitable[int | None]]:
         settings = self._settings
-        store = connect(settings)
+        store = connect(settings, self._observer)
         file = ManifestFile(store, settings.prefix, settings.collection, card.id, card.dimension)
 
         async def ask() -> int | None:

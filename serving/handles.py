@@ -8,6 +8,7 @@ import grpc
 from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
+from serving import tracing
 from serving.errors import Overloaded, ServingError, Unavailable
 
 
@@ -18,8 +19,9 @@ async def call(method: Any, *args: Any) -> Any:
         ServingError: what the stage raised; `Overloaded` when too many calls wait for it already;
             `Unavailable` when its replica died.
     """
+    trace = tracing.carrier()
     try:
-        return await method.remote(*args)
+        return await (method.remote(*args, trace=trace) if trace else method.remote(*args))
     except BackPressureError:
         raise Overloaded(
             f"Too many requests wait for {method.deployment_name}; try again in a moment."

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Path, Query
 
+from serving.context import Context
 from serving.errors import BadRequest
 from serving.gallery import Person
 from serving.gallery.maintenance import Receipt
-from serving.register import Register
 from serving.schemas import (
     EmbeddingsRequest,
     ErasureReceipt,
@@ -26,16 +26,13 @@ from serving.schemas import (
     WriteAnswer,
 )
 
-T = TypeVar("T")
-InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
-
 _MAX_ID = 2**63 - 1
 PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
 
 
-def router(register: Register, in_time: InTime[Any]) -> APIRouter:
-    """The routes; ``in_time`` bounds how long one may take."""
+def router(context: Context) -> APIRouter:
     api = APIRouter(prefix="/identities", tags=["identities"])
+    register, in_time = context.register, context.in_time
 
     @api.get("")
     async def people(
@@ -54,13 +51,12 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
                 gallery_version=page.gallery_version,
             )
 
-        answer: IdentitiesAnswer = await in_time(work())
-        return answer
+        return await in_time(work())
 
     @api.get("/{id}")
     async def person(person: PersonPath) -> IdentityAnswer:
         """One person."""
-        return await _answer(register, person, in_time)
+        return await _answer(context, person)
 
     @api.patch("/{id}")
     async def describe(person: PersonPath, patch: IdentityPatch) -> IdentityAnswer:
@@ -68,7 +64,7 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
         if not patch.model_fields_set:
             raise BadRequest("Give a name or metadata, or null to remove it.")
         await in_time(register.describe(person, patch.model_dump(exclude_unset=True)))
-        return await _answer(register, person, in_time)
+        return await _answer(context, person)
 
     @api.delete("/{id}")
     async def delete(person: PersonPath, erase: bool = False) -> WriteAnswer | ErasureReceipt:
@@ -89,7 +85,7 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
     async def merge(person: PersonPath, request: MergeRequest) -> IdentityAnswer:
         """Several records of one person become one, without their photos."""
         await in_time(register.merge(person, request.sources))
-        return await _answer(register, person, in_time)
+        return await _answer(context, person)
 
     @api.post("/{id}/embeddings")
     async def add(person: PersonPath, request: EmbeddingsRequest) -> IdentityAnswer:
@@ -97,14 +93,14 @@ def router(register: Register, in_time: InTime[Any]) -> APIRouter:
         vectors = await asyncio.to_thread(_array, request.embeddings)
         replace = request.mode == "replace"
         await in_time(register.add(person, request.model, vectors, replace=replace))
-        return await _answer(register, person, in_time)
+        return await _answer(context, person)
 
     return api
 
 
-async def _answer(register: Register, person: int, in_time: InTime[Any]) -> IdentityAnswer:
-    card = await register.card()
-    found, version = await in_time(register.person(person))
+async def _answer(context: Context, person: int) -> IdentityAnswer:
+    card = await context.register.card()
+    found, version = await context.in_time(context.register.person(person))
     return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, openapi, photos, problems, v2
+from serving import __version__, bodies, identities, openapi, photos, problems, telemetry, v2
+from serving.access import Access, note
 from serving.answers import generate_answer, image_reports, infer_answer
+from serving.context import Context
 from serving.embed import Embedder
-from serving.errors import TimedOut
 from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
-from serving.pipeline import NoFaceInAny, Pipeline, Timings, what_is_missing
+from serving.metrics import ApiMetrics, StoreMetrics
+from serving.pipeline import NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (
     GenerateAnswer,
@@ -34,11 +34,10 @@ from serving.settings import (
     KeySettings,
     LimitSettings,
     MatchSettings,
+    TracingSettings,
     TritonSettings,
 )
 from serving.verifying import NoFaceToCompare
-
-T = TypeVar("T")
 
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows
@@ -51,6 +50,7 @@ def build_api(
     register: Register,
     limits: LimitSettings,
     matching: MatchSettings,
+    metrics: ApiMetrics,
     keys: Keys | None = None,
     collection: str = "default",
 ) -> FastAPI:
@@ -60,39 +60,37 @@ def build_api(
         keys: those that callers need; None: none.
         collection: the one of paths that name none.
     """
+    context = Context(pipeline, register, limits, matching, metrics)
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
+    access = Middleware(Access, metrics=metrics)
     gate = Middleware(Gate, keys=keys, collection=collection, max_in_flight=limits.max_in_flight)
     api = FastAPI(
         title="Face identification",
         description=_DESCRIPTION,
         version=__version__,
-        middleware=[guard, gate],
+        middleware=[access, guard, gate],
         redoc_url=None,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     problems.install(api)
     openapi.install(api)
 
-    async def in_time(work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await asyncio.wait_for(work, limits.timeout_s)
-        except asyncio.TimeoutError:
-            raise TimedOut(f"The answer took longer than {limits.timeout_s:g} s.") from None
-
     @api.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
     async def infer(request: Request, response: Response) -> InferAnswer:
         """Identify every face in a photo."""
-        timings = Timings()
+        timings = context.timings()
 
         async def work() -> InferAnswer:
             image, options = await timings.of("read", bodies.read_infer(request, limits))
             found = await pipeline.identify(
                 image, top_k=options.top_k, max_faces=options.max_faces, timings=timings
             )
-            wanted = (options.threshold, matching.threshold, found.card.threshold)
-            return infer_answer(found, next(t for t in wanted if t is not None))
+            threshold = context.threshold(options.threshold, found.card)
+            metrics.identified(found.matches.candidates, threshold)
+            return infer_answer(found, threshold)
 
-        answer = await in_time(work())
+        answer = await context.in_time(work())
+        note(request, faces=len(answer.faces))
         response.headers["Server-Timing"] = timings.header()
         return answer
 
@@ -101,7 +99,7 @@ def build_api(
     )
     async def generate(request: Request, response: Response) -> GenerateAnswer:
         """Enrol a person: the largest face of each photo."""
-        timings = Timings()
+        timings = context.timings()
 
         async def work() -> GenerateAnswer:
             images, options = await timings.of("read", bodies.read_generate(request, limits))
@@ -114,7 +112,8 @@ def build_api(
             )
             return generate_answer(options.id, report)
 
-        answer = await in_time(work())
+        answer = await context.in_time(work())
+        note(request, photos=len(answer.images), used=sum(i.used for i in answer.images))
         response.headers["Server-Timing"] = timings.header()
         return answer
 
@@ -126,9 +125,9 @@ def build_api(
     api.add_exception_handler(NoFaceInAny, no_face)
     api.add_exception_handler(NoFaceToCompare, no_face)
 
-    api.include_router(photos.router(pipeline, limits, matching, in_time))
-    api.include_router(v2.router(pipeline, limits, matching, in_time))
-    api.include_router(identities.router(register, in_time))
+    api.include_router(photos.router(context))
+    api.include_router(v2.router(context))
+    api.include_router(identities.router(context))
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -138,7 +137,7 @@ def build_api(
     @api.get("/readyz", responses={503: {"model": Ready}})
     async def readyz(response: Response) -> Ready:
         """Whether the stages are up, Triton serves the model and the gallery is loaded."""
-        checks = await in_time(pipeline.ready())
+        checks = await context.in_time(pipeline.ready())
         ready = what_is_missing(checks) is None
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)
@@ -159,9 +158,15 @@ class Ingress:
         matching: MatchSettings,
         limits: LimitSettings,
         keys: KeySettings,
+        traces: TracingSettings,
     ) -> None:
-        embedder, versions = Embedder(triton), Versions(gallery)
-        self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
+        telemetry.start("ingress", traces)
+        self._metrics = ApiMetrics()
+        embedder = Embedder(triton, observe=self._metrics.asked_triton)
+        versions = Versions(gallery, StoreMetrics())
+        self._pipeline = Pipeline(
+            decode, detect, match, embedder, versions, limits, self._metrics.seen
+        )
         self._register = Register(match, embedder, versions)
         self._limits = limits
         self._matching = matching
@@ -174,6 +179,7 @@ class Ingress:
             self._register,
             self._limits,
             self._matching,
+            self._metrics,
             self._keys,
             self._collection,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +13,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import refs
+from serving import refs, telemetry, tracing
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import erase_everywhere, open_gallery
-from serving.metrics import GalleryGauges
+from serving.metrics import GalleryGauges, StoreMetrics
 from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
-from serving.settings import GallerySettings, MatchSettings, TritonSettings
+from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +63,25 @@ def enrol(gallery: Gallery, person: Enrolment) -> Enrolled:
     return Enrolled(enrolled.name, enrolled.photos, version)
 
 
+@tracing.linked
 class Matcher:
     """The deployment. Each replica holds the galleries of the models that were asked for."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: MatchSettings, gallery: GallerySettings, triton: TritonSettings
+        self,
+        settings: MatchSettings,
+        gallery: GallerySettings,
+        triton: TritonSettings,
+        traces: TracingSettings,
     ) -> None:
+        telemetry.start("match", traces)
         self._settings = settings
         self._gallery_settings = gallery
         self._galleries: dict[str, Gallery] = {}
         self._opening = asyncio.Lock()
         self._problem: str | None = None
         self._gauges = GalleryGauges()
+        self._observer = StoreMetrics()
         self._pool = ThreadPoolExecutor(
             settings.threads,
             thread_name_prefix="match",
@@ -148,7 +156,8 @@ class Matcher:
     async def erase(self, person: int) -> list[Receipt]:
         """Remove a person's embeddings from the bucket; see `erase_everywhere`."""
         return await self._in(
-            self._store_pool, lambda: erase_everywhere(self._gallery_settings, [person])
+            self._store_pool,
+            lambda: erase_everywhere(self._gallery_settings, [person], self._observer),
         )
 
     async def status(self, model: str, dimension: int) -> GalleryStatus:
@@ -174,24 +183,31 @@ class Matcher:
             return self._galleries[model]
         async with self._opening:
             if model not in self._galleries:
-                self._galleries[model] = await self._in(
-                    self._store_pool,
-                    lambda: open_gallery(self._gallery_settings, model, dimension),
-                )
+                try:
+                    self._galleries[model] = await self._in(
+                        self._store_pool,
+                        lambda: open_gallery(
+                            self._gallery_settings, model, dimension, self._observer
+                        ),
+                    )
+                except ServingError:
+                    self._gauges.unopened(model)
+                    raise
             return self._galleries[model]
 
     async def _snapshot(self, gallery: Gallery, at_least: int | None) -> Snapshot:
         """The people of ``at_least``; None: of what is in memory, since the store is away."""
         if at_least is None and gallery.loaded:
+            self._gauges.unconfirmed()
             return gallery.snapshot
         return await self._follow(gallery, at_least)
 
     async def _follow(self, gallery: Gallery, at_least: int | None) -> Snapshot:
         try:
             snapshot = await self._in(self._store_pool, lambda: gallery.refresh(at_least))
-        except GalleryCorrupt as error:
+        except ServingError as error:
             self._note(gallery, str(error))
-            if not gallery.loaded:
+            if not isinstance(error, GalleryCorrupt) or not gallery.loaded:
                 raise
             # The people who were read before the damage are as good as they were.
             log.error("serving version %d: %s", gallery.snapshot.version, error)
@@ -205,4 +221,6 @@ class Matcher:
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+        # With the request's id and trace, which a thread of a pool does not inherit.
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
-
 from fastapi import APIRouter, Request, Response
 
 from serving import bodies, openapi
 from serving.answers import detect_answer, verify_answer
-from serving.pipeline import Pipeline, Timings
+from serving.context import Context
 from serving.schemas import (
     DetectAnswer,
     DetectOptions,
@@ -18,23 +15,16 @@ from serving.schemas import (
     VerifyOptions,
     VerifyRequest,
 )
-from serving.settings import LimitSettings, MatchSettings
 from serving.verifying import compare
 
-T = TypeVar("T")
-InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
 
-
-def router(
-    pipeline: Pipeline, limits: LimitSettings, matching: MatchSettings, in_time: InTime[Any]
-) -> APIRouter:
-    """The routes; ``in_time`` bounds how long one may take."""
-    api = APIRouter()
+def router(context: Context) -> APIRouter:
+    api, pipeline, limits = APIRouter(), context.pipeline, context.limits
 
     @api.post("/detect", openapi_extra=openapi.photo_body(DetectRequest, DetectOptions, "image"))
     async def detect(request: Request, response: Response) -> DetectAnswer:
         """Find the faces in a photo. Needs neither Triton nor the gallery."""
-        timings = Timings()
+        timings = context.timings()
 
         async def work() -> DetectAnswer:
             image, options = await timings.of("read", bodies.read_detect(request, limits))
@@ -42,7 +32,7 @@ def router(
             most = min(options.max_faces or len(faces), limits.max_faces)
             return detect_answer(faces.first(most))
 
-        answer: DetectAnswer = await in_time(work())
+        answer = await context.in_time(work())
         response.headers["Server-Timing"] = timings.header()
         return answer
 
@@ -52,15 +42,19 @@ def router(
     )
     async def verify(request: Request, response: Response) -> VerifyAnswer:
         """Whether two photos show the same person; the largest face of each. Needs no gallery."""
-        timings = Timings()
+        timings = context.timings()
 
         async def work() -> VerifyAnswer:
             images, options = await timings.of("read", bodies.read_verify(request, limits))
             compared = await compare(pipeline, images, timings)
-            wanted = (options.threshold, matching.verify_threshold, compared.card.pairs.threshold)
+            wanted = (
+                options.threshold,
+                context.matching.verify_threshold,
+                compared.card.pairs.threshold,
+            )
             return verify_answer(compared, next(t for t in wanted if t is not None))
 
-        answer: VerifyAnswer = await in_time(work())
+        answer = await context.in_time(work())
         response.headers["Server-Timing"] = timings.header()
         return answer
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import refs
+from serving import refs, tracing
 from serving.embed import Embedder
-from serving.errors import NoUsableFace, TooLarge, Unavailable, UnsupportedImage
+from serving.errors import NoUsableFace, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Versions
 from serving.handles import call
 from serving.model import ModelCard
@@ -30,16 +30,23 @@ _STARTING_SECONDS = 2.0
 
 @dataclass
 class Timings:
-    """Milliseconds that a request spent waiting for each stage, queueing and transport included."""
+    """Milliseconds that a request spent waiting for each stage, queueing and transport included.
+
+    ``observe`` is told the stage and the seconds of every wait.
+    """
 
     ms: dict[str, float] = field(default_factory=dict)
+    observe: Callable[[str, float], None] = lambda stage, seconds: None
 
     async def of(self, stage: str, work: Awaitable[T]) -> T:
         start = time.perf_counter()
         try:
-            return await work
+            with tracing.span(stage):
+                return await work
         finally:
-            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1000
+            seconds = time.perf_counter() - start
+            self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1000
+            self.observe(stage, seconds)
 
     def header(self) -> str:
         """As the HTTP header Server-Timing has it."""
@@ -82,6 +89,7 @@ class Pipeline:
 
     Args:
         decode, detect, match: handles of the deployments.
+        seen: is told of every photo what became of it, see `_faces`, and how many faces it has.
     """
 
     def __init__(
@@ -92,11 +100,13 @@ class Pipeline:
         embedder: Embedder,
         versions: Versions,
         limits: LimitSettings,
+        seen: Callable[[str, int], None] = lambda outcome, faces: None,
     ) -> None:
         self._decode = decode
         self._detect = detect
         self._match = match
         self._limits = limits
+        self._seen = seen
         self._embedder = embedder
         self._versions = versions
         self._up = False
@@ -194,12 +204,27 @@ class Pipeline:
 
     async def faces(self, data: bytes, timings: Timings) -> Faces:
         """The faces of one image file, largest first. Asks neither Triton nor the gallery."""
-        photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))
-        found: refs.Ref[Faces] = await timings.of("detect", call(self._detect.detect, photo))
-        return await found.get()
+        # What became of the photo: ``faces``, ``no-face``, or the type of an error.
+        outcome, faces = "error", 0
+        try:
+            photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))
+            ref: refs.Ref[Faces] = await timings.of("detect", call(self._detect.detect, photo))
+            found = await ref.get()
+            faces = len(found)
+            outcome = "faces" if faces else "no-face"
+            return found
+        except ServingError as error:
+            outcome = error.type
+            raise
+        except asyncio.CancelledError:
+            outcome = "given-up"
+            raise
+        finally:
+            self._seen(outcome, faces)
 
     async def _largest_face(self, data: bytes, timings: Timings) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
+            self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
             faces = await self.faces(data, timings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access import note
 from serving.errors import BadRequest, ServingError, TooLarge
+from serving.request_id import id_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ PROTOCOL = "/v2"  # below it, errors have the form of the Open Inference Protoco
 class RequestGuard:
     """ASGI middleware: notes the request's id, ends a body that is too long, answers HEAD.
 
-    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back.
+    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back; see
+    `serving.request_id` for which it keeps.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -38,7 +40,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope.setdefault("state", {})["request_id"] = headers.get("x-request-id", uuid.uuid4().hex)
+        scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
         announced = headers.get("content-length", "")
         left = self._max_body_bytes
 
@@ -77,6 +79,7 @@ def problem(
     request: Request, status: int, type_: str, title: str, detail: str, **more: Any
 ) -> JSONResponse:
     """An error's answer: RFC 9457, or below `PROTOCOL` its own form."""
+    note(request, problem=type_)
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return JSONResponse({"error": detail}, status)

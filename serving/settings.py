@@ -107,6 +107,14 @@ class KeySettings(Settings):
     file: str | None = Field(None, description="None: the environment's FACES_KEYS")
 
 
+class TracingSettings(Settings):
+    endpoint: str | None = Field(
+        None, description="OTLP/HTTP collector, as http://host:4318; None: no traces"
+    )
+    # Of the requests whose caller has not decided it himself, by a traceparent.
+    sample_ratio: float = Field(0.1, ge=0, le=1)
+
+
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     max_image_bytes: int = Field(20 * 2**20, ge=1)
@@ -126,4 +134,5 @@ class AppArgs(Settings):
     match: MatchSettings = MatchSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
+    tracing: TracingSettings = TracingSettings()
     scale: ScaleSettings = ScaleSettings()

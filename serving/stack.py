@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from serving.settings import AppArgs
 REPOSITORY = Path(__file__).resolve().parent.parent / "triton" / "models"
 BUCKET = "faces"
 CONFIG = "serve.yaml"
+SERVE_LOGS = Path("logs", "serve")
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,14 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
     return {
         "proxy_location": "HeadOnly",
         "http_options": {"host": LOOPBACK, "port": settings.port},
-        "logging_config": {"enable_access_log": False},
+        "logging_config": {
+            "encoding": "JSON",
+            "log_level": "INFO",
+            # The ingress writes a line a request, see `serving.access`; Serve's would be four.
+            "enable_access_log": False,
+            "additional_log_standard_attrs": ["name"],
+            "logs_dir": str(settings.folder.resolve() / SERVE_LOGS),
+        },
         "applications": [
             {
                 "name": "faces",
@@ -138,6 +147,8 @@ def running(
             | triton.ports_of(settings.triton_port)
             | s3.ports_of(settings.s3_port)
         )
+        # A file for each replica that ever was would pile up.
+        shutil.rmtree(folder / SERVE_LOGS, ignore_errors=True)
         config = folder / CONFIG
         config.write_text(yaml.safe_dump(serve_config(settings), sort_keys=False))
 

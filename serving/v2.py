@@ -6,8 +6,6 @@ https://github.com/kserve/open-inference-protocol, with Triton's binary tensor d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -23,16 +21,15 @@ from kserve.protocol.rest.v2_datamodels import (
 from pydantic import BaseModel
 
 from serving import __version__, v2_codec
+from serving.access import note
+from serving.context import Context
 from serving.errors import BadRequest, Unavailable, UnknownModel
 from serving.openapi import protocol_body
 from serving.pipeline import Identified, Pipeline, Timings, all_of, what_is_missing
 from serving.problems import PROTOCOL, request_id_of
-from serving.settings import LimitSettings, MatchSettings
 from serving.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
 from serving.verifying import naming
 
-T = TypeVar("T")
-InTime = Callable[[Coroutine[Any, Any, T]], Awaitable[T]]
 ModelName = str
 
 _EXTENSIONS = ["binary_tensor_data"]
@@ -45,15 +42,13 @@ class ProtocolError(BaseModel):
     error: str
 
 
-def router(
-    pipeline: Pipeline, limits: LimitSettings, matching: MatchSettings, in_time: InTime[Any]
-) -> APIRouter:
-    """The routes; ``in_time`` bounds how long one may take."""
+def router(context: Context) -> APIRouter:
     api = APIRouter(
         prefix=PROTOCOL,
         tags=["open inference protocol"],
         responses={"default": {"model": ProtocolError, "description": "error of the protocol"}},
     )
+    pipeline = context.pipeline
 
     @api.get("")
     async def server() -> ServerMetadataResponse:
@@ -70,7 +65,7 @@ def router(
     @api.get("/health/ready")
     async def ready() -> ServerReadyResponse:
         """All that the model needs is there; as /readyz."""
-        await in_time(_check_ready(pipeline))
+        await context.in_time(_check_ready(pipeline))
         return ServerReadyResponse(ready=True)
 
     @api.get("/models/{name}")
@@ -94,7 +89,7 @@ def router(
     async def model_ready(name: ModelName, request: Request) -> ModelReadyResponse:
         """Whether the model can be asked now."""
         _check_model(request)
-        await in_time(_check_ready(pipeline))
+        await context.in_time(_check_ready(pipeline))
         return ModelReadyResponse(name=MODEL, ready=True)
 
     @api.post(
@@ -106,8 +101,8 @@ def router(
     async def infer(name: ModelName, request: Request) -> Response:
         """Identify every face in some photos; one row of the outputs is one face."""
         _check_model(request)
-        timings = Timings()
-        answer: Response = await in_time(_infer(request, timings))
+        timings = context.timings()
+        answer = await context.in_time(_infer(request, timings))
         answer.headers["Server-Timing"] = timings.header()
         return answer
 
@@ -123,8 +118,10 @@ def router(
                 return await naming(photo_name(index), work)
 
         found = await all_of(identify(n, image) for n, image in enumerate(asked.images))
-        wanted = (asked.parameters.threshold, matching.threshold, found[0].card.threshold)
-        threshold = next(t for t in wanted if t is not None)
+        threshold = context.threshold(asked.parameters.threshold, found[0].card)
+        for photo in found:
+            context.metrics.identified(photo.matches.candidates, threshold)
+        note(request, photos=len(found), faces=sum(len(photo.faces) for photo in found))
         body, json_length = v2_codec.answer(asked, found, threshold, request_id_of(request))
         if isinstance(body, bytes):
             headers = {_LENGTH: str(json_length)}
@@ -135,7 +132,9 @@ def router(
         if request.headers.get("content-encoding", "identity") != "identity":
             raise BadRequest("Send the body without a Content-Encoding.")
         body = await request.body()
-        return await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+        return await asyncio.to_thread(
+            v2_codec.read, body, request.headers.get(_LENGTH), context.limits
+        )
 
     return api
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from serving.errors import Conflict, GalleryError, Unavailable
 from serving.gallery.manifest import Manifest
 from serving.gallery.manifest_file import ManifestFile
+from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.store import PreconditionFailed
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def apply(
     file: ManifestFile,
     mutate: Callable[[Manifest, str], Manifest | None],
     sleep: Callable[[float], None],
+    observer: Observer = NOBODY,
 ) -> int:
     """Replace the manifest by what ``mutate`` makes of it; again from the new one after a conflict.
 
@@ -33,6 +35,7 @@ def apply(
         mutate: from the manifest and the id of the commit, which the result must remember; may be
             called several times, and may write objects. None: there is nothing to commit.
         sleep: waits so many seconds.
+        observer: is told of every conflict.
 
     Returns:
         The version that the commit made; the present one when there was nothing to commit.
@@ -66,6 +69,7 @@ def apply(
             replacing = True
             file.replace(after, etag)
         except PreconditionFailed:
+            observer.conflicted()
             continue
         except GalleryError:
             raise

@@ -16,6 +16,10 @@ class Details:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
+    @property
+    def nbytes(self) -> int:
+        return len(self._bytes)
+
     def add(self, encoded: bytes) -> int:
         """Append any number of encoded objects; returns where they begin."""
         start = len(self._bytes)

@@ -12,6 +12,7 @@ from serving.gallery.interchange import ROWS_AT_ONCE
 from serving.gallery.manifest import Manifest
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
+from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
@@ -27,6 +28,7 @@ class Gallery:
         dimension: numbers in one embedding.
         clock: seconds since 1970.
         sleep: waits so many seconds.
+        observer: is told of refreshes and commits.
     """
 
     def __init__(
@@ -39,14 +41,22 @@ class Gallery:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        observer: Observer = NOBODY,
     ) -> None:
         self.model = model
         self.dimension = dimension
         self._clock = clock
+        self._observer = observer
         self._file = ManifestFile(store, prefix, collection, model, dimension)
         self._objects = SegmentObjects(store, self._file.folder, dimension)
         self._writer = Writer(
-            self._file, self._objects, dimension, lambda v: self.refresh(at_least=v), clock, sleep
+            self._file,
+            self._objects,
+            dimension,
+            lambda v: self.refresh(at_least=v),
+            clock,
+            sleep,
+            observer,
         )
         self._refreshing = threading.Lock()
         self._people = People(dimension)
@@ -89,7 +99,14 @@ class Gallery:
         with self._refreshing:
             if self._reached(at_least):
                 return self._snapshot
-            self._file.reading(self._follow)
+            start, failure = time.perf_counter(), None
+            try:
+                self._file.reading(self._follow)
+            except Exception as error:
+                failure = error
+                raise
+            finally:
+                self._observer.refreshed(outcome_of(failure), time.perf_counter() - start)
             return self._snapshot
 
     def _reached(self, at_least: int | None) -> bool:

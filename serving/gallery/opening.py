@@ -11,6 +11,7 @@ from serving.errors import GalleryCorrupt, Unavailable, UnknownIdentity
 from serving.gallery.gallery import Gallery
 from serving.gallery.maintenance import Maintenance, Receipt
 from serving.gallery.manifest import Manifest
+from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import connect
 from serving.gallery.store import NotFound, Store, check_conditional_writes
 from serving.settings import GallerySettings
@@ -30,16 +31,18 @@ class Location:
         return f"{self.collection}/{self.model}"
 
 
-def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Gallery:
+def open_gallery(
+    settings: GallerySettings, model: str, dimension: int, observer: Observer = NOBODY
+) -> Gallery:
     """The gallery of one model in the bucket of the settings, which need not exist yet.
 
     Raises:
         StoreUnfit: the bucket cannot hold a gallery.
         Unavailable: it cannot be reached.
     """
-    store = connect(settings)
+    store = connect(settings, observer)
     check_conditional_writes(store, settings.prefix)
-    return Gallery(store, settings.prefix, settings.collection, model, dimension)
+    return Gallery(store, settings.prefix, settings.collection, model, dimension, observer=observer)
 
 
 def locate(
@@ -86,7 +89,9 @@ def _dimension(store: Store, manifest: str) -> int:
         ) from error
 
 
-def erase_everywhere(settings: GallerySettings, ids: Collection[int]) -> list[Receipt]:
+def erase_everywhere(
+    settings: GallerySettings, ids: Collection[int], observer: Observer = NOBODY
+) -> list[Receipt]:
     """Erase people from the galleries of all models in the collection; see `Maintenance.erase`.
 
     Somebody who asks to be forgotten does not mean by one model.
@@ -94,7 +99,7 @@ def erase_everywhere(settings: GallerySettings, ids: Collection[int]) -> list[Re
     Raises:
         UnknownIdentity: no gallery holds anything of one of them; nothing was written.
     """
-    store = connect(settings)
+    store = connect(settings, observer)
     places = [
         Maintenance(store, settings.prefix, p.collection, p.model, p.dimension)
         for p in locate(store, settings.prefix, settings.collection)

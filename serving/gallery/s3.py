@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from serving.errors import StoreUnfit, Unavailable
+from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
 from serving.settings import GallerySettings
 
@@ -28,6 +29,7 @@ _CONNECTIONS = 32
 _MISSING = ("404", "NoSuchKey", "NotFound")
 # 409: two conditional writes met; by S3's rules neither may be taken for done, so try again.
 _STALE = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
+_UNCHANGED = ("304", "NotModified")
 _GALLERY = (
     "the gallery needs to get, put, delete and list objects, and to delete and list their versions"
 )
@@ -41,10 +43,13 @@ _UNFIT = {
 }
 
 
-def connect(settings: GallerySettings, *, needs: str = _GALLERY) -> S3Store:
+def connect(
+    settings: GallerySettings, observer: Observer = NOBODY, *, needs: str = _GALLERY
+) -> S3Store:
     """The store of the settings; keys come from boto3's own chain (environment, IRSA…).
 
     Args:
+        observer: is told of every request.
         needs: what the keys have to allow, for the error when they do not.
     """
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
@@ -63,30 +68,34 @@ def connect(settings: GallerySettings, *, needs: str = _GALLERY) -> S3Store:
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
         ),
     )
-    return S3Store(client, settings.bucket, needs)
+    return S3Store(client, settings.bucket, observer, needs)
 
 
 class S3Store:
     """One bucket; see `serving.gallery.store.Store`."""
 
-    def __init__(self, client: S3Client, bucket: str, needs: str = _GALLERY) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        observer: Observer = NOBODY,
+        needs: str = _GALLERY,
+    ) -> None:
         self._client = client
         self._bucket = bucket
+        self._observer = observer
         self._needs = needs
 
     def get(self, key: str) -> StoredObject:
-        return self._repeat(lambda: self._get(key))
+        return self._repeat("get", lambda: self._get(key))
 
     def get_if_changed(self, key: str, etag: str) -> StoredObject | None:
-        def ask() -> StoredObject | None:
-            try:
-                return self._get(key, IfNoneMatch=etag)
-            except ClientError as error:
-                if _code(error) in ("304", "NotModified"):
-                    return None
-                raise
-
-        return self._repeat(ask)
+        try:
+            return self._repeat("get", lambda: self._get(key, IfNoneMatch=etag))
+        except ClientError as error:
+            if _code(error) in _UNCHANGED:
+                return None
+            raise
 
     def put(
         self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
@@ -122,10 +131,10 @@ class S3Store:
                 metadata={k.lower(): v for k, v in answer["Metadata"].items()},
             )
 
-        return self._repeat(head)
+        return self._repeat("head", head)
 
     def delete(self, key: str) -> None:
-        self._repeat(lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        self._repeat("delete", lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
 
     def purge(self, key: str) -> None:
         def versions() -> list[str]:
@@ -147,11 +156,12 @@ class S3Store:
 
         self.delete(key)
         # The deletion above left a marker where the bucket keeps versions, and nothing elsewhere.
-        for version in self._repeat(versions):
+        for version in self._repeat("list", versions):
             self._repeat(
+                "delete",
                 lambda v=version: self._client.delete_object(  # type: ignore[misc]
                     Bucket=self._bucket, Key=key, VersionId=v
-                )
+                ),
             )
 
     def list(self, prefix: str) -> Iterator[Entry]:
@@ -166,7 +176,7 @@ class S3Store:
             ]
 
         # All pages in one try: a listing that broke off must not look like a short one.
-        yield from self._repeat(entries)
+        yield from self._repeat("list", entries)
 
     def _put(
         self, key: str, data: bytes, if_match: str | None, if_absent: bool, **more: Any
@@ -184,7 +194,7 @@ class S3Store:
             return answer["ETag"]
 
         # Without a condition, writing the same once more does no harm.
-        return self._once(put) if condition else self._repeat(put)
+        return self._once("put", put) if condition else self._repeat("put", put)
 
     def _get(self, key: str, **condition: str) -> StoredObject:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
@@ -192,41 +202,55 @@ class S3Store:
         with contextlib.closing(answer["Body"]) as body:
             return StoredObject(body.read(), answer["ETag"])
 
-    def _repeat(self, call: Callable[[], T]) -> T:
+    def _repeat(self, operation: str, call: Callable[[], T]) -> T:
         """Run a call that may be repeated without harm, again when the store is away."""
         for attempt in range(1, _TRIES):
             try:
-                return self._once(call)
+                return self._once(operation, call)
             except StoreUnfit:
                 raise
             except Unavailable:
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
-        return self._once(call)
+        return self._once(operation, call)
 
-    def _once(self, call: Callable[[], T]) -> T:
+    def _once(self, operation: str, call: Callable[[], T]) -> T:
+        start, outcome = time.perf_counter(), "error"
         try:
-            return call()
+            answer = call()
+            outcome = "ok"
+            return answer
         except ClientError as error:
             code = _code(error)
+            outcome = _outcome_of(code)
             if code in _MISSING:
                 raise NotFound(str(error)) from None
             if code in _STALE:
                 raise PreconditionFailed(code) from None
-            if code in ("304", "NotModified"):
+            if code in _UNCHANGED:
                 raise
             if code in _UNFIT:
                 told = _UNFIT[code].format(needs=self._needs)
                 raise StoreUnfit(f"The bucket {self._bucket!r} {told}.") from error
             raise Unavailable(f"The object store answers with the error {code}.") from error
         except NoCredentialsError as error:
+            outcome = "unfit"
             raise StoreUnfit(
                 f"There are no keys for the bucket {self._bucket!r}; set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY, or give the workload a role."
             ) from error
         except (BotoCoreError, OSError) as error:
+            outcome = "unreachable"
             raise Unavailable(
                 f"The object store cannot be reached ({type(error).__name__})."
             ) from error
+        finally:
+            self._observer.requested(operation, outcome, time.perf_counter() - start)
+
+
+def _outcome_of(code: str) -> str:
+    """As `Observer.requested` tells it."""
+    kinds = {"unchanged": _UNCHANGED, "not-found": _MISSING, "stale": _STALE, "unfit": _UNFIT}
+    return next((kind for kind, codes in kinds.items() if code in codes), "error")
 
 
 def _code(error: ClientError) -> str:

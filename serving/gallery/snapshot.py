@@ -103,6 +103,13 @@ class Snapshot:
     def photos(self) -> int:
         return int(self._columns.photos[: len(self._alive)][self._alive].sum())
 
+    @property
+    def nbytes(self) -> int:
+        """What the people take in memory, those in slots that are no longer used included."""
+        columns = vars(self._columns).values()
+        slot = sum(int(column[:1].nbytes) for column in columns)
+        return len(self._alive) * (slot + 1) + self._details.nbytes
+
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
         """The nearest people to each of ``probes``, float32 (F, D), unit length.
 

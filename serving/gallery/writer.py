@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from serving.gallery.commit import apply
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
+from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
@@ -44,6 +46,7 @@ class Writer:
         people_at: the people at this version of the gallery or a later one.
         clock: seconds since 1970.
         sleep: waits so many seconds.
+        observer: is told of commits.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Writer:
         people_at: Callable[[int], Snapshot],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
+        observer: Observer = NOBODY,
     ) -> None:
         self._file = file
         self._objects = objects
@@ -61,6 +65,7 @@ class Writer:
         self._people_at = people_at
         self._clock = clock
         self._sleep = sleep
+        self._observer = observer
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
         self._busy = False  # somebody commits
@@ -107,12 +112,14 @@ class Writer:
                 written(segment)
             return manifest.after(commit, refs, self._clock()) if refs else None
 
-        return apply(self._file, mutate, self._sleep)
+        return apply(self._file, mutate, self._sleep, self._observer)
 
     def _commit_what_waits(self) -> None:
         together: list[_Waiting] = []
         accepted: list[_Waiting] = []
         segment: Segment | None = None
+        failure: BaseException | None = None
+        start = time.perf_counter()
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal accepted, segment
@@ -131,6 +138,7 @@ class Writer:
             for w in together:
                 w.version = version
         except BaseException as error:
+            failure = error
             # Whoever waits meets the same fate: asking again for each would only take longer.
             together = together or self._drain()
             told = error if isinstance(error, Exception) else Unavailable(_BROKEN_OFF)
@@ -142,6 +150,8 @@ class Writer:
             self._hand_over()
             for w in together:
                 w.woken.set()
+            seconds = time.perf_counter() - start
+            self._observer.committed(outcome_of(failure), len(together), seconds)
 
     def _drain(self) -> list[_Waiting]:
         with self._lock:
@@ -207,7 +217,7 @@ class Writer:
             everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
             return manifest.after(commit, [uploaded[1]], self._clock(), everybody=bool(everybody))
 
-        return apply(self._file, mutate, self._sleep)
+        return apply(self._file, mutate, self._sleep, self._observer)
 
 
 def _nobody(ids: Sequence[int]) -> str:

@@ -59,6 +59,9 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
         "RAY_SERVE_ENABLE_HA_PROXY": 1,
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.request_id:middlewares",
+        # Serve would keep a thousand lines before it writes them, and lose them in a crash.
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": 1,
         # Nobody but the local HAProxy has to learn that a replica goes.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": 1,
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": inner_port + 2,

@@ -15,7 +15,12 @@ from serving.stack import StackSettings, running
 # Apart from those of `make run`, so that both can run side by side.
 PORT = 15000
 # Two matchers: what one of them wrote has to be seen by the other.
-OVERRIDES = {"scale": {"match": {"min_replicas": 2, "max_replicas": 2}}}
+# Traced is who asks for it; most of the time nobody listens, and no request may suffer from that.
+COLLECTOR_PORT = PORT + 50
+OVERRIDES = {
+    "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
+    "tracing": {"endpoint": f"http://127.0.0.1:{COLLECTOR_PORT}", "sample_ratio": 0},
+}
 
 
 Running = tuple[StackSettings, list[Process]]

@@ -19,6 +19,7 @@ from serving.embed import Embedder, ServedModel
 from serving.freshness import Versions
 from serving.ingress import build_api
 from serving.keys import Keys
+from serving.metrics import ApiMetrics
 from serving.model import Calibration, ModelCard
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport, Pipeline, Timings
 from serving.records import (
@@ -74,8 +75,8 @@ class Method:
         self.deployment_name = deployment_name
         self._work = work
 
-    def remote(self, *args: Any) -> Awaitable[Any]:
-        return self._work(*args)
+    def remote(self, *args: Any, **more: Any) -> Awaitable[Any]:
+        return self._work(*args, **more)
 
 
 def wrapped(cause: Exception) -> Exception:
@@ -204,8 +205,9 @@ class Api:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
         matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
-        limit = LimitSettings(**limits)
-        self.app = build_api(self.pipeline, self.register, limit, matching, keys)
+        self.app = build_api(
+            self.pipeline, self.register, LimitSettings(**limits), matching, ApiMetrics(), keys
+        )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:

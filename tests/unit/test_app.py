@@ -16,6 +16,7 @@ from serving.settings import (
     KeySettings,
     LimitSettings,
     MatchSettings,
+    TracingSettings,
     TritonSettings,
 )
 
@@ -49,15 +50,22 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
         "triton": {"model": "m"},
         "limits": {"max_images": 3},
         "keys": {"required": True},
+        "tracing": {"endpoint": "http://collector:4318"},
     }
     built = deployments(args)
     triton, gallery = TritonSettings(model="m"), GallerySettings(bucket="b")
-    match = MatchSettings(threshold=0.7)
-    assert built["decode"].init_args == (DecodeSettings(max_pixels=1000),)
-    assert built["detect"].init_args == (DetectSettings(min_score=0.5),)
-    assert built["match"].init_args == (match, gallery, triton)
+    match, traces = MatchSettings(threshold=0.7), TracingSettings(endpoint="http://collector:4318")
     limits, keys = LimitSettings(max_images=3), KeySettings(required=True)
-    assert built["ingress"].init_args[3:] == (triton, gallery, match, limits, keys)
+    assert built["decode"].init_args == (DecodeSettings(max_pixels=1000), traces)
+    assert built["detect"].init_args == (DetectSettings(min_score=0.5), traces)
+    assert built["match"].init_args == (match, gallery, triton, traces)
+    assert built["ingress"].init_args[3:] == (triton, gallery, match, limits, keys, traces)
+
+
+def test_every_stage_goes_on_with_its_callers_trace() -> None:
+    # `serving.handles.call` hands it to whatever it calls.
+    built = deployments({})
+    assert all(built[stage].func_or_class.linked for stage in built if stage != "ingress")
 
 
 @pytest.mark.parametrize("name", [*STAGES, "ingress"])

@@ -90,8 +90,21 @@ def crops(count: int) -> NDArray[np.uint8]:
     return made
 
 
+Asked = list[tuple[str, str, int]]
+
+
 def embedder(triton: Triton, **settings: Any) -> Embedder:
     return Embedder(TritonSettings(**settings), client=triton)
+
+
+def observed(triton: Triton, asked: Asked, **settings: Any) -> Embedder:
+    """One that notes in ``asked`` what it is told of its requests."""
+
+    def note(call: str, outcome: str, seconds: float, batch: int) -> None:
+        assert 0 <= seconds < 60
+        asked.append((call, outcome, batch))
+
+    return Embedder(TritonSettings(**settings), client=triton, observe=note)
 
 
 def run(embedding: Awaitable[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -176,6 +189,40 @@ class TestCard:
     )
     def test_a_model_without_a_usable_card_is_not_used(self, config: Any) -> None:
         fails(Triton(config), r"without a usable card; trace it anew")
+
+
+class TestObserve:
+    def test_every_request_is_told(self) -> None:
+        asked: Asked = []
+        run(observed(Triton(), asked).embed(crops(33)))
+        assert asked[0] == ("config", "ok", 0)
+        assert sorted(asked[1:]) == [("infer", "ok", 1), ("infer", "ok", 32)]
+
+    def test_a_repetition_is_a_request_of_its_own(self) -> None:
+        triton, asked = Triton(), Asked()
+        triton.failures = [aiohttp.ServerDisconnectedError()]
+        asyncio.run(observed(triton, asked).ready())
+        assert asked == [("ready", "unreachable", 0), ("ready", "ok", 0)]
+
+    @pytest.mark.parametrize(
+        ("failure", "outcome"),
+        [
+            (InferenceServerException("no such model"), "refused"),
+            (aiohttp.ClientPayloadError(), "unreachable"),
+            (json.JSONDecodeError("no", "<html>", 0), "invalid"),
+        ],
+    )
+    def test_a_failure_is_told_by_its_kind(self, failure: Exception, outcome: str) -> None:
+        triton, asked = Triton(), Asked()
+        triton.failures = [failure]
+        assert asyncio.run(observed(triton, asked).ready()) is False
+        assert asked == [("ready", outcome, 0)]
+
+    def test_being_late_is_told(self) -> None:
+        triton, asked = Triton(), Asked()
+        triton.seconds = 5.0
+        assert asyncio.run(observed(triton, asked, timeout_s=0.05).ready()) is False
+        assert asked == [("ready", "timeout", 0)]
 
 
 class TestFailures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 
 from serving import match, refs
 from serving.errors import GalleryCorrupt, Unavailable
-from serving.gallery import Gallery, opening
+from serving.gallery import Gallery, Snapshot, opening
 from serving.gallery.store import StoredObject
 from serving.match import Matcher, enrol, nearest
 from serving.records import Enrolment, Matches
-from serving.settings import GallerySettings, MatchSettings, TritonSettings
+from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import FakeEmbedder, Held
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
@@ -126,7 +127,7 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
     async def hold(value: Any) -> refs.Ref[Any]:
         return refs.Ref((Held(value),))
 
-    monkeypatch.setattr(opening, "connect", lambda settings: store)
+    monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
     monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
     monkeypatch.setattr(match, "_PRELOAD_TRIES", 1)
     monkeypatch.setattr(refs, "put", hold)
@@ -135,7 +136,9 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
 async def matcher() -> Matcher:
     """As Serve makes one: it awaits the constructor."""
     made = Matcher.__new__(Matcher)
-    await Matcher.__init__(made, MatchSettings(), GallerySettings(), TritonSettings())
+    await Matcher.__init__(
+        made, MatchSettings(), GallerySettings(), TritonSettings(), TracingSettings()
+    )
     return made
 
 
@@ -236,3 +239,63 @@ class TestMatcher:
                 await who(await matcher(), 1, None)
 
         asyncio.run(run())
+
+
+class TestTold:
+    """What the metrics and logs hear of it."""
+
+    @pytest.fixture
+    def told(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+        notes: list[tuple[Any, ...]] = []
+
+        class Gauges:
+            def show(self, model: str, snapshot: Snapshot, problem: str | None) -> None:
+                notes.append((snapshot.version, problem))
+
+            def unopened(self, model: str) -> None:
+                notes.append(("unopened", model))
+
+            def unconfirmed(self) -> None:
+                notes.append(("unconfirmed",))
+
+        monkeypatch.setattr(match, "GalleryGauges", Gauges)
+        return notes
+
+    def test_a_gallery_that_follows_the_store(
+        self, gallery: Gallery, told: list[tuple[Any, ...]]
+    ) -> None:
+        async def run() -> None:
+            replica = await matcher()
+            gallery.commit([put(1)])
+            await who(replica, 1, 1)
+
+        asyncio.run(run())
+        assert told == [(0, None), (1, None)]
+
+    def test_a_store_that_goes_away(self, store: MemoryStore, told: list[tuple[Any, ...]]) -> None:
+        async def run() -> None:
+            replica = await matcher()
+            store.before = away
+            await who(replica, 1, None)
+            with pytest.raises(Unavailable):
+                await who(replica, 1, 7)
+
+        asyncio.run(run())
+        assert told == [(0, None), ("unconfirmed",), (0, "The store is away.")]
+
+    def test_a_gallery_that_cannot_be_opened(
+        self, store: MemoryStore, told: list[tuple[Any, ...]]
+    ) -> None:
+        store.before = away
+        asyncio.run(matcher())
+        assert told == [("unopened", MODEL)]
+
+    def test_threads_work_in_the_context_of_the_request(self, gallery: Gallery) -> None:
+        request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+
+        async def run() -> str:
+            replica = await matcher()
+            request.set("abc-1")
+            return await replica._in(replica._store_pool, request.get)
+
+        assert asyncio.run(run()) == "abc-1"

@@ -118,6 +118,7 @@ class LocalPipeline(Pipeline):
         self.stages = Stages()
         self.store = Store()
         self.embedder = FakeEmbedder()
+        self.seen: list[tuple[str, int]] = []
         super().__init__(
             Handle("decode", self.stages),
             Handle("detect", self.stages),
@@ -125,6 +126,7 @@ class LocalPipeline(Pipeline):
             self.embedder,
             FakeVersions(self.store),
             LimitSettings(**limits),
+            lambda outcome, faces: self.seen.append((outcome, faces)),
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:
@@ -239,6 +241,45 @@ class TestIdentify:
         pipeline.identified(timings=timings)
         assert list(timings.ms) == ["decode", "detect", "embed", "gallery", "match"]
 
+    def test_each_wait_is_observed(self, pipeline: LocalPipeline) -> None:
+        waits: list[tuple[str, float]] = []
+        timings = Timings(observe=lambda stage, seconds: waits.append((stage, seconds)))
+        pipeline.identified(timings=timings)
+        assert {stage: seconds * 1000 for stage, seconds in waits} == timings.ms
+
+    def test_a_wait_for_nothing_is_observed_too(self, pipeline: LocalPipeline) -> None:
+        waits: list[str] = []
+        timings = Timings(observe=lambda stage, seconds: waits.append(stage))
+        pipeline.stages.failures[b"1"] = Overloaded("Too many.")
+        with pytest.raises(Overloaded):
+            pipeline.identified(timings=timings)
+        assert waits == ["decode"]
+
+    @pytest.mark.parametrize(
+        ("photo", "seen"), [(b"3", ("faces", 3)), (b"0", ("no-face", 0))], ids=["faces", "none"]
+    )
+    def test_what_became_of_a_photo_is_told(
+        self, pipeline: LocalPipeline, photo: bytes, seen: tuple[str, int]
+    ) -> None:
+        pipeline.identified(photo)
+        assert pipeline.seen == [seen]
+
+    @pytest.mark.parametrize(
+        ("failure", "outcome"),
+        [
+            (UnsupportedImage("No image."), "unsupported-image"),
+            (Overloaded("Too many."), "overloaded"),
+            (KeyError("a bug"), "error"),
+        ],
+    )
+    def test_why_a_photo_failed_is_told(
+        self, pipeline: LocalPipeline, failure: Exception, outcome: str
+    ) -> None:
+        pipeline.stages.failures[b"1"] = failure
+        with pytest.raises(type(failure)):
+            pipeline.identified()
+        assert pipeline.seen == [(outcome, 0)]
+
 
 class TestEnrol:
     def test_the_largest_face_of_each_photo_in_order(self, pipeline: LocalPipeline) -> None:
@@ -258,6 +299,13 @@ class TestEnrol:
         assert reasons[:4] == ["No image.", None, "Huge.", "No face was found."]
         assert "larger" in str(reasons[4])
         assert [p.face is not None for p in report.photos] == [False, True, False, False, False]
+        assert sorted(pipeline.seen) == [
+            ("faces", 1),
+            ("no-face", 0),
+            ("too-large", 0),
+            ("too-large", 0),
+            ("unsupported-image", 0),
+        ]
         (person,) = pipeline.stages.enrolments
         assert len(person.embeddings) == 1
 

@@ -19,7 +19,7 @@ SETTINGS = GallerySettings()
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    monkeypatch.setattr(opening, "connect", lambda settings: store)
+    monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
     return store
 
 

@@ -1,0 +1,103 @@
+"""One log line, one measurement and one span for each HTTP request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from fastapi import Request
+from opentelemetry.trace import StatusCode
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import tracing
+from serving.errors import ServingError
+from serving.metrics import ApiMetrics
+
+log = logging.getLogger(__name__)
+
+# Whoever watches over the service asks every few seconds.
+_PROBES = ("/healthz", "/readyz")
+_CLIENT_LEFT = 499
+
+
+def note(request: Request, **facts: str | int) -> None:
+    """Add to the request's log line. Numbers and kinds only: no picture, embedding or name."""
+    _facts(request.scope).update(facts)
+
+
+def _facts(scope: Scope) -> dict[str, Any]:
+    facts: dict[str, Any] = scope.setdefault("state", {}).setdefault("facts", {})
+    return facts
+
+
+class Access:
+    """ASGI middleware; outside of all others, so that it sees what they answer."""
+
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        probe = scope["path"] in _PROBES
+        status, bytes_in, bytes_out = 0, 0, 0
+
+        async def receiving() -> Message:
+            nonlocal bytes_in
+            message = await receive()
+            bytes_in += len(message.get("body", b""))
+            return message
+
+        async def sending(message: Message) -> None:
+            nonlocal status, bytes_out
+            status = message.get("status", status)
+            bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        with tracing.request(None if probe else Headers(scope=scope)) as span:
+            try:
+                await self._app(scope, receiving, sending)
+            except asyncio.CancelledError:
+                status = status or _CLIENT_LEFT
+                raise
+            except Exception:
+                status = status or 500
+                _facts(scope).setdefault("problem", ServingError.type)
+                raise
+            finally:
+                seconds = time.perf_counter() - start
+                route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
+                facts = _facts(scope)
+                self._metrics.answered(method, route, status, seconds, facts.get("problem"))
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.request.method", method)
+                span.set_attribute("http.route", route)
+                span.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    span.set_status(StatusCode.ERROR)
+                if (trace_id := tracing.trace_id_of(span)) is not None:
+                    facts["trace_id"] = trace_id
+                level = logging.WARNING if status >= 500 else logging.INFO
+                log.log(
+                    logging.DEBUG if probe and status < 500 else level,
+                    "%s %s %d %.1f ms",
+                    method,
+                    route,
+                    status,
+                    seconds * 1000,
+                    extra={
+                        "method": method,
+                        "route": route,
+                        "status": status,
+                        "ms": round(seconds * 1000, 1),
+                        "request_bytes": bytes_in,
+                        "response_bytes": bytes_out,
+                        **facts,
+                    },
+                )

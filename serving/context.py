@@ -1,0 +1,47 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from serving.errors import TimedOut
+from serving.metrics import ApiMetrics
+from serving.model import ModelCard
+from serving.pipeline import Pipeline, Timings
+from serving.register import Register
+from serving.settings import LimitSettings, MatchSettings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """The service behind the HTTP API."""
+
+    pipeline: Pipeline
+    register: Register
+    limits: LimitSettings
+    matching: MatchSettings
+    metrics: ApiMetrics
+
+    def timings(self) -> Timings:
+        """For one request."""
+        return Timings(observe=self.metrics.waited)
+
+    async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which is given up when the request takes too long.
+
+        Raises:
+            TimedOut: it did.
+        """
+        try:
+            return await asyncio.wait_for(work, self.limits.timeout_s)
+        except asyncio.TimeoutError:
+            raise TimedOut(f"The answer took longer than {self.limits.timeout_s:g} s.") from None
+
+    def threshold(self, asked: float | None, card: ModelCard) -> float:
+        """The cosine from which on a face is named: the caller's, the setting's or the card's."""
+        return next(t for t in (asked, self.matching.threshold, card.threshold) if t is not None)

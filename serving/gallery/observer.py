@@ -1,0 +1,56 @@
+"""Who is told what a gallery does; nobody by default."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from serving.errors import ServingError
+
+
+class Observer(Protocol):
+    """Is told of what has ended, with the seconds that it took.
+
+    Called from several threads, and in the context of whoever asked. Must be quick and never raise.
+    """
+
+    def requested(self, operation: str, outcome: str, seconds: float) -> None:
+        """One request to the object store; a repetition is a request of its own.
+
+        Args:
+            operation: get, put, delete or list.
+            outcome: ok, unchanged, not-found, stale (a condition was not met), unfit, unreachable,
+                or error (another answer of the store).
+        """
+
+    def refreshed(self, outcome: str, seconds: float) -> None:
+        """One look for news; ``outcome`` is ok or the error's type, see `outcome_of`."""
+
+    def conflicted(self) -> None:
+        """A commit lost the race against another process and begins anew."""
+
+    def committed(self, outcome: str, callers: int, seconds: float) -> None:
+        """One commit of so many callers' operations; ``outcome`` as for `refreshed`."""
+
+
+class _Nobody:
+    def requested(self, operation: str, outcome: str, seconds: float) -> None:
+        pass
+
+    def refreshed(self, outcome: str, seconds: float) -> None:
+        pass
+
+    def conflicted(self) -> None:
+        pass
+
+    def committed(self, outcome: str, callers: int, seconds: float) -> None:
+        pass
+
+
+NOBODY: Observer = _Nobody()
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """``ok``, the type of one of our errors (unavailable, conflict…), or ``error``."""
+    if error is None:
+        return "ok"
+    return error.type if isinstance(error, ServingError) else "error"

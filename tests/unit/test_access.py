@@ -1,0 +1,116 @@
+"""The line and the measurement of each request, whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from serving.errors import Overloaded
+from serving.metrics import ApiMetrics
+from tests.unit.fakes import Api
+
+JPEG = {"content-type": "image/jpeg"}
+Answered = list[tuple[str, str, int, str | None]]
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> Answered:
+    """What is measured: method, route, status, problem."""
+    told: Answered = []
+
+    def note(
+        self: ApiMetrics, method: str, route: str, status: int, seconds: float, problem: str | None
+    ) -> None:
+        assert 0 <= seconds < 60
+        told.append((method, route, status, problem))
+
+    monkeypatch.setattr(ApiMetrics, "answered", note)
+    return told
+
+
+def line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
+    """The only line of the log about requests."""
+    (record,) = (r for r in caplog.records if r.name == "serving.access")
+    return vars(record)
+
+
+def test_an_answer(api: Api, answered: Answered, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = api.post("/infer", content=b"photo", headers=JPEG)
+    assert answered == [("POST", "/infer", 200, None)]
+    told = line(caplog)
+    assert (told["method"], told["route"], told["status"]) == ("POST", "/infer", 200)
+    assert (told["faces"], told["request_bytes"]) == (1, 5)
+    assert told["response_bytes"] == len(answer.content)
+    assert told["levelname"] == "INFO"
+    assert "POST /infer 200 " in caplog.text
+
+
+def test_an_enrolment(api: Api, answered: Answered, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        api.post("/generate?id=7&name=Ada", content=b"photo", headers=JPEG)
+    assert answered == [("POST", "/generate", 200, None)]
+    told = line(caplog)
+    assert (told["photos"], told["used"]) == (1, 1)
+    assert "Ada" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/identities/nobody", ("GET", "/identities/{id}", 400, "bad-request")),
+        ("GET", "/infer", ("GET", "/infer", 405, "method-not-allowed")),
+        ("GET", "/made/up", ("GET", "none", 404, "not-found")),
+        ("GET", "/docs", ("GET", "none", 200, None)),
+    ],
+)
+def test_routes_are_told_by_their_template(
+    api: Api, answered: Answered, method: str, path: str, expected: tuple[str, str, int, str | None]
+) -> None:
+    answer = api.request(method, path)
+    assert answered == [expected]
+    assert answer.status_code == expected[2]
+
+
+def test_a_failure_is_a_warning_with_its_kind(
+    api: Api, answered: Answered, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.pipeline.failure = Overloaded("Too many wait.")
+    api.post("/infer", content=b"photo", headers=JPEG)
+    assert answered == [("POST", "/infer", 503, "overloaded")]
+    told = line(caplog)
+    assert (told["levelname"], told["problem"]) == ("WARNING", "overloaded")
+
+
+def test_a_bug_is_counted_as_the_500_that_it_becomes(
+    api: Api, answered: Answered, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.pipeline.failure = ZeroDivisionError()
+    assert api.post("/infer", content=b"photo", headers=JPEG).status_code == 500
+    assert answered == [("POST", "/infer", 500, "internal")]
+    assert line(caplog)["status"] == 500
+
+
+def test_a_caller_who_goes_away_is_counted(api: Api, answered: Answered) -> None:
+    api.pipeline.failure = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        api.post("/infer", content=b"photo", headers=JPEG)
+    assert answered == [("POST", "/infer", 499, None)]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_are_counted_and_not_told(
+    api: Api, answered: Answered, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with caplog.at_level(logging.INFO):
+        api.get(path)
+    assert answered == [("GET", path, 200, None)]
+    assert not [r for r in caplog.records if r.name == "serving.access"]

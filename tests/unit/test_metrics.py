@@ -1,0 +1,143 @@
+"""What is recorded, and under which labels. That it is exported is tested on a real stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.serve import metrics
+
+from serving.gallery import Gallery
+from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
+from serving.records import Candidate
+from tests.memory_store import MemoryStore
+from tests.unit.gallery.people import DIMENSION, MODEL, put
+
+Records = list[tuple[str, float, dict[str, str]]]
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> Records:
+    """Name, value and labels of all that is recorded."""
+    told: Records = []
+
+    def record(self: Any, value: float, tags: dict[str, str] | None = None) -> None:
+        tags = tags or {}
+        assert set(tags) == set(self._tag_keys)
+        told.append((self._name, value, tags))
+
+    for kind in (metrics.Counter, metrics.Gauge, metrics.Histogram):
+        monkeypatch.setattr(kind, "_record", record)
+    return told
+
+
+def of(records: Records, name: str) -> list[tuple[float, dict[str, str]]]:
+    return [(value, tags) for found, value, tags in records if found == name]
+
+
+def candidate(similarity: float) -> Candidate:
+    return Candidate(1, None, similarity)
+
+
+def test_counters_that_alerts_divide_by_begin_at_zero(records: Records) -> None:
+    ApiMetrics(), StoreMetrics(), GalleryGauges()
+    assert of(records, "faces_identified") == [
+        (0, {"outcome": "known"}),
+        (0, {"outcome": "unknown"}),
+    ]
+    for name in ("faces_commit_conflicts", "faces_commit_joined", "faces_gallery_unconfirmed"):
+        assert of(records, name) == [(0, {})]
+
+
+def test_faces_are_counted_known_or_unknown_with_the_best_similarity(records: Records) -> None:
+    api = ApiMetrics()
+    records.clear()
+    api.identified([[candidate(0.8), candidate(0.7)], [candidate(-0.2)], []], 0.75)
+    assert of(records, "faces_identified") == [
+        (1, {"outcome": "known"}),
+        (2, {"outcome": "unknown"}),
+    ]
+    assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {})]
+    records.clear()
+    api.identified([], 0.75)
+    assert not records
+
+
+def test_a_method_that_was_made_up_is_no_label(records: Records) -> None:
+    api = ApiMetrics()
+    records.clear()
+    api.answered("BREW", "/infer", 405, 0.5, "method-not-allowed")
+    labels = {"method": "OTHER", "route": "/infer", "status": "405"}
+    assert of(records, "faces_request_seconds") == [(0.5, labels)]
+    assert of(records, "faces_problems") == [(1, {"route": "/infer", "type": "method-not-allowed"})]
+
+
+def test_of_a_photo_that_is_none_no_faces_are_counted(records: Records) -> None:
+    api = ApiMetrics()
+    records.clear()
+    for outcome, faces in (("faces", 3), ("no-face", 0), ("unsupported-image", 0)):
+        api.seen(outcome, faces)
+    assert [tags["outcome"] for _, tags in of(records, "faces_photos")] == [
+        "faces",
+        "no-face",
+        "unsupported-image",
+    ]
+    assert of(records, "faces_photo_faces") == [(3, {}), (0, {})]
+
+
+def test_a_question_to_triton_without_faces_is_no_batch(records: Records) -> None:
+    api = ApiMetrics()
+    records.clear()
+    api.asked_triton("ready", "ok", 0.1, 0)
+    api.asked_triton("infer", "timeout", 10, 32)
+    assert of(records, "faces_triton_request_seconds") == [
+        (0.1, {"call": "ready", "outcome": "ok"}),
+        (10, {"call": "infer", "outcome": "timeout"}),
+    ]
+    assert of(records, "faces_triton_batch") == [(32, {})]
+
+
+def test_who_joined_a_commit_is_counted_without_the_first(records: Records) -> None:
+    store = StoreMetrics()
+    records.clear()
+    store.committed("ok", 1, 0.1)
+    store.committed("conflict", 4, 2.0)
+    assert of(records, "faces_commit_joined") == [(3, {})]
+    assert [tags for _, tags in of(records, "faces_commit_seconds")] == [
+        {"outcome": "ok"},
+        {"outcome": "conflict"},
+    ]
+
+
+class TestGallery:
+    @pytest.fixture
+    def gallery(self) -> Gallery:
+        gallery = Gallery(MemoryStore(), "galleries", "default", MODEL, DIMENSION)
+        gallery.commit([put(1), put(2, photos=3)])
+        gallery.refresh()
+        return gallery
+
+    def test_what_is_held_is_told_once_a_version(self, records: Records, gallery: Gallery) -> None:
+        gauges = GalleryGauges()
+        records.clear()
+        for _ in range(2):
+            gauges.show(MODEL, gallery.snapshot, None)
+        tags = {"model": MODEL}
+        assert of(records, "faces_gallery_version") == [(1, tags)]
+        assert of(records, "faces_gallery_people") == [(2, tags)]
+        assert of(records, "faces_gallery_photos") == [(4, tags)]
+        ((size, _),) = of(records, "faces_gallery_bytes")
+        assert size > 2 * DIMENSION * np.float16().nbytes
+        assert len(of(records, "faces_gallery_confirmed_timestamp_seconds")) == 2
+
+    def test_with_a_problem_it_is_not_confirmed(self, records: Records, gallery: Gallery) -> None:
+        gauges = GalleryGauges()
+        records.clear()
+        gauges.show(MODEL, gallery.snapshot, "An object is damaged.")
+        gauges.unopened("other")
+        assert of(records, "faces_gallery_problem") == [
+            (1, {"model": MODEL}),
+            (1, {"model": "other"}),
+        ]
+        assert not of(records, "faces_gallery_confirmed_timestamp_seconds")

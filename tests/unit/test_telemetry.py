@@ -1,0 +1,82 @@
+"""The logs of a replica: under Serve's logger, and without tracebacks of what is no bug."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from ray import serve
+
+from serving import telemetry
+from serving.errors import ServingError, Unavailable, UnsupportedImage
+from serving.settings import TracingSettings
+
+OURS, SERVES, OTEL = (logging.getLogger(n) for n in ("serving", "ray.serve", "opentelemetry"))
+
+
+class Written(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
+    """What Serve writes in a replica whose start this is."""
+    before = OURS.parent, OTEL.parent, SERVES.filters[:], SERVES.handlers[:], SERVES.level
+    monkeypatch.setattr(serve, "get_replica_context", lambda: None)
+    written = Written()
+    SERVES.handlers[:] = [written]
+    telemetry.start("decode", TracingSettings())
+    yield written
+    OURS.parent, OTEL.parent, SERVES.filters[:], SERVES.handlers[:] = before[:4]
+    SERVES.setLevel(before[4])
+
+
+def test_our_lines_are_serves_with_its_level(log: Written) -> None:
+    SERVES.setLevel(logging.INFO)
+    logging.getLogger("serving.match").info("seen")
+    logging.getLogger("serving.match").debug("not seen")
+    SERVES.setLevel(logging.ERROR)  # as when the configuration changes
+    logging.getLogger("serving.match").info("not seen")
+    assert [(r.name, r.getMessage()) for r in log.records] == [("serving.match", "seen")]
+
+
+def logged(log: Written, error: Exception) -> logging.LogRecord:
+    """As Serve logs what a stage raises."""
+    try:
+        raise error
+    except Exception:
+        SERVES.exception("Request failed.")
+    return log.records[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "message"),
+    [
+        (UnsupportedImage("It is damaged."), "INFO", "unsupported-image: It is damaged."),
+        (Unavailable("The store is away."), "WARNING", "unavailable: The store is away."),
+    ],
+)
+def test_what_is_no_bug_is_a_sentence(
+    log: Written, error: ServingError, level: str, message: str
+) -> None:
+    record = logged(log, error)
+    assert (record.levelname, record.getMessage()) == (level, message)
+    assert record.levelno == getattr(logging, level)
+    assert record.exc_info is None
+
+
+def test_a_bug_keeps_its_traceback(log: Written) -> None:
+    record = logged(log, ZeroDivisionError())
+    assert (record.levelname, record.getMessage()) == ("ERROR", "Request failed.")
+    assert record.exc_info is not None
+
+
+def test_outside_of_a_replica_loggers_stay_as_they_are() -> None:
+    telemetry.start("decode", TracingSettings())
+    assert OURS.parent is logging.getLogger()
