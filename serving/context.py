@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
 
 from serving.errors import TimedOut
 from serving.metrics import ApiMetrics
@@ -15,6 +17,14 @@ from serving.register import Register
 from serving.settings import LimitSettings, MatchSettings
 
 T = TypeVar("T")
+
+
+def _collection(request: Request) -> str:
+    return str(request.state.collection)
+
+
+# The collection that a request is about; `serving.gate` takes it from the path.
+Collection = Annotated[str, Depends(_collection)]
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,9 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
             ]
         },
     ),
+    ("get", "/collections"): Example(
+        answer={"collections": [{"name": "default", "models": [_MODEL]}]}
+    ),
     ("get", "/identities"): Example(
         parameters={"limit": 100, "cursor": -1},
         answer={

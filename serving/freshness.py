@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from serving.errors import Unavailable
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
+from serving.gallery.opening import Location
 from serving.gallery.s3 import connect
-from serving.model import ModelCard
+from serving.gallery.store import Store
 from serving.settings import GallerySettings
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_REMEMBERED = 1024  # galleries; of another one the whole manifest is read, and not a 304
 
 
 class Shared(Generic[T]):
@@ -45,26 +49,33 @@ class Shared(Generic[T]):
 
 
 class Versions:
-    """The versions of the galleries in the store, one gallery a model."""
+    """The versions of the galleries in the store."""
 
     def __init__(self, settings: GallerySettings, observer: Observer = NOBODY) -> None:
         self._settings = settings
         self._observer = observer
-        self._shared: dict[str, Shared[int | None]] = {}
+        self._store: Store | None = None
+        self._shared: OrderedDict[Location, Shared[int | None]] = OrderedDict()
 
-    async def now(self, card: ModelCard) -> int | None:
+    async def now(self, where: Location) -> int | None:
         """The gallery's version; None while the store is away.
 
         Identification then goes on from what is in memory.
         """
-        if card.id not in self._shared:
-            self._shared[card.id] = Shared(self._question(card))
-        return await self._shared[card.id]()
+        if where not in self._shared:
+            self._shared[where] = Shared(self._question(where))
+        self._shared.move_to_end(where)
+        shared = self._shared[where]
+        if len(self._shared) > _REMEMBERED:
+            self._shared.popitem(last=False)
+        return await shared()
 
-    def _question(self, card: ModelCard) -> Callable[[], Awaitable[int | None]]:
-        settings = self._settings
-        store = connect(settings, self._observer)
-        file = ManifestFile(store, settings.prefix, settings.collection, card.id, card.dimension)
+    def _question(self, where: Location) -> Callable[[], Awaitable[int | None]]:
+        if self._store is None:
+            self._store = connect(self._settings, self._observer)
+        file = ManifestFile(
+            self._store, self._settings.prefix, where.collection, where.model, where.dimension
+        )
 
         async def ask() -> int | None:
             try:

@@ -17,9 +17,18 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from serving.errors import Forbidden, Overloaded, ServingError, TooManyRequests, Unauthorized
+from serving.access import note
+from serving.errors import (
+    BadRequest,
+    Forbidden,
+    Overloaded,
+    ServingError,
+    TooManyRequests,
+    Unauthorized,
+)
 from serving.keys import Key, Keys, Scope
 from serving.problems import problem_of
+from serving.settings import COLLECTION_PATTERN
 
 NOBODY = "anonymous"
 
@@ -38,7 +47,9 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
         ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
     )
 )
-_COLLECTION = re.compile(r"/collections/([^/]+)(/.*)")
+_COLLECTIONS = "/collections"
+# What is about a gallery, and so can be asked of a collection.
+_WITHIN = re.compile(rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|v2/.*)")
 
 
 def is_open(method: str, path: str) -> bool:
@@ -48,8 +59,8 @@ def is_open(method: str, path: str) -> bool:
 
 def scope_for(method: str, path: str) -> Scope:
     """The scope that a key needs for this request."""
-    below = _COLLECTION.fullmatch(path)
-    path = below[2] if below else path
+    within = _WITHIN.fullmatch(path)
+    path = path.removeprefix(within[1]) if within else path
     method = "GET" if method == "HEAD" else method
     for methods, pattern, scope in _RULES:
         if method in methods and pattern.fullmatch(path):
@@ -87,7 +98,7 @@ class Rates:
 
 
 class Gate:
-    """ASGI middleware.
+    """ASGI middleware. Notes the name of the caller's key and the collection that is asked for.
 
     Args:
         keys: None: nobody needs one.
@@ -105,7 +116,7 @@ class Gate:
     ) -> None:
         self._app = app
         self._keys = keys
-        self._collection = collection
+        self._default = collection
         self._max_in_flight = max_in_flight
         self._rates = rates or Rates()
         self._in_flight = 0
@@ -115,9 +126,12 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            who = await self._who(scope)
+            below, collection = self._collection_of(scope["path"])
+            scope["root_path"] = scope.get("root_path", "") + below
+            who = await self._who(scope, collection)
             with self._place():
-                scope.setdefault("state", {})["key"] = who
+                scope.setdefault("state", {}).update(key=who, collection=collection)
+                note(Request(scope), key=who, collection=collection)
                 await self._app(scope, receive, send)
         except _Refused as refused:
             answer = problem_of(Request(scope), refused.error)
@@ -127,7 +141,17 @@ class Gate:
                 answer.headers["Retry-After"] = str(refused.retry_after)
             await answer(scope, receive, send)
 
-    async def _who(self, scope: AsgiScope) -> str:
+    def _collection_of(self, path: str) -> tuple[str, str]:
+        """What of the path says it, and the collection. Raises _Refused."""
+        within = _WITHIN.fullmatch(path)
+        if within is None:
+            return "", self._default
+        if _NAME.fullmatch(within[2]) is None:
+            told = "A collection's name is up to 63 small letters, digits and dashes."
+            raise _Refused(BadRequest(told))
+        return within[1], within[2]
+
+    async def _who(self, scope: AsgiScope, collection: str) -> str:
         """The name of the caller's key. Raises _Refused."""
         if self._keys is None:
             return NOBODY
@@ -147,8 +171,8 @@ class Gate:
                     f"The key {key.name!r} may not do this: it needs the scope {needed.value}."
                 )
             )
-        below = _COLLECTION.fullmatch(scope["path"])
-        collection = below[1] if below else self._collection
+        if scope["path"] == _COLLECTIONS and key.collections is not None:
+            raise _Refused(Forbidden(f"The key {key.name!r} may not see all collections."))
         if not key.may_use(collection):
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
@@ -164,6 +188,9 @@ class Gate:
             yield
         finally:
             self._in_flight -= 1
+
+
+_NAME = re.compile(COLLECTION_PATTERN)
 
 
 class _Refused(Exception):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Path, Query
 
-from serving.context import Context
+from serving.context import Collection, Context
 from serving.errors import BadRequest
 from serving.gallery import Person
 from serving.gallery.maintenance import Receipt
@@ -36,13 +36,14 @@ def router(context: Context) -> APIRouter:
 
     @api.get("")
     async def people(
+        collection: Collection,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         cursor: Annotated[int, Query(ge=-1, le=_MAX_ID, description="`next` of a page")] = -1,
     ) -> IdentitiesAnswer:
         """Who is enrolled, in pages, in the order of the ids."""
 
         async def work() -> IdentitiesAnswer:
-            card, page = await register.card(), await register.page(limit, cursor)
+            card, page = await register.card(), await register.page(collection, limit, cursor)
             return IdentitiesAnswer(
                 identities=[_identity(p, card.id) for p in page.people],
                 next=page.people[-1].id if len(page.people) == limit else None,
@@ -54,53 +55,62 @@ def router(context: Context) -> APIRouter:
         return await in_time(work())
 
     @api.get("/{id}")
-    async def person(person: PersonPath) -> IdentityAnswer:
+    async def person(collection: Collection, person: PersonPath) -> IdentityAnswer:
         """One person."""
-        return await _answer(context, person)
+        return await _answer(context, collection, person)
 
     @api.patch("/{id}")
-    async def describe(person: PersonPath, patch: IdentityPatch) -> IdentityAnswer:
+    async def describe(
+        collection: Collection, person: PersonPath, patch: IdentityPatch
+    ) -> IdentityAnswer:
         """Change the name or the metadata."""
         if not patch.model_fields_set:
             raise BadRequest("Give a name or metadata, or null to remove it.")
-        await in_time(register.describe(person, patch.model_dump(exclude_unset=True)))
-        return await _answer(context, person)
+        await in_time(register.describe(collection, person, patch.model_dump(exclude_unset=True)))
+        return await _answer(context, collection, person)
 
     @api.delete("/{id}")
-    async def delete(person: PersonPath, erase: bool = False) -> WriteAnswer | ErasureReceipt:
+    async def delete(
+        collection: Collection, person: PersonPath, erase: bool = False
+    ) -> WriteAnswer | ErasureReceipt:
         """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
         somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            return _receipt(person, await in_time(register.erase(person)))
-        return WriteAnswer(gallery_version=await in_time(register.delete(person)))
+            return _receipt(person, await in_time(register.erase(collection, person)))
+        return WriteAnswer(gallery_version=await in_time(register.delete(collection, person)))
 
     @api.delete("")
     async def delete_all(
+        collection: Collection,
         confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
     ) -> WriteAnswer:
         """Forget everybody."""
-        return WriteAnswer(gallery_version=await in_time(register.delete_all()))
+        return WriteAnswer(gallery_version=await in_time(register.delete_all(collection)))
 
     @api.post("/{id}/merge")
-    async def merge(person: PersonPath, request: MergeRequest) -> IdentityAnswer:
+    async def merge(
+        collection: Collection, person: PersonPath, request: MergeRequest
+    ) -> IdentityAnswer:
         """Several records of one person become one, without their photos."""
-        await in_time(register.merge(person, request.sources))
-        return await _answer(context, person)
+        await in_time(register.merge(collection, person, request.sources))
+        return await _answer(context, collection, person)
 
     @api.post("/{id}/embeddings")
-    async def add(person: PersonPath, request: EmbeddingsRequest) -> IdentityAnswer:
+    async def add(
+        collection: Collection, person: PersonPath, request: EmbeddingsRequest
+    ) -> IdentityAnswer:
         """Add embeddings that were made elsewhere; enrols the person if need be."""
         vectors = await asyncio.to_thread(_array, request.embeddings)
         replace = request.mode == "replace"
-        await in_time(register.add(person, request.model, vectors, replace=replace))
-        return await _answer(context, person)
+        await in_time(register.add(collection, person, request.model, vectors, replace=replace))
+        return await _answer(context, collection, person)
 
     return api
 
 
-async def _answer(context: Context, person: int) -> IdentityAnswer:
+async def _answer(context: Context, collection: str, person: int) -> IdentityAnswer:
     card = await context.register.card()
-    found, version = await context.in_time(context.register.person(person))
+    found, version = await context.in_time(context.register.person(collection, person))
     return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
 
 

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from serving import __version__, bodies, identities, openapi, photos, problems, telemetry, v2
 from serving.access import Access, note
 from serving.answers import generate_answer, image_reports, infer_answer
-from serving.context import Context
+from serving.context import Collection, Context
 from serving.embed import Embedder
 from serving.freshness import Versions
 from serving.gate import Gate
@@ -20,6 +20,8 @@ from serving.metrics import ApiMetrics, StoreMetrics
 from serving.pipeline import NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (
+    CollectionBody,
+    CollectionsAnswer,
     GenerateAnswer,
     GenerateOptions,
     GenerateRequest,
@@ -42,6 +44,10 @@ from serving.verifying import NoFaceToCompare
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows
 nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or as multipart.
+
+Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, `/generate`,
+`/identities` and `/v2` chooses it, and without it the default one is meant. With API keys:
+`Authorization: Bearer KEY`.
 """
 
 
@@ -69,6 +75,14 @@ def build_api(
         description=_DESCRIPTION,
         version=__version__,
         middleware=[access, guard, gate],
+        servers=[
+            {"url": "/", "description": "the default collection"},
+            {
+                "url": "/collections/{name}",
+                "description": "another collection; only for what is about a gallery",
+                "variables": {"name": {"default": "default"}},
+            },
+        ],
         redoc_url=None,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
@@ -76,14 +90,18 @@ def build_api(
     openapi.install(api)
 
     @api.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
-    async def infer(request: Request, response: Response) -> InferAnswer:
+    async def infer(request: Request, response: Response, collection: Collection) -> InferAnswer:
         """Identify every face in a photo."""
         timings = context.timings()
 
         async def work() -> InferAnswer:
             image, options = await timings.of("read", bodies.read_infer(request, limits))
             found = await pipeline.identify(
-                image, top_k=options.top_k, max_faces=options.max_faces, timings=timings
+                image,
+                collection=collection,
+                top_k=options.top_k,
+                max_faces=options.max_faces,
+                timings=timings,
             )
             threshold = context.threshold(options.threshold, found.card)
             metrics.identified(found.matches.candidates, threshold)
@@ -97,7 +115,9 @@ def build_api(
     @api.post(
         "/generate", openapi_extra=openapi.photo_body(GenerateRequest, GenerateOptions, "images")
     )
-    async def generate(request: Request, response: Response) -> GenerateAnswer:
+    async def generate(
+        request: Request, response: Response, collection: Collection
+    ) -> GenerateAnswer:
         """Enrol a person: the largest face of each photo."""
         timings = context.timings()
 
@@ -105,6 +125,7 @@ def build_api(
             images, options = await timings.of("read", bodies.read_generate(request, limits))
             report = await pipeline.enrol(
                 images,
+                collection=collection,
                 person=options.id,
                 name=options.name,
                 append=options.mode == "append",
@@ -128,6 +149,14 @@ def build_api(
     api.include_router(photos.router(context))
     api.include_router(v2.router(context))
     api.include_router(identities.router(context))
+
+    @api.get("/collections")
+    async def collections() -> CollectionsAnswer:
+        """The collections in which somebody is or was enrolled. One begins with the first
+        enrolment below `/collections/{name}`."""
+        found = await context.in_time(register.collections())
+        told = [CollectionBody(name=name, models=models) for name, models in found.items()]
+        return CollectionsAnswer(collections=told)
 
     @api.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -165,7 +194,14 @@ class Ingress:
         embedder = Embedder(triton, observe=self._metrics.asked_triton)
         versions = Versions(gallery, StoreMetrics())
         self._pipeline = Pipeline(
-            decode, detect, match, embedder, versions, limits, self._metrics.seen
+            decode,
+            detect,
+            match,
+            embedder,
+            versions,
+            limits,
+            gallery.collection,
+            self._metrics.seen,
         )
         self._register = Register(match, embedder, versions)
         self._limits = limits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,7 +19,8 @@ from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
-from serving.gallery.opening import erase_everywhere, open_gallery
+from serving.gallery.opening import Location, erase_everywhere, locate, open_store
+from serving.gallery.store import Store
 from serving.metrics import GalleryGauges, StoreMetrics
 from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
@@ -65,7 +67,7 @@ def enrol(gallery: Gallery, person: Enrolment) -> Enrolled:
 
 @tracing.linked
 class Matcher:
-    """The deployment. Each replica holds the galleries of the models that were asked for."""
+    """The deployment. Each replica holds the galleries that were asked for last."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -77,7 +79,9 @@ class Matcher:
         telemetry.start("match", traces)
         self._settings = settings
         self._gallery_settings = gallery
-        self._galleries: dict[str, Gallery] = {}
+        # The one that was asked for last comes last.
+        self._galleries: OrderedDict[Location, Gallery] = OrderedDict()
+        self._store: Store | None = None
         self._opening = asyncio.Lock()
         self._problem: str | None = None
         self._gauges = GalleryGauges()
@@ -103,7 +107,8 @@ class Matcher:
             for attempt in range(_PRELOAD_TRIES):
                 try:
                     card = (await embedder.served()).card
-                    gallery = await self._gallery(card.id, card.dimension)
+                    default = self._gallery_settings.collection
+                    gallery = await self._gallery(Location(default, card.id, card.dimension))
                     await self._follow(gallery, None)
                     return
                 except ServingError as error:
@@ -115,7 +120,7 @@ class Matcher:
 
     async def identify(
         self,
-        model: str,
+        where: Location,
         probes: NDArray[np.float32],
         top_k: int,
         at_least: int | None,
@@ -123,51 +128,57 @@ class Matcher:
         """The candidates of each probe, float32 (F, D).
 
         Args:
-            model: the id of the model that made the probes.
+            where: the gallery; of the model that made the probes.
             at_least: the gallery's version when the request arrived; None: the store could not
                 be asked, and what is in memory must do.
         """
-        gallery = await self._gallery(model, probes.shape[1])
+        gallery = await self._gallery(where)
         snapshot = await self._snapshot(gallery, at_least)
         matches = await self._in(self._pool, lambda: nearest(snapshot, probes, top_k))
         # By reference: a thousand faces with a hundred candidates each are more than a message.
         return await refs.put(matches)
 
-    async def enrol(self, model: str, person: Enrolment) -> Enrolled:
-        gallery = await self._gallery(model, person.embeddings.shape[1])
+    async def enrol(self, where: Location, person: Enrolment) -> Enrolled:
+        gallery = await self._gallery(where)
         return await self._in(self._store_pool, lambda: enrol(gallery, person))
 
     async def people(
-        self, model: str, dimension: int, limit: int, after: int, at_least: int | None
+        self, where: Location, limit: int, after: int, at_least: int | None
     ) -> PeoplePage:
         """A page of the people enrolled, in the order of their ids."""
-        gallery = await self._gallery(model, dimension)
+        gallery = await self._gallery(where)
         snapshot = await self._snapshot(gallery, at_least)
         page = await self._in(self._pool, lambda: snapshot.list(limit, after))
         return PeoplePage(page, len(snapshot), snapshot.version)
 
     async def change(
-        self, model: str, dimension: int, operations: Sequence[Operation], require: Sequence[int]
+        self, where: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
         """Commit operations; see `Gallery.commit`."""
-        gallery = await self._gallery(model, dimension)
+        gallery = await self._gallery(where)
         return await self._in(self._store_pool, lambda: gallery.commit(operations, require))
 
-    async def erase(self, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> list[Receipt]:
         """Remove a person's embeddings from the bucket; see `erase_everywhere`."""
+        settings = self._gallery_settings.model_copy(update={"collection": collection})
         return await self._in(
-            self._store_pool,
-            lambda: erase_everywhere(self._gallery_settings, [person], self._observer),
+            self._store_pool, lambda: erase_everywhere(settings, [person], self._observer)
         )
 
-    async def status(self, model: str, dimension: int) -> GalleryStatus:
-        """What this replica holds, after it has looked for news."""
+    async def collections(self) -> list[Location]:
+        """The galleries in the bucket."""
+        store = await self._checked_store()
+        prefix = self._gallery_settings.prefix
+        return await self._in(self._store_pool, lambda: list(locate(store, prefix)))
+
+    async def status(self, where: Location) -> GalleryStatus:
+        """What this replica holds of the gallery, after it has looked for news."""
         try:
-            gallery = await self._gallery(model, dimension)
+            gallery = await self._gallery(where)
             snapshot = await self._follow(gallery, None)
         except ServingError as error:
             self._problem = str(error)
-            known = self._galleries.get(model)
+            known = self._galleries.get(where)
             if known is None:
                 return GalleryStatus(False, 0, 0, 0, self._problem)
             self._note(known, self._problem)
@@ -178,22 +189,36 @@ class Matcher:
             loaded, snapshot.version, len(snapshot), snapshot.photos, self._problem
         )
 
-    async def _gallery(self, model: str, dimension: int) -> Gallery:
-        if model in self._galleries:
-            return self._galleries[model]
+    async def _gallery(self, where: Location) -> Gallery:
+        if where not in self._galleries:
+            try:
+                store = await self._checked_store()
+            except ServingError:
+                self._gauges.unopened(where)
+                raise
+            # No await from here on, so two callers do not open it twice.
+            if where not in self._galleries:
+                prefix = self._gallery_settings.prefix
+                self._galleries[where] = Gallery(
+                    store,
+                    prefix,
+                    where.collection,
+                    where.model,
+                    where.dimension,
+                    observer=self._observer,
+                )
+        self._galleries.move_to_end(where)
+        while len(self._galleries) > self._settings.galleries:
+            self._gauges.forget(self._galleries.popitem(last=False)[0])
+        return self._galleries[where]
+
+    async def _checked_store(self) -> Store:
         async with self._opening:
-            if model not in self._galleries:
-                try:
-                    self._galleries[model] = await self._in(
-                        self._store_pool,
-                        lambda: open_gallery(
-                            self._gallery_settings, model, dimension, self._observer
-                        ),
-                    )
-                except ServingError:
-                    self._gauges.unopened(model)
-                    raise
-            return self._galleries[model]
+            if self._store is None:
+                self._store = await self._in(
+                    self._store_pool, lambda: open_store(self._gallery_settings, self._observer)
+                )
+            return self._store
 
     async def _snapshot(self, gallery: Gallery, at_least: int | None) -> Snapshot:
         """The people of ``at_least``; None: of what is in memory, since the store is away."""
@@ -217,7 +242,8 @@ class Matcher:
 
     def _note(self, gallery: Gallery, problem: str | None) -> None:
         self._problem = problem
-        self._gauges.show(gallery.model, gallery.snapshot, problem)
+        where = Location(gallery.collection, gallery.model, gallery.dimension)
+        self._gauges.show(where, gallery.snapshot, problem)
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:

@@ -11,6 +11,7 @@ from ray.serve import metrics
 
 from serving import tracing
 from serving.gallery import Snapshot
+from serving.gallery.opening import Location
 from serving.records import Candidate
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -148,7 +149,7 @@ class GalleryGauges:
 
     def __init__(self) -> None:
         def gauge(name: str, description: str) -> metrics.Gauge:
-            return metrics.Gauge(name, description=description, tag_keys=("model",))
+            return metrics.Gauge(name, description=description, tag_keys=("collection", "model"))
 
         self._version = gauge("faces_gallery_version", "The gallery's version that is served.")
         self._people = gauge("faces_gallery_people", "People in the gallery that is served.")
@@ -167,26 +168,36 @@ class GalleryGauges:
             (),
             {},
         )
-        self._shown: dict[str, int] = {}
+        self._shown: dict[Location, int] = {}
 
-    def show(self, model: str, snapshot: Snapshot, problem: str | None) -> None:
+    def show(self, where: Location, snapshot: Snapshot, problem: str | None) -> None:
         """What is held; without a problem it is what the store has."""
-        tags = {"model": model}
+        tags = _tags(where)
         self._problem.set(0 if problem is None else 1, tags)
         if problem is None:
             self._confirmed.set(time.time(), tags)
         # Counting a million people's photos takes milliseconds.
-        if self._shown.get(model) != snapshot.version:
-            self._shown[model] = snapshot.version
+        if self._shown.get(where) != snapshot.version:
+            self._shown[where] = snapshot.version
             self._version.set(snapshot.version, tags)
             self._people.set(len(snapshot), tags)
             self._photos.set(snapshot.photos, tags)
             self._bytes.set(snapshot.nbytes, tags)
 
-    def unopened(self, model: str) -> None:
+    def unopened(self, where: Location) -> None:
         """The gallery cannot even be opened."""
-        self._problem.set(1, {"model": model})
+        self._problem.set(1, _tags(where))
+
+    def forget(self, where: Location) -> None:
+        """The gallery is no longer held."""
+        self._shown.pop(where, None)
+        for gauge in (self._version, self._people, self._photos, self._bytes, self._problem):
+            gauge.set(0, _tags(where))
 
     def unconfirmed(self) -> None:
         """A search in what was in memory, since the store could not be asked."""
         self._unconfirmed.inc()
+
+
+def _tags(where: Location) -> dict[str, str]:
+    return {"collection": where.collection, "model": where.model}

@@ -15,7 +15,7 @@ from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.interchange import ExportFile
 from serving.gallery.maintenance import Maintenance
-from serving.gallery.opening import Location, locate, open_gallery
+from serving.gallery.opening import Location, locate, open_store
 from serving.gallery.s3 import connect
 from serving.gallery.transfer import Source, import_people
 from serving.local import s3
@@ -125,7 +125,8 @@ def import_path(
     card = asyncio.run(_served_card(args.triton))
     sources = _sources(path, made_by, card)
     found(sum(len(s.ids) for s in sources))
-    gallery = open_gallery(args.gallery, card.id, card.dimension)
+    where, store = args.gallery, open_store(args.gallery)
+    gallery = Gallery(store, where.prefix, where.collection, card.id, card.dimension)
     return import_people(gallery, card.id, sources, append=append, imported=imported)
 
 

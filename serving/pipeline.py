@@ -15,6 +15,7 @@ from serving import refs, tracing
 from serving.embed import Embedder
 from serving.errors import NoUsableFace, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Versions
+from serving.gallery.opening import Location
 from serving.handles import call
 from serving.model import ModelCard
 from serving.records import Enrolled, Enrolment, Faces, GalleryStatus, Matches
@@ -89,6 +90,7 @@ class Pipeline:
 
     Args:
         decode, detect, match: handles of the deployments.
+        collection: the one whose gallery has to be loaded for the service to be ready.
         seen: is told of every photo what became of it, see `_faces`, and how many faces it has.
     """
 
@@ -100,19 +102,27 @@ class Pipeline:
         embedder: Embedder,
         versions: Versions,
         limits: LimitSettings,
+        collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
     ) -> None:
         self._decode = decode
         self._detect = detect
         self._match = match
         self._limits = limits
+        self._collection = collection
         self._seen = seen
         self._embedder = embedder
         self._versions = versions
         self._up = False
 
     async def identify(
-        self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
+        self,
+        data: bytes,
+        *,
+        collection: str,
+        top_k: int,
+        max_faces: int | None,
+        timings: Timings,
     ) -> Identified:
         """The faces of one image file and who they are, largest first.
 
@@ -120,14 +130,15 @@ class Pipeline:
         """
         card = (await self._embedder.served()).card
         # Beside the other stages, so that asking costs no time of its own.
-        version = asyncio.create_task(self._versions.now(card))
+        where = Location(collection, card.id, card.dimension)
+        version = asyncio.create_task(self._versions.now(where))
         try:
             faces = await self.faces(data, timings)
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
             found: refs.Ref[Matches] = await timings.of(
-                "match", call(self._match.identify, card.id, probes, top_k, at_least)
+                "match", call(self._match.identify, where, probes, top_k, at_least)
             )
             return Identified(faces, await found.get(), card)
         finally:
@@ -137,6 +148,7 @@ class Pipeline:
         self,
         images: Sequence[bytes],
         *,
+        collection: str,
         person: int,
         name: str | None,
         append: bool,
@@ -162,7 +174,8 @@ class Pipeline:
             raise error
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
         enrolment = Enrolment(id=person, embeddings=embeddings, name=name, append=append)
-        enrolled = await timings.of("match", call(self._match.enrol, card.id, enrolment))
+        where = Location(collection, card.id, card.dimension)
+        enrolled = await timings.of("match", call(self._match.enrol, where, enrolment))
         return EnrolmentReport(photos, enrolled, card)
 
     async def card(self) -> ModelCard:
@@ -183,7 +196,8 @@ class Pipeline:
             return {"stages": stages, "triton": str(error), "gallery": gallery}
         triton = "ok" if await self._embedder.ready() else "Triton does not serve the model."
         try:
-            status = await call(self._match.status, card.id, card.dimension)
+            where = Location(self._collection, card.id, card.dimension)
+            status = await call(self._match.status, where)
         except Unavailable as error:
             return {"stages": stages, "triton": triton, "gallery": str(error)}
         return {"stages": stages, "triton": triton, "gallery": status}

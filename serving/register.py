@@ -14,13 +14,14 @@ from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.maintenance import Receipt
+from serving.gallery.opening import Location
 from serving.handles import call
 from serving.model import ModelCard
 from serving.records import PeoplePage
 
 
 class Register:
-    """The people in the gallery of the served model.
+    """The people in the galleries of the served model.
 
     Args:
         match: handle of the deployment.
@@ -35,45 +36,57 @@ class Register:
         """The card of the served model."""
         return (await self._embedder.served()).card
 
-    async def page(self, limit: int, after: int) -> PeoplePage:
+    async def collections(self) -> dict[str, list[str]]:
+        """The models of which each collection has a gallery, by the collection's name."""
+        found: list[Location] = await call(self._match.collections)
+        names = sorted({where.collection for where in found})
+        return {n: sorted(w.model for w in found if w.collection == n) for n in names}
+
+    async def page(self, collection: str, limit: int, after: int) -> PeoplePage:
         """The first ``limit`` people whose ids are past ``after``, as of now."""
-        card = await self.card()
-        version = await self._versions.now(card)
-        page: PeoplePage = await call(
-            self._match.people, card.id, card.dimension, limit, after, version
-        )
+        where = await self._where(collection)
+        version = await self._versions.now(where)
+        page: PeoplePage = await call(self._match.people, where, limit, after, version)
         return page
 
-    async def person(self, person: int) -> tuple[Person, int]:
+    async def person(self, collection: str, person: int) -> tuple[Person, int]:
         """The person and the gallery's version. Raises UnknownIdentity."""
-        page = await self.page(1, person - 1)
+        page = await self.page(collection, 1, person - 1)
         if not page.people or page.people[0].id != person:
             raise UnknownIdentity(f"Nobody is enrolled under the id {person}.")
         return page.people[0], page.gallery_version
 
-    async def describe(self, person: int, details: dict[str, Any]) -> int:
+    async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
         """Change name and metadata, those that ``details`` has; returns the version."""
-        return await self._change(_operation(Kind.DESCRIBE, person, details=details), [person])
+        return await self._change(
+            collection, _operation(Kind.DESCRIBE, person, details=details), [person]
+        )
 
-    async def delete(self, person: int) -> int:
-        return await self._change(_operation(Kind.DELETE, person), [person])
+    async def delete(self, collection: str, person: int) -> int:
+        return await self._change(collection, _operation(Kind.DELETE, person), [person])
 
-    async def delete_all(self) -> int:
-        return await self._change(_operation(Kind.CLEAR, 0), [])
+    async def delete_all(self, collection: str) -> int:
+        return await self._change(collection, _operation(Kind.CLEAR, 0), [])
 
-    async def erase(self, person: int) -> list[Receipt]:
-        receipts: list[Receipt] = await call(self._match.erase, person)
+    async def erase(self, collection: str, person: int) -> list[Receipt]:
+        receipts: list[Receipt] = await call(self._match.erase, collection, person)
         return receipts
 
-    async def merge(self, person: int, sources: Sequence[int]) -> int:
+    async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:
         """All of ``sources`` become ``person``, who must exist as they must."""
         if person in sources:
             raise BadRequest("A person cannot be merged into himself.")
         merge = _operation(Kind.MERGE, person, sources=tuple(dict.fromkeys(sources)))
-        return await self._change(merge, [person, *sources])
+        return await self._change(collection, merge, [person, *sources])
 
     async def add(
-        self, person: int, model: str, embeddings: NDArray[np.float32], *, replace: bool
+        self,
+        collection: str,
+        person: int,
+        model: str,
+        embeddings: NDArray[np.float32],
+        *,
+        replace: bool,
     ) -> int:
         """Enrol embeddings (P, D) that the model made elsewhere; of any length, not zero.
 
@@ -92,12 +105,16 @@ class Register:
             raise BadRequest(f"An embedding is {card.dimension} finite numbers, not all zero.")
         kind = Kind.PUT if replace else Kind.APPEND
         operation = _operation(kind, person, embeddings=embeddings / lengths)
-        return await self._change(operation, [])
+        return await self._change(collection, operation, [])
 
-    async def _change(self, operation: Operation, require: Sequence[int]) -> int:
-        card = await self.card()
-        version: int = await call(self._match.change, card.id, card.dimension, [operation], require)
+    async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:
+        where = await self._where(collection)
+        version: int = await call(self._match.change, where, [operation], require)
         return version
+
+    async def _where(self, collection: str) -> Location:
+        card = await self.card()
+        return Location(collection, card.id, card.dimension)
 
 
 def _operation(kind: Kind, person: int, **more: Any) -> Operation:

@@ -171,6 +171,15 @@ class IdentityAnswer(Identity):
     gallery_version: int
 
 
+class CollectionBody(BaseModel):
+    name: str
+    models: list[str] = Field(description="ids of the models that it has a gallery of")
+
+
+class CollectionsAnswer(BaseModel):
+    collections: list[CollectionBody]
+
+
 class IdentitiesAnswer(BaseModel):
     identities: list[Identity] = Field(description="in the order of their ids")
     next: int | None = Field(description="the cursor of the next page; null: this is the last")

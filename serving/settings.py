@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # A part of URLs and of keys in the bucket.
-CollectionName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 
 
 class Settings(BaseModel):
@@ -97,6 +98,8 @@ class MatchSettings(Settings):
     )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
+    # Those that were asked for last stay in memory; another one is read again when it is asked for.
+    galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
 
 
 class KeySettings(Settings):

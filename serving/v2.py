@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from serving import __version__, v2_codec
 from serving.access import note
-from serving.context import Context
+from serving.context import Collection, Context
 from serving.errors import BadRequest, Unavailable, UnknownModel
 from serving.openapi import protocol_body
 from serving.pipeline import Identified, Pipeline, Timings, all_of, what_is_missing
@@ -98,22 +98,26 @@ def router(context: Context) -> APIRouter:
         openapi_extra=protocol_body(ProtocolRequest),
     )
     @api.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
-    async def infer(name: ModelName, request: Request) -> Response:
+    async def infer(name: ModelName, request: Request, collection: Collection) -> Response:
         """Identify every face in some photos; one row of the outputs is one face."""
         _check_model(request)
         timings = context.timings()
-        answer = await context.in_time(_infer(request, timings))
+        answer = await context.in_time(_infer(request, collection, timings))
         answer.headers["Server-Timing"] = timings.header()
         return answer
 
-    async def _infer(request: Request, timings: Timings) -> Response:
+    async def _infer(request: Request, collection: str, timings: Timings) -> Response:
         asked = await timings.of("read", _read(request))
         free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
 
         async def identify(index: int, image: bytes) -> Identified:
             async with free:
                 work = pipeline.identify(
-                    image, top_k=1, max_faces=asked.parameters.max_faces, timings=timings
+                    image,
+                    collection=collection,
+                    top_k=1,
+                    max_faces=asked.parameters.max_faces,
+                    timings=timings,
                 )
                 return await naming(photo_name(index), work)
 

@@ -43,6 +43,7 @@ class Gallery:
         sleep: Callable[[float], None] = time.sleep,
         observer: Observer = NOBODY,
     ) -> None:
+        self.collection = collection
         self.model = model
         self.dimension = dimension
         self._clock = clock

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from serving.errors import GalleryCorrupt, Unavailable, UnknownIdentity
-from serving.gallery.gallery import Gallery
 from serving.gallery.maintenance import Maintenance, Receipt
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
@@ -31,18 +30,16 @@ class Location:
         return f"{self.collection}/{self.model}"
 
 
-def open_gallery(
-    settings: GallerySettings, model: str, dimension: int, observer: Observer = NOBODY
-) -> Gallery:
-    """The gallery of one model in the bucket of the settings, which need not exist yet.
+def open_store(settings: GallerySettings, observer: Observer = NOBODY) -> Store:
+    """The bucket of the settings, tried for what a gallery needs.
 
     Raises:
-        StoreUnfit: the bucket cannot hold a gallery.
+        StoreUnfit: it cannot hold a gallery.
         Unavailable: it cannot be reached.
     """
     store = connect(settings, observer)
     check_conditional_writes(store, settings.prefix)
-    return Gallery(store, settings.prefix, settings.collection, model, dimension, observer=observer)
+    return store
 
 
 def locate(

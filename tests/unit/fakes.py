@@ -134,6 +134,7 @@ class FakePipeline(Pipeline):
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.collections: list[str] = []
         self.failure: BaseException | None = None
         self.seconds = 0.0
         self.found: dict[bytes, Faces | Exception] = {}
@@ -145,8 +146,15 @@ class FakePipeline(Pipeline):
         }
 
     async def identify(
-        self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
+        self,
+        data: bytes,
+        *,
+        collection: str,
+        top_k: int,
+        max_faces: int | None,
+        timings: Timings,
     ) -> Identified:
+        self.collections.append(collection)
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
         found = self._found(data)
         return Identified(found, Matches(((Candidate(7, "Ada", 0.75),),) * len(found), 17), CARD)
@@ -155,11 +163,13 @@ class FakePipeline(Pipeline):
         self,
         images: Sequence[bytes],
         *,
+        collection: str,
         person: int,
         name: str | None,
         append: bool,
         timings: Timings,
     ) -> EnrolmentReport:
+        self.collections.append(collection)
         asked = {"images": list(images), "person": person, "name": name, "append": append}
         await self._work(asked, timings)
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]

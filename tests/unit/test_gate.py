@@ -102,14 +102,19 @@ def test_every_route_has_a_scope_of_its_own() -> None:
         if not is_open(method.upper(), path)
         and scope_for(method.upper(), re.sub(r"\{\w+\}", "7", path)) is Scope.ADMIN
     }
-    assert forgotten == {("DELETE", "/identities"), ("DELETE", "/identities/{id}")}
+    assert forgotten == {
+        ("GET", "/collections"),
+        ("DELETE", "/identities"),
+        ("DELETE", "/identities/{id}"),
+    }
 
 
 def test_a_key_reaches_only_its_collections() -> None:
     api = Api(keys=keys_of(collections=["shop"]))
     assert "'default'" in detail_of(infer(api, bearer("identify")), 403)
-    within = infer(api, bearer("identify"), "/collections/shop/infer")
-    assert within.status_code != 403
+    assert infer(api, bearer("identify"), "/collections/shop/infer").status_code == 200
+    assert api.pipeline.collections == ["shop"]
+    assert "all collections" in detail_of(api.get("/collections", headers=bearer("admin")), 403)
     assert "'bank'" in detail_of(infer(api, bearer("admin"), "/collections/bank/infer"), 403)
 
 
@@ -151,3 +156,33 @@ def test_more_in_flight_than_allowed_are_sent_away_and_health_is_told() -> None:
     assert refused.headers["retry-after"]
     assert health.status_code == 200
     assert infer(api, {}).status_code == 200  # the places are free again
+
+
+@pytest.mark.parametrize(
+    ("path", "collection"),
+    [("/infer", "default"), ("/collections/shop/infer", "shop"), ("/collections/0-9/infer", "0-9")],
+)
+def test_the_path_says_the_collection(path: str, collection: str) -> None:
+    api = Api()
+    assert infer(api, {}, path).status_code == 200
+    assert api.pipeline.collections == [collection]
+
+
+@pytest.mark.parametrize("name", ["Shop", "-a", "a-", "a.b", "a" * 64, "%2e%2e", "a%2Fb", "ä"])
+def test_a_name_that_is_none_reaches_nothing(name: str) -> None:
+    api = Api()
+    answer = infer(api, {}, f"/collections/{name}/infer")
+    assert answer.status_code in (400, 404)
+    detail_of(answer, answer.status_code)
+    assert api.pipeline.asked == []
+
+
+@pytest.mark.parametrize("path", ["healthz", "readyz", "detect", "verify", "docs", "collections"])
+def test_only_what_is_about_a_gallery_is_in_a_collection(path: str) -> None:
+    assert Api().get(f"/collections/shop/{path}").status_code == 404
+
+
+def test_an_error_within_a_collection_has_the_form_of_its_protocol() -> None:
+    answer = Api().post("/collections/shop/v2/models/face-identification/infer", content=b"{")
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"error"}

@@ -13,6 +13,7 @@ import pytest
 from serving import match, refs
 from serving.errors import GalleryCorrupt, Unavailable
 from serving.gallery import Gallery, Snapshot, opening
+from serving.gallery.opening import Location
 from serving.gallery.store import StoredObject
 from serving.match import Matcher, enrol, nearest
 from serving.records import Enrolment, Matches
@@ -20,6 +21,8 @@ from serving.settings import GallerySettings, MatchSettings, TracingSettings, Tr
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import FakeEmbedder, Held
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+
+WHERE = Location("default", MODEL, DIMENSION)
 
 
 @pytest.fixture
@@ -133,18 +136,18 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
     monkeypatch.setattr(refs, "put", hold)
 
 
-async def matcher() -> Matcher:
+async def matcher(**settings: Any) -> Matcher:
     """As Serve makes one: it awaits the constructor."""
     made = Matcher.__new__(Matcher)
     await Matcher.__init__(
-        made, MatchSettings(), GallerySettings(), TritonSettings(), TracingSettings()
+        made, MatchSettings(**settings), GallerySettings(), TritonSettings(), TracingSettings()
     )
     return made
 
 
 async def who(replica: Matcher, person: int, at_least: int | None) -> tuple[list[int], int]:
     probe = unit_rows(1, DIMENSION, seed=person)
-    found = await (await replica.identify(MODEL, probe, 1, at_least)).get()
+    found = await (await replica.identify(WHERE, probe, 1, at_least)).get()
     return [c.id for c in found.candidates[0]], found.gallery_version
 
 
@@ -174,7 +177,7 @@ class TestMatcher:
     def test_what_one_replica_wrote_another_sees(self) -> None:
         async def run() -> None:
             one, other = await matcher(), await matcher()
-            done = await one.enrol(MODEL, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
+            done = await one.enrol(WHERE, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
             assert await who(other, 7, done.gallery_version) == ([7], 1)
 
         asyncio.run(run())
@@ -199,7 +202,7 @@ class TestMatcher:
             replica = await matcher()
             with pytest.raises(Unavailable):
                 await who(replica, 1, None)
-            status = await replica.status(MODEL, DIMENSION)
+            status = await replica.status(WHERE)
             assert not status.loaded
             assert status.problem == "The store is away."
 
@@ -219,11 +222,11 @@ class TestMatcher:
             store.objects[new] = StoredObject(b"damaged", '"x"')
             with caplog.at_level(logging.CRITICAL):
                 assert await who(replica, 1, 2) == ([1], 1)
-                status = await replica.status(MODEL, DIMENSION)
+                status = await replica.status(WHERE)
             assert (status.loaded, status.version, status.people) == (True, 1, 1)
             assert "damaged" in str(status.problem)
             store.objects[new] = sound
-            status = await replica.status(MODEL, DIMENSION)
+            status = await replica.status(WHERE)
             assert (status.version, status.people, status.photos) == (2, 2, 2)
             assert status.problem is None
 
@@ -249,11 +252,14 @@ class TestTold:
         notes: list[tuple[Any, ...]] = []
 
         class Gauges:
-            def show(self, model: str, snapshot: Snapshot, problem: str | None) -> None:
+            def show(self, where: Location, snapshot: Snapshot, problem: str | None) -> None:
                 notes.append((snapshot.version, problem))
 
-            def unopened(self, model: str) -> None:
-                notes.append(("unopened", model))
+            def unopened(self, where: Location) -> None:
+                notes.append(("unopened", where))
+
+            def forget(self, where: Location) -> None:
+                notes.append(("forgotten", where))
 
             def unconfirmed(self) -> None:
                 notes.append(("unconfirmed",))
@@ -288,7 +294,7 @@ class TestTold:
     ) -> None:
         store.before = away
         asyncio.run(matcher())
-        assert told == [("unopened", MODEL)]
+        assert told == [("unopened", WHERE)]
 
     def test_threads_work_in_the_context_of_the_request(self, gallery: Gallery) -> None:
         request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
@@ -299,3 +305,38 @@ class TestTold:
             return await replica._in(replica._store_pool, request.get)
 
         assert asyncio.run(run()) == "abc-1"
+
+
+class TestCollections:
+    def test_nobody_of_one_is_found_in_another(self) -> None:
+        async def run() -> None:
+            replica = await matcher()
+            shop, bank = (Location(name, MODEL, DIMENSION) for name in ("shop", "bank"))
+            embedding = unit_rows(1, DIMENSION, seed=7)
+            await replica.enrol(shop, Enrolment(7, embedding))
+            for where, ids in ((shop, [7]), (bank, []), (WHERE, [])):
+                found = await (await replica.identify(where, embedding, 1, None)).get()
+                assert [c.id for c in found.candidates[0]] == ids
+                page = await replica.people(where, 10, -1, None)
+                assert [p.id for p in page.people] == ids
+            assert [str(where) for where in await replica.collections()] == [f"shop/{MODEL}"]
+
+        asyncio.run(run())
+
+    def test_those_asked_for_last_stay_in_memory_and_the_others_come_back(
+        self, store: MemoryStore
+    ) -> None:
+        async def run() -> None:
+            replica = await matcher(galleries=2)
+            places = [Location(f"c{n}", MODEL, DIMENSION) for n in range(5)]
+            for n, where in enumerate(places):
+                await replica.enrol(where, Enrolment(n, unit_rows(1, DIMENSION, seed=n)))
+            assert list(replica._galleries) == places[-2:]
+            for n, where in enumerate(places):
+                page = await replica.people(where, 10, -1, None)
+                assert [p.id for p in page.people] == [n]
+            assert len(replica._galleries) == 2
+
+        asyncio.run(run())
+        checks = {key for request, key in store.requests if "/.check/" in key}
+        assert len(checks) == 1  # the bucket is tried once, however many collections there are

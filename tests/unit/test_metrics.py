@@ -9,6 +9,7 @@ import pytest
 from ray.serve import metrics
 
 from serving.gallery import Gallery
+from serving.gallery.opening import Location
 from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
 from serving.records import Candidate
 from tests.memory_store import MemoryStore
@@ -34,6 +35,10 @@ def records(monkeypatch: pytest.MonkeyPatch) -> Records:
 
 def of(records: Records, name: str) -> list[tuple[float, dict[str, str]]]:
     return [(value, tags) for found, value, tags in records if found == name]
+
+
+WHERE = Location("default", MODEL, DIMENSION)
+TAGS = {"collection": "default", "model": MODEL}
 
 
 def candidate(similarity: float) -> Candidate:
@@ -122,8 +127,8 @@ class TestGallery:
         gauges = GalleryGauges()
         records.clear()
         for _ in range(2):
-            gauges.show(MODEL, gallery.snapshot, None)
-        tags = {"model": MODEL}
+            gauges.show(WHERE, gallery.snapshot, None)
+        tags = TAGS
         assert of(records, "faces_gallery_version") == [(1, tags)]
         assert of(records, "faces_gallery_people") == [(2, tags)]
         assert of(records, "faces_gallery_photos") == [(4, tags)]
@@ -134,10 +139,10 @@ class TestGallery:
     def test_with_a_problem_it_is_not_confirmed(self, records: Records, gallery: Gallery) -> None:
         gauges = GalleryGauges()
         records.clear()
-        gauges.show(MODEL, gallery.snapshot, "An object is damaged.")
-        gauges.unopened("other")
+        gauges.show(WHERE, gallery.snapshot, "An object is damaged.")
+        gauges.unopened(Location("other", MODEL, DIMENSION))
         assert of(records, "faces_gallery_problem") == [
-            (1, {"model": MODEL}),
-            (1, {"model": "other"}),
+            (1, TAGS),
+            (1, {**TAGS, "collection": "other"}),
         ]
         assert not of(records, "faces_gallery_confirmed_timestamp_seconds")

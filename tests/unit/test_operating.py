@@ -56,14 +56,14 @@ def config(tmp_path: Path, triton: FakeService) -> Path:
 
 @pytest.fixture
 def gallery(monkeypatch: pytest.MonkeyPatch) -> Gallery:
-    gallery = Gallery(MemoryStore(), "galleries", "staff", MODEL, DIMENSION)
+    store = MemoryStore()
 
-    def open_gallery(settings: GallerySettings, model: str, dimension: int) -> Gallery:
-        assert (settings.collection, model, dimension) == ("staff", MODEL, DIMENSION)
-        return gallery
+    def open_store(settings: GallerySettings) -> MemoryStore:
+        assert settings.collection == "staff"
+        return store
 
-    monkeypatch.setattr(operating, "open_gallery", open_gallery)
-    return gallery
+    monkeypatch.setattr(operating, "open_store", open_store)
+    return Gallery(store, "galleries", "staff", MODEL, DIMENSION)
 
 
 def export(path: Path, *ids: int, model: str = MODEL) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Shared, Versions
-from serving.model import ModelCard
+from serving.gallery.opening import Location
 from serving.pipeline import EnrolmentReport, Identified, NoFaceInAny, Pipeline, Timings
 from serving.records import Candidate, Enrolled, Enrolment, Faces, GalleryStatus, Matches
 from serving.refs import Ref
@@ -20,6 +20,10 @@ from serving.settings import GallerySettings, LimitSettings
 from tests.unit.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
 
 T = TypeVar("T")
+
+
+WHERE = Location("shop", CARD.id, CARD.dimension)
+ASKED: dict[str, Any] = {"collection": "shop", "top_k": 1, "max_faces": None}
 
 
 class Stages:
@@ -64,22 +68,23 @@ class Stages:
         return Ref((Held(faces(*boxes)),))
 
     async def identify(
-        self, model: str, probes: Any, top_k: int, at_least: int | None
+        self, where: Location, probes: Any, top_k: int, at_least: int | None
     ) -> Ref[Matches]:
         self.asked.append("identify")
-        assert model == CARD.id
+        assert where == WHERE
         self.identified.append((len(probes), top_k, at_least))
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
         return Ref((Held(Matches(people, 3)),))
 
-    async def enrol(self, model: str, person: Enrolment) -> Enrolled:
+    async def enrol(self, where: Location, person: Enrolment) -> Enrolled:
         if self.enrol_failure is not None:
             raise self.enrol_failure
-        assert model == CARD.id
+        assert where == WHERE
         self.enrolments.append(person)
         return Enrolled(person.name, len(person.embeddings), 4)
 
-    async def status(self, model: str, dimension: int) -> GalleryStatus:
+    async def status(self, where: Location) -> GalleryStatus:
+        assert where == Location("default", CARD.id, CARD.dimension)
         if isinstance(self.known, Exception):
             raise self.known
         return self.known
@@ -107,7 +112,8 @@ class FakeVersions(Versions):
         super().__init__(GallerySettings())
         self._ask = Shared(store)
 
-    async def now(self, card: ModelCard) -> int | None:
+    async def now(self, where: Location) -> int | None:
+        assert where == WHERE
         return await self._ask()
 
 
@@ -126,15 +132,17 @@ class LocalPipeline(Pipeline):
             self.embedder,
             FakeVersions(self.store),
             LimitSettings(**limits),
+            "default",
             lambda outcome, faces: self.seen.append((outcome, faces)),
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:
-        wanted = {"top_k": 1, "max_faces": None, "timings": Timings()} | options
+        wanted = ASKED | {"timings": Timings()} | options
         return run(self.identify(data, **wanted))
 
     def enrolled(self, *images: bytes, **options: Any) -> EnrolmentReport:
-        wanted = {"person": 7, "name": None, "append": False, "timings": Timings()} | options
+        told: dict[str, Any] = {"person": 7, "name": None, "append": False}
+        wanted = told | {"collection": "shop", "timings": Timings()} | options
         return run(self.enrol(images, **wanted))
 
 
@@ -183,9 +191,7 @@ class TestIdentify:
     def test_the_version_is_asked_beside_the_stages(self, pipeline: LocalPipeline) -> None:
         async def work() -> None:
             pipeline.stages.slow.add(b"1")
-            going = asyncio.create_task(
-                pipeline.identify(b"1", top_k=1, max_faces=None, timings=Timings())
-            )
+            going = asyncio.create_task(pipeline.identify(b"1", **ASKED, timings=Timings()))
             await asyncio.sleep(0.02)
             assert pipeline.stages.asked == ["decode"]
             assert pipeline.store.begun == 1
@@ -211,10 +217,7 @@ class TestIdentify:
     ) -> None:
         async def many() -> None:
             await asyncio.gather(
-                *(
-                    pipeline.identify(b"1", top_k=1, max_faces=None, timings=Timings())
-                    for _ in range(20)
-                )
+                *(pipeline.identify(b"1", **ASKED, timings=Timings()) for _ in range(20))
             )
 
         run(many())
