@@ -26,7 +26,7 @@ OTHER = "facenet-other@ffffffffffff"
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
     for module in (operating, opening):
-        monkeypatch.setattr(module, "connect", lambda settings: store)
+        monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
     return store
 
 
