@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from logging.handlers import MemoryHandler
 
 from ray import serve
 from ray.serve.exceptions import RayServeException
@@ -40,6 +41,17 @@ def start(stage: str, settings: TracingSettings) -> None:
     ours.parent = theirs
     ours.setLevel(logging.NOTSET)
     theirs.addFilter(_EXPECTED)
+    _same_format(theirs)
     # What an unreachable collector is worth: a line, among the others.
     logging.getLogger("opentelemetry").parent = theirs
     tracing.start(stage, settings)
+
+
+def _same_format(logger: logging.Logger) -> None:
+    """Give standard error what the file gets: Serve writes text to it, whatever its encoding is."""
+    files = [h for h in logger.handlers if isinstance(h, MemoryHandler) and h.target is not None]
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler and files and files[0].target is not None:
+            handler.setFormatter(files[0].target.formatter)
+            for wanted in files[0].filters:
+                handler.addFilter(wanted)

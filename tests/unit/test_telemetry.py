@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from logging.handlers import MemoryHandler
+from pathlib import Path
 
 import pytest
 from ray import serve
+from ray.serve._private.common import ServeComponentType
+from ray.serve._private.logging_utils import configure_component_logger
+from ray.serve.schema import LoggingConfig
 
 from serving import telemetry
 from serving.errors import ServingError, Unavailable, UnsupportedImage
@@ -80,3 +86,36 @@ def test_a_bug_keeps_its_traceback(log: Written) -> None:
 def test_outside_of_a_replica_loggers_stay_as_they_are() -> None:
     telemetry.start("decode", TracingSettings())
     assert OURS.parent is logging.getLogger()
+
+
+@pytest.mark.parametrize("encoding", ["JSON", "TEXT"])
+def test_standard_error_gets_what_the_file_gets(
+    log: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    config = LoggingConfig(
+        encoding=encoding,
+        logs_dir=str(tmp_path),
+        enable_access_log=False,
+        additional_log_standard_attrs=["name"],
+    )
+    configure_component_logger(
+        component_name="faces_decode",
+        component_id="x1",
+        component_type=ServeComponentType.REPLICA,
+        logging_config=config,
+        max_bytes=10**6,
+        backup_count=1,
+    )
+    telemetry.start("decode", TracingSettings())
+    logging.getLogger("serving.match").warning("seen", extra={"faces": 3})
+    SERVES.info("CALL decode OK", extra={"serve_access_log": True})
+    (buffer,) = (h for h in SERVES.handlers if isinstance(h, MemoryHandler))
+    assert buffer.target is not None
+    buffer.target.close()
+    (file,) = tmp_path.iterdir()
+    (line,) = file.read_text().splitlines()
+    assert capsys.readouterr().err == f"{line}\n"
+    assert "seen" in line
+    if encoding == "JSON":
+        told = json.loads(line)
+        assert (told["name"], told["faces"], told["replica"]) == ("serving.match", 3, "x1")
