@@ -9,7 +9,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -65,14 +65,14 @@ async def read_verify(
         images = dict(
             zip(_PAIR_FIELDS, await decode_base64([asked.image_a, asked.image_b]), strict=True)
         )
-        options = VerifyOptions.model_validate(asked.model_dump(exclude=set(_PAIR_FIELDS)))
+        options = _options(VerifyOptions, request, values=_given(asked))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _PAIR_FIELDS)
         files.sort()
         if [name for name, _ in files] != list(_PAIR_FIELDS):
             raise BadRequest("Send one file in the field image_a and one in image_b.")
         images = dict(files)
-        options = _options(VerifyOptions, dict(request.query_params) | fields)
+        options = _options(VerifyOptions, request, fields)
     else:
         raise UnsupportedImage(
             "Send two photos: set Content-Type to application/json or multipart/form-data."
@@ -91,16 +91,16 @@ async def _read_photo(
         body = await request.body()
         asked = await asyncio.to_thread(_parse, whole, body)
         (image,) = await decode_base64([asked.image])
-        found = options.model_validate(asked.model_dump(exclude={"image"}))
+        found = _options(options, request, values=_given(asked))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         if len(files) != 1:
             raise BadRequest("Send one file in the field image.")
         image = files[0][1]
-        found = _options(options, dict(request.query_params) | fields)
+        found = _options(options, request, fields)
     else:
         image = await _raw(request, kind)
-        found = _options(options, dict(request.query_params))
+        found = _options(options, request)
     check_size("The image", image, limits)
     return image, found
 
@@ -115,14 +115,14 @@ async def read_generate(
         asked = await asyncio.to_thread(_parse, GenerateRequest, body)
         _check_count(len(asked.images), limits)
         images = await decode_base64([i.image for i in asked.images])
-        options = GenerateOptions.model_validate(asked.model_dump(exclude={"images"}))
+        options = _options(GenerateOptions, request, values=_given(asked))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         images = [image for _, image in files]
-        options = _options(GenerateOptions, dict(request.query_params) | fields)
+        options = _options(GenerateOptions, request, fields)
     else:
         images = [await _raw(request, kind)]
-        options = _options(GenerateOptions, dict(request.query_params))
+        options = _options(GenerateOptions, request)
     _check_count(len(images), limits)
     return images, options
 
@@ -159,7 +159,7 @@ async def _raw(request: Request, kind: str) -> bytes:
 
 async def _read_form(
     request: Request, limits: LimitSettings, names: Sequence[str]
-) -> tuple[list[tuple[str, bytes]], dict[str, Any]]:
+) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
     """Files, which must be in the fields ``names``, each with its field; and the other fields."""
     try:
         form: FormData = await request.form(max_files=limits.max_images, max_fields=32)
@@ -168,7 +168,7 @@ async def _read_form(
             raise _too_many(limits) from error
         raise BadRequest(f"The multipart body cannot be read: {error.detail}") from error
     files: list[tuple[str, bytes]] = []
-    fields: dict[str, Any] = {}
+    fields: dict[str, str] = {}
     try:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile) != (name in names):
@@ -191,16 +191,29 @@ def _parse(model: type[M], body: bytes) -> M:
         raise BadRequest(sentence_of(error)) from None
 
 
-def _options(model: type[M], fields: dict[str, Any]) -> M:
-    """Options given as text, read as their JSON values are: 7 is a number, and 7.0 is no id."""
-    values: dict[str, Any] = {}
-    for name, text in fields.items():
+def _given(asked: BaseModel) -> dict[str, Any]:
+    """The options in a JSON body, without the photos."""
+    return asked.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
+
+
+def _options(
+    model: type[M],
+    request: Request,
+    fields: Mapping[str, str] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> M:
+    """Options out of the query; before them count the ``fields`` of a form, or JSON's ``values``.
+
+    Texts are read as their JSON values are: 7 is a number, and 7.0 is no id.
+    """
+    read: dict[str, Any] = {}
+    for name, text in {**request.query_params, **(fields or {})}.items():
         try:
-            values[name] = text if name == "name" else json.loads(text)
+            read[name] = text if name == "name" else json.loads(text)
         except (ValueError, RecursionError):  # the latter: thousands of brackets
-            values[name] = text
+            read[name] = text
     try:
-        return model.model_validate(values)
+        return model.model_validate({**read, **(values or {})})
     except ValidationError as error:
         raise BadRequest(sentence_of(error)) from None
 

@@ -46,7 +46,7 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     """The forms of a body with photos; FastAPI cannot derive them, since `bodies` reads them.
 
     Args:
-        request, options: the JSON body, and what of it goes with other forms, too.
+        request, options: the JSON body, and what of it may be in the query or a form, too.
         files: fields of the photos; ``images`` takes many. With two fields there is no raw form.
     """
     form = options.model_json_schema()

@@ -1,4 +1,4 @@
-"""What the API says of itself is what it does: every example is carried out."""
+"""What the API says of itself is what it does: every example is carried out, and made-up input."""
 
 from __future__ import annotations
 
@@ -8,10 +8,25 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
 
 from serving.examples import EXAMPLES, OTHER_PHOTO
+from tests.unit.fakes import Api
 
 JSON = "application/json"
+# The document itself needs no server; what it describes is asked of the real one.
+MADE_UP = schemathesis.openapi.from_dict(Api().get("/openapi.json").json())
+# That no request is refused which fits the schema is not among them: base64 of no image fits.
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.unsupported_method,
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +62,12 @@ def test_an_example_is_answered_as_described(
     schema = {**described["schema"], "components": document["components"]}
     jsonschema.Draft202012Validator(schema).validate(answer.json())
     assert alike(answer.json(), described["example"])
+
+
+@MADE_UP.parametrize()
+@settings(max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_whatever_is_sent_is_answered_as_described(case: Any, api: httpx.Client) -> None:
+    case.call_and_validate(base_url=str(api.base_url), checks=CHECKS)
 
 
 def alike(found: Any, example: Any) -> bool:

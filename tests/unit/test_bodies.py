@@ -58,6 +58,17 @@ class TestForms:
         assert answer.status_code == 200, answer.text
         assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
 
+    def test_json_with_options_in_fields_or_query(self, api: Api) -> None:
+        answer = api.post("/infer?top_k=9&max_faces=2", json={"image": B64, "top_k": 3})
+        assert answer.status_code == 200, answer.text
+        assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
+
+    @pytest.mark.parametrize("path", ["/infer?treshold=1", "/detect?top_k=1", "/generate?mode=x"])
+    def test_a_wrong_option_beside_json_is_refused(self, api: Api, path: str) -> None:
+        body = {"image": B64} if "generate" not in path else {"id": 7, "images": [{"image": B64}]}
+        assert path.partition("?")[2].partition("=")[0] in detail_of(api.post(path, json=body), 400)
+        assert not api.pipeline.asked
+
     def test_enrolling_by_json(self, api: Api) -> None:
         body = {"id": 7, "name": "Ada", "mode": "append", "images": [{"image": B64}] * 2}
         answer = api.post("/generate", json=body)
