@@ -6,13 +6,14 @@ import io
 import mimetypes
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from serving.client.errors import ClientError
 
-# Of the service's own formats JPEG is the one that it decodes fastest, and a photo of 12 million
-# pixels stays well below its limit of bytes, which a PNG of it does not.
+# The one format that the service can decode reduced; and what is lossless may exceed its limit of
+# bytes.
 _JPEG = {"quality": 95, "subsampling": 0}
 # How these become RGB is for the service to decide, as it does for files.
 _LOSSLESS = {**dict.fromkeys(("1", "LA", "P", "RGBA", "I;16"), "PNG"), "I": "TIFF", "F": "TIFF"}
@@ -31,7 +32,7 @@ class Pixels(Protocol):
     def __array_interface__(self) -> dict[str, Any]: ...
 
 
-Photo: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Pixels"
+Photo: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Pixels
 
 
 class File(NamedTuple):
@@ -78,7 +79,7 @@ def files_of(photos: Photo | Iterable[Photo]) -> list[File]:
         or hasattr(photos, "read")
         or hasattr(type(photos), "__array_interface__")
     )
-    return [file_of(photo) for photo in (photos if several else [photos])]  # type: ignore
+    return [file_of(photo) for photo in cast("Iterable[Photo]", photos if several else [photos])]
 
 
 def _read(path: Path) -> File:
@@ -110,15 +111,19 @@ def _encoded(pixels: Pixels) -> File:
                 f"An array of a photo is uint8 RGB (H, W, 3), not {array.dtype} {array.shape}."
             )
         image = Image.fromarray(array)
+    # As with a file, a damaged EXIF block is no reason to refuse the pixels.
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
     out = io.BytesIO()
     try:
-        image = ImageOps.exif_transpose(image)
         format = _LOSSLESS.get(image.mode, "JPEG")
         if format == "JPEG":
             image = image if image.mode == "L" else image.convert("RGB")
             image.save(out, format, **_JPEG)
         else:
             image.save(out, format)
-    except OSError as error:  # a damaged file that Pillow reads only now; a side over 65,500 pixels
-        raise ClientError(f"The image cannot be encoded: {error}.") from None
+    except Exception as error:
+        # A side of more than 65,500 pixels, or a damaged file that Pillow reads only now, for which
+        # its decoders have a dozen exception types.
+        raise ClientError(f"The image cannot be encoded: {error}.") from error
     return File(f"photo.{format.lower()}", out.getvalue(), f"image/{format.lower()}")

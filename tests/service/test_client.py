@@ -98,6 +98,15 @@ def test_an_array_is_recognised_as_its_file_is(call: Call, data: Path, new_id: i
     assert min(face["similarity"] for face in found) > 0.995
 
 
+def test_faces_and_pairs_without_a_gallery(call: Call, data: Path, sunak: Path) -> None:
+    found = call("detect", data / "group.jpg", max_faces=3)["faces"]
+    assert [len(face["landmarks"]) for face in found] == [5, 5, 5]
+    young, old = data / "people/101/macron_2014.jpg", data / "people/101/macron_2025.jpg"
+    assert call("verify", young, old)["same"] is True
+    assert call("verify", young, sunak)["same"] is False
+    assert call("verify", young, old, threshold=0.99)["same"] is False
+
+
 def test_photos_without_a_face(call: Call, new_id: int) -> None:
     with pytest.raises(ClientError) as caught:
         call("generate", new_id, [np.zeros((64, 64, 3), np.uint8), b"no image"])

@@ -37,6 +37,7 @@ def tells_the_story(notebook: Any) -> None:
         "Barack Obama",
         "Eileen Collins",
     }
+    assert printed(notebook, "two") == "the same person\n"
     assert printed(notebook, "erased") == "25 embeddings were removed\nunknown\n"
 
 

@@ -134,6 +134,13 @@ def test_an_image_whose_file_is_damaged() -> None:
         file_of(image)
 
 
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"\0"])
+def test_an_image_with_a_damaged_exif_block(exif: bytes) -> None:
+    image = images.quadrants()
+    image.info["exif"] = exif
+    close(file_of(image), *COLOURS)
+
+
 def test_an_image_that_is_too_wide_for_a_jpeg() -> None:
     with pytest.raises(ClientError, match="cannot be encoded"):
         file_of(np.zeros((1, 65_501, 3), np.uint8))
