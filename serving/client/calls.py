@@ -113,11 +113,14 @@ def generate(
         (name or "").encode()
     except UnicodeEncodeError:
         raise ClientError(f"The name {name!r} is no text that can be sent.") from None
+    files = [("images", file) for file in files_of(photos)]
+    if not files:  # as of a pattern that no file fits
+        raise ValueError("Give at least one photo.")
     return Call(
         "POST",
         "/generate",
         fields=fields,
-        files=[("images", file) for file in files_of(photos)],
+        files=files,
         writes=True,
         rejections=_NOTHING_WRITTEN,
         timeout_s=timeout_s,

@@ -134,6 +134,12 @@ def test_one_photo_needs_no_list(
     assert service.bodies[0].count(b'name="images"') == 1
 
 
+def test_no_photo_is_none_to_enrol(service: FakeService, call: Caller) -> None:
+    with pytest.raises(ValueError, match="at least one photo"):
+        call("generate", 7, [])
+    assert service.asked == []
+
+
 def test_everybody_is_listed_page_by_page(service: FakeService, call: Caller) -> None:
     service.answers = [
         (200, {"identities": [{"id": 1}, {"id": 2}], "next": 2}),
