@@ -211,8 +211,8 @@ def infer(
         table.add_row(
             str(face["id"]) if known else "unknown",
             face["name"],
-            f"{face['similarity']:.2f}" if known else None,
-            percent(face["confidence"]) if known else None,
+            None if face["similarity"] is None else f"{face['similarity']:.2f}",
+            None if face["confidence"] is None else percent(face["confidence"]),
             " ".join(str(v) for v in face["box"]),
             "\n".join(candidates) or "nobody is enrolled",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ def percent(confidence: float) -> str:
     return ">99%" if confidence > 0.99 else f"{confidence:.0%}"
 
 
-def label_of(face: dict[str, Any]) -> str:
+def label_of(face: Mapping[str, Any]) -> str:
     """``Ada 98%``, ``7 98%`` for somebody without a name, or ``unknown``."""
     if face["id"] is None:
         return "unknown"
     return f"{face['name'] or face['id']} {percent(face['confidence'])}"
 
 
-def draw(photo: Path, faces: list[dict[str, Any]]) -> Image.Image:
+def draw(photo: Path, faces: Sequence[Mapping[str, Any]]) -> Image.Image:
     """The photo, upright, with a box and a label for each face of the answer."""
     with Image.open(photo) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")

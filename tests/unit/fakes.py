@@ -7,7 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -241,7 +241,11 @@ class Api:
 
 
 class FakeService:
-    """A server on loopback that gives one answer to everything, and notes what it was asked."""
+    """A server on loopback that gives one answer to everything, and notes what it was asked.
+
+    ``answers`` are given first, each once: status, body and perhaps headers. Status `NO_ANSWER`
+    breaks the connection off.
+    """
 
     def __init__(self) -> None:
         self.status = 200
@@ -251,8 +255,11 @@ class FakeService:
         self.asked: list[str] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
-        self.answers: list[tuple[int, Any]] = []  # given before `status` and `body`
+        self.answers: list[tuple[Any, ...]] = []
         self.url = ""
+
+
+NO_ANSWER = 0
 
 
 @contextmanager
@@ -265,16 +272,25 @@ def fake_service() -> Iterator[FakeService]:
             service.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
             service.headers.append({k.lower(): v for k, v in self.headers.items()})
             service.seconds.wait(10)
-            status, body = service.answers.pop(0) if service.answers else (None, None)
-            if status is None:
-                status, body = service.status, service.body
+            status, body, *headers = (
+                service.answers.pop(0) if service.answers else (service.status, service.body)
+            )
+            if status == NO_ANSWER:
+                self.close_connection = True
+                return
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
+            for name, value in dict(*headers).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a client that waits no longer
+                super().handle()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

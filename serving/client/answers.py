@@ -1,0 +1,125 @@
+"""What the service answers: the JSON bodies of the API as they are, typed.
+
+The names and fields are those of `serving.schemas`, which says what each of them means; a service
+that is newer may send more of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class CandidateBody(TypedDict):
+    id: int
+    name: str | None
+    similarity: float
+    confidence: float
+
+
+class FaceBody(TypedDict):
+    id: int | None
+    name: str | None
+    confidence: float | None
+    similarity: float | None
+    box: list[int]
+    detection_score: float
+    candidates: list[CandidateBody]
+
+
+class InferAnswer(TypedDict):
+    faces: list[FaceBody]
+    model: str
+    gallery_version: int
+
+
+class DetectedFace(TypedDict):
+    box: list[int]
+    detection_score: float
+    landmarks: list[list[float]]
+
+
+class DetectAnswer(TypedDict):
+    faces: list[DetectedFace]
+
+
+class ComparedFace(TypedDict):
+    box: list[int]
+    detection_score: float
+    faces: int
+
+
+class VerifyAnswer(TypedDict):
+    same: bool
+    similarity: float
+    confidence: float
+    threshold: float
+    image_a: ComparedFace
+    image_b: ComparedFace
+    model: str
+
+
+class ImageReport(TypedDict):
+    used: bool
+    reason: str | None
+    box: list[int] | None
+    detection_score: float | None
+    faces: int
+
+
+class GenerateAnswer(TypedDict):
+    id: int
+    name: str | None
+    photos: int | None
+    images: list[ImageReport]
+    model: str
+    gallery_version: int
+
+
+class Identity(TypedDict):
+    id: int
+    name: str | None
+    metadata: dict[str, Any]
+    photos: int
+    model: str
+    created: float
+    updated: float
+
+
+class IdentityAnswer(Identity):
+    gallery_version: int
+
+
+class IdentitiesAnswer(TypedDict):
+    identities: list[Identity]
+    next: int | None
+    total: int
+    model: str
+    gallery_version: int
+
+
+class WriteAnswer(TypedDict):
+    gallery_version: int
+
+
+class GalleryReceipt(TypedDict):
+    model: str
+    embeddings: int
+    objects_rewritten: list[str]
+    objects_removed: list[str]
+    gallery_version: int
+    time: float
+
+
+class ErasureReceipt(TypedDict):
+    id: int
+    embeddings: int
+    galleries: list[GalleryReceipt]
+
+
+class Ready(TypedDict):
+    ready: bool
+    checks: dict[str, Any]
+
+
+class Health(TypedDict):
+    status: str

@@ -1,0 +1,193 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, SupportsIndex, TypeVar, cast
+
+import httpx
+
+from serving.client import answers, calls
+from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.exchange import Exchange, Failed
+from serving.client.photos import Photo
+from serving.client.retry import Attempts, Retry
+
+A = TypeVar("A")
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same methods, to be awaited, and the same arguments.
+
+    Photos are read and encoded in threads, so the event loop stays free.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        timeout_s: float = 120.0,
+        key: str | None = None,
+        *,
+        collection: str | None = None,
+        retry: Retry | None = None,
+        http: httpx.AsyncClient | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._exchange = Exchange(url, collection, key, timeout_s)
+        self._retry = retry or Retry()
+        self._own = http is None
+        self._http = http or httpx.AsyncClient()
+        self._sleep = sleep
+        self._clock = clock
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            await self._http.aclose()
+
+    async def infer(
+        self,
+        photo: Photo,
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        max_faces: int | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.InferAnswer:
+        """See `Client.infer`."""
+        return await self._ask(lambda: calls.infer(photo, top_k, threshold, max_faces, timeout_s))
+
+    async def detect(
+        self, photo: Photo, *, max_faces: int | None = None, timeout_s: float | None = None
+    ) -> answers.DetectAnswer:
+        """See `Client.detect`."""
+        return await self._ask(lambda: calls.detect(photo, max_faces, timeout_s))
+
+    async def verify(
+        self,
+        photo_a: Photo,
+        photo_b: Photo,
+        *,
+        threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.VerifyAnswer:
+        """See `Client.verify`."""
+        return await self._ask(lambda: calls.verify(photo_a, photo_b, threshold, timeout_s))
+
+    async def generate(
+        self,
+        person: SupportsIndex,
+        photos: Photo | Iterable[Photo],
+        *,
+        name: str | None = None,
+        append: bool = False,
+        timeout_s: float | None = None,
+    ) -> answers.GenerateAnswer:
+        """See `Client.generate`."""
+        return await self._ask(lambda: calls.generate(person, photos, name, append, timeout_s))
+
+    enrol = generate
+
+    async def identities(
+        self, *, page_size: int = 1000, timeout_s: float | None = None
+    ) -> AsyncIterator[answers.Identity]:
+        """See `Client.identities`."""
+        cursor: int | None = None
+        while True:
+            page = await self._ask(partial(calls.page, page_size, cursor, timeout_s))
+            for identity in page["identities"]:
+                yield identity
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    async def identity(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.IdentityAnswer:
+        """See `Client.identity`."""
+        return await self._ask(lambda: calls.identity(person, timeout_s))
+
+    async def describe(
+        self,
+        person: SupportsIndex,
+        *,
+        name: str | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """See `Client.describe`."""
+        return await self._ask(lambda: calls.describe(person, name, metadata, timeout_s))
+
+    async def delete(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.WriteAnswer:
+        """See `Client.delete`."""
+        return await self._ask(lambda: calls.delete(person, timeout_s))
+
+    async def delete_all(self, *, timeout_s: float | None = None) -> answers.WriteAnswer:
+        """See `Client.delete_all`."""
+        return await self._ask(lambda: calls.delete_all(timeout_s))
+
+    async def erase(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.ErasureReceipt:
+        """See `Client.erase`."""
+        return await self._ask(lambda: calls.erase(person, timeout_s))
+
+    async def merge(
+        self,
+        person: SupportsIndex,
+        sources: Iterable[SupportsIndex],
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """See `Client.merge`."""
+        return await self._ask(lambda: calls.merge(person, sources, timeout_s))
+
+    async def add_embeddings(
+        self,
+        person: SupportsIndex,
+        embeddings: Rows | Sequence[Sequence[float]],
+        *,
+        model: str,
+        replace: bool = False,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """See `Client.add_embeddings`."""
+        return await self._ask(
+            lambda: calls.add_embeddings(person, embeddings, model, replace, timeout_s)
+        )
+
+    async def ready(self, *, timeout_s: float | None = None) -> answers.Ready:
+        """See `Client.ready`."""
+        return await self._ask(lambda: calls.ready(timeout_s))
+
+    async def health(self, *, timeout_s: float | None = None) -> answers.Health:
+        """See `Client.health`."""
+        return await self._ask(lambda: calls.health(timeout_s))
+
+    async def _ask(self, build: Callable[[], Call[A]]) -> A:
+        call = await asyncio.to_thread(build)
+        attempts = Attempts(self._retry, self._clock)
+        while True:
+            try:
+                return cast(A, self._exchange.read(call, await self._send(call)))
+            except Failed as failed:
+                pause = attempts.pause(failed)
+            await self._sleep(pause)
+
+    async def _send(self, call: Call[Any]) -> httpx.Response:
+        try:
+            return await self._http.request(**self._exchange.request(call))
+        except httpx.RequestError as error:
+            raise self._exchange.broken(call, error) from None

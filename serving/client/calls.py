@@ -1,0 +1,238 @@
+"""The calls of the API: what is sent for each, and when it may be sent again."""
+
+from __future__ import annotations
+
+import enum
+import json
+import operator
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
+
+from serving.client import answers
+from serving.client.errors import ClientError
+from serving.client.photos import File, Photo, file_of, files_of
+from serving.errors import Conflict, Overloaded, TooManyRequests
+
+A = TypeVar("A")  # the answer
+
+
+class Unset(enum.Enum):
+    """What is not given stays as it is."""
+
+    UNSET = enum.auto()
+
+
+UNSET = Unset.UNSET
+
+
+class Rows(Protocol):
+    """A numpy array (P, D), or a torch tensor."""
+
+    def tolist(self) -> list[list[float]]: ...
+
+
+@dataclass(frozen=True)
+class Call(Generic[A]):
+    """One call. Every attempt of it is logged under the same request id.
+
+    Attributes:
+        writes: it changes the gallery, so it must not be sent twice.
+        rejections: types of problems that say that nothing of it was done, so that it may be sent
+            again even if it writes.
+        once: it asks how things are now, and no later answer will do.
+        also: statuses besides 2xx that are answers.
+        shared: it concerns the service and no collection.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json: bytes | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[tuple[str, File]] = ()
+    writes: bool = False
+    rejections: frozenset[str] = frozenset()
+    once: bool = False
+    also: Sequence[int] = ()
+    shared: bool = False
+    timeout_s: float | None = None
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+# Before the work has begun, or a commit that was not made.
+_BEFORE = frozenset({TooManyRequests.type, Overloaded.type})
+_NOTHING_WRITTEN = _BEFORE | {Conflict.type}
+# These read back what they wrote, and a service that is overloaded then says so too.
+_READ_BACK = frozenset({TooManyRequests.type, Conflict.type})
+# Erasing takes several commits; who loses the race in a later one has done the earlier ones.
+_ERASURE = _BEFORE
+
+
+def infer(
+    photo: Photo,
+    top_k: int | None,
+    threshold: float | None,
+    max_faces: int | None,
+    timeout_s: float | None,
+) -> Call[answers.InferAnswer]:
+    params = _given(top_k=top_k, threshold=threshold, max_faces=max_faces)
+    files = [("image", file_of(photo))]
+    return Call("POST", "/infer", params=params, files=files, timeout_s=timeout_s)
+
+
+def detect(
+    photo: Photo, max_faces: int | None, timeout_s: float | None
+) -> Call[answers.DetectAnswer]:
+    params, files = _given(max_faces=max_faces), [("image", file_of(photo))]
+    return Call("POST", "/detect", params=params, files=files, timeout_s=timeout_s)
+
+
+def verify(
+    photo_a: Photo, photo_b: Photo, threshold: float | None, timeout_s: float | None
+) -> Call[answers.VerifyAnswer]:
+    files = [("image_a", file_of(photo_a)), ("image_b", file_of(photo_b))]
+    params = _given(threshold=threshold)
+    return Call("POST", "/verify", params=params, files=files, timeout_s=timeout_s)
+
+
+def generate(
+    person: SupportsIndex,
+    photos: Photo | Iterable[Photo],
+    name: str | None,
+    append: bool,
+    timeout_s: float | None,
+) -> Call[answers.GenerateAnswer]:
+    fields = {
+        "id": str(operator.index(person)),
+        "mode": "append" if append else "replace",
+        **_given(name=name),
+    }
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise ClientError(f"The name {name!r} is no text that can be sent.") from None
+    files = [("images", file) for file in files_of(photos)]
+    if not files:  # as of a pattern that no file fits
+        raise ValueError("Give at least one photo.")
+    return Call(
+        "POST",
+        "/generate",
+        fields=fields,
+        files=files,
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
+def page(limit: int, cursor: int | None, timeout_s: float | None) -> Call[answers.IdentitiesAnswer]:
+    params = _given(limit=limit, cursor=cursor)
+    return Call("GET", "/identities", params=params, timeout_s=timeout_s)
+
+
+def identity(person: SupportsIndex, timeout_s: float | None) -> Call[answers.IdentityAnswer]:
+    return Call("GET", _path(person), timeout_s=timeout_s)
+
+
+def describe(
+    person: SupportsIndex,
+    name: str | Unset | None,
+    metadata: Mapping[str, Any] | Unset | None,
+    timeout_s: float | None,
+) -> Call[answers.IdentityAnswer]:
+    patch: dict[str, Any] = {}
+    if name is not UNSET:
+        patch["name"] = name
+    if metadata is not UNSET:
+        patch["metadata"] = metadata
+    return Call(
+        "PATCH",
+        _path(person),
+        json=_json(patch),
+        writes=True,
+        rejections=_READ_BACK,
+        timeout_s=timeout_s,
+    )
+
+
+def delete(person: SupportsIndex, timeout_s: float | None) -> Call[answers.WriteAnswer]:
+    return Call(
+        "DELETE", _path(person), writes=True, rejections=_NOTHING_WRITTEN, timeout_s=timeout_s
+    )
+
+
+def delete_all(timeout_s: float | None) -> Call[answers.WriteAnswer]:
+    return Call(
+        "DELETE",
+        "/identities",
+        params={"confirm": "all"},
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
+def erase(person: SupportsIndex, timeout_s: float | None) -> Call[answers.ErasureReceipt]:
+    return Call(
+        "DELETE",
+        _path(person),
+        params={"erase": "true"},
+        writes=True,
+        rejections=_ERASURE,
+        timeout_s=timeout_s,
+    )
+
+
+def merge(
+    person: SupportsIndex, sources: Iterable[SupportsIndex], timeout_s: float | None
+) -> Call[answers.IdentityAnswer]:
+    return Call(
+        "POST",
+        f"{_path(person)}/merge",
+        json=_json({"from": [operator.index(source) for source in sources]}),
+        writes=True,
+        rejections=_READ_BACK,
+        timeout_s=timeout_s,
+    )
+
+
+def add_embeddings(
+    person: SupportsIndex,
+    embeddings: Rows | Sequence[Sequence[float]],
+    model: str,
+    replace: bool,
+    timeout_s: float | None,
+) -> Call[answers.IdentityAnswer]:
+    rows = embeddings if isinstance(embeddings, Sequence) else embeddings.tolist()
+    body = {"model": model, "embeddings": rows, "mode": "replace" if replace else "append"}
+    return Call(
+        "POST",
+        f"{_path(person)}/embeddings",
+        json=_json(body),
+        writes=True,
+        rejections=_READ_BACK,
+        timeout_s=timeout_s,
+    )
+
+
+def ready(timeout_s: float | None) -> Call[answers.Ready]:
+    return Call("GET", "/readyz", also=(503,), once=True, shared=True, timeout_s=timeout_s)
+
+
+def health(timeout_s: float | None) -> Call[answers.Health]:
+    return Call("GET", "/healthz", once=True, shared=True, timeout_s=timeout_s)
+
+
+def _path(person: SupportsIndex) -> str:
+    return f"/identities/{operator.index(person)}"
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _json(body: Any) -> bytes:
+    """Raises ValueError for numbers that are not finite, TypeError for what is no JSON."""
+    return json.dumps(body, allow_nan=False).encode()

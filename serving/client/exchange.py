@@ -1,0 +1,190 @@
+"""One attempt of a call: what goes out, and what the answer or the lack of one means."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import re
+import time
+from typing import Any, cast
+
+import httpx
+
+from serving import __version__
+from serving.client.answers import ImageReport
+from serving.client.calls import Call
+from serving.client.errors import ClientError
+from serving.errors import GalleryCorrupt, GalleryError, ModelMismatch, StoreUnfit
+
+URL = "http://127.0.0.1:8000"
+_TYPE_PREFIX = "urn:faces:problem:"
+# As the service's settings have it. Checked here, because a path with ".." in it would become
+# another path, and mean another collection.
+_COLLECTION = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+
+# What a service or the proxy before it says for a while.
+_PASSING = (429, 502, 503, 504)
+# Answered with 503 too, but no waiting mends them.
+_LASTING = {error.type for error in (GalleryError, GalleryCorrupt, ModelMismatch, StoreUnfit)}
+
+# Nothing was sent, because there was no connection.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+_BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout, httpx.ProxyError)
+
+
+class Failed(Exception):
+    """An attempt that failed: the error to raise, unless another attempt is made.
+
+    ``again``: another one does no harm, and may help.
+    """
+
+    def __init__(self, error: ClientError, again: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.again = again
+
+
+class Exchange:
+    """The side of a client that knows HTTP but sends nothing.
+
+    Args:
+        url: None: the environment's FACES_URL, or else the port of ``make run`` on this machine.
+        collection: None: the one that the service uses where none is named.
+        key: an API key; None: the environment's FACES_KEY, if there is one.
+        timeout_s: of calls that give none.
+
+    Raises:
+        ClientError: the address or the key cannot be one.
+        ValueError: the collection cannot be one.
+    """
+
+    def __init__(
+        self, url: str | None, collection: str | None, key: str | None, timeout_s: float
+    ) -> None:
+        url = url or os.environ.get("FACES_URL") or URL
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ClientError(f"{url!r} is no address of a service: {error}.") from None
+        # What is said may be logged, so it must not hold a password.
+        self.url = str(parsed.copy_with(userinfo=b"")) if parsed.userinfo else url
+        self._base = url.rstrip("/")
+        self._below = ""
+        if collection is not None:
+            if not _COLLECTION.fullmatch(collection):
+                raise ValueError(
+                    "A collection's name is up to 63 of a-z, 0-9 and -, not - at the ends; not "
+                    f"{collection!r}."
+                )
+            self._below = f"/collections/{collection}"
+        self._headers = {"User-Agent": f"facenet-serving/{__version__}"}
+        key = (os.environ.get("FACES_KEY", "") if key is None else key).strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ClientError("The API key holds characters that no key has.")
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._timeout_s = timeout_s
+
+    def request(self, call: Call[Any]) -> dict[str, Any]:
+        """The arguments of httpx's ``request``."""
+        headers = {**self._headers, "X-Request-ID": call.request_id}
+        body: dict[str, Any] = {}
+        if call.json is not None:
+            headers["Content-Type"] = "application/json"
+            body = {"content": call.json}
+        elif call.files:
+            body = {"data": call.fields, "files": call.files}
+        return {
+            "method": call.method,
+            "url": f"{self._base}{'' if call.shared else self._below}{call.path}",
+            "params": call.params,
+            "headers": headers,
+            "timeout": self._timeout_s if call.timeout_s is None else call.timeout_s,
+            **body,
+        }
+
+    def read(self, call: Call[Any], answer: httpx.Response) -> Any:
+        """The body of an answer. Raises Failed."""
+        try:
+            body = answer.json()
+        except (ValueError, RecursionError):  # the latter: thousands of brackets
+            body = None
+        status = answer.status_code
+        if isinstance(body, dict) and (answer.is_success or status in call.also):
+            return body
+        error = self._refusal(call, answer, body)
+        lasting = error.type in _LASTING
+        again = (status in _PASSING and not lasting) if not call.writes else _rejected(call, error)
+        raise Failed(error, again and not call.once)
+
+    def broken(self, call: Call[Any], error: httpx.RequestError) -> Failed:
+        """What it means that there is no answer."""
+        sent = not isinstance(error, (*_NOT_SENT, *_NEVER_SENT))
+        if isinstance(error, httpx.TimeoutException):
+            text = f"The service at {self.url} took too long to answer."
+        elif isinstance(error, httpx.TransportError):
+            text = f"No service answers at {self.url} ({error})."
+        else:
+            text = f"What answers at {self.url} is not this service ({error})."
+        unconfirmed = call.writes and sent
+        told = ClientError(
+            text + (_LOOK_FIRST if unconfirmed else ""),
+            detail=text,
+            request_id=call.request_id,
+            not_confirmed=unconfirmed,
+        )
+        again = isinstance(error, _BROKEN) and not unconfirmed
+        return Failed(told, again and not call.once)
+
+    def _refusal(self, call: Call[Any], answer: httpx.Response, body: Any) -> ClientError:
+        status = answer.status_code
+        images: list[ImageReport] = []
+        type_ = request_id = None
+        if isinstance(body, dict):
+            if isinstance(body.get("type"), str):
+                type_ = body["type"].removeprefix(_TYPE_PREFIX)
+            if isinstance(body.get("images"), list):
+                images = [cast(ImageReport, i) for i in body["images"] if isinstance(i, dict)]
+            detail = str(body.get("detail", "Refused."))
+            if isinstance(body.get("request_id"), str):
+                request_id = body["request_id"]
+        else:
+            detail = f"What answers at {self.url} is not this service (status {status})."
+            if answer.has_redirect_location:
+                detail += f" It redirects to {answer.headers['location']}."
+        reasons = {str(i["reason"]) for i in images if i.get("reason")}
+        error = ClientError(
+            " ".join([detail, *sorted(reasons)]),
+            status,
+            type=type_,
+            detail=detail,
+            request_id=request_id or answer.headers.get("x-request-id") or call.request_id,
+            retry_after=_seconds(answer.headers.get("retry-after")),
+            images=images,
+        )
+        # A refusal below 500 comes before anything is written, but a lost race may end a write
+        # that takes several commits.
+        may_be_done = status >= 500 or status == 409
+        error.not_confirmed = call.writes and may_be_done and not _rejected(call, error)
+        return error
+
+
+_LOOK_FIRST = " It may have been carried out: look before you send it again."
+
+
+def _rejected(call: Call[Any], error: ClientError) -> bool:
+    return error.status == 429 or error.type in call.rejections
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a header that holds seconds, or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    try:
+        at = email.utils.parsedate_to_datetime(retry_after).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, at - time.time())

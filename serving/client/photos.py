@@ -1,0 +1,129 @@
+"""Photos as callers have them -> the bytes of an image file."""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+
+from serving.client.errors import ClientError
+
+# The one format that the service can decode reduced; and what is lossless may exceed its limit of
+# bytes.
+_JPEG = {"quality": 95, "subsampling": 0}
+# How these become RGB is for the service to decide, as it does for files.
+_LOSSLESS = {**dict.fromkeys(("1", "LA", "P", "RGBA", "I;16"), "PNG"), "I": "TIFF", "F": "TIFF"}
+
+
+class Readable(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self) -> bytes: ...
+
+
+class Pixels(Protocol):
+    """A numpy array, uint8 RGB (H, W, 3), or a Pillow image."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+Photo: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | Pixels
+
+
+class File(NamedTuple):
+    """One file of a multipart body: name, bytes, media type."""
+
+    name: str
+    data: bytes
+    kind: str
+
+
+def file_of(photo: Photo) -> File:
+    """The image file to send.
+
+    Files and bytes are sent as they are. Arrays and images become JPEG of quality 95 with full
+    chroma; images with transparency or more than 8 bits, PNG or TIFF. The EXIF rotation of an image
+    is applied first.
+
+    Raises:
+        ClientError: a file cannot be read, or an image not encoded.
+        ValueError: an array is not uint8 (H, W, 3).
+        TypeError: it is nothing of the kind.
+    """
+    if isinstance(photo, (str, os.PathLike)):
+        return _read(Path(photo))
+    if isinstance(photo, (bytes, bytearray, memoryview)):
+        return _unnamed(bytes(photo))
+    if hasattr(photo, "read"):
+        data = photo.read()
+        if not isinstance(data, bytes):
+            raise TypeError("Open the photo's file for bytes: open(path, 'rb').")
+        return _unnamed(data)
+    if hasattr(type(photo), "__array_interface__"):
+        return _encoded(photo)
+    raise TypeError(
+        "A photo is a path, bytes, an open file, a numpy array or a Pillow image, not "
+        f"{type(photo).__name__}."
+    )
+
+
+def files_of(photos: Photo | Iterable[Photo]) -> list[File]:
+    """Of several photos, or of a single one; raises what `file_of` raises."""
+    several = isinstance(photos, Iterable) and not (
+        isinstance(photos, (str, os.PathLike, bytes, bytearray, memoryview))
+        or hasattr(photos, "read")
+        or hasattr(type(photos), "__array_interface__")
+    )
+    return [file_of(photo) for photo in cast("Iterable[Photo]", photos if several else [photos])]
+
+
+def _read(path: Path) -> File:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # a zero byte in the path
+        raise ClientError(f"{str(path)!r} cannot be read: {error}.") from None
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    # Names of files may be no text.
+    return File(path.name.encode(errors="replace").decode(), data, kind)
+
+
+def _unnamed(data: bytes) -> File:
+    return File("photo", data, "application/octet-stream")
+
+
+def _encoded(pixels: Pixels) -> File:
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if isinstance(pixels, Image.Image):
+        image = pixels
+    else:
+        array = np.asarray(pixels)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
+            raise ValueError(
+                f"An array of a photo is uint8 RGB (H, W, 3), not {array.dtype} {array.shape}."
+            )
+        image = Image.fromarray(array)
+    # As with a file, a damaged EXIF block is no reason to refuse the pixels.
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    out = io.BytesIO()
+    try:
+        format = _LOSSLESS.get(image.mode, "JPEG")
+        if format == "JPEG":
+            image = image if image.mode == "L" else image.convert("RGB")
+            image.save(out, format, **_JPEG)
+        else:
+            image.save(out, format)
+    except Exception as error:
+        # A side of more than 65,500 pixels, or a damaged file that Pillow reads only now, for which
+        # its decoders have a dozen exception types.
+        raise ClientError(f"The image cannot be encoded: {error}.") from error
+    return File(f"photo.{format.lower()}", out.getvalue(), f"image/{format.lower()}")

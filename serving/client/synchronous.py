@@ -1,0 +1,242 @@
+"""The client for programs that wait for each answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, SupportsIndex, TypeVar, cast
+
+import httpx
+
+from serving.client import answers, calls
+from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.exchange import Exchange, Failed
+from serving.client.photos import Photo
+from serving.client.retry import Attempts, Retry
+
+A = TypeVar("A")
+
+
+class Client:
+    """Talks to one service. May be used by several threads at once; close it, or use ``with``.
+
+    A photo is a path, the bytes of an image file, an open file, a numpy array, uint8 RGB
+    (H, W, 3), or a Pillow image. Answers are the JSON bodies of the API; boxes are
+    ``[x1, y1, x2, y2]`` in pixels of the upright photo.
+
+    What does no harm is tried again when the service is overloaded, restarted or out of reach:
+    every call that only reads, and a write that was turned away before anything was written. A
+    write with an unknown outcome is never sent twice; see `ClientError.not_confirmed`. `ready` and
+    `health` are asked once.
+
+    Every method raises `ClientError`; and ValueError or TypeError for arguments that cannot be
+    sent.
+
+    Args:
+        url: address of the service; None: the environment's FACES_URL, or http://127.0.0.1:8000.
+        timeout_s: for connecting, and between two packets of an answer; ``timeout_s`` of a method
+            overrules it.
+        key: an API key; None: the environment's FACES_KEY, if there is one.
+        collection: whose people are meant; None: those of the service's own collection.
+        retry: when to give up.
+        http: with settings of your own, for example for proxies or certificates; stays open.
+        sleep, clock: seconds to wait, and seconds that have passed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        timeout_s: float = 120.0,
+        key: str | None = None,
+        *,
+        collection: str | None = None,
+        retry: Retry | None = None,
+        http: httpx.Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._exchange = Exchange(url, collection, key, timeout_s)
+        self._retry = retry or Retry()
+        self._own = http is None
+        self._http = http or httpx.Client()
+        self._sleep = sleep
+        self._clock = clock
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            self._http.close()
+
+    def infer(
+        self,
+        photo: Photo,
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        max_faces: int | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.InferAnswer:
+        """Who is in a photo.
+
+        Args:
+            top_k: candidates that are told for each face.
+            threshold: cosine from which on a face is named; -1 always names the nearest.
+            max_faces: the largest so many.
+        """
+        return self._ask(lambda: calls.infer(photo, top_k, threshold, max_faces, timeout_s))
+
+    def detect(
+        self, photo: Photo, *, max_faces: int | None = None, timeout_s: float | None = None
+    ) -> answers.DetectAnswer:
+        """Where faces are in a photo, the largest first."""
+        return self._ask(lambda: calls.detect(photo, max_faces, timeout_s))
+
+    def verify(
+        self,
+        photo_a: Photo,
+        photo_b: Photo,
+        *,
+        threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.VerifyAnswer:
+        """Whether two photos show the same person; the largest face of each counts.
+
+        Args:
+            threshold: cosine from which on it is the same person.
+        """
+        return self._ask(lambda: calls.verify(photo_a, photo_b, threshold, timeout_s))
+
+    def generate(
+        self,
+        person: SupportsIndex,
+        photos: Photo | Iterable[Photo],
+        *,
+        name: str | None = None,
+        append: bool = False,
+        timeout_s: float | None = None,
+    ) -> answers.GenerateAnswer:
+        """Enrol a person from photos; the largest face of each counts.
+
+        When no photo has a usable face, that is an error (422), and nothing is written.
+
+        Args:
+            person: the id, 0 or more.
+            append: add to the photos that are enrolled, instead of replacing them.
+        """
+        return self._ask(lambda: calls.generate(person, photos, name, append, timeout_s))
+
+    enrol = generate
+
+    def identities(
+        self, *, page_size: int = 1000, timeout_s: float | None = None
+    ) -> Iterator[answers.Identity]:
+        """Who is enrolled, in the order of their ids, asked for page by page as you go on.
+
+        Args:
+            page_size: people in one page, at most 1000.
+        """
+        cursor: int | None = None
+        while True:
+            page = self._ask(partial(calls.page, page_size, cursor, timeout_s))
+            yield from page["identities"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def identity(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.IdentityAnswer:
+        """One person; nobody of this id is an error (404)."""
+        return self._ask(lambda: calls.identity(person, timeout_s))
+
+    def describe(
+        self,
+        person: SupportsIndex,
+        *,
+        name: str | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """Change the name or the metadata, or remove it by None; what is not given stays.
+
+        Args:
+            metadata: replaces all of it; JSON of 4096 bytes at most.
+        """
+        return self._ask(lambda: calls.describe(person, name, metadata, timeout_s))
+
+    def delete(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.WriteAnswer:
+        """Forget a person; see `erase` for what stays in the bucket."""
+        return self._ask(lambda: calls.delete(person, timeout_s))
+
+    def delete_all(self, *, timeout_s: float | None = None) -> answers.WriteAnswer:
+        """Forget everybody in the collection."""
+        return self._ask(lambda: calls.delete_all(timeout_s))
+
+    def erase(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.ErasureReceipt:
+        """Forget a person for good: afterwards no object in the bucket holds the embeddings, of
+        whichever model. Also of somebody who was deleted before."""
+        return self._ask(lambda: calls.erase(person, timeout_s))
+
+    def merge(
+        self,
+        person: SupportsIndex,
+        sources: Iterable[SupportsIndex],
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """Make several records one: ``sources`` become part of ``person``, and are gone."""
+        return self._ask(lambda: calls.merge(person, sources, timeout_s))
+
+    def add_embeddings(
+        self,
+        person: SupportsIndex,
+        embeddings: Rows | Sequence[Sequence[float]],
+        *,
+        model: str,
+        replace: bool = False,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """Add embeddings (P, D) that were made elsewhere; enrols the person if need be.
+
+        Args:
+            model: id of the model that made them, which has to be the one that is served.
+            replace: instead of those that are enrolled.
+        """
+        return self._ask(
+            lambda: calls.add_embeddings(person, embeddings, model, replace, timeout_s)
+        )
+
+    def ready(self, *, timeout_s: float | None = None) -> answers.Ready:
+        """What /readyz says, ready or not."""
+        return self._ask(lambda: calls.ready(timeout_s))
+
+    def health(self, *, timeout_s: float | None = None) -> answers.Health:
+        """What /healthz says: that the service answers."""
+        return self._ask(lambda: calls.health(timeout_s))
+
+    def _ask(self, build: Callable[[], Call[A]]) -> A:
+        call = build()
+        attempts = Attempts(self._retry, self._clock)
+        while True:
+            try:
+                return cast(A, self._exchange.read(call, self._send(call)))
+            except Failed as failed:
+                pause = attempts.pause(failed)
+            self._sleep(pause)
+
+    def _send(self, call: Call[Any]) -> httpx.Response:
+        try:
+            return self._http.request(**self._exchange.request(call))
+        except httpx.RequestError as error:
+            raise self._exchange.broken(call, error) from None

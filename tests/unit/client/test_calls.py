@@ -1,0 +1,331 @@
+"""What each method sends, and that both clients have the same."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from serving.client import AsyncClient, Client, ClientError
+from tests.unit.client.conftest import Caller
+from tests.unit.fakes import FakeService, fake_service
+
+VECTORS = np.eye(2, 4, dtype=np.float32)
+
+# method, arguments, options -> request line, JSON body
+PLAIN: list[tuple[str, tuple[Any, ...], dict[str, Any], str, Any]] = [
+    ("identity", (7,), {}, "GET /identities/7", None),
+    ("identity", (np.int64(7),), {}, "GET /identities/7", None),
+    ("describe", (7,), {"name": "Ada"}, "PATCH /identities/7", {"name": "Ada"}),
+    ("describe", (7,), {"name": None}, "PATCH /identities/7", {"name": None}),
+    ("describe", (7,), {"metadata": {"a": 1}}, "PATCH /identities/7", {"metadata": {"a": 1}}),
+    ("describe", (7,), {"metadata": None}, "PATCH /identities/7", {"metadata": None}),
+    ("delete", (7,), {}, "DELETE /identities/7", None),
+    ("delete_all", (), {}, "DELETE /identities?confirm=all", None),
+    ("erase", (7,), {}, "DELETE /identities/7?erase=true", None),
+    ("merge", (7, [8, np.int64(9)]), {}, "POST /identities/7/merge", {"from": [8, 9]}),
+    (
+        "add_embeddings",
+        (7, VECTORS),
+        {"model": "m@1"},
+        "POST /identities/7/embeddings",
+        {"model": "m@1", "embeddings": VECTORS.tolist(), "mode": "append"},
+    ),
+    (
+        "add_embeddings",
+        (7, [[0.5, 0.25]]),
+        {"model": "m@1", "replace": True},
+        "POST /identities/7/embeddings",
+        {"model": "m@1", "embeddings": [[0.5, 0.25]], "mode": "replace"},
+    ),
+    ("ready", (), {}, "GET /readyz", None),
+    ("health", (), {}, "GET /healthz", None),
+]
+
+
+@pytest.mark.parametrize(("method", "args", "options", "asked", "body"), PLAIN)
+def test_requests_without_photos(
+    service: FakeService,
+    call: Caller,
+    method: str,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+    asked: str,
+    body: Any,
+) -> None:
+    service.body = {"answer": 1}
+    assert call(method, *args, **options) == {"answer": 1}
+    assert service.asked == [asked]
+    if body is None:
+        assert service.bodies == [b""]
+    else:
+        assert json.loads(service.bodies[0]) == body
+        assert service.headers[0]["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "photos", "options", "asked", "fields"),
+    [
+        ("infer", 1, {}, "POST /infer", ["image"]),
+        ("infer", 1, {"top_k": 3, "threshold": None}, "POST /infer?top_k=3", ["image"]),
+        (
+            "infer",
+            1,
+            {"threshold": -1, "max_faces": 2},
+            "POST /infer?threshold=-1&max_faces=2",
+            ["image"],
+        ),
+        ("detect", 1, {}, "POST /detect", ["image"]),
+        ("detect", 1, {"max_faces": 2}, "POST /detect?max_faces=2", ["image"]),
+        ("verify", 2, {}, "POST /verify", ["image_a", "image_b"]),
+        ("verify", 2, {"threshold": 0.5}, "POST /verify?threshold=0.5", ["image_a", "image_b"]),
+    ],
+)
+def test_photos_are_sent_with_their_types_and_only_the_given_options(
+    service: FakeService,
+    call: Caller,
+    photo: Path,
+    method: str,
+    photos: int,
+    options: dict[str, Any],
+    asked: str,
+    fields: list[str],
+) -> None:
+    service.body = {"faces": []}
+    assert call(method, *[photo] * photos, **options) == {"faces": []}
+    assert service.asked == [asked]
+    for field in fields:
+        part = f'name="{field}"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\nphoto\r\n'
+        assert part.encode() in service.bodies[0]
+
+
+@pytest.mark.parametrize("method", ["generate", "enrol"])
+@pytest.mark.parametrize(("append", "mode"), [(False, b"replace"), (True, b"append")])
+def test_an_enrolment(
+    service: FakeService, call: Caller, photo: Path, method: str, append: bool, mode: bytes
+) -> None:
+    call(method, np.int64(7), [photo, b"bytes"], name="José", append=append)
+    (body,) = service.bodies
+    assert service.asked == ["POST /generate"]
+    assert body.count(b'name="images"') == 2
+    assert b'name="id"\r\n\r\n7\r\n' in body
+    assert b'name="mode"\r\n\r\n' + mode in body
+    assert 'name="name"\r\n\r\nJosé'.encode() in body
+
+
+def test_a_person_without_a_name_is_sent_without_one(
+    service: FakeService, call: Caller, photo: Path
+) -> None:
+    call("generate", 7, [photo])
+    assert b'name="name"' not in service.bodies[0]
+
+
+@pytest.mark.parametrize("given", ["path", "text", "bytes"])
+def test_one_photo_needs_no_list(
+    service: FakeService, call: Caller, photo: Path, given: str
+) -> None:
+    call("generate", 7, {"path": photo, "text": str(photo), "bytes": b"photo"}[given])
+    assert service.bodies[0].count(b'name="images"') == 1
+
+
+def test_no_photo_is_none_to_enrol(service: FakeService, call: Caller) -> None:
+    with pytest.raises(ValueError, match="at least one photo"):
+        call("generate", 7, [])
+    assert service.asked == []
+
+
+def test_everybody_is_listed_page_by_page(service: FakeService, call: Caller) -> None:
+    service.answers = [
+        (200, {"identities": [{"id": 1}, {"id": 2}], "next": 2}),
+        (200, {"identities": [{"id": 5}], "next": None}),
+    ]
+    assert call("identities", page_size=2) == [{"id": 1}, {"id": 2}, {"id": 5}]
+    assert service.asked == ["GET /identities?limit=2", "GET /identities?limit=2&cursor=2"]
+
+
+def test_nobody_is_listed(service: FakeService, call: Caller) -> None:
+    service.body = {"identities": [], "next": None}
+    assert call("identities") == []
+
+
+def test_pages_are_asked_for_as_they_are_needed(service: FakeService) -> None:
+    service.body = {"identities": [{"id": 1}], "next": 1}
+    with Client(service.url) as client:
+        people = client.identities()
+        assert service.asked == []
+        next(people)
+        assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "options"), [(m, a, o) for m, a, o, _, _ in PLAIN] + [("infer", (b"",), {})]
+)
+def test_a_collection(
+    service: FakeService, call: Caller, method: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    call(method, *args, **options)
+    call.options["collection"] = "night-shift"
+    call(method, *args, **options)
+    plain, named = service.asked
+    verb, _, path = plain.partition(" ")
+    of_the_service = method in ("ready", "health")
+    assert named == (plain if of_the_service else f"{verb} /collections/night-shift{path}")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a" * 64, "-a", "a\n"])
+def test_a_collection_that_is_none(call: Caller, name: str) -> None:
+    call.options["collection"] = name
+    with pytest.raises(ValueError, match="collection's name"):
+        call("health")
+
+
+def test_an_address_below_another(service: FakeService, call: Caller) -> None:
+    call.url = f"{service.url}/faces/"
+    call("identity", 7)
+    assert service.asked == ["GET /faces/identities/7"]
+
+
+def test_the_address_of_the_environment(
+    service: FakeService, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACES_URL", service.url)
+    call.url = None
+    call("health")
+    assert service.asked == ["GET /healthz"]
+
+
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_key_is_sent_as_a_bearer_token(
+    service: FakeService, call: Caller, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given == "environment":
+        monkeypatch.setenv("FACES_KEY", "faces_k\n")  # as files of secrets end
+    else:
+        call.options["key"] = "faces_k"
+    call("ready")
+    assert service.headers[0]["authorization"] == "Bearer faces_k"
+
+
+def test_without_a_key_none_is_sent(
+    service: FakeService, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACES_KEY", raising=False)
+    call("ready")
+    assert "authorization" not in service.headers[0]
+
+
+@pytest.mark.parametrize("key", ["faces_ключ", "faces\r\nX-Api-Key: other"])
+def test_a_key_that_is_none(call: Caller, key: str) -> None:
+    call.options["key"] = key
+    with pytest.raises(ClientError, match="holds characters") as caught:
+        call("ready")
+    assert key not in str(caught.value)
+
+
+def test_a_timeout_of_one_call(service: FakeService, call: Caller) -> None:
+    service.seconds.clear()
+    with pytest.raises(ClientError, match="took too long"):
+        call("identity", 7, timeout_s=0.05)
+
+
+def test_a_timeout_of_the_client(service: FakeService, call: Caller) -> None:
+    service.seconds.clear()
+    call.options["timeout_s"] = 0.05
+    with pytest.raises(ClientError, match="took too long"):
+        call("identity", 7)
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "options"),
+    [
+        ("identity", ("7",), {}),
+        ("identity", (7.0,), {}),
+        ("merge", (7, ["8"]), {}),
+        ("generate", ("7", b""), {}),
+        ("describe", (7,), {"metadata": {"a": object()}}),
+    ],
+)
+def test_arguments_that_are_none(
+    service: FakeService, call: Caller, method: str, args: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError):
+        call(method, *args, **options)
+    assert service.asked == []
+
+
+def test_embeddings_that_are_not_finite(service: FakeService, call: Caller) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        call("add_embeddings", 7, np.full((1, 4), np.nan), model="m@1")
+    assert service.asked == []
+
+
+def test_a_name_that_is_no_text(service: FakeService, call: Caller) -> None:
+    with pytest.raises(ClientError, match="no text that can be sent"):
+        call("generate", 7, b"photo", name="\ud800")
+    assert service.asked == []
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(of: type) -> dict[str, Any]:
+        public = {n: m for n, m in vars(of).items() if n == "__init__" or not n.startswith("_")}
+        return {
+            name: [(p.name, p.kind, p.default) for p in inspect.signature(m).parameters.values()]
+            for name, m in public.items()
+        }
+
+    here, there = methods(Client), methods(AsyncClient)
+    waits = {"sleep"}  # how to wait is what they differ in
+    here["__init__"] = [p for p in here["__init__"] if p[0] not in waits]
+    there["__init__"] = [p for p in there["__init__"] if p[0] not in waits]
+    assert here == there
+    assert len(here) >= 16
+
+
+def test_a_client_of_ones_own_stays_open() -> None:
+    with fake_service() as service, httpx.Client(headers={"X-Own": "1"}) as http:
+        with Client(service.url, http=http) as client:
+            client.health()
+        assert service.headers[0]["x-own"] == "1"
+        assert not http.is_closed
+
+
+def test_an_async_client_of_ones_own_stays_open() -> None:
+    async def ask(url: str) -> None:
+        async with httpx.AsyncClient(headers={"X-Own": "1"}) as http:
+            async with AsyncClient(url, http=http) as client:
+                await client.health()
+            assert not http.is_closed
+
+    with fake_service() as service:
+        asyncio.run(ask(service.url))
+        assert service.headers[0]["x-own"] == "1"
+
+
+def test_a_photo_is_read_beside_the_event_loop(service: FakeService) -> None:
+    ticks = 0
+
+    class Slow:
+        def read(self) -> bytes:
+            # Ends only when the loop goes on meanwhile.
+            while ticks < 3:
+                pass
+            return b"photo"
+
+    async def tick() -> None:
+        nonlocal ticks
+        while ticks < 3:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        async with AsyncClient(service.url) as client:
+            await asyncio.wait_for(asyncio.gather(client.infer(Slow()), tick()), 10)
+
+    asyncio.run(both())
+    assert service.asked == ["POST /infer"]

@@ -1,0 +1,26 @@
+"""The client needs httpx and nothing of what the service is made of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = {"ray", "torch", "kserve", "fastapi", "pydantic", "boto3", "faiss", "openvino"}
+
+
+def test_it_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from serving.client import AsyncClient, Client\n"
+        "client = Client('http://127.0.0.1:1')\n"
+        "from serving.client.calls import infer\n"
+        "infer(b'photo', 1, None, None, None)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert "httpx" in imported
+    assert not imported & (HEAVY | {"numpy", "PIL"})
+    ours = {m for m in imported if m.split(".")[0] == "serving"}
+    assert {m for m in ours if not m.startswith("serving.client")} == {"serving", "serving.errors"}
