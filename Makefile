@@ -75,7 +75,7 @@ PREFIX := $(if $(REGISTRY),$(REGISTRY)/)
 images: serving-image triton-image ## build both container images: REGISTRY=, TAG=, GPU=1, PLATFORM=
 
 serving-image:
-	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) \
+	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(MODEL) \
 		-t $(PREFIX)facenet-serving:$(TAG) .
 
 triton-image: model
