@@ -101,6 +101,7 @@ lock: ## resolve the dependencies anew into the lock files (needs uv)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 lock-torch: ## add the hashes of PyTorch's own index to serving/torch-cpu.txt (needs uv)
+	@mkdir -p .cache
 	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock \
 		| uv pip compile --universal --python-version 3.10 --no-deps --generate-hashes --no-header \
 			--no-emit-index-url --no-annotate --default-index $(TORCH_INDEX) - > .cache/torch-cpu
