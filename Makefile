@@ -75,7 +75,7 @@ PREFIX := $(if $(REGISTRY),$(REGISTRY)/)
 images: serving-image triton-image ## build both container images: REGISTRY=, TAG=, GPU=1, PLATFORM=
 
 serving-image:
-	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) \
+	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(MODEL) \
 		-t $(PREFIX)facenet-serving:$(TAG) .
 
 triton-image: model
@@ -101,6 +101,7 @@ lock: ## resolve the dependencies anew into the lock files (needs uv)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 lock-torch: ## add the hashes of PyTorch's own index to serving/torch-cpu.txt (needs uv)
+	@mkdir -p .cache
 	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock \
 		| uv pip compile --universal --python-version 3.10 --no-deps --generate-hashes --no-header \
 			--no-emit-index-url --no-annotate --default-index $(TORCH_INDEX) - > .cache/torch-cpu
