@@ -1,0 +1,52 @@
+"""Hands the replicas of this pod over before it goes: the stop hook of Ray's worker pods.
+
+    python -c drain.py SECONDS
+
+Ray is told that the node goes, so that Serve starts other replicas before it stops these. Nothing
+that fails here may hold the pod back for longer.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from ray._raylet import GcsClient
+from ray.core.generated import autoscaler_pb2
+
+_RPC_SECONDS = 5
+
+
+def replicas() -> int:
+    """The replicas that run in this pod."""
+    found = 0
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            found += process.read_bytes().startswith(b"ray::ServeReplica")
+    return found
+
+
+def drain(seconds: int) -> None:
+    deadline = time.time() + seconds
+    gcs = GcsClient(address=os.environ["RAY_ADDRESS"])
+    pod = os.environ["RAY_CLOUD_INSTANCE_ID"]
+    nodes = gcs.get_all_node_info(timeout=_RPC_SECONDS)
+    here = [node_id.hex() for node_id, node in nodes.items() if node.instance_id == pod]
+    for node in here:
+        gcs.drain_node(
+            node,
+            autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION,
+            "the pod is being stopped",
+            int(deadline * 1000),
+        )
+    while here and replicas() and time.time() < deadline:
+        time.sleep(1)
+        # The head goes, too, when the whole cluster does: then there is nobody to wait for.
+        gcs.get_all_node_info(timeout=_RPC_SECONDS)
+
+
+try:
+    drain(int(sys.argv[1]))
+except Exception as error:
+    print(f"not drained: {error}", file=sys.stderr)
