@@ -21,13 +21,13 @@
 {{- $root := index . 0 -}}
 {{- $pod := include "facenet-serving.pod" (list $root (index . 1)) | fromYaml -}}
 {{- $component := index . 2 -}}
+enableServiceLinks: false
 {{- with $root.Values.imagePullSecrets }}
 imagePullSecrets:
 {{- range . }}
   - name: {{ . }}
 {{- end }}
 {{- end }}
-enableServiceLinks: false
 {{- with $root.Values.podSecurityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}
@@ -54,16 +54,22 @@ affinity:
 {{- $selector := dict "labelSelector" (dict "matchLabels" (include "facenet-serving.selectorLabels" (list $root $component) | fromYaml)) }}
 topologySpreadConstraints:
 {{- range . }}
-  - {{- merge dict . $selector | toYaml | nindent 4 }}
+  - {{ merge dict . $selector | toYaml | nindent 4 | trim }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* The metadata of a pod: (list root role's-pod component). */}}
+{{/*
+The metadata of a pod: (list root role's-pod component). Ray's pods have no app.kubernetes.io/name of
+ours: KubeRay's Services select its own.
+*/}}
 {{- define "facenet-serving.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $pod := include "facenet-serving.pod" (list $root (index . 1)) | fromYaml -}}
 labels:
+  {{- if not (or (eq (index . 2) "head") (hasKey $root.Values.stages (index . 2))) }}
+  app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
+  {{- end }}
   {{- include "facenet-serving.selectorLabels" (list $root (index . 2)) | nindent 2 }}
   {{- with $pod.labels }}
   {{- toYaml . | nindent 2 }}
@@ -132,12 +138,12 @@ template:
     {{- with .initContainers }}
     initContainers:
       {{- range . }}
-      - {{- include "facenet-serving.jobContainer" . | nindent 8 }}
+      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
       {{- end }}
     {{- end }}
     containers:
       {{- range .containers }}
-      - {{- include "facenet-serving.jobContainer" . | nindent 8 }}
+      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
       {{- end }}
     volumes:
       - name: tmp

@@ -93,6 +93,9 @@
 {{- if and $triton.create $triton.url -}}
 {{- fail "triton.url is the address of another Triton; set triton.create=false, or take it away." -}}
 {{- end -}}
+{{- if not (and (dig "limits" "cpu" "" $triton.resources) (dig "limits" "memory" "" $triton.resources)) -}}
+{{- fail "triton.resources.limits needs cpu and memory: KServe's runtime has limits of its own, which would stay." -}}
+{{- end -}}
 {{- with $triton.autoscaling -}}
 {{- if gt (int .minReplicas) (int .maxReplicas) -}}
 {{- fail (printf "triton.autoscaling: minReplicas (%d) is more than maxReplicas (%d)." (int .minReplicas) (int .maxReplicas)) -}}
