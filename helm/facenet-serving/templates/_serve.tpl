@@ -48,3 +48,16 @@ applications:
 min: {{ .group.minReplicas | default $min }}
 max: {{ .group.maxReplicas | default $max }}
 {{- end -}}
+
+{{/* The pods of a stage that a drain must leave: (list root stage's-values). */}}
+{{- define "facenet-serving.minAvailable" -}}
+{{- $values := index . 1 -}}
+{{- $group := include "facenet-serving.group" $values | fromYaml -}}
+{{- $fewest := ternary $group.min $group.max (index . 0).Values.ray.autoscaler.enabled | int -}}
+{{ $values.podDisruptionBudget.minAvailable | int | default (sub $fewest 1) }}
+{{- end -}}
+
+{{/* Whether there is a Job: "true" or nothing. */}}
+{{- define "facenet-serving.jobs" -}}
+{{- if or .Values.maintenance.enabled .Values.model.publish.enabled .Values.minio.enabled -}}true{{- end -}}
+{{- end -}}

@@ -33,8 +33,11 @@
 {{- if lt (mul (int $group.max) $each) (int $scale.max_replicas) -}}
 {{- fail (printf "stages.%s: max_replicas (%d) do not fit into %d pods of %d replicas; raise group.maxReplicas." $stage (int $scale.max_replicas) (int $group.max) $each) -}}
 {{- end -}}
+{{- $fewest := ternary $group.min $group.max $.Values.ray.autoscaler.enabled | int -}}
+{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the fewest pods (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- end -}}
 {{- $has := include "facenet-serving.cpus" $values.resources | int -}}
-{{- $each := int $values.replicasPerPod -}}
 {{- $cpus := dig "num_cpus" 1 $values.scale | float64 -}}
 {{- if gt (mulf $cpus $each 1000 | ceil | int) $has -}}
 {{- fail (printf "stages.%s: %d replicas of num_cpus %v need more CPU than the pod has (%dm); raise resources or lower num_cpus or replicasPerPod." $stage $each $cpus $has) -}}
