@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,9 @@ def _validate() -> Callable[[Object], list[str]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    validator = module.Validator(str(KUBE / "crds"), str(next(KUBE.glob("k8s-*.json"))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its files open
+        validator = module.Validator(str(KUBE / "crds"), str(next(KUBE.glob("k8s-*.json"))))
     check: Callable[[Object], list[str]] = validator.check
     return check
 

@@ -41,6 +41,7 @@ _ITEMS = (
     "10.77.0.0/16",
     {"key": "other", "operator": "Exists"},
     {"name": "other"},
+    {"maxSkew": 7, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
     {"name": "OTHER", "value": "x"},
     {"podSelector": {"matchLabels": {"app": "other"}}},
 )
@@ -84,7 +85,10 @@ def nested(path: ValuePath, value: Any, within: Any) -> Any:
 
 
 def at(values: Any, path: ValuePath) -> Any:
+    """What is set at a path, or None."""
     for step in path:
+        if not _has(values, step):
+            return None
         values = values[step]
     return values
 
@@ -112,12 +116,14 @@ def objects_of(values: Any, path: ValuePath = ()) -> Iterator[tuple[ValuePath, S
 
 
 def leaves(values: Any, path: ValuePath = ()) -> Iterator[ValuePath]:
-    """Every knob: what is no map, or a map that is set as a whole."""
-    if isinstance(values, Mapping) and is_closed(subschema(path)):
-        for key, inner in values.items():
-            yield from leaves(inner, (*path, key))
-    else:
+    """Every knob of the values or the schema: no map, or one that is set as a whole."""
+    found = subschema(path)
+    if not is_closed(found):
         yield path
+        return
+    values = values if isinstance(values, Mapping) else {}
+    for key in dict.fromkeys([*values, *found.get("properties", {})]):
+        yield from leaves(values.get(key), (*path, key))
 
 
 def is_closed(found: Schema) -> bool:
@@ -186,7 +192,8 @@ def _candidates(found: Schema, value: Any) -> Iterator[Any]:
         yield from branch.get("enum", [])
         if "const" in branch:
             yield branch["const"]
-        yield from branch.get("examples", [])
+        if "minimum" in branch:
+            yield branch["minimum"] + 1
     if isinstance(value, bool):
         yield not value
         return
@@ -211,6 +218,7 @@ def _candidates(found: Schema, value: Any) -> Iterator[Any]:
     yield from ({"example.com/other": "other"}, {"app": "other"})
 
 
-def wrong(value: Any) -> Any:
-    """What no knob with this setting can mean."""
-    return "a word" if isinstance(value, Mapping | list) else {"a": {"map": True}}
+def wrong(path: ValuePath) -> Any:
+    """A setting that the knob cannot have. Raises StopIteration when it may be anything."""
+    found = subschema(path)
+    return next(other for other in ("a word", {"a": "map"}, 7) if not is_valid(found, other))
