@@ -57,13 +57,6 @@ def test_a_long_release_name_and_another_namespace(helm4: Helm) -> None:
 
 
 @every_variant
-def test_a_rendering_does_not_change_by_itself(helm4: Helm, variant: str) -> None:
-    """No random keys, no dates: an upgrade without a change changes nothing."""
-    again = helm4.template(files=[VARIANTS[variant]], flags=["--is-upgrade"])
-    assert by_name(again) == by_name(helm4.template(files=[VARIANTS[variant]]))
-
-
-@every_variant
 def test_the_schemas_of_kubernetes_hold(helm4: Helm, variant: str) -> None:
     """With every field known, of every type and in every enum, as the API server would have it."""
     if not KUBE.is_dir():
