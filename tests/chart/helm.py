@@ -116,7 +116,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     if twice := {str(key) for key in keys if keys.count(key) > 1}:
         raise yaml.constructor.ConstructorError(
             None, None, f"{', '.join(sorted(twice))} is there twice", node.start_mark

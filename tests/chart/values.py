@@ -172,7 +172,7 @@ def _resolved(found: Schema) -> Schema:
 
 def is_valid(found: Schema, value: Any) -> bool:
     whole = {**found, "$defs": schema().get("$defs", {}), **_definitions()}
-    return Draft202012Validator(whole).is_valid(value)
+    return bool(Draft202012Validator(whole).is_valid(value))
 
 
 def _definitions() -> dict[str, Any]:
