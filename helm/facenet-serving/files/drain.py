@@ -8,6 +8,7 @@ that fails here may hold the pod back for longer.
 
 import contextlib
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from ray._raylet import GcsClient
 from ray.core.generated import autoscaler_pb2
 
-_RPC_SECONDS = 5
+_SECONDS = 5  # for the head to answer
 
 
 def replicas() -> int:
@@ -27,11 +28,18 @@ def replicas() -> int:
     return found
 
 
+def reach(head: str) -> None:
+    """Raises OSError without a head, as when the whole cluster goes: nobody could take over."""
+    host, _, port = head.rpartition(":")
+    socket.create_connection((host, int(port)), _SECONDS).close()
+
+
 def drain(seconds: int) -> None:
     deadline = time.time() + seconds
-    gcs = GcsClient(address=os.environ["RAY_ADDRESS"])
-    pod = os.environ["RAY_CLOUD_INSTANCE_ID"]
-    nodes = gcs.get_all_node_info(timeout=_RPC_SECONDS)
+    head, pod = os.environ["RAY_ADDRESS"], os.environ["RAY_CLOUD_INSTANCE_ID"]
+    reach(head)
+    gcs = GcsClient(address=head)
+    nodes = gcs.get_all_node_info(timeout=_SECONDS)
     here = [node_id.hex() for node_id, node in nodes.items() if node.instance_id == pod]
     for node in here:
         gcs.drain_node(
@@ -42,8 +50,7 @@ def drain(seconds: int) -> None:
         )
     while here and replicas() and time.time() < deadline:
         time.sleep(1)
-        # The head goes, too, when the whole cluster does: then there is nobody to wait for.
-        gcs.get_all_node_info(timeout=_RPC_SECONDS)
+        reach(head)
 
 
 try:
