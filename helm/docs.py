@@ -48,6 +48,7 @@ def tables(text: str) -> str:
     """Markdown: a heading and a table for each key at the top, one table for those without keys."""
     lines = text.splitlines()
     root = yaml.compose(text)
+    assert isinstance(root, yaml.MappingNode)
     single: list[Row] = []
     groups: list[str] = []
     for key_node, value_node in root.value:

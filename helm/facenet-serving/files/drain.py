@@ -1,9 +1,7 @@
 """Hands the replicas of this pod over before it goes: the stop hook of Ray's worker pods.
 
-    python -c drain.py SECONDS
-
-Ray is told that the node goes, so that Serve starts other replicas before it stops these. Nothing
-that fails here may hold the pod back for longer.
+Argument: how many seconds it may take. Ray is told that the node goes, so that Serve starts other
+replicas before it stops these. Nothing that fails here may hold the pod back for longer.
 """
 
 import contextlib
@@ -13,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated import autoscaler_pb2
 
 _SECONDS = 5  # for the head to answer

@@ -1,6 +1,6 @@
 """Makes the bucket in the chart's own S3 server, unless it is there.
 
-    python -c make_bucket.py ENDPOINT BUCKET
+Arguments: the server's URL and the bucket.
 """
 
 import sys

@@ -1,11 +1,12 @@
 """`helm test`: a person is enrolled, identified on another photo, and erased again.
 
-    python -c smoke_test.py URL PERSON SECONDS
+Arguments: the service's URL, an id that nobody has, and how many seconds it may take to be ready.
 """
 
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -14,11 +15,11 @@ url, person, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 service = httpx.Client(base_url=url, timeout=60)
 
 
-def ask(method: str, path: str, **request: object) -> dict:
+def ask(method: str, path: str, **request: Any) -> Any:
     answer = service.request(method, path, **request)
-    if not answer.is_success:
-        sys.exit(f"{method} {path} answers {answer.status_code}: {answer.text}")
-    return answer.json()
+    if answer.is_success:
+        return answer.json()
+    sys.exit(f"{method} {path} answers {answer.status_code}: {answer.text}")
 
 
 def photo(path: Path) -> tuple[str, bytes, str]:
@@ -38,7 +39,7 @@ while True:
         sys.exit(f"The service at {url} is not ready: {reason}")
     time.sleep(2)
 
-if service.get(f"/identities/{person}").status_code != 404:
+if service.get(f"/identities/{person}").is_success:
     sys.exit(f"Somebody is enrolled as {person}; choose another test.personId.")
 
 photos = [photo(path) for path in sorted((PHOTOS / "2576").glob("*.jpg"))[:3]]
@@ -49,7 +50,7 @@ try:
         data={"id": str(person), "name": "helm test"},
         files=[("images", each) for each in photos],
     )
-    # The nearest candidate: where the same person is enrolled already, either may be the answer.
+    # Candidates: where the same person is enrolled already, either may be the nearest.
     faces = ask(
         "POST",
         "/infer",
@@ -61,7 +62,7 @@ try:
     if faces[0]["id"] is None:
         sys.exit(f"The person was found, but not named: {faces}")
 finally:
-    ask("DELETE", f"/identities/{person}", params={"erase": "true"})
+    service.delete(f"/identities/{person}", params={"erase": "true"})
 
 if service.get(f"/identities/{person}").status_code != 404:
     sys.exit(f"{person} was erased and is still there.")
