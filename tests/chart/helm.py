@@ -1,4 +1,4 @@
-"""Real helm over a chart: renders into objects, once for each set of values."""
+"""Real helm over a chart: renders values into objects, and keeps what was rendered lately."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Object = dict[str, Any]
 Values = Mapping[str, Any]
 
 _NO_CLUSTER = "/nonexistent/kubeconfig"
+_KEPT = 40
 
 
 class HelmError(Exception):
@@ -59,32 +60,19 @@ class Helm:
         Args:
             values: laid over ``files``, and these over the chart's own.
         """
-        return _parsed(self.text(values, chart, files, release, namespace, flags))
-
-    def text(
-        self,
-        values: Values | None = None,
-        chart: Path = CHART,
-        files: Sequence[Path] = (),
-        release: str = RELEASE,
-        namespace: str = NAMESPACE,
-        flags: Sequence[str] = (),
-    ) -> str:
-        """As `template`, as helm writes it."""
         command = ("template", release, str(chart), "--namespace", namespace, *flags)
-        return _run(self, command, tuple(files), json.dumps(values or {}))
+        return parse(self.run(*command, values=values, files=files))
 
-    def lint(
-        self, values: Values | None = None, *, chart: Path = CHART, files: Sequence[Path] = ()
-    ) -> str:
-        return _run(self, ("lint", str(chart), "--strict"), tuple(files), json.dumps(values or {}))
+    def lint(self, values: Values | None = None, *, files: Sequence[Path] = ()) -> str:
+        return self.run("lint", str(CHART), "--strict", values=values, files=files)
 
     def run(self, *command: str, values: Values | None = None, files: Sequence[Path] = ()) -> str:
         """Any command of helm's that takes values."""
         return _run(self, command, tuple(files), json.dumps(values or {}))
 
 
-@functools.cache
+# Enough for the renderings that many tests look at; the others are looked at once.
+@functools.lru_cache(_KEPT)
 def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: str) -> str:
     named = [part for file in files for part in ("--values", str(file))]
     with tempfile.TemporaryDirectory() as home:
@@ -101,11 +89,7 @@ def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: 
     return done.stdout
 
 
-@functools.cache
-def _parsed(text: str) -> tuple[Object, ...]:
-    return parse(text)
-
-
+@functools.lru_cache(_KEPT)
 def parse(text: str) -> tuple[Object, ...]:
     """The objects of a stream of YAML. Raises yaml.YAMLError for a key that is there twice."""
     return tuple(document for document in yaml.load_all(text, _Loader) if document)

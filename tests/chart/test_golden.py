@@ -6,12 +6,12 @@ import difflib
 
 import pytest
 
-from tests.chart.golden import FOLDER, path_of, text_of
+from tests.chart.golden import FOLDER, KEPT, path_of, text_of
 from tests.chart.helm import Helm
-from tests.chart.values import OURS, VARIANTS
+from tests.chart.values import VARIANTS
 
 
-@pytest.mark.parametrize("variant", OURS)
+@pytest.mark.parametrize("variant", KEPT)
 def test_the_rendering_is_the_committed_one(helm: Helm, variant: str) -> None:
     committed = path_of(variant).read_text()
     rendered = text_of(helm.template(files=[VARIANTS[variant]]))
@@ -23,4 +23,4 @@ def test_the_rendering_is_the_committed_one(helm: Helm, variant: str) -> None:
 
 
 def test_nothing_is_left_over() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == set(OURS)
+    assert {path.stem for path in FOLDER.iterdir()} == set(KEPT)

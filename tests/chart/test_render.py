@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from serving import __version__
-from tests.chart.helm import CHART, ROOT, Helm, Object
+from tests.chart.helm import CHART, RELEASE, ROOT, Helm, Object
 from tests.chart.kserve_models import through_sdk, with_quantities_as_text
-from tests.chart.objects import by_name, name_of, of_kind, serve_config, walk
+from tests.chart.objects import by_name, matches, name_of, of_kind, pods, serve_config, walk
 from tests.chart.rules import check
 from tests.chart.values import FOR_CLUSTERS, VARIANTS, load, of_variant
 
 KUBE = ROOT.parent / "shared" / "kube"
+STAGES = {"ingress", "decode", "detect", "match"}
 _WITHOUT_SCHEMA = ("cert-manager.io/",)
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
@@ -98,6 +99,34 @@ def test_a_field_that_kserve_does_not_know(field: str) -> None:
         holder = {step: holder}
     with pytest.raises(ValueError, match=f"has no {last}"):
         through_sdk(holder, "V1beta1InferenceService")
+
+
+SELECTED = {
+    **{f"PodDisruptionBudget/{{}}-{stage}": {stage} for stage in STAGES},
+    "PodDisruptionBudget/{}-triton": {"triton"},
+    "PodMonitor/{}-ray": STAGES | {"head"},
+    "PodMonitor/{}-triton": {"triton"},
+    "Service/{}-minio": {"minio"},
+    "StatefulSet/{}-minio": {"minio"},
+}
+
+
+def test_selectors_select_the_pods_that_are_meant(helm4: Helm) -> None:
+    """And none of another release beside it."""
+    ours = helm4.template(files=[VARIANTS["everything"]])
+    theirs = helm4.template(files=[VARIANTS["everything"]], release="beside")
+    found = {}
+    for item in of_kind(ours, *{name.partition("/")[0] for name in SELECTED}):
+        selector = item["spec"]["selector"]
+        if item["kind"] == "Service":
+            selector = {"matchLabels": selector}
+        assert [pod.name for pod in pods(theirs) if matches(selector, pod.labels)] == []
+        found[name_of(item)] = {
+            pod.labels["app.kubernetes.io/component"]
+            for pod in pods(ours)
+            if matches(selector, pod.labels)
+        }
+    assert found == {name.format(f"{RELEASE}-{CHART.name}"): pod for name, pod in SELECTED.items()}
 
 
 def test_values_for_clusters_are_there() -> None:
