@@ -16,7 +16,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model run test unit check bench bench-gallery format lock lock-torch clean
+.PHONY: help install model tools run test unit chart golden check bench bench-gallery format lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
@@ -41,14 +41,23 @@ model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 $(MODEL_FILE): | .venv/installed
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(MODEL)
 
+tools: install ## fetch helm and kubectl, for the tests of the chart
+	@$(BIN)/python -m tests.chart.tools
+
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
 
-test: check model ## run all tests, on servers of their own
+test: check model tools ## run all tests, on servers of their own
 	$(BIN)/python -m pytest
 
 unit: install ## run the tests that need no server
 	$(BIN)/python -m pytest tests/unit
+
+chart: install tools ## run the tests of the chart, with real helm
+	$(BIN)/python -m pytest tests/chart
+
+golden: install tools ## render the chart anew into tests/chart/golden
+	$(BIN)/python -m tests.chart.golden
 
 check: install ## run ruff and mypy
 	$(BIN)/ruff check .

@@ -54,5 +54,9 @@ def _deployment(stage: type, name: str, scale: Scale) -> Any:
         max_ongoing_requests=scale.max_ongoing_requests,
         max_queued_requests=scale.max_queued_requests,
         graceful_shutdown_timeout_s=scale.graceful_shutdown_timeout_s,
-        ray_actor_options={"num_cpus": scale.num_cpus, "num_gpus": scale.num_gpus},
+        ray_actor_options={
+            "num_cpus": scale.num_cpus,
+            "num_gpus": scale.num_gpus,
+            "resources": dict(scale.resources),
+        },
     )

@@ -32,6 +32,8 @@ class Scale(Settings):
     downscale_delay_s: float = Field(300, ge=0)
     num_cpus: float = Field(1, ge=0)
     num_gpus: float = Field(0, ge=0)
+    # Ray's custom resources. On Kubernetes they bind a deployment to its group of pods.
+    resources: dict[str, Annotated[float, Field(gt=0)]] = {}
     graceful_shutdown_timeout_s: float = Field(30, ge=0)
 
     @model_validator(mode="after")

@@ -38,6 +38,8 @@ class StackSettings:
         repository: Triton's model repository.
         overrides: arguments of the application (`serving.settings.AppArgs`) to lay over those
             of this machine.
+        document: a serveConfigV2 document to start in place of this machine's own; its addresses
+            have to be those of this stack.
     """
 
     folder: Path = Path(".run")
@@ -45,6 +47,7 @@ class StackSettings:
     model: str = "facenet-casia-webface"
     repository: Path = REPOSITORY
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] | None = None
 
     @property
     def triton_port(self) -> int:
@@ -66,6 +69,8 @@ class StackSettings:
 
 def serve_config(settings: StackSettings) -> dict[str, Any]:
     """The serveConfigV2 document with this machine's values; see `serving.settings.AppArgs`."""
+    if settings.document is not None:
+        return dict(settings.document)
     # One replica of each stage: on one machine more of them would share the same cores. For the
     # same reason a share of a core each, which is only Ray's bookkeeping.
     scale = {

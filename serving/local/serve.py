@@ -8,9 +8,12 @@ CONFIG is a serveConfigV2 document, the same that a RayService takes.
 from __future__ import annotations
 
 import json
+import math
+import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -93,6 +96,25 @@ def readiness(port: int) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None  # HAProxy alone answers, too
 
 
+def resources(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What Ray has to count on, so that each deployment has room for the replicas it begins with.
+
+    On Kubernetes groups of pods bring it. Here it is bookkeeping alone: the cores may be more than
+    the machine has.
+    """
+    cpus = 0.0
+    custom: dict[str, float] = {}
+    for application in document["applications"]:
+        for scale in application.get("args", {}).get("scale", {}).values():
+            replicas = scale.get("min_replicas", 1)
+            cpus += replicas * scale.get("num_cpus", 1)
+            for name, much in scale.get("resources", {}).items():
+                custom[name] = custom.get(name, 0) + replicas * much
+    cores = len(os.sched_getaffinity(0))
+    # When there is enough, Ray's own count is better: it knows the limits of containers.
+    return {"num_cpus": math.ceil(cpus) if cpus > cores else None, "resources": custom}
+
+
 def main(config: Path) -> None:
     import ray
     from ray.serve.scripts import cli
@@ -109,6 +131,7 @@ def main(config: Path) -> None:
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
+            **resources(document),
             _metrics_export_port=metrics_port(document["http_options"]["port"]),
         )
         # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and

@@ -80,12 +80,13 @@ def test_each_deployment_gets_its_own_scale(name: str) -> None:
         "downscale_delay_s": 13,
         "num_cpus": 0.5,
         "num_gpus": 0.25,
+        "resources": {"rack": 0.5},
         "graceful_shutdown_timeout_s": 17,
     }
     built = deployments({"scale": {name: scale}})
     for other, found in built.items():
         got = told_of(found)
-        assert got == scale if other == name else got.items().isdisjoint(scale.items()), other
+        assert got == scale if other == name else not any(got[k] == scale[k] for k in got), other
 
 
 def told_of(found: Any) -> dict[str, Any]:
@@ -101,6 +102,7 @@ def told_of(found: Any) -> dict[str, Any]:
         "downscale_delay_s": auto.downscale_delay_s,
         "num_cpus": found.ray_actor_options["num_cpus"],
         "num_gpus": found.ray_actor_options["num_gpus"],
+        "resources": found.ray_actor_options["resources"],
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
     }
 

@@ -60,6 +60,8 @@ def test_settings_cannot_be_changed() -> None:
         ("triton.timeout_s", 0),
         ("limits.max_image_bytes", -1),
         ("scale.detect.min_replicas", 0),
+        ("scale.detect.resources", {"detect": 0}),
+        ("scale.detect.resources", {"detect": "one"}),
     ],
 )
 def test_values_out_of_range_are_refused(path: str, value: Any) -> None:

@@ -81,3 +81,26 @@ def test_sockets_have_paths_that_a_socket_can_have(started: Started, tmp_path: P
     for name in ("SOCKET_PATH", "METRICS_SOCKET_PATH"):
         path = Path(started.env[f"RAY_SERVE_HAPROXY_{name}"])
         assert len(str(path.relative_to(tmp_path))) < 40
+
+
+def document(**scale: Any) -> dict[str, Any]:
+    return {"applications": [{"name": "faces", "args": {"scale": scale}}]}
+
+
+def test_ray_counts_the_cores_itself_where_they_suffice() -> None:
+    assert serve.resources(document(detect={"num_cpus": 0.1})) == {
+        "num_cpus": None,
+        "resources": {},
+    }
+    assert serve.resources({"applications": [{"name": "faces"}]})["num_cpus"] is None
+
+
+def test_ray_has_what_the_first_replicas_need() -> None:
+    """As a RayService's groups of pods would bring it."""
+    needed = serve.resources(
+        document(
+            detect={"min_replicas": 200, "num_cpus": 2, "resources": {"detect": 1, "fast": 0.5}},
+            match={"max_replicas": 9, "resources": {"match": 1, "fast": 1}},
+        )
+    )
+    assert needed == {"num_cpus": 401, "resources": {"detect": 200, "match": 1, "fast": 101}}

@@ -1,0 +1,69 @@
+"""`helm test`: a person is enrolled, identified on another photo, and erased again.
+
+Arguments: the service's URL, an id that nobody has, and how many seconds it may take to be ready.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PHOTOS = Path("/app/data")
+url, person, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+service = httpx.Client(base_url=url, timeout=60)
+
+
+def ask(method: str, path: str, **request: Any) -> Any:
+    answer = service.request(method, path, **request)
+    if answer.is_success:
+        return answer.json()
+    sys.exit(f"{method} {path} answers {answer.status_code}: {answer.text}")
+
+
+def photo(path: Path) -> tuple[str, bytes, str]:
+    return path.name, path.read_bytes(), "image/jpeg"
+
+
+deadline = time.monotonic() + seconds
+while True:
+    try:
+        ready = service.get("/readyz")
+        if ready.is_success:
+            break
+        reason = ready.text
+    except httpx.TransportError as error:
+        reason = str(error)
+    if time.monotonic() > deadline:
+        sys.exit(f"The service at {url} is not ready: {reason}")
+    time.sleep(2)
+
+if service.get(f"/identities/{person}").is_success:
+    sys.exit(f"Somebody is enrolled as {person}; choose another test.personId.")
+
+photos = [photo(path) for path in sorted((PHOTOS / "2576").glob("*.jpg"))[:3]]
+try:
+    ask(
+        "POST",
+        "/generate",
+        data={"id": str(person), "name": "helm test"},
+        files=[("images", each) for each in photos],
+    )
+    # Candidates: where the same person is enrolled already, either may be the nearest.
+    faces = ask(
+        "POST",
+        "/infer",
+        params={"top_k": 5},
+        files=[("image", photo(PHOTOS / "id_is_2576.jpg"))],
+    )["faces"]
+    if not faces or person not in [candidate["id"] for candidate in faces[0]["candidates"]]:
+        sys.exit(f"The person was not found on another photo: {faces}")
+    if faces[0]["id"] is None:
+        sys.exit(f"The person was found, but not named: {faces}")
+finally:
+    service.delete(f"/identities/{person}", params={"erase": "true"})
+
+if service.get(f"/identities/{person}").status_code != 404:
+    sys.exit(f"{person} was erased and is still there.")
+print("Enrolled, identified and erased.")

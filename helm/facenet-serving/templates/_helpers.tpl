@@ -1,0 +1,174 @@
+{{/* The name of the RayService and of the InferenceService; the other names begin with it. */}}
+{{- define "facenet-serving.fullname" -}}
+{{- $chart := .Values.nameOverride | default .Chart.Name -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride }}
+{{- else if contains $chart .Release.Name -}}
+{{ .Release.Name }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $chart }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Labels that select pods of a component: (list root component). They never change, and hold no version:
+a changed label would replace the pods.
+*/}}
+{{- define "facenet-serving.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/part-of: {{ $root.Values.nameOverride | default $root.Chart.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Labels of an object: (list root component). */}}
+{{- define "facenet-serving.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
+{{ include "facenet-serving.selectorLabels" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "facenet-serving.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A CPU quantity in thousandths. */}}
+{{- define "facenet-serving.millicores" -}}
+{{- $quantity := toString . -}}
+{{- if hasSuffix "m" $quantity -}}
+{{ trimSuffix "m" $quantity | float64 | int64 }}
+{{- else -}}
+{{ mulf ($quantity | float64) 1000 | ceil | int64 }}
+{{- end -}}
+{{- end -}}
+
+{{/* A memory quantity in bytes. */}}
+{{- define "facenet-serving.bytes" -}}
+{{- $quantity := toString . -}}
+{{- $unit := regexFind "[A-Za-z]*$" $quantity -}}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- if not (hasKey $units $unit) -}}
+{{- fail (printf "%q is no quantity of memory; write it like 512Mi or 2Gi." $quantity) -}}
+{{- end -}}
+{{ mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | ceil | int64 }}
+{{- end -}}
+
+{{/* The CPUs of a container as Ray counts them, in thousandths: the limit, otherwise the request. */}}
+{{- define "facenet-serving.cpus" -}}
+{{- $limit := dig "limits" "cpu" "" . -}}
+{{ include "facenet-serving.millicores" ($limit | default (dig "requests" "cpu" 0 .)) }}
+{{- end -}}
+
+{{- define "facenet-serving.s3.endpoint" -}}
+{{- if .Values.minio.enabled -}}
+http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc.cluster.local:9000
+{{- else -}}
+{{ .Values.s3.endpoint }}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the keys of S3; empty where the platform gives them. */}}
+{{- define "facenet-serving.s3.secret" -}}
+{{- if .Values.s3.existingSecret -}}
+{{ .Values.s3.existingSecret }}
+{{- else if .Values.s3.accessKeyId -}}
+{{ include "facenet-serving.fullname" . }}-s3
+{{- end -}}
+{{- end -}}
+
+{{/* How KServe learns about an S3 server: annotations of a Secret or of a ServiceAccount. */}}
+{{- define "facenet-serving.s3.annotations" -}}
+{{- $endpoint := include "facenet-serving.s3.endpoint" . -}}
+{{- if $endpoint -}}
+serving.kserve.io/s3-endpoint: {{ regexReplaceAll "^https?://" $endpoint "" | trimSuffix "/" | quote }}
+serving.kserve.io/s3-usehttps: {{ ternary "1" "0" (hasPrefix "https://" $endpoint) | quote }}
+serving.kserve.io/s3-usevirtualbucket: "0"
+{{ end -}}
+serving.kserve.io/s3-region: {{ .Values.s3.region | quote }}
+{{- with .Values.s3.caBundle }}
+{{- if .configMap }}
+serving.kserve.io/s3-cabundle-configmap: {{ .configMap | quote }}
+serving.kserve.io/s3-cabundle: {{ printf "/etc/ssl/custom-certs/%s" .key | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The environment of a container that reaches S3. */}}
+{{- define "facenet-serving.s3.env" -}}
+{{- $secret := include "facenet-serving.s3.secret" . -}}
+{{- with $secret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.accessKeyIdKey }}}}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.secretAccessKeyKey }}}}
+{{- end }}
+- name: AWS_DEFAULT_REGION
+  value: {{ .Values.s3.region | quote }}
+{{- if .Values.s3.caBundle.configMap }}
+- name: AWS_CA_BUNDLE
+  value: /etc/s3-ca/ca.crt
+{{- end }}
+{{- end -}}
+
+{{- define "facenet-serving.s3.volumes" -}}
+{{- with .Values.s3.caBundle }}
+{{- if .configMap }}
+- name: s3-ca
+  configMap:
+    name: {{ .configMap }}
+    items: [{key: {{ .key }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "facenet-serving.s3.volumeMounts" -}}
+{{- if .Values.s3.caBundle.configMap }}
+- name: s3-ca
+  mountPath: /etc/s3-ca
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "facenet-serving.modelUri" -}}
+s3://{{ .Values.s3.bucket }}/{{ printf "%s/%s" .Values.model.prefix .Values.model.name | trimPrefix "/" }}
+{{- end -}}
+
+{{- define "facenet-serving.triton.url" -}}
+{{- if .Values.triton.create -}}
+http://{{ include "facenet-serving.fullname" . }}-predictor.{{ .Release.Namespace }}.svc.cluster.local
+{{- else -}}
+{{ .Values.triton.url }}
+{{- end -}}
+{{- end -}}
+
+{{/* The port of a URL, or that of its scheme. */}}
+{{- define "facenet-serving.port" -}}
+{{- $url := . -}}
+{{- $port := regexFind ":[0-9]+$" (urlParse $url).host -}}
+{{- if $port -}}
+{{ trimPrefix ":" $port }}
+{{- else -}}
+{{ ternary 80 443 (hasPrefix "http://" $url) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether Ray's certificates are made in the pods: "true" or nothing. */}}
+{{- define "facenet-serving.tls.ca" -}}
+{{- if and .Values.ray.tls.enabled (eq .Values.ray.tls.mode "ca") -}}true{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.tls.secret" -}}
+{{ .Values.ray.tls.existingSecret | default (printf "%s-ray-ca" (include "facenet-serving.fullname" .)) }}
+{{- end -}}

@@ -1,0 +1,157 @@
+{{/* What a role's pods have: (list root role's-pod). The role's values are laid over those of all pods. */}}
+{{- define "facenet-serving.pod" -}}
+{{- $all := (index . 0).Values.pod -}}
+{{- $own := index . 1 -}}
+{{- $pod := dict -}}
+{{- range $key, $value := $all -}}
+{{- $mine := get $own $key -}}
+{{- if eq $key "extraEnv" -}}
+{{- $_ := set $pod $key (concat $value ($mine | default list)) -}}
+{{- else if and (kindIs "map" $value) (ne $key "affinity") -}}
+{{- $_ := set $pod $key (merge dict ($mine | default dict) $value) -}}
+{{- else -}}
+{{- $_ := set $pod $key ($mine | default $value) -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $pod }}
+{{- end -}}
+
+{{/* The fields of a pod that say where and how it runs: (list root role's-pod component). */}}
+{{- define "facenet-serving.scheduling" -}}
+{{- $root := index . 0 -}}
+{{- $pod := include "facenet-serving.pod" (list $root (index . 1)) | fromYaml -}}
+{{- $component := index . 2 -}}
+enableServiceLinks: false
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- with $root.Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $pod.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $pod.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.topologySpreadConstraints }}
+{{- $selector := dict "labelSelector" (dict "matchLabels" (include "facenet-serving.selectorLabels" (list $root $component) | fromYaml)) }}
+topologySpreadConstraints:
+{{- range . }}
+  - {{ merge dict . $selector | toYaml | nindent 4 | trim }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The metadata of a pod: (list root role's-pod component). Ray's pods have no app.kubernetes.io/name of
+ours: KubeRay's Services select its own.
+*/}}
+{{- define "facenet-serving.podMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $pod := include "facenet-serving.pod" (list $root (index . 1)) | fromYaml -}}
+labels:
+  {{- if not (or (eq (index . 2) "head") (hasKey $root.Values.stages (index . 2))) }}
+  app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
+  {{- end }}
+  {{- include "facenet-serving.selectorLabels" (list $root (index . 2)) | nindent 2 }}
+  {{- with $pod.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $pod.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A role's extraEnv: (list root role's-pod). */}}
+{{- define "facenet-serving.extraEnv" -}}
+{{- $pod := include "facenet-serving.pod" . | fromYaml -}}
+{{- with $pod.extraEnv }}
+{{- toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+A container that runs a command of the serving image:
+(dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML.
+*/}}
+{{- define "facenet-serving.jobContainer" -}}
+{{- $root := .root -}}
+name: {{ .name }}
+image: {{ include "facenet-serving.image" $root }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+command:
+  {{- toYaml .command | nindent 2 }}
+env:
+  - name: HOME
+    value: /tmp
+  {{- with .env }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with include "facenet-serving.extraEnv" (list $root .pod) }}
+  {{- . | nindent 2 }}
+  {{- end }}
+resources:
+  {{- toYaml .resources | nindent 2 }}
+securityContext:
+  {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
+volumeMounts:
+  - name: tmp
+    mountPath: /tmp
+  {{- with .volumeMounts }}
+  {{- . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/*
+The spec of a Job: (dict "root" "component" "pod" "containers" "backoffLimit" "activeDeadlineSeconds"),
+and optionally "initContainers" and "volumes". Containers as `facenet-serving.jobContainer` takes them.
+*/}}
+{{- define "facenet-serving.jobSpec" -}}
+backoffLimit: {{ int .backoffLimit }}
+activeDeadlineSeconds: {{ int .activeDeadlineSeconds }}
+template:
+  metadata:
+    {{- include "facenet-serving.podMetadata" (list .root .pod .component) | nindent 4 }}
+  spec:
+    restartPolicy: Never
+    serviceAccountName: {{ include "facenet-serving.fullname" .root }}-jobs
+    automountServiceAccountToken: false
+    {{- include "facenet-serving.scheduling" (list .root .pod .component) | nindent 4 }}
+    {{- with .initContainers }}
+    initContainers:
+      {{- range . }}
+      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
+      {{- end }}
+    {{- end }}
+    containers:
+      {{- range .containers }}
+      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
+      {{- end }}
+    volumes:
+      - name: tmp
+        emptyDir: {}
+      {{- with .volumes }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- with include "facenet-serving.s3.volumes" .root | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
+{{- end -}}

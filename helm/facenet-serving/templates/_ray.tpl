@@ -1,0 +1,201 @@
+{{/* The environment of every container of Ray: (list root threads). */}}
+{{- define "facenet-serving.ray.env" -}}
+{{- $root := index . 0 -}}
+- name: HOME
+  value: /tmp
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: RAY_SERVE_ENABLE_HA_PROXY
+  value: "1"
+- name: RAY_SERVE_THROUGHPUT_OPTIMIZED
+  value: "1"
+{{- if $root.Values.ray.logToStderr }}
+- name: RAY_LOG_TO_STDERR
+  value: "1"
+- name: RAY_SERVE_LOG_TO_STDERR
+  value: "1"
+{{- end }}
+- name: OMP_NUM_THREADS
+  value: {{ index . 1 | quote }}
+# Threads that wait spinning take the cores from those that compute.
+- name: GOMP_SPINCOUNT
+  value: "3000"
+{{- with include "facenet-serving.ray.tlsEnv" $root }}
+{{ . }}
+{{- end }}
+{{- with $root.Values.ray.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "facenet-serving.ray.tlsEnv" -}}
+{{- if include "facenet-serving.tls.ca" . -}}
+- name: RAY_USE_TLS
+  value: "1"
+- name: RAY_TLS_SERVER_CERT
+  value: /etc/ray/tls/tls.crt
+- name: RAY_TLS_SERVER_KEY
+  value: /etc/ray/tls/tls.key
+- name: RAY_TLS_CA_CERT
+  value: /etc/ray/tls/ca.crt
+{{- end -}}
+{{- end -}}
+
+{{/*
+An init container that signs a certificate for the pod's own address. Ray checks the addresses in
+certificates, and a pod's address is known only when it starts. The CA's key is mounted here alone.
+*/}}
+{{- define "facenet-serving.ray.tlsInit" -}}
+{{- if include "facenet-serving.tls.ca" . -}}
+initContainers:
+  - name: sign-certificate
+    image: {{ include "facenet-serving.image" . }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command:
+      - sh
+      - -euc
+      - |
+        cd /etc/ray/tls
+        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out tls.key
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,IP:%s,DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' \
+          "$POD_IP" "$FQ_RAY_IP" > /tmp/extensions
+        openssl req -new -key tls.key -subj /CN=ray-node -out /tmp/request
+        openssl x509 -req -in /tmp/request -extfile /tmp/extensions -days 3650 \
+          -CA /etc/ray/ca/tls.crt -CAkey /etc/ray/ca/tls.key -set_serial "0x$(openssl rand -hex 16)" -out /tmp/leaf
+        cat /tmp/leaf /etc/ray/ca/tls.crt > tls.crt
+        # A CA that was signed by another one comes with that one.
+        cat /etc/ray/ca/tls.crt $(find /etc/ray/ca/ -name ca.crt) > ca.crt
+    # KubeRay adds FQ_RAY_IP, the name of the head's Service.
+    env:
+      - name: POD_IP
+        valueFrom: {fieldRef: {fieldPath: status.podIP}}
+    resources:
+      requests: {cpu: 50m, memory: 64Mi}
+      limits: {memory: 64Mi}
+    securityContext:
+      {{- toYaml .Values.containerSecurityContext | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: ray-tls, mountPath: /etc/ray/tls}
+      - {name: ray-ca, mountPath: /etc/ray/ca, readOnly: true}
+{{- end -}}
+{{- end -}}
+
+{{/* Mounts of every container of Ray. */}}
+{{- define "facenet-serving.ray.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+- name: shared-mem
+  mountPath: /dev/shm
+{{- if include "facenet-serving.tls.ca" . }}
+- name: ray-tls
+  mountPath: /etc/ray/tls
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* Volumes of every pod of Ray: (list root resources). */}}
+{{- define "facenet-serving.ray.volumes" -}}
+- name: tmp
+  emptyDir: {}
+- name: shared-mem
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ dig "limits" "memory" "" (index . 1) | default (dig "requests" "memory" "" (index . 1)) }}
+{{- if include "facenet-serving.tls.ca" (index . 0) }}
+- name: ray-tls
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+- name: ray-ca
+  secret:
+    secretName: {{ include "facenet-serving.tls.secret" (index . 0) }}
+{{- end }}
+{{- end -}}
+
+{{/* One group of worker pods: (dict "root" "stage" "values"). */}}
+{{- define "facenet-serving.ray.group" -}}
+{{- $root := .root -}}
+{{- $stage := .stage -}}
+{{- $values := .values -}}
+{{- $group := include "facenet-serving.group" $values | fromYaml -}}
+{{- $s3 := has $stage (list "ingress" "match") -}}
+groupName: {{ $stage }}
+minReplicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
+maxReplicas: {{ $group.max }}
+replicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
+rayStartParams:
+  object-store-memory: {{ include "facenet-serving.bytes" $values.objectStoreMemory | quote }}
+  # Each replica takes one: the stage runs in this group, and nothing else does.
+  resources: {{ printf "'{\"%s\": %d}'" $stage (int $values.replicasPerPod) | quote }}
+template:
+  metadata:
+    {{- include "facenet-serving.podMetadata" (list $root $values.pod $stage) | nindent 4 }}
+  spec:
+    restartPolicy: Never
+    terminationGracePeriodSeconds: {{ int $values.terminationGracePeriodSeconds }}
+    serviceAccountName: {{ include "facenet-serving.fullname" $root }}-{{ ternary "gallery" "stages" $s3 }}
+    automountServiceAccountToken: false
+    {{- include "facenet-serving.scheduling" (list $root $values.pod $stage) | nindent 4 }}
+    {{- with include "facenet-serving.ray.tlsInit" $root }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    containers:
+      - name: ray-worker
+        image: {{ include "facenet-serving.image" $root }}
+        imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+        env:
+          {{- include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)) | nindent 10 }}
+          {{- if $s3 }}
+          {{- include "facenet-serving.s3.env" $root | trim | nindent 10 }}
+          {{- end }}
+          {{- with include "facenet-serving.extraEnv" (list $root $values.pod) }}
+          {{- . | nindent 10 }}
+          {{- end }}
+        ports:
+          - {name: serve, containerPort: 8000}
+          - {name: metrics, containerPort: 8080}
+        lifecycle:
+          preStop:
+            exec:
+              command:
+                - python
+                - -c
+                - |
+                  {{- $root.Files.Get "files/drain.py" | nindent 18 }}
+                - {{ sub (int $values.terminationGracePeriodSeconds) 10 | quote }}
+        {{- include "facenet-serving.ray.liveness" $root | nindent 8 }}
+        readinessProbe:
+          {{- if eq $root.Values.serve.proxyLocation "EveryNode" }}
+          # Of the HTTP proxy: a pod without one must get no requests.
+          httpGet: {path: /-/healthz, port: serve}
+          {{- else }}
+          httpGet: {path: /api/healthz, port: 52365}
+          {{- end }}
+          initialDelaySeconds: 10
+          periodSeconds: 5
+          timeoutSeconds: 5
+          failureThreshold: 1
+        resources:
+          {{- toYaml $values.resources | nindent 10 }}
+        securityContext:
+          {{- toYaml $root.Values.containerSecurityContext | nindent 10 }}
+        volumeMounts:
+          {{- include "facenet-serving.ray.volumeMounts" $root | nindent 10 }}
+          {{- if $s3 }}
+          {{- include "facenet-serving.s3.volumeMounts" $root | nindent 10 }}
+          {{- end }}
+    volumes:
+      {{- include "facenet-serving.ray.volumes" (list $root $values.resources) | nindent 6 }}
+      {{- if $s3 }}
+      {{- include "facenet-serving.s3.volumes" $root | nindent 6 }}
+      {{- end }}
+{{- end -}}
+
+{{/* The raylet, and on the head the control store. Long, as KubeRay has it: a restart loses more than a wait. */}}
+{{- define "facenet-serving.ray.liveness" -}}
+livenessProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  initialDelaySeconds: 30
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 120
+{{- end -}}

@@ -1,0 +1,146 @@
+{{/* What a schema cannot say. Every contradiction is one sentence. */}}
+{{- define "facenet-serving.validate" -}}
+{{- $name := include "facenet-serving.fullname" . -}}
+{{- if gt (len $name) 40 -}}
+{{- fail (printf "The name %q has %d characters, and more than 40 do not work: KubeRay allows 47 for the RayService, and the names that begin with it (%s-maintenance, a CronJob) have to be short, too. Set fullnameOverride." $name (len $name) $name) -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%q is no name for a RayService: lower-case letters, digits and -, beginning with a letter. Set fullnameOverride." $name) -}}
+{{- end -}}
+{{- include "facenet-serving.validate.stages" . -}}
+{{- include "facenet-serving.validate.s3" . -}}
+{{- include "facenet-serving.validate.triton" . -}}
+{{- include "facenet-serving.validate.ray" . -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.enabled needs a host: set ingress.hosts." -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.enabled needs a Gateway: set httpRoute.parentRefs." -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.stages" -}}
+{{- range $stage, $values := .Values.stages -}}
+{{- $scale := merge dict $values.scale (dict "min_replicas" 1 "max_replicas" 4) -}}
+{{- if gt (int $scale.min_replicas) (int $scale.max_replicas) -}}
+{{- fail (printf "stages.%s.scale: min_replicas (%d) is more than max_replicas (%d)." $stage (int $scale.min_replicas) (int $scale.max_replicas)) -}}
+{{- end -}}
+{{- $group := include "facenet-serving.group" $values | fromYaml -}}
+{{- if gt (int $group.min) (int $group.max) -}}
+{{- fail (printf "stages.%s.group: the fewest pods (%d) are more than the most (%d)." $stage (int $group.min) (int $group.max)) -}}
+{{- end -}}
+{{- $each := int $values.replicasPerPod -}}
+{{- if lt (mul (int $group.max) $each) (int $scale.max_replicas) -}}
+{{- fail (printf "stages.%s: max_replicas (%d) do not fit into %d pods of %d replicas; raise group.maxReplicas." $stage (int $scale.max_replicas) (int $group.max) $each) -}}
+{{- end -}}
+{{- $fewest := ternary $group.min $group.max $.Values.ray.autoscaler.enabled | int -}}
+{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the fewest pods (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- end -}}
+{{- $has := include "facenet-serving.cpus" $values.resources | int -}}
+{{- $cpus := dig "num_cpus" 1 $values.scale | float64 -}}
+{{- if gt (mulf $cpus $each 1000 | ceil | int) $has -}}
+{{- fail (printf "stages.%s: %d replicas of num_cpus %v need more CPU than the pod has (%dm); raise resources or lower num_cpus or replicasPerPod." $stage $each $cpus $has) -}}
+{{- end -}}
+{{- $memory := dig "limits" "memory" "" $values.resources | default (dig "requests" "memory" "" $values.resources) -}}
+{{- if not $memory -}}
+{{- fail (printf "stages.%s.resources needs memory: Ray would count on that of the whole node." $stage) -}}
+{{- end -}}
+{{- if ge (include "facenet-serving.bytes" $values.objectStoreMemory | int64) (include "facenet-serving.bytes" $memory | int64) -}}
+{{- fail (printf "stages.%s: objectStoreMemory (%v) is a part of the pod's memory (%v) and must leave room for the processes." $stage $values.objectStoreMemory $memory) -}}
+{{- end -}}
+{{- $gpus := 0 -}}
+{{- range $resource, $count := $values.resources.limits -}}
+{{- if hasSuffix "gpu" $resource -}}{{- $gpus = int $count -}}{{- end -}}
+{{- end -}}
+{{- if gt (mulf (dig "num_gpus" 0 $values.scale | float64) $each) (float64 $gpus) -}}
+{{- fail (printf "stages.%s: %d replicas of num_gpus %v need more GPUs than resources.limits has (%d)." $stage $each $values.scale.num_gpus $gpus) -}}
+{{- end -}}
+{{- if lt (int $values.terminationGracePeriodSeconds) 30 -}}
+{{- fail (printf "stages.%s.terminationGracePeriodSeconds is too short for a replica to be replaced; give it 30 or more." $stage) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.s3" -}}
+{{- $s3 := .Values.s3 -}}
+{{- if and $s3.existingSecret (or $s3.accessKeyId $s3.secretAccessKey) -}}
+{{- fail "Give s3.existingSecret, or s3.accessKeyId and s3.secretAccessKey, not both." -}}
+{{- end -}}
+{{- if ne (empty $s3.accessKeyId) (empty $s3.secretAccessKey) -}}
+{{- fail "s3.accessKeyId and s3.secretAccessKey are needed together." -}}
+{{- end -}}
+{{- $keys := include "facenet-serving.s3.secret" . -}}
+{{- if and $keys $s3.workloadIdentity -}}
+{{- fail "s3.workloadIdentity means that there are no keys; take s3.existingSecret or s3.accessKeyId away." -}}
+{{- end -}}
+{{- if and .Values.minio.enabled $s3.endpoint -}}
+{{- fail "minio.enabled brings the S3 server; take s3.endpoint away, or switch minio off." -}}
+{{- end -}}
+{{- if and .Values.minio.enabled (not $keys) -}}
+{{- fail "minio.enabled needs keys, which become MinIO's root keys: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey." -}}
+{{- end -}}
+{{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations) -}}
+{{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations (IRSA) or s3.workloadIdentity=true." -}}
+{{- end -}}
+{{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
+{{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.triton" -}}
+{{- $triton := .Values.triton -}}
+{{- if and (not $triton.create) (not $triton.url) -}}
+{{- fail "triton.create=false needs the address where the model is served: set triton.url." -}}
+{{- end -}}
+{{- if and $triton.create $triton.url -}}
+{{- fail "triton.url is the address of another Triton; set triton.create=false, or take it away." -}}
+{{- end -}}
+{{- if not (and (dig "limits" "cpu" "" $triton.resources) (dig "limits" "memory" "" $triton.resources)) -}}
+{{- fail "triton.resources.limits needs cpu and memory: KServe's runtime has limits of its own, which would stay." -}}
+{{- end -}}
+{{- with $triton.autoscaling -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail (printf "triton.autoscaling: minReplicas (%d) is more than maxReplicas (%d)." (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- if and (eq .class "keda") (not .metrics) -}}
+{{- fail "triton.autoscaling.class keda needs a metric: set triton.autoscaling.metrics." -}}
+{{- end -}}
+{{- if and (ne .class "keda") .metrics -}}
+{{- fail (printf "triton.autoscaling.metrics are for class keda, not for %s." .class) -}}
+{{- end -}}
+{{- if and (eq .class "hpa") (not (dig "requests" .scaleMetric "" $triton.resources)) -}}
+{{- fail (printf "triton.autoscaling scales by %s, so triton.resources.requests needs it." .scaleMetric) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.ray" -}}
+{{- $ray := .Values.ray -}}
+{{- if and $ray.gcsFaultTolerance.enabled (not $ray.gcsFaultTolerance.redisAddress) -}}
+{{- fail "ray.gcsFaultTolerance.enabled needs a Redis: set ray.gcsFaultTolerance.redisAddress." -}}
+{{- end -}}
+{{- if and $ray.gcsFaultTolerance.usernameKey (not $ray.gcsFaultTolerance.existingSecret) -}}
+{{- fail "ray.gcsFaultTolerance.usernameKey is a key of a Secret: set ray.gcsFaultTolerance.existingSecret." -}}
+{{- end -}}
+{{- with $ray.tls -}}
+{{- if and .enabled (eq .mode "ca") -}}
+{{- if and .existingSecret .certManager.enabled -}}
+{{- fail "Give ray.tls.existingSecret or ray.tls.certManager.enabled, not both." -}}
+{{- end -}}
+{{- if not (or .existingSecret .certManager.enabled) -}}
+{{- fail "ray.tls.enabled needs a CA: set ray.tls.existingSecret or ray.tls.certManager.enabled." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $incremental := eq $ray.upgradeStrategy.type "NewClusterWithIncrementalUpgrade" -}}
+{{- if and $incremental (not $ray.autoscaler.enabled) -}}
+{{- fail "NewClusterWithIncrementalUpgrade needs ray.autoscaler.enabled." -}}
+{{- end -}}
+{{- if and $incremental (not (dig "gatewayClassName" "" $ray.upgradeStrategy.clusterUpgradeOptions)) -}}
+{{- fail "NewClusterWithIncrementalUpgrade needs ray.upgradeStrategy.clusterUpgradeOptions: gatewayClassName, stepSizePercent and intervalSeconds." -}}
+{{- end -}}
+{{- if and (not $incremental) $ray.upgradeStrategy.clusterUpgradeOptions -}}
+{{- fail "ray.upgradeStrategy.clusterUpgradeOptions are for NewClusterWithIncrementalUpgrade only." -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,71 @@
+"""The part of values.schema.json that says what `settings` and `stages.*.scale` may hold.
+
+It is taken from the application's own settings (`serving.settings.AppArgs`), without what the chart
+derives from other values.
+
+    python helm/schema.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving.settings import AppArgs
+
+SCHEMA = Path(__file__).parent / "facenet-serving" / "values.schema.json"
+# What the chart fills in; see templates/_serve.tpl.
+DERIVED = {
+    "AppArgs": {"scale"},
+    "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
+    "Scale": {"resources"},
+    "TritonSettings": {"url", "model"},
+}
+# Words that tell a reader of the schema nothing that the settings do not.
+_NOISE = {"title", "default"}
+
+
+def definitions() -> dict[str, Any]:
+    """The definitions of the settings, by name."""
+    whole = AppArgs.model_json_schema(ref_template="#/definitions/{model}")
+    found = {**whole.pop("$defs"), "AppArgs": whole}
+    del found["ScaleSettings"]
+    for name, keys in DERIVED.items():
+        for key in keys:
+            del found[name]["properties"][key]
+    return {name: _quiet(found[name]) for name in sorted(found)}
+
+
+def _quiet(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: _quiet(inner) for name, inner in schema.get("properties", {}).items()}
+    kept = {word: value for word, value in schema.items() if word not in _NOISE}
+    return {**kept, "properties": properties} if properties else kept
+
+
+def updated(text: str) -> str:
+    """The schema with the definitions of the settings as they are now."""
+    schema = json.loads(text)
+    schema["definitions"] |= definitions()
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="change nothing; 1 when it would")
+    check = parser.parse_args().check
+    old = SCHEMA.read_text()
+    new = updated(old)
+    if new == old:
+        return 0
+    if check:
+        print(f"{SCHEMA} is not up to date: run python helm/schema.py", file=sys.stderr)
+        return 1
+    SCHEMA.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

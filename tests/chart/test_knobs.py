@@ -1,0 +1,69 @@
+"""No knob that no template reads: whatever in values.yaml is turned changes the rendering."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.chart.helm import Helm, HelmError
+from tests.chart.objects import Path, by_name
+from tests.chart.values import OURS, VARIANTS, at, dotted, leaves, nested, of_variant, others
+
+# Turned by hand: what the schema alone does not tell how to turn.
+SETTINGS: dict[str, object] = {
+    "image.digest": f"sha256:{'7' * 64}",
+    "ingress.tls": [{"hosts": ["faces.example.com"], "secretName": "other"}],
+}
+# Read by no template on purpose, and why.
+UNREAD = {"global": "helm's own: a chart that has this one as a dependency may set it"}
+
+# What is off in one may be on in another.
+TRIED = sorted(OURS, key=["everything", "defaults", "elsewhere", "keda"].index)
+KNOBS = [path for path in leaves(of_variant("defaults")) if dotted(path) not in UNREAD]
+
+
+Outcomes = dict[Path, list[object] | None]
+
+
+@pytest.fixture(scope="module")
+def outcomes(helm4: Helm, request: pytest.FixtureRequest) -> Outcomes:
+    """By knob: what changed nothing, or None when something did. Helms run two at a time."""
+    chosen = [
+        item.callspec.params["path"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path and "[" in item.name
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(chosen, pool.map(lambda path: _turn(helm4, path), chosen), strict=True))
+
+
+@pytest.mark.parametrize("path", KNOBS, ids=dotted)
+def test_a_knob_that_is_turned_changes_the_rendering(outcomes: Outcomes, path: Path) -> None:
+    assert outcomes[path] is None
+
+
+def _turn(helm: Helm, path: Path) -> list[object] | None:
+    tried: list[object] = []
+    for variant in TRIED:
+        values = of_variant(variant)
+        turned = others(path, at(values, path))[:4]
+        for other in [SETTINGS[dotted(path)]] if dotted(path) in SETTINGS else turned:
+            if _changes(helm, variant, nested(path, other, values)):
+                return None
+            tried.append((variant, other))
+    return tried
+
+
+def _changes(helm: Helm, variant: str, values: dict[str, object]) -> bool:
+    before = by_name(helm.template(files=[VARIANTS[variant]]))
+    try:
+        return by_name(helm.template(values, files=[VARIANTS[variant]])) != before
+    except HelmError as error:
+        # A template that refuses has read it; a schema that refuses has not.
+        return "execution error at" in str(error)
+
+
+def test_the_exceptions_are_still_there() -> None:
+    known = {dotted(path) for path in leaves(of_variant("defaults"))}
+    assert set(SETTINGS) | set(UNREAD) <= known

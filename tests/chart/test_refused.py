@@ -1,0 +1,133 @@
+"""Values that contradict each other are refused with a sentence that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart.helm import Helm, HelmError, Values
+from tests.chart.objects import only
+from tests.chart.values import VARIANTS
+
+# What is wrong -> (values over the defaults, what the sentence says).
+REFUSED: dict[str, tuple[Values, str]] = {
+    "a long name": ({"fullnameOverride": "n" * 41}, "41 characters|fullnameOverride"),
+    "no name": ({"fullnameOverride": "Faces_1"}, "fullnameOverride"),
+    "two sources of keys": (
+        {"s3": {"accessKeyId": "a", "secretAccessKey": "b"}},
+        "s3.existingSecret, or s3.accessKeyId and s3.secretAccessKey, not both",
+    ),
+    "half a key": (
+        {"s3": {"existingSecret": "", "accessKeyId": "a"}},
+        "needed together",
+    ),
+    "keys and none": ({"s3": {"workloadIdentity": True}}, "s3.workloadIdentity means"),
+    "no keys": ({"s3": {"existingSecret": ""}}, "No keys for S3: set s3.existingSecret"),
+    "MinIO without keys": (
+        {"s3": {"existingSecret": ""}, "minio": {"enabled": True}},
+        "minio.enabled needs keys",
+    ),
+    "two S3 servers": (
+        {"s3": {"endpoint": "http://s3:9000"}, "minio": {"enabled": True}},
+        "take s3.endpoint away",
+    ),
+    "an endpoint without a scheme": ({"s3": {"endpoint": "s3:9000"}}, "s3.endpoint|/s3/endpoint"),
+    "Triton nowhere": ({"triton": {"create": False}}, "set triton.url"),
+    "Triton twice": ({"triton": {"url": "http://triton:8000"}}, "triton.create=false"),
+    "Triton scaled backwards": (
+        {"triton": {"autoscaling": {"minReplicas": 4}}},
+        r"minReplicas \(4\) is more than maxReplicas \(3\)",
+    ),
+    "KEDA without a metric": (
+        {"triton": {"autoscaling": {"class": "keda"}}},
+        "set triton.autoscaling.metrics",
+    ),
+    "a stage scaled backwards": (
+        {"stages": {"match": {"scale": {"min_replicas": 9}}}},
+        r"stages.match.scale: min_replicas \(9\) is more than max_replicas \(3\)",
+    ),
+    "pods scaled backwards": (
+        {"stages": {"match": {"group": {"minReplicas": 9}}}},
+        r"stages.match.group: the fewest pods \(9\) are more than the most",
+    ),
+    "replicas without pods": (
+        {"stages": {"match": {"group": {"maxReplicas": 2}}}},
+        r"stages.match: max_replicas \(3\) do not fit into 2 pods",
+    ),
+    "replicas larger than pods": (
+        {"stages": {"detect": {"scale": {"num_cpus": 2.5}}}},
+        "stages.detect: 1 replicas of num_cpus 2.5 need more CPU than the pod has",
+    ),
+    "more replicas than a pod holds": (
+        {"stages": {"detect": {"replicasPerPod": 2}}},
+        "stages.detect: 2 replicas of num_cpus 2 need more CPU",
+    ),
+    "a GPU that is not there": (
+        {"stages": {"match": {"scale": {"num_gpus": 1}}}},
+        "need more GPUs than resources.limits has",
+    ),
+    "an object store of all memory": (
+        {"stages": {"decode": {"objectStoreMemory": "3Gi"}}},
+        r"objectStoreMemory \(3Gi\) is a part of the pod's memory \(3Gi\)",
+    ),
+    "memory in no unit": (
+        {"stages": {"decode": {"objectStoreMemory": "1 GB"}}},
+        "objectStoreMemory|1 GB",
+    ),
+    "a drain that never ends": (
+        {"stages": {"match": {"podDisruptionBudget": {"minAvailable": 1}}}},
+        "or no node could be drained",
+    ),
+    "a settings key that the chart derives": (
+        {"settings": {"gallery": {"bucket": "other"}}},
+        "bucket",
+    ),
+    "a setting out of its range": ({"settings": {"match": {"threshold": 2}}}, "threshold"),
+    "an Ingress for nobody": ({"ingress": {"enabled": True}}, "set ingress.hosts"),
+    "a route from nowhere": ({"httpRoute": {"enabled": True}}, "set httpRoute.parentRefs"),
+    "no Redis": ({"ray": {"gcsFaultTolerance": {"enabled": True}}}, "redisAddress"),
+    "no CA": ({"ray": {"tls": {"enabled": True}}}, "ray.tls.enabled needs a CA"),
+    "two CAs": (
+        {
+            "ray": {
+                "tls": {"enabled": True, "existingSecret": "a", "certManager": {"enabled": True}}
+            }
+        },
+        "ray.tls.existingSecret or ray.tls.certManager.enabled, not both",
+    ),
+    "an upgrade without a gateway": (
+        {"ray": {"upgradeStrategy": {"type": "NewClusterWithIncrementalUpgrade"}}},
+        "gatewayClassName",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_contradiction(helm4: Helm, what: str) -> None:
+    values, sentence = REFUSED[what]
+    with pytest.raises(HelmError, match=sentence) as caught:
+        helm4.template(values, files=[VARIANTS["defaults"]])
+    assert "nil pointer" not in str(caught.value)
+    assert "wrong type" not in str(caught.value)
+
+
+def test_a_contradiction_is_one_for_both(helm: Helm) -> None:
+    values, sentence = REFUSED["a stage scaled backwards"]
+    with pytest.raises(HelmError, match=sentence):
+        helm.template(values, files=[VARIANTS["defaults"]])
+
+
+def test_what_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
+    """Without any values: lint is content, and the installation says what is missing."""
+    helm.lint()
+    with pytest.raises(HelmError, match=r"No keys for S3: set s3\.existingSecret"):
+        helm.template()
+
+
+def test_the_longest_name_that_is_allowed(helm4: Helm) -> None:
+    objects = helm4.template({"fullnameOverride": "n" * 40}, files=[VARIANTS["everything"]])
+    assert only(objects, "RayService")["metadata"]["name"] == "n" * 40
+
+
+def test_an_old_kubernetes_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmError, match="kubeVersion"):
+        helm.template(files=[VARIANTS["defaults"]], flags=["--kube-version", "1.29.0"])

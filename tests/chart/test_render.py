@@ -1,0 +1,148 @@
+"""Every variant of the values, and every values file for a cluster, with both versions of helm."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from serving import __version__
+from tests.chart.helm import CHART, RELEASE, ROOT, Helm, Object
+from tests.chart.kserve_models import through_sdk, with_quantities_as_text
+from tests.chart.objects import by_name, matches, name_of, of_kind, pods, serve_config, walk
+from tests.chart.rules import check
+from tests.chart.values import FOR_CLUSTERS, VARIANTS, load, of_variant
+
+KUBE = ROOT.parent / "shared" / "kube"
+STAGES = {"ingress", "decode", "detect", "match"}
+_WITHOUT_SCHEMA = ("cert-manager.io/",)
+
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def named(variant: str) -> set[str]:
+    """All that the values name: Secrets and ConfigMaps that the user brings are among it."""
+    return {value for _, value in walk(of_variant(variant)) if isinstance(value, str) and value}
+
+
+@every_variant
+def test_lint(helm: Helm, variant: str) -> None:
+    helm.lint(files=[VARIANTS[variant]])
+
+
+@every_variant
+def test_both_helms_render_the_same(helm: Helm, helm4: Helm, variant: str) -> None:
+    rendered = helm.template(files=[VARIANTS[variant]])
+    assert rendered
+    assert by_name(rendered) == by_name(helm4.template(files=[VARIANTS[variant]]))
+
+
+@every_variant
+def test_the_rules_hold(helm4: Helm, variant: str) -> None:
+    assert check(helm4.template(files=[VARIANTS[variant]]), named=named(variant)) == []
+
+
+def test_a_long_release_name_and_another_namespace(helm4: Helm) -> None:
+    """The longest name that helm allows makes names that Kubernetes allows, or a sentence."""
+    objects = helm4.template(
+        {"fullnameOverride": "f" * 40},
+        files=[VARIANTS["everything"]],
+        release="r" * 53,
+        namespace="n",
+    )
+    assert check(objects, namespace="n", named=named("everything")) == []
+
+
+@every_variant
+def test_the_schemas_of_kubernetes_hold(helm4: Helm, variant: str) -> None:
+    """With every field known, of every type and in every enum, as the API server would have it."""
+    if not KUBE.is_dir():
+        pytest.skip("the schemas of Kubernetes and of the operators are not beside the repository")
+    faults = {
+        name_of(item): found
+        for item in helm4.template(files=[VARIANTS[variant]])
+        if not item["apiVersion"].startswith(_WITHOUT_SCHEMA) and (found := _validate()(item))
+    }
+    assert faults == {}
+
+
+@functools.cache
+def _validate() -> Callable[[Object], list[str]]:
+    spec = importlib.util.spec_from_file_location("kvalidate", KUBE / "kvalidate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its files open
+        validator = module.Validator(str(KUBE / "crds"), str(next(KUBE.glob("k8s-*.json"))))
+    check: Callable[[Object], list[str]] = validator.check
+    return check
+
+
+@every_variant
+def test_kserve_knows_every_field(helm4: Helm, variant: str) -> None:
+    for item in of_kind(helm4.template(files=[VARIANTS[variant]]), "InferenceService"):
+        written = with_quantities_as_text(item)
+        assert through_sdk(written, "V1beta1InferenceService") == written
+
+
+@pytest.mark.parametrize("field", ["predicter", "spec.predictor.model.protocol"])
+def test_a_field_that_kserve_does_not_know(field: str) -> None:
+    *way, last = field.split(".")
+    holder: dict[str, Any] = {last: "x"}
+    for step in reversed(way):
+        holder = {step: holder}
+    with pytest.raises(ValueError, match=f"has no {last}"):
+        through_sdk(holder, "V1beta1InferenceService")
+
+
+SELECTED = {
+    **{f"PodDisruptionBudget/{{}}-{stage}": {stage} for stage in STAGES},
+    "PodDisruptionBudget/{}-triton": {"triton"},
+    "PodMonitor/{}-ray": STAGES | {"head"},
+    "PodMonitor/{}-triton": {"triton"},
+    "Service/{}-minio": {"minio"},
+    "StatefulSet/{}-minio": {"minio"},
+}
+
+
+def test_selectors_select_the_pods_that_are_meant(helm4: Helm) -> None:
+    """And none of another release beside it."""
+    ours = helm4.template(files=[VARIANTS["everything"]])
+    theirs = helm4.template(files=[VARIANTS["everything"]], release="beside")
+    found = {}
+    for item in of_kind(ours, *{name.partition("/")[0] for name in SELECTED}):
+        selector = item["spec"]["selector"]
+        if item["kind"] == "Service":
+            selector = {"matchLabels": selector}
+        assert [pod.name for pod in pods(theirs) if matches(selector, pod.labels)] == []
+        found[name_of(item)] = {
+            pod.labels["app.kubernetes.io/component"]
+            for pod in pods(ours)
+            if matches(selector, pod.labels)
+        }
+    assert found == {name.format(f"{RELEASE}-{CHART.name}"): pod for name, pod in SELECTED.items()}
+
+
+def test_values_for_clusters_are_there() -> None:
+    if (ROOT / "k8s").is_dir():
+        assert FOR_CLUSTERS
+
+
+def test_the_chart_is_of_this_version() -> None:
+    chart = load(CHART / "Chart.yaml")
+    assert chart["appVersion"] == __version__
+    assert chart["name"] == CHART.name
+
+
+@every_variant
+def test_serve_starts_what_this_package_has(helm4: Helm, variant: str) -> None:
+    document = serve_config(helm4.template(files=[VARIANTS[variant]]))
+    (application,) = document["applications"]
+    assert application["import_path"] == "serving.app:build"
+    assert document["http_options"]["port"] == 8000

@@ -1,0 +1,391 @@
+"""One knob at a time: which objects it changes, to what, and which it leaves alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import yaml
+
+from serving.settings import AppArgs
+from tests.chart.helm import RELEASE, Helm, Object, Values
+from tests.chart.objects import app_args, by_name, of_kind, pods, walk
+from tests.chart.values import VARIANTS
+
+N = f"{RELEASE}-facenet-serving"
+RAY, TRITON, CONFIG = f"RayService/{N}", f"InferenceService/{N}", f"ConfigMap/{N}-serve"
+CRON, TEST, PUBLISH = f"CronJob/{N}-maintenance", f"Pod/{N}-test", f"Job/{N}-publish"
+POD_OBJECTS = {RAY, TRITON, CRON, TEST}
+SERVED = {RAY, CONFIG}  # whatever is in the serveConfigV2 document
+
+_CLUSTER = "spec.rayClusterConfig"
+_HEAD = f"{_CLUSTER}.headGroupSpec.template.spec"
+_DETECT = f"{_CLUSTER}.workerGroupSpecs.detect"
+_SERVE = "spec.serveConfigV2"
+_ARGS = f"{_SERVE}.applications.0.args"
+_MODEL = "spec.predictor.model"
+
+
+def policy(name: str) -> str:
+    return f"NetworkPolicy/{N}-{name}"
+
+
+def budget(name: str) -> str:
+    return f"PodDisruptionBudget/{N}-{name}"
+
+
+def account(name: str) -> str:
+    return f"ServiceAccount/{N}-{name}"
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is turned.
+
+    Attributes:
+        changed: every object that is not as it was before, those that come or go among them.
+        then: (object, path in it) -> what is there; `None` when nothing is.
+    """
+
+    values: Values
+    changed: set[str]
+    then: dict[tuple[str, str], Any] = field(default_factory=dict)
+    variant: str = "defaults"
+
+
+KNOBS = {
+    "image.tag": Knob(
+        {"image": {"tag": "9.9"}},
+        {RAY, CRON, TEST},
+        {
+            (RAY, f"{_HEAD}.containers.0.image"): "facenet-serving:9.9",
+            (RAY, f"{_DETECT}.template.spec.containers.0.image"): "facenet-serving:9.9",
+            (TEST, "spec.containers.0.image"): "facenet-serving:9.9",
+        },
+    ),
+    "image.digest before the tag": Knob(
+        {"image": {"tag": "9.9", "digest": f"sha256:{'a' * 64}"}},
+        {RAY, CRON, TEST},
+        {(TEST, "spec.containers.0.image"): f"facenet-serving@sha256:{'a' * 64}"},
+    ),
+    "imagePullSecrets": Knob(
+        {"imagePullSecrets": ["registry"]},
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.imagePullSecrets"): [{"name": "registry"}],
+            (TRITON, "spec.predictor.imagePullSecrets"): [{"name": "registry"}],
+        },
+    ),
+    "pod.nodeSelector": Knob(
+        {"pod": {"nodeSelector": {"disk": "ssd"}}},
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.nodeSelector.disk"): "ssd",
+            (RAY, f"{_DETECT}.template.spec.nodeSelector.disk"): "ssd",
+            (TRITON, "spec.predictor.nodeSelector.disk"): "ssd",
+            (CRON, "spec.jobTemplate.spec.template.spec.nodeSelector.disk"): "ssd",
+            (TEST, "spec.nodeSelector.disk"): "ssd",
+        },
+    ),
+    "stages.detect.pod over pod": Knob(
+        {
+            "pod": {"nodeSelector": {"disk": "ssd", "zone": "a"}},
+            "stages": {"detect": {"pod": {"nodeSelector": {"disk": "fast"}}}},
+        },
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.nodeSelector"): {"disk": "ssd", "zone": "a"},
+            (RAY, f"{_DETECT}.template.spec.nodeSelector"): {"disk": "fast", "zone": "a"},
+        },
+    ),
+    "podSecurityContext": Knob(
+        {"podSecurityContext": {"runAsUser": 2000}},
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.securityContext.runAsUser"): 2000,
+            (RAY, f"{_HEAD}.securityContext.runAsNonRoot"): True,
+        },
+    ),
+    "s3.bucket": Knob(
+        {"s3": {"bucket": "other"}},
+        {*SERVED, TRITON},
+        {
+            (RAY, f"{_ARGS}.gallery.bucket"): "other",
+            (CONFIG, "data.serve..yaml.applications.0.args.gallery.bucket"): "other",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface",
+        },
+    ),
+    "s3.prefix": Knob(
+        {"s3": {"prefix": "people"}}, SERVED, {(RAY, f"{_ARGS}.gallery.prefix"): "people"}
+    ),
+    "s3.endpoint": Knob(
+        {"s3": {"endpoint": "http://s3.example.com:9000"}},
+        {*SERVED, policy("gallery"), policy("jobs"), policy("triton")},
+        {
+            (RAY, f"{_ARGS}.gallery.endpoint"): "http://s3.example.com:9000",
+            (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
+        },
+    ),
+    "model.name": Knob(
+        {"model": {"name": "facenet-vggface2"}},
+        {*SERVED, TRITON},
+        {
+            (RAY, f"{_ARGS}.triton.model"): "facenet-vggface2",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2",
+            (TRITON, f"{_MODEL}.readinessProbe.httpGet.path"): "/v2/models/facenet-vggface2/ready",
+        },
+    ),
+    "model.publish.enabled": Knob(
+        {"model": {"publish": {"enabled": True}}},
+        {PUBLISH},
+        {
+            (
+                PUBLISH,
+                "spec.template.spec.containers.0.command.4",
+            ): "s3://faces/models/facenet-casia-webface"
+        },
+    ),
+    "settings": Knob(
+        {"settings": {"limits": {"max_faces": 7}, "match": {"threshold": 0.6}}},
+        SERVED,
+        {
+            (RAY, f"{_ARGS}.limits.max_faces"): 7,
+            (RAY, f"{_ARGS}.match.threshold"): 0.6,
+        },
+    ),
+    "serve.logging": Knob(
+        {"serve": {"logging": {"level": "DEBUG", "accessLog": True}}},
+        SERVED,
+        {
+            (RAY, f"{_SERVE}.logging_config.log_level"): "DEBUG",
+            (RAY, f"{_SERVE}.logging_config.enable_access_log"): True,
+        },
+    ),
+    "stages.detect.scale.max_replicas": Knob(
+        {"stages": {"detect": {"scale": {"max_replicas": 8}}}},
+        SERVED,
+        {
+            (RAY, f"{_ARGS}.scale.detect.max_replicas"): 8,
+            (RAY, f"{_DETECT}.maxReplicas"): 8,
+            (RAY, f"{_DETECT}.minReplicas"): 1,
+        },
+    ),
+    "stages.detect.scale.min_replicas": Knob(
+        {"stages": {"detect": {"scale": {"min_replicas": 3}}}},
+        {*SERVED, budget("detect")},
+        {
+            (RAY, f"{_ARGS}.scale.detect.min_replicas"): 3,
+            (RAY, f"{_DETECT}.minReplicas"): 3,
+            (RAY, f"{_DETECT}.replicas"): 3,
+            (budget("detect"), "spec.minAvailable"): 2,
+        },
+    ),
+    "stages.detect.replicasPerPod": Knob(
+        {"stages": {"detect": {"replicasPerPod": 2, "resources": {"requests": {"cpu": "4"}}}}},
+        {RAY},
+        {
+            (RAY, f"{_DETECT}.maxReplicas"): 2,
+            (RAY, f"{_DETECT}.rayStartParams.resources"): "'{\"detect\": 2}'",
+            (RAY, f"{_DETECT}.template.spec.containers.0.resources.requests.cpu"): "4",
+        },
+    ),
+    "stages.detect.group": Knob(
+        {"stages": {"detect": {"group": {"minReplicas": 2, "maxReplicas": 9}}}},
+        {RAY, budget("detect")},
+        {(RAY, f"{_DETECT}.minReplicas"): 2, (RAY, f"{_DETECT}.maxReplicas"): 9},
+    ),
+    "ray.autoscaler.enabled": Knob(
+        {"ray": {"autoscaler": {"enabled": False}}},
+        {RAY, policy("head"), *map(budget, ("ingress", "decode", "detect", "match"))},
+        {
+            (RAY, f"{_CLUSTER}.enableInTreeAutoscaling"): False,
+            (RAY, f"{_CLUSTER}.autoscalerOptions"): None,
+            (RAY, f"{_DETECT}.replicas"): 4,
+            (policy("head"), "spec.egress"): None,
+        },
+    ),
+    "triton.autoscaling": Knob(
+        {"triton": {"autoscaling": {"minReplicas": 2, "maxReplicas": 6, "scaleTarget": 60}}},
+        {TRITON},
+        {
+            (TRITON, "spec.predictor.minReplicas"): 2,
+            (TRITON, "spec.predictor.maxReplicas"): 6,
+            (TRITON, "spec.predictor.scaleTarget"): 60,
+        },
+    ),
+    "triton.autoscaling.class": Knob(
+        {"triton": {"autoscaling": {"class": "external"}}},
+        {TRITON},
+        {
+            (TRITON, "metadata.annotations.serving..kserve..io/autoscalerClass"): "external",
+            (TRITON, "spec.predictor.scaleTarget"): None,
+        },
+    ),
+    "triton.gpu": Knob(
+        {"triton": {"gpu": {"count": 2, "resource": "nvidia.com/mig-1g.5gb"}}},
+        {TRITON},
+        {(TRITON, f"{_MODEL}.resources.limits.nvidia..com/mig-1g..5gb"): 2},
+    ),
+    "triton.image": Knob(
+        {"triton": {"image": "tritonserver:1"}},
+        {TRITON},
+        {(TRITON, f"{_MODEL}.image"): "tritonserver:1", (TRITON, f"{_MODEL}.runtimeVersion"): None},
+    ),
+    "triton.url": Knob(
+        {"triton": {"create": False, "url": "https://triton.example.com"}},
+        {*SERVED, TRITON, account("triton"), policy("triton"), policy("gallery"), budget("triton")},
+        {
+            (RAY, f"{_ARGS}.triton.url"): "https://triton.example.com",
+            (TRITON, "kind"): None,
+        },
+    ),
+    "maintenance.schedule": Knob(
+        {"maintenance": {"schedule": "5 4 * * *", "graceHours": 48}},
+        {CRON},
+        {(CRON, "spec.schedule"): "5 4 * * *"},
+    ),
+    "maintenance.enabled": Knob(
+        {"maintenance": {"enabled": False}}, {CRON, CONFIG, policy("jobs"), account("jobs")}
+    ),
+    "minio.enabled": Knob(
+        {"minio": {"enabled": True}},
+        {
+            *SERVED,
+            *map(policy, ("gallery", "jobs", "triton", "minio")),
+            account("minio"),
+            f"Service/{N}-minio",
+            f"StatefulSet/{N}-minio",
+            f"Job/{N}-bucket",
+        },
+        {
+            (RAY, f"{_ARGS}.gallery.endpoint"): f"http://{N}-minio.vision.svc.cluster.local:9000",
+        },
+    ),
+    "ingress": Knob(
+        {"ingress": {"enabled": True, "hosts": ["a.example", "b.example"]}},
+        {f"Ingress/{N}"},
+        {
+            (f"Ingress/{N}", "spec.rules.1.host"): "b.example",
+            (f"Ingress/{N}", "spec.rules.1.http.paths.0.backend.service.name"): f"{N}-serve-svc",
+        },
+    ),
+    "httpRoute": Knob(
+        {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}},
+        {f"HTTPRoute/{N}"},
+        {(f"HTTPRoute/{N}", "spec.parentRefs"): [{"name": "gateway"}]},
+    ),
+    "networkPolicy.enabled": Knob(
+        {"networkPolicy": {"enabled": False}},
+        set(map(policy, ("ray", "head", "http", "gallery", "jobs", "test", "triton"))),
+    ),
+    "networkPolicy.httpFrom": Knob(
+        {"networkPolicy": {"httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}, {policy("http")}
+    ),
+    "networkPolicy.prometheusFrom": Knob(
+        {"networkPolicy": {"prometheusFrom": []}}, {policy("ray"), policy("triton")}
+    ),
+    "networkPolicy.operatorFrom": Knob(
+        {"networkPolicy": {"operatorFrom": [{"namespaceSelector": {}}]}}, {policy("head")}
+    ),
+    "monitoring.podMonitors": Knob(
+        {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "p"}}}},
+        {f"PodMonitor/{N}-ray", f"PodMonitor/{N}-triton"},
+        {(f"PodMonitor/{N}-ray", "metadata.labels.release"): "p"},
+    ),
+    "ray.gcsFaultTolerance": Knob(
+        {
+            "ray": {
+                "gcsFaultTolerance": {
+                    "enabled": True,
+                    "redisAddress": "redis:6380",
+                    "existingSecret": "redis",
+                }
+            }
+        },
+        {RAY, policy("head")},
+        {
+            (RAY, f"{_CLUSTER}.gcsFaultToleranceOptions.redisAddress"): "redis:6380",
+            (policy("head"), "spec.egress.1.ports.0.port"): 6380,
+        },
+    ),
+    # Helm reads numbers as floats: all digits must be there.
+    "test.personId": Knob(
+        {"test": {"personId": 9007199254740989}},
+        {TEST},
+        {(TEST, "spec.containers.0.command.4"): "9007199254740989"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_it_changes_what_it_names(helm4: Helm, name: str) -> None:
+    knob = KNOBS[name]
+    before = plain(helm4.template(files=[VARIANTS[knob.variant]]))
+    after = plain(helm4.template(knob.values, files=[VARIANTS[knob.variant]]))
+    changed = {each for each in before | after if before.get(each) != after.get(each)}
+    assert changed == knob.changed
+    for (each, path), expected in knob.then.items():
+        assert look(after.get(each), path) == expected, f"{each} {path}"
+
+
+def plain(objects: Sequence[Object]) -> dict[str, Object]:
+    """By name, without the part of a Job's name that changes with the Job."""
+    return {re.sub("-[0-9a-f]{8}$", "", name): item for name, item in by_name(objects).items()}
+
+
+def look(item: Any, path: str) -> Any:
+    """What is at a path; dots in a key are doubled, and documents in a string are read."""
+    for step in (part.replace("\0", ".") for part in path.replace("..", "\0").split(".")):
+        if isinstance(item, str):
+            item = yaml.safe_load(item)
+        if isinstance(item, list) and not step.isdigit():
+            item = {group["groupName"]: group for group in item}
+        item = item[int(step)] if isinstance(item, list) else (item or {}).get(step)
+    return item
+
+
+def test_common_labels_are_on_all_objects_and_on_no_pod(helm4: Helm) -> None:
+    """A label more must not replace the pods."""
+    for variant in VARIANTS:
+        before = helm4.template({"commonLabels": None}, files=[VARIANTS[variant]])
+        after = helm4.template({"commonLabels": {"team": "new"}}, files=[VARIANTS[variant]])
+        for item in after:
+            if item["kind"] not in ("Pod", "InferenceService"):
+                assert item["metadata"]["labels"]["team"] == "new"
+        assert [pod.labels for pod in pods(before)] == [pod.labels for pod in pods(after)]
+
+
+def test_a_stage_takes_on_as_much_as_by_default(helm4: Helm) -> None:
+    """What the values leave out is as in the application, stage by stage."""
+    rendered = AppArgs.model_validate(app_args(helm4.template(files=[VARIANTS["defaults"]]))).scale
+    default = AppArgs().scale
+    for stage in ("ingress", "decode", "detect", "match"):
+        ours, theirs = getattr(rendered, stage), getattr(default, stage)
+        assert ours.max_ongoing_requests == theirs.max_ongoing_requests, stage
+        assert ours.target_ongoing_requests == theirs.target_ongoing_requests, stage
+
+
+def test_every_stage_has_pods_of_its_own(helm4: Helm) -> None:
+    (service,) = of_kind(helm4.template(files=[VARIANTS["everything"]]), "RayService")
+    groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    scale = app_args([service])["scale"]
+    assert (
+        {group["groupName"] for group in groups} == set(scale) == set(AppArgs().scale.model_dump())
+    )
+    for group in groups:
+        assert group["groupName"] in group["rayStartParams"]["resources"]
+        assert scale[group["groupName"]]["resources"] == {group["groupName"]: 1}
+
+
+def test_no_object_is_empty(helm4: Helm) -> None:
+    """An empty list or map where there should be something is a template's mistake."""
+    for item in helm4.template(files=[VARIANTS["everything"]]):
+        for path, value in walk(item):
+            if path and value in ({}, [], None):
+                assert path[-1] in ("emptyDir", "podSelector", "namespaceSelector"), (
+                    item["kind"],
+                    path,
+                )

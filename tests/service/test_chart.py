@@ -1,0 +1,148 @@
+"""What the chart runs in a cluster, run here: its serveConfigV2, its Jobs' and its test's commands.
+
+Only the addresses are this machine's.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.local import s3
+from serving.local.process import LOOPBACK
+from serving.stack import StackSettings, running
+from tests.chart.helm import Helm, Object
+from tests.chart.objects import only, pods, serve_config
+from tests.chart.values import VARIANTS
+
+PORT = 16700
+
+
+@pytest.fixture(scope="module")
+def rendered() -> tuple[Object, ...]:
+    helm = Helm(4) if Helm(4).binary.is_file() else Helm(3)
+    return helm.template(
+        {"minio": {"enabled": True}, "test": {"timeoutSeconds": 60}}, files=[VARIANTS["defaults"]]
+    )
+
+
+@pytest.fixture(scope="module")
+def stack(
+    rendered: tuple[Object, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StackSettings]:
+    here = StackSettings(folder=tmp_path_factory.mktemp("chart"), port=PORT)
+    document = copy.deepcopy(serve_config(rendered))
+    (application,) = document["applications"]
+    document["http_options"] = {"host": LOOPBACK, "port": here.port}
+    application["args"]["triton"]["url"] = f"http://{LOOPBACK}:{here.triton_port}"
+    application["args"]["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
+    settings = StackSettings(folder=here.folder, port=PORT, document=document)
+    with running(settings):
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def api(stack: StackSettings) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        yield client
+
+
+def command_of(objects: Sequence[Object], role: str, container: str) -> list[str]:
+    """What a container of the release runs."""
+    (found,) = (
+        each["command"]
+        for pod in pods(objects)
+        if pod.labels["app.kubernetes.io/component"] == role
+        for each in pod.containers
+        if each["name"] == container
+    )
+    return list(found)
+
+
+def run(command: Sequence[str], stack: StackSettings, **places: str) -> str:
+    """As in its pod, with the addresses and folders of this machine in place of the cluster's."""
+    here = [_replaced(word, places) for word in command]
+    program = {"faces": [sys.executable, "-m", "serving"], "python": [sys.executable]}[here[0]]
+    done = subprocess.run(
+        [*program, *here[1:]],
+        env={
+            **os.environ,
+            **s3.credentials(stack.folder),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "FACES_CONFIG": str(stack.folder / "serve.yaml"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _replaced(word: str, places: dict[str, str]) -> str:
+    for there, here in places.items():
+        word = word.replace(there, here)
+    return word
+
+
+def test_a_person_is_enrolled_and_identified(api: httpx.Client, data: Path) -> None:
+    photos = [("images", path.read_bytes()) for path in sorted((data / "2576").glob("*.jpg"))]
+    api.post("/generate", data={"id": "2576"}, files=photos).raise_for_status()
+    probe = {"image": (data / "id_is_2576.jpg").read_bytes()}
+    (face,) = api.post("/infer", files=probe).raise_for_status().json()["faces"]
+    assert face["id"] == 2576
+    assert face["confidence"] > 0.9
+
+
+def test_the_helm_test_passes(
+    rendered: tuple[Object, ...], stack: StackSettings, api: httpx.Client, data: Path
+) -> None:
+    command = command_of(rendered, "test", "test")
+    url = next(word for word in command if word.startswith("http://"))
+    assert "identified" in run(command, stack, **{url: stack.url, "/app/data": str(data)})
+    # It leaves nothing behind.
+    person = command[-2]
+    assert api.get(f"/identities/{person}").status_code == 404
+
+
+def test_the_maintenance_runs(rendered: tuple[Object, ...], stack: StackSettings) -> None:
+    for container in ("compact", "sweep"):
+        run(command_of(rendered, "maintenance", container), stack)
+
+
+def test_the_bucket_is_made_once(rendered: tuple[Object, ...], stack: StackSettings) -> None:
+    command = command_of(rendered, "bucket", "make-bucket")
+    endpoint = next(word for word in command if word.startswith("http://"))
+    assert command[-1] == "faces"
+    command[-1] = "another"
+    places = {endpoint: f"http://{LOOPBACK}:{stack.s3_port}"}
+    assert "another is made" in run(command, stack, **places)
+    assert run(command, stack, **places) == ""
+
+
+def test_the_document_is_the_rendered_one(
+    rendered: tuple[Object, ...], stack: StackSettings
+) -> None:
+    """But for the addresses."""
+    assert stack.document is not None
+    assert _without_addresses(serve_config(rendered)) == _without_addresses(dict(stack.document))
+    assert only(rendered, "ConfigMap")["data"]["serve.yaml"].strip() == (
+        only(rendered, "RayService")["spec"]["serveConfigV2"].strip()
+    )
+
+
+def _without_addresses(document: dict[str, Any]) -> dict[str, Any]:
+    plain = copy.deepcopy(document)
+    del plain["http_options"]
+    (application,) = plain["applications"]
+    del application["args"]["triton"]["url"]
+    del application["args"]["gallery"]["endpoint"]
+    return plain
