@@ -21,17 +21,20 @@ app.kubernetes.io/part-of: {{ $root.Values.nameOverride | default $root.Chart.Na
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* Labels of an object: (list root component). */}}
+{{/*
+Labels of an object: (list root component), or (list root component more). Those of the chart go before
+the user's.
+*/}}
 {{- define "facenet-serving.labels" -}}
 {{- $root := index . 0 -}}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
-{{ include "facenet-serving.selectorLabels" . }}
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $more := dict -}}
+{{- if gt (len .) 2 -}}{{- $more = index . 2 -}}{{- end -}}
+{{- $own := dict
+    "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")
+    "app.kubernetes.io/name" ($root.Values.nameOverride | default $root.Chart.Name)
+    "app.kubernetes.io/version" $root.Chart.AppVersion
+    "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{ merge $own (include "facenet-serving.selectorLabels" . | fromYaml) $more ($root.Values.commonLabels | default dict) | toYaml }}
 {{- end -}}
 
 {{- define "facenet-serving.image" -}}

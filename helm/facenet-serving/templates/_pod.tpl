@@ -66,18 +66,32 @@ ours: KubeRay's Services select its own.
 {{- define "facenet-serving.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $pod := include "facenet-serving.pod" (list $root (index . 1)) | fromYaml -}}
+{{- $own := include "facenet-serving.selectorLabels" (list $root (index . 2)) | fromYaml -}}
+{{- if not (or (eq (index . 2) "head") (hasKey $root.Values.stages (index . 2))) -}}
+{{- $_ := set $own "app.kubernetes.io/name" ($root.Values.nameOverride | default $root.Chart.Name) -}}
+{{- end -}}
 labels:
-  {{- if not (or (eq (index . 2) "head") (hasKey $root.Values.stages (index . 2))) }}
-  app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name }}
-  {{- end }}
-  {{- include "facenet-serving.selectorLabels" (list $root (index . 2)) | nindent 2 }}
-  {{- with $pod.labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- merge $own $pod.labels | toYaml | nindent 2 }}
 {{- with $pod.annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* An environment out of several lists, each as YAML: of two of one name the later stays. */}}
+{{- define "facenet-serving.env" -}}
+{{- $names := list -}}
+{{- $variables := dict -}}
+{{- range . -}}
+{{- range fromYamlArray . -}}
+{{- $names = append $names .name -}}
+{{- $_ := set $variables .name . -}}
+{{- end -}}
+{{- end -}}
+{{- range $index, $name := uniq $names }}
+{{- if $index }}{{ "\n" }}{{ end -}}
+- {{ get $variables $name | toYaml | nindent 2 | trim }}
+{{- end -}}
 {{- end -}}
 
 {{/* A role's extraEnv: (list root role's-pod). */}}
@@ -100,14 +114,7 @@ imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 command:
   {{- toYaml .command | nindent 2 }}
 env:
-  - name: HOME
-    value: /tmp
-  {{- with .env }}
-  {{- . | nindent 2 }}
-  {{- end }}
-  {{- with include "facenet-serving.extraEnv" (list $root .pod) }}
-  {{- . | nindent 2 }}
-  {{- end }}
+  {{- include "facenet-serving.env" (list "- {name: HOME, value: /tmp}" (.env | default "") (include "facenet-serving.extraEnv" (list $root .pod))) | nindent 2 }}
 resources:
   {{- toYaml .resources | nindent 2 }}
 securityContext:

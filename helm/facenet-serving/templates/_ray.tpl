@@ -1,4 +1,7 @@
-{{/* The environment of every container of Ray: (list root threads). */}}
+{{/*
+The environment of every container of Ray: (list root threads). GOMP_SPINCOUNT: threads that wait
+spinning take the cores from those that compute.
+*/}}
 {{- define "facenet-serving.ray.env" -}}
 {{- $root := index . 0 -}}
 - name: HOME
@@ -17,7 +20,6 @@
 {{- end }}
 - name: OMP_NUM_THREADS
   value: {{ index . 1 | quote }}
-# Threads that wait spinning take the cores from those that compute.
 - name: GOMP_SPINCOUNT
   value: "3000"
 {{- with include "facenet-serving.ray.tlsEnv" $root }}
@@ -143,13 +145,10 @@ template:
         image: {{ include "facenet-serving.image" $root }}
         imagePullPolicy: {{ $root.Values.image.pullPolicy }}
         env:
-          {{- include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)) | nindent 10 }}
-          {{- if $s3 }}
-          {{- include "facenet-serving.s3.env" $root | trim | nindent 10 }}
-          {{- end }}
-          {{- with include "facenet-serving.extraEnv" (list $root $values.pod) }}
-          {{- . | nindent 10 }}
-          {{- end }}
+          {{- include "facenet-serving.env" (list
+              (include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)))
+              ($s3 | ternary (include "facenet-serving.s3.env" $root) "")
+              (include "facenet-serving.extraEnv" (list $root $values.pod))) | nindent 10 }}
         ports:
           - {name: serve, containerPort: 8000}
           - {name: metrics, containerPort: 8080}
