@@ -45,9 +45,10 @@ class Target:
     def parse(cls, uri: str, model: str) -> Target:
         """Raises ValueError when it is no ``s3://BUCKET/PREFIX/<model>``."""
         found = _URI.fullmatch(uri.rstrip("/"))
-        if found is None or not all(found["path"].split("/")):
+        segments = found["path"].split("/") if found else []
+        if found is None or not {"", ".", ".."}.isdisjoint(segments):
             raise ValueError(f"{uri!r} is not of the form s3://BUCKET/PREFIX/{model}")
-        if found["path"].rpartition("/")[2] != model:
+        if segments[-1] != model:
             raise ValueError(f"{uri!r} must end in the model's name: {uri.rstrip('/')}/{model}")
         return cls(found["bucket"], found["path"])
 
@@ -114,7 +115,7 @@ def publish(
         The keys that were written or deleted, or would be.
 
     Raises:
-        ModelError: the target holds something else; nothing was written.
+        ModelError: the target holds something else, at first or after another publisher.
         Conflict: other publishers came between too often.
         StoreUnfit: there is no such bucket, or the keys do not suffice.
         Unavailable: the store is away.

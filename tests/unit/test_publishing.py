@@ -96,6 +96,7 @@ class TestTarget:
             "s3://models//facenet-x",
             "s3://models/a//facenet-x",
             "s3://models/a b/facenet-x",
+            "s3://models/../facenet-x",
             "s3://models/a/facenet-x?x=1",
             "s3://models/a/facenet-x\n",
         ],

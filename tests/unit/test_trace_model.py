@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -253,7 +254,7 @@ class TestFiles:
             raise KeyboardInterrupt
 
         other = torch.jit.trace(nn.Softmax(0), torch.zeros(1))  # type: ignore[no-untyped-call]
-        monkeypatch.setattr("os.replace", die)
+        monkeypatch.setattr(os, "replace", die)
         with pytest.raises(KeyboardInterrupt):
             trace_model.write_model(tmp_path, self.card(id="facenet-x@ffffffffffff"), other)
         with pytest.raises(ModelError, match="half-written"):
