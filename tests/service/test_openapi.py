@@ -40,11 +40,13 @@ def people(api: httpx.Client) -> Iterator[None]:
     for person in (2576, 104):
         body = {"id": person, "images": [{"image": OTHER_PHOTO}]}
         api.post("/generate", json=body).raise_for_status()
+        details = EXAMPLES["patch", "/identities/{id}"].body
+        api.patch(f"/identities/{person}", json=details).raise_for_status()
     yield
     api.delete("/identities", params={"confirm": "all"}).raise_for_status()
 
 
-@pytest.mark.parametrize(("method", "path"), EXAMPLES, ids=" ".join)
+@pytest.mark.parametrize(("method", "path"), EXAMPLES, ids=str)
 def test_an_example_is_answered_as_described(
     api: httpx.Client, document: dict[str, Any], method: str, path: str
 ) -> None:
