@@ -85,6 +85,7 @@ class Matcher:
         self._opening = asyncio.Lock()
         self._problem: str | None = None
         self._gauges = GalleryGauges()
+        self._keeping = asyncio.create_task(self._gauges.keep())
         self._observer = StoreMetrics()
         self._pool = ThreadPoolExecutor(
             settings.threads,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ _COUNTS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
 _COSINES = [0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1]
 # What else a caller calls a method must not become a label.
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+# Ray forgets a gauge that nobody has set for 20 s.
+_KEEP_SECONDS = 5.0
 # Outcomes of requests to the store that are part of its work.
 _FINE = ("ok", "unchanged", "not-found", "stale")
 
@@ -169,34 +172,44 @@ class GalleryGauges:
             {},
         )
         self._shown: dict[Location, int] = {}
+        self._told: dict[tuple[metrics.Gauge, Location], float] = {}
 
     def show(self, where: Location, snapshot: Snapshot, problem: str | None) -> None:
         """What is held; without a problem it is what the store has."""
-        tags = _tags(where)
-        self._problem.set(0 if problem is None else 1, tags)
+        self._tell(self._problem, where, 0 if problem is None else 1)
         if problem is None:
-            self._confirmed.set(time.time(), tags)
+            self._tell(self._confirmed, where, time.time())
         # Counting a million people's photos takes milliseconds.
         if self._shown.get(where) != snapshot.version:
             self._shown[where] = snapshot.version
-            self._version.set(snapshot.version, tags)
-            self._people.set(len(snapshot), tags)
-            self._photos.set(snapshot.photos, tags)
-            self._bytes.set(snapshot.nbytes, tags)
+            self._tell(self._version, where, snapshot.version)
+            self._tell(self._people, where, len(snapshot))
+            self._tell(self._photos, where, snapshot.photos)
+            self._tell(self._bytes, where, snapshot.nbytes)
 
     def unopened(self, where: Location) -> None:
         """The gallery cannot even be opened."""
-        self._problem.set(1, _tags(where))
+        self._tell(self._problem, where, 1)
 
     def forget(self, where: Location) -> None:
-        """The gallery is no longer held."""
+        """The gallery is no longer held; Ray soon forgets what is not told."""
         self._shown.pop(where, None)
-        for gauge in (self._version, self._people, self._photos, self._bytes, self._problem):
-            gauge.set(0, _tags(where))
+        self._told = {key: value for key, value in self._told.items() if key[1] != where}
 
     def unconfirmed(self) -> None:
         """A search in what was in memory, since the store could not be asked."""
         self._unconfirmed.inc()
+
+    async def keep(self) -> None:
+        """Tell it all again and again, for as long as the matcher runs."""
+        while True:
+            await asyncio.sleep(_KEEP_SECONDS)
+            for (gauge, where), value in self._told.items():
+                gauge.set(value, _tags(where))
+
+    def _tell(self, gauge: metrics.Gauge, where: Location, value: float) -> None:
+        self._told[gauge, where] = value
+        gauge.set(value, _tags(where))
 
 
 def _tags(where: Location) -> dict[str, str]:

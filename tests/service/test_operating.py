@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serving.gallery import Gallery
-from serving.gallery.opening import open_gallery
+from serving.gallery.opening import open_store
 from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
 from serving.stack import StackSettings, serve_config
@@ -70,7 +70,8 @@ def cronjob(tmp_path: Path, server: seaweed.Seaweed, settings: GallerySettings) 
 
 
 def fill(settings: GallerySettings, model: str, people: int = 5) -> Gallery:
-    gallery = open_gallery(settings, model, DIMENSION)
+    store = open_store(settings)
+    gallery = Gallery(store, settings.prefix, settings.collection, model, DIMENSION)
     for person in range(people):
         gallery.commit([put(person)])
     return gallery

@@ -264,6 +264,9 @@ class TestTold:
             def unconfirmed(self) -> None:
                 notes.append(("unconfirmed",))
 
+            async def keep(self) -> None:
+                pass
+
         monkeypatch.setattr(match, "GalleryGauges", Gauges)
         return notes
 

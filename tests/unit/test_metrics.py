@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
 import pytest
 from ray.serve import metrics
 
+from serving import metrics as module
 from serving.gallery import Gallery
 from serving.gallery.opening import Location
 from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
@@ -135,6 +137,21 @@ class TestGallery:
         ((size, _),) = of(records, "faces_gallery_bytes")
         assert size > 2 * DIMENSION * np.float16().nbytes
         assert len(of(records, "faces_gallery_confirmed_timestamp_seconds")) == 2
+
+    def test_it_is_told_again_and_again(
+        self, records: Records, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Ray drops what is told only when something happens.
+        monkeypatch.setattr(module, "_KEEP_SECONDS", 0.001)
+        gauges = GalleryGauges()
+        gauges.show(WHERE, gallery.snapshot, None)
+        first = [record for record in records if record[2] == TAGS]
+        assert len(first) == 6
+
+        records.clear()
+        with pytest.raises(asyncio.TimeoutError):
+            asyncio.run(asyncio.wait_for(gauges.keep(), 0.2))
+        assert sorted(records[:6]) == sorted(records[6:12]) == sorted(first)
 
     def test_with_a_problem_it_is_not_confirmed(self, records: Records, gallery: Gallery) -> None:
         gauges = GalleryGauges()
