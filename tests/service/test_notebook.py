@@ -17,7 +17,7 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "client.ipynb"
 
 
 def read() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    return nbformat.read(NOTEBOOK, as_version=4)
 
 
 def printed(notebook: Any, tag: str) -> str:
