@@ -19,7 +19,7 @@ from serving.metrics import ApiMetrics
 log = logging.getLogger(__name__)
 
 # Whoever watches over the service asks every few seconds.
-_PROBES = ("/healthz", "/readyz")
+_PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 _CLIENT_LEFT = 499
 
 

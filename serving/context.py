@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from serving import deadline
 from serving.errors import TimedOut
 from serving.metrics import ApiMetrics
 from serving.model import ModelCard
@@ -41,16 +43,21 @@ class Context:
         """For one request."""
         return Timings(observe=self.metrics.waited)
 
-    async def in_time(self, work: Coroutine[Any, Any, T]) -> T:
+    async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
         """The result of ``work``, which is given up when the request takes too long.
 
         Raises:
-            TimedOut: it did.
+            TimedOut: it did; when it ``writes``, it may have written.
         """
+        seconds = self.limits.timeout_s
         try:
-            return await asyncio.wait_for(work, self.limits.timeout_s)
+            with deadline.until(time.time() + seconds):
+                return await asyncio.wait_for(work, seconds)
         except asyncio.TimeoutError:
-            raise TimedOut(f"The answer took longer than {self.limits.timeout_s:g} s.") from None
+            told = f"The answer took longer than {seconds:g} s."
+            if writes:
+                told += " Look whether it was written before you send it again."
+            raise TimedOut(told) from None
 
     def threshold(self, asked: float | None, card: ModelCard) -> float:
         """The cosine from which on a face is named: the caller's, the setting's or the card's."""

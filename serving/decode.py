@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from serving import refs, telemetry, tracing
+from serving import deadline, handles, refs, telemetry
 from serving.errors import TooLarge, UnsupportedImage
 from serving.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
@@ -137,7 +137,7 @@ def _too_many(limit: int) -> str:
     return f"The image has more than {limit / 1e6:g} million pixels; send a smaller one."
 
 
-@tracing.linked
+@handles.stage
 class Decoder:
     """The deployment: bytes by reference in, a photo by reference out."""
 
@@ -152,5 +152,7 @@ class Decoder:
     async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
         raw = await data.get()
         loop = asyncio.get_running_loop()
-        photo = await loop.run_in_executor(self._pool, decode, raw, self._settings)
+        photo = await loop.run_in_executor(
+            self._pool, deadline.checked(lambda: decode(raw, self._settings))
+        )
         return await refs.put(photo)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import refs, telemetry, tracing
+from serving import deadline, handles, refs, telemetry
 from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
@@ -69,7 +69,7 @@ def crop_face(image: Image.Image, box: NDArray[np.float32]) -> NDArray[np.uint8]
     return np.asarray(face)
 
 
-@tracing.linked
+@handles.stage
 class Detector:
     """The deployment: a photo by reference in, its faces by reference out."""
 
@@ -95,5 +95,7 @@ class Detector:
     async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
         pixels = await photo.get()
         loop = asyncio.get_running_loop()
-        faces = await loop.run_in_executor(self._pool, find_faces, pixels, self._detector)
+        faces = await loop.run_in_executor(
+            self._pool, deadline.checked(lambda: find_faces(pixels, self._detector))
+        )
         return await refs.put(faces)

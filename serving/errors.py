@@ -91,7 +91,21 @@ class Unavailable(ServingError):
     status = 503
     type = "unavailable"
     title = "A part of the service is away"
-    retry_after = 2
+    retry_after: int | None = 2
+
+
+class NotConfirmed(Unavailable):
+    """A write may have been carried out or not; only looking tells."""
+
+    type = "not-confirmed"
+    title = "Whether it was written is not known"
+    retry_after = None  # not to be sent again blindly: it may be there
+
+
+class NotReadBack(Unavailable):
+    type = "not-read-back"
+    title = "It is written, but cannot be read back"
+    retry_after = None
 
 
 class Overloaded(Unavailable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query
 
 from serving.context import Collection, Context
-from serving.errors import BadRequest
+from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
 from serving.gallery import Person
 from serving.gallery.maintenance import Receipt
 from serving.schemas import (
@@ -33,6 +34,7 @@ PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
 def router(context: Context) -> APIRouter:
     api = APIRouter(prefix="/identities", tags=["identities"])
     register, in_time = context.register, context.in_time
+    written = functools.partial(in_time, writes=True)
 
     @api.get("")
     async def people(
@@ -66,8 +68,10 @@ def router(context: Context) -> APIRouter:
         """Change the name or the metadata."""
         if not patch.model_fields_set:
             raise BadRequest("Give a name or metadata, or null to remove it.")
-        await in_time(register.describe(collection, person, patch.model_dump(exclude_unset=True)))
-        return await _answer(context, collection, person)
+        version = await written(
+            register.describe(collection, person, patch.model_dump(exclude_unset=True))
+        )
+        return await _changed(context, collection, person, version)
 
     @api.delete("/{id}")
     async def delete(
@@ -76,8 +80,8 @@ def router(context: Context) -> APIRouter:
         """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
         somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            return _receipt(person, await in_time(register.erase(collection, person)))
-        return WriteAnswer(gallery_version=await in_time(register.delete(collection, person)))
+            return _receipt(person, await written(register.erase(collection, person)))
+        return WriteAnswer(gallery_version=await written(register.delete(collection, person)))
 
     @api.delete("")
     async def delete_all(
@@ -85,15 +89,15 @@ def router(context: Context) -> APIRouter:
         confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
     ) -> WriteAnswer:
         """Forget everybody."""
-        return WriteAnswer(gallery_version=await in_time(register.delete_all(collection)))
+        return WriteAnswer(gallery_version=await written(register.delete_all(collection)))
 
     @api.post("/{id}/merge")
     async def merge(
         collection: Collection, person: PersonPath, request: MergeRequest
     ) -> IdentityAnswer:
         """Several records of one person become one, without their photos."""
-        await in_time(register.merge(collection, person, request.sources))
-        return await _answer(context, collection, person)
+        version = await written(register.merge(collection, person, request.sources))
+        return await _changed(context, collection, person, version)
 
     @api.post("/{id}/embeddings")
     async def add(
@@ -102,10 +106,22 @@ def router(context: Context) -> APIRouter:
         """Add embeddings that were made elsewhere; enrols the person if need be."""
         vectors = await asyncio.to_thread(_array, request.embeddings)
         replace = request.mode == "replace"
-        await in_time(register.add(collection, person, request.model, vectors, replace=replace))
-        return await _answer(context, collection, person)
+        version = await written(
+            register.add(collection, person, request.model, vectors, replace=replace)
+        )
+        return await _changed(context, collection, person, version)
 
     return api
+
+
+async def _changed(context: Context, collection: str, person: int, version: int) -> IdentityAnswer:
+    """The person after a change that is in this version already."""
+    try:
+        return await _answer(context, collection, person)
+    except (Unavailable, TimedOut) as error:
+        # What was committed stays: a failure to read it back must not look like one to write.
+        told = f"It is written, in the gallery's version {version}, but cannot be read back."
+        raise NotReadBack(f"{told} {error}") from error
 
 
 async def _answer(context: Context, collection: str, person: int) -> IdentityAnswer:

@@ -133,7 +133,7 @@ def build_api(
             )
             return generate_answer(options.id, report)
 
-        answer = await context.in_time(work())
+        answer = await context.in_time(work(), writes=True)
         note(request, photos=len(answer.images), used=sum(i.used for i in answer.images))
         response.headers["Server-Timing"] = timings.header()
         return answer

@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import refs, telemetry, tracing
+from serving import deadline, handles, refs, telemetry
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
@@ -65,7 +65,7 @@ def enrol(gallery: Gallery, person: Enrolment) -> Enrolled:
     return Enrolled(enrolled.name, enrolled.photos, version)
 
 
-@tracing.linked
+@handles.stage
 class Matcher:
     """The deployment. Each replica holds the galleries that were asked for last."""
 
@@ -250,4 +250,6 @@ class Matcher:
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         # With the request's id and trace, which a thread of a pool does not inherit.
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(call))
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, lambda: context.run(deadline.checked(call))
+        )

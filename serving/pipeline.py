@@ -16,7 +16,7 @@ from serving.embed import Embedder
 from serving.errors import NoUsableFace, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Versions
 from serving.gallery.opening import Location
-from serving.handles import call
+from serving.handles import call, write
 from serving.model import ModelCard
 from serving.records import Enrolled, Enrolment, Faces, GalleryStatus, Matches
 from serving.settings import LimitSettings
@@ -175,7 +175,7 @@ class Pipeline:
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
         enrolment = Enrolment(id=person, embeddings=embeddings, name=name, append=append)
         where = Location(collection, card.id, card.dimension)
-        enrolled = await timings.of("match", call(self._match.enrol, where, enrolment))
+        enrolled = await timings.of("match", write(self._match.enrol, where, enrolment))
         return EnrolmentReport(photos, enrolled, card)
 
     async def card(self) -> ModelCard:

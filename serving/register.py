@@ -15,7 +15,7 @@ from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location
-from serving.handles import call
+from serving.handles import call, write
 from serving.model import ModelCard
 from serving.records import PeoplePage
 
@@ -109,7 +109,7 @@ class Register:
 
     async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:
         where = await self._where(collection)
-        version: int = await call(self._match.change, where, [operation], require)
+        version: int = await write(self._match.change, where, [operation], require)
         return version
 
     async def _where(self, collection: str) -> Location:

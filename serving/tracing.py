@@ -7,12 +7,10 @@ leaves traces that begin in the middle.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
@@ -20,8 +18,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from serving import __version__
 from serving.settings import TracingSettings
-
-T = TypeVar("T")
 
 # Also what an unreachable collector can hold up the end of a replica by, for each batch.
 _EXPORT_SECONDS = 2
@@ -113,24 +109,8 @@ def trace_id_of(traced: Span) -> str | None:
     return f"{traced.get_span_context().trace_id:032x}" if traced.is_recording() else None
 
 
-def linked(stage: type[T]) -> type[T]:
-    """Class decorator of a stage: its methods go on with the caller's trace.
-
-    `serving.handles.call` gives it to them as ``trace``, which the methods themselves do not see.
-    """
-    for name, method in list(vars(stage).items()):
-        if inspect.iscoroutinefunction(method) and not name.startswith("_"):
-            setattr(stage, name, _linked(f"{stage.__name__}.{name}", method))
-    stage.linked = True  # type: ignore[attr-defined]
-    return stage
-
-
-def _linked(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(method)
-    async def go_on(*args: Any, trace: Mapping[str, str] | None = None, **kwargs: Any) -> Any:
-        if _tracer is None or not trace:
-            return await method(*args, **kwargs)
-        with _tracer.start_as_current_span(name, _propagator.extract(trace), SpanKind.SERVER):
-            return await method(*args, **kwargs)
-
-    return go_on
+def continued(name: str, carried: Mapping[str, str] | None) -> AbstractContextManager[Any]:
+    """A span under the caller's, which `carrier` brought from there."""
+    if _tracer is None or not carried:
+        return nullcontext()
+    return _tracer.start_as_current_span(name, _propagator.extract(carried), SpanKind.SERVER)

@@ -10,7 +10,7 @@ import random
 import uuid
 from collections.abc import Callable
 
-from serving.errors import Conflict, GalleryError, Unavailable
+from serving.errors import Conflict, GalleryError, NotConfirmed, Unavailable
 from serving.gallery.manifest import Manifest
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
@@ -42,8 +42,8 @@ def apply(
 
     Raises:
         Conflict: other writers were faster each time; nothing was committed.
-        Unavailable: the store is away. When it went away during the last write, the error says
-            that the outcome is not known.
+        Unavailable: the store is away; nothing was committed.
+        NotConfirmed: the store went away during the last write, and the outcome is not known.
     """
     commit = uuid.uuid4().hex
     failures = 0
@@ -82,9 +82,9 @@ def apply(
                 continue
             if doubted is None:
                 raise Unavailable(f"{error} Nothing was written.") from error
-            raise Unavailable(f"{error} {_NOT_CONFIRMED}") from error
+            raise NotConfirmed(f"{error} {_NOT_CONFIRMED}") from error
         else:
             return after.version
     if doubted is not None:
-        raise Unavailable(f"Other writers were faster. {_NOT_CONFIRMED}")
+        raise NotConfirmed(f"Other writers were faster. {_NOT_CONFIRMED}")
     raise Conflict(f"Other writers were faster {_TRIES} times; nothing was written, try again.")

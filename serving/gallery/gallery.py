@@ -153,8 +153,8 @@ class Gallery:
             ValueError: embeddings are not unit vectors of this gallery's dimension.
             UnknownIdentity: one of ``require`` is not enrolled; nothing was written.
             Conflict: other processes were faster each time; nothing was written.
-            Unavailable: the store is away. When it went away during the last write, the error
-                says that the outcome is not known.
+            Unavailable: the store is away; nothing was written.
+            NotConfirmed: the store went away during the last write, and the outcome is not known.
         """
         return self._writer.commit(operations, require)
 

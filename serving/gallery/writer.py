@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from serving.errors import Unavailable, UnknownIdentity
+from serving.errors import NotConfirmed, UnknownIdentity
 from serving.gallery.commit import apply
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.manifest_file import ManifestFile
@@ -141,7 +141,7 @@ class Writer:
             failure = error
             # Whoever waits meets the same fate: asking again for each would only take longer.
             together = together or self._drain()
-            told = error if isinstance(error, Exception) else Unavailable(_BROKEN_OFF)
+            told = error if isinstance(error, Exception) else NotConfirmed(_BROKEN_OFF)
             for w in together:
                 w.error = told
             if not isinstance(error, Exception):

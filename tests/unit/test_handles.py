@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
@@ -10,8 +11,17 @@ import pytest
 from ray.exceptions import RayActorError, RayError, TaskCancelledError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from serving.errors import GalleryCorrupt, Overloaded, ServingError, TooLarge, Unavailable
-from serving.handles import call
+from serving import deadline
+from serving.errors import (
+    GalleryCorrupt,
+    NotConfirmed,
+    Overloaded,
+    ServingError,
+    TimedOut,
+    TooLarge,
+    Unavailable,
+)
+from serving.handles import call, stage, write
 from tests.unit.fakes import Method, wrapped
 
 
@@ -60,6 +70,39 @@ def test_a_replica_that_went_away_can_be_asked_again(failure: Exception) -> None
     error = raised_by(failure)
     assert type(error) is Unavailable
     assert "send it again" in str(error)
+
+
+def test_a_replica_that_went_away_while_it_wrote_may_have_written() -> None:
+    async def stage(*args: Any) -> None:
+        raise RayActorError
+
+    with pytest.raises(NotConfirmed, match="before you send it again"):
+        asyncio.run(write(Method("match", stage), 7))
+
+
+@stage
+class Stage:
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def work(self, *args: Any) -> float | None:
+        self.asked.append(args)
+        return deadline.current()
+
+
+def test_the_deadline_goes_with_the_call() -> None:
+    made = Stage()
+
+    async def ask(until: float | None) -> Any:
+        with deadline.until(until):
+            return await call(Method("work", made.work), 7)
+
+    assert asyncio.run(ask(None)) is None
+    late = time.time() + 60
+    assert asyncio.run(ask(late)) == late
+    with pytest.raises(TimedOut):
+        asyncio.run(ask(time.time() - 1))
+    assert made.asked == [(7,)] * 2  # the late one was not begun
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError("7 / 0"), KeyError("x")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving import tracing
+from serving import handles, tracing
 from serving.errors import Unavailable
 from serving.handles import call
 from serving.pipeline import Timings
@@ -36,7 +36,7 @@ def flush(collecting: Collector) -> Iterator[Any]:
     stop()
 
 
-@tracing.linked
+@handles.stage
 class Stage:
     """Notes the arguments that it gets, and asks the store."""
 

@@ -1,0 +1,53 @@
+"""Until when the caller of a request waits: past it no stage begins to work for him.
+
+The time goes with every call of a stage (`serving.handles`), as seconds since 1970: what waited in
+a queue has waited, too. The clocks of the nodes have to agree to well under a request's limit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from serving.errors import TimedOut
+
+T = TypeVar("T")
+
+_until: ContextVar[float | None] = ContextVar("until", default=None)
+
+
+def current() -> float | None:
+    """Seconds since 1970; None: there is no deadline."""
+    return _until.get()
+
+
+@contextmanager
+def until(deadline: float | None) -> Iterator[None]:
+    """What is awaited inside of the ``with`` is wanted until then."""
+    token = _until.set(deadline)
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
+def check() -> None:
+    """Raises TimedOut when nobody waits any more."""
+    deadline = _until.get()
+    if deadline is not None and time.time() > deadline:
+        raise TimedOut("Nobody waits for this any more; it was not begun.")
+
+
+def checked(call: Callable[[], T]) -> Callable[[], T]:
+    """``call`` for a thread of a pool, where it may have to wait: checked when its turn comes."""
+    deadline = _until.get()
+
+    def checking() -> T:
+        with until(deadline):
+            check()
+            return call()
+
+    return checking
