@@ -76,10 +76,6 @@ def by_name(objects: Sequence[Object]) -> dict[str, Object]:
     return {name_of(item): item for item in objects}
 
 
-def is_hook(item: Object) -> bool:
-    return "helm.sh/hook" in item["metadata"].get("annotations", {})
-
-
 def serve_config(objects: Sequence[Object]) -> dict[str, Any]:
     """The serveConfigV2 document of the RayService."""
     document = yaml.safe_load(only(objects, "RayService")["spec"]["serveConfigV2"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
 
 import pytest
 
@@ -30,11 +29,9 @@ Outcomes = dict[Path, list[object] | None]
 @pytest.fixture(scope="module")
 def outcomes(helm4: Helm, request: pytest.FixtureRequest) -> Outcomes:
     """By knob: what changed nothing, or None when something did. Helms run two at a time."""
-    chosen = [
-        cast(Path, item.callspec.params["path"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.path == request.path and "[" in item.name
-    ]
+    test = test_a_knob_that_is_turned_changes_the_rendering.__name__
+    asked = {item.name for item in request.session.items}
+    chosen = [path for path in KNOBS if f"{test}[{dotted(path)}]" in asked]
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(chosen, pool.map(lambda path: _turn(helm4, path), chosen), strict=True))
 

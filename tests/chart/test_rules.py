@@ -67,6 +67,12 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         lambda found: [*found, *found],
         "inner_names: Deployment/web: volume tmp is there 2 times",
     ),
+    (
+        "Deployment/web",
+        f"{_WEB}.env.1.name",
+        "PASSWORD",
+        "inner_names: Deployment/web: web has PASSWORD 2 times",
+    ),
     ("Deployment/web", "metadata.labels.app", "w" * 64, "label_syntax"),
     ("Deployment/web", "metadata.labels", {"a/b/c": "x"}, "label_syntax"),
     ("Deployment/web", "metadata.labels", {"app": True}, "label_syntax"),

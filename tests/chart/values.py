@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator
 
 from tests.chart.helm import CHART, ROOT
 from tests.chart.objects import Path as ValuePath
@@ -64,7 +64,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """As helm lays values over values: maps are joined, all else is replaced, null removes."""
+    """As helm lays values over values: maps are joined, all else is replaced."""
     both = {
         key: merged(below[key], value)
         for key, value in above.items()
@@ -171,12 +171,8 @@ def _resolved(found: Schema) -> Schema:
 
 
 def is_valid(found: Schema, value: Any) -> bool:
-    whole = {**found, "$defs": schema().get("$defs", {}), **_definitions()}
-    return bool(Draft202012Validator(whole).is_valid(value))
-
-
-def _definitions() -> dict[str, Any]:
-    return {"definitions": schema()["definitions"]} if "definitions" in schema() else {}
+    whole = {**found, "definitions": schema()["definitions"]}
+    return bool(Draft7Validator(whole).is_valid(value))
 
 
 def others(path: ValuePath, value: Any) -> list[Any]:

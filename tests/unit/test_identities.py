@@ -18,7 +18,7 @@ def test_a_change_that_cannot_be_read_back_is_no_failed_write(failure: Exception
     async def person(*args: Any) -> None:
         raise failure
 
-    api.register.describe = describe  # type: ignore[method-assign]
+    api.register.describe = describe  # type: ignore[method-assign,assignment]
     api.register.person = person  # type: ignore[method-assign,assignment]
     answer = api.request("PATCH", "/identities/7", json={"name": "Ada"})
     assert "version 18" in detail_of(answer, 503)

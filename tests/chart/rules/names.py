@@ -44,7 +44,7 @@ def object_names(rendering: Rendering) -> Iterator[str]:
 
 
 def inner_names(rendering: Rendering) -> Iterator[str]:
-    """Of containers, volumes and ports, and that no two in a pod are the same."""
+    """Of containers, volumes, ports and variables, and that no two are the same."""
     for pod in rendering.pods:
         names = [container.get("name", "") for container in pod.containers]
         volumes = [volume["name"] for volume in pod.spec.get("volumes", [])]
@@ -55,6 +55,9 @@ def inner_names(rendering: Rendering) -> Iterator[str]:
                 if count > 1:
                     yield f"{pod.name}: {what} {name} is there {count} times"
         for container in pod.containers:
+            variables = Counter(variable["name"] for variable in container.get("env", []))
+            for name in [name for name, count in variables.items() if count > 1]:
+                yield f"{pod.name}: {container['name']} has {name} {variables[name]} times"
             for port in container.get("ports", []):
                 name = port.get("name", "port")
                 if not _LABEL.fullmatch(name) or len(name) > 15 or not re.search("[a-z]", name):

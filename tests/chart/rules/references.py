@@ -58,9 +58,8 @@ def _references(item: Any) -> Iterator[tuple[str, str]]:
             holder = _at(item, path[:-1])
             if not holder.get("optional"):
                 yield _PARENTS[parent], value
-    for reference in [item.get("roleRef")]:
-        if reference:
-            yield reference["kind"], reference["name"]
+    if role := item.get("roleRef"):
+        yield role["kind"], role["name"]
     for subject in item.get("subjects", []):
         if subject["kind"] == "ServiceAccount":
             yield "ServiceAccount", subject["name"]

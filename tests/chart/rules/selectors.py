@@ -11,7 +11,6 @@ from tests.chart.rules.rendering import Rendering
 
 _JOBS = ("Job", "CronJob")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-# What runs and is waited for, and so can be served, kept or scraped.
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 
 
