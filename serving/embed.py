@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -151,6 +152,9 @@ class Embedder:
             self._client = triton.InferenceServerClient(
                 url.netloc + url.path.rstrip("/"),
                 ssl=url.scheme == "https",
+                ssl_context=ssl.create_default_context(cafile=self._settings.ca_file)
+                if url.scheme == "https"
+                else None,
                 conn_limit=self._settings.connections,
                 conn_timeout=self._settings.timeout_s + 1,  # `_ask` is the one that gives up
             )

@@ -77,6 +77,7 @@ class DetectSettings(Settings):
 class TritonSettings(Settings):
     url: str = Field("http://127.0.0.1:8001", description="http(s)://host:port of KServe or Triton")
     model: str = "facenet-casia-webface"
+    ca_file: str | None = Field(None, description="authorities to trust, PEM; None: the system's")
     timeout_s: float = Field(10, gt=0)
     connections: int = Field(16, ge=1)
 
@@ -87,6 +88,9 @@ class GallerySettings(Settings):
     collection: CollectionName = Field("default", description="where a path names none")
     endpoint: str | None = Field(None, description="None: AWS; otherwise the URL of the S3 server")
     region: str = "us-east-1"
+    ca_file: str | None = Field(
+        None, description="authorities to trust, PEM; None: AWS_CA_BUNDLE or botocore's"
+    )
     connect_timeout_s: float = Field(2, gt=0)
     read_timeout_s: float = Field(10, gt=0, description="between two packets of an answer")
 

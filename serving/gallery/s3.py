@@ -57,6 +57,7 @@ def connect(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
+        verify=settings.ca_file,
         config=Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,

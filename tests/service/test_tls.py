@@ -1,0 +1,128 @@
+"""S3 and Triton behind TLS, with an authority that only the settings know."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from serving.embed import Embedder
+from serving.errors import Unavailable
+from serving.gallery.opening import open_store
+from serving.local import s3
+from serving.settings import GallerySettings, TritonSettings
+from serving.stack import BUCKET, StackSettings
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "faces test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    ca, private = folder / "ca.pem", folder / "key.pem"
+    ca.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return ca, private
+
+
+@contextmanager
+def behind_tls(port: int, ca: Path, key: Path) -> Iterator[str]:
+    """The server at ``port``, spoken to by TLS; yields host and port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca, key)
+    loop = asyncio.new_event_loop()
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, here = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, here), pump(there, writer))
+
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        server.close()
+        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.close()
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[Path, Path]:
+    return certificate(tmp_path)
+
+
+def test_the_bucket_is_reached_by_tls_with_the_authority_that_is_named(
+    stack: StackSettings, tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.credentials(stack.folder).items():
+        monkeypatch.setenv(name, value)
+    with behind_tls(stack.s3_port, *tls) as address:
+        trusted = GallerySettings(bucket=BUCKET, endpoint=f"https://{address}", ca_file=str(tls[0]))
+        open_store(trusted)  # writes and reads
+        with pytest.raises(Unavailable, match="SSL"):
+            open_store(trusted.model_copy(update={"ca_file": None}))
+
+
+def test_triton_is_reached_by_tls_with_the_authority_that_is_named(
+    stack: StackSettings, tls: tuple[Path, Path]
+) -> None:
+    async def embed(settings: TritonSettings) -> int:
+        embedder = Embedder(settings)
+        try:
+            return len(await embedder.embed(np.zeros((1, 3, 160, 160), np.uint8)))
+        finally:
+            await embedder.close()
+
+    with behind_tls(stack.triton_port, *tls) as address:
+        trusted = TritonSettings(url=f"https://{address}", ca_file=str(tls[0]))
+        assert asyncio.run(embed(trusted)) == 1
+        with pytest.raises(Unavailable):
+            asyncio.run(embed(trusted.model_copy(update={"ca_file": None})))
