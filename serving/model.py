@@ -26,6 +26,19 @@ class Calibration(BaseModel):
     intercept: float
     measured_on: str = Field(description="how many people and pairs of photos, and which prior")
 
+    def probability(self, similarity: float) -> float:
+        logit = self.slope * similarity + self.intercept
+        return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+
+
+class Verification(BaseModel):
+    """What a cosine means between two photos (1:1), where no gallery tempts with strangers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(ge=-1, le=1, description="cosine from which on both are one person")
+    calibration: Calibration
+
 
 class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,11 +51,18 @@ class ModelCard(BaseModel):
     preprocessing: dict[str, Any]
     threshold: float = Field(ge=-1, le=1, description="cosine from which on a face is named")
     calibration: Calibration
+    verification: Verification | None = Field(None, description="None: not measured")
 
     def confidence(self, similarity: float) -> float:
-        """The probability that a pair of this cosine shows one person."""
-        logit = self.calibration.slope * similarity + self.calibration.intercept
-        return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+        """The probability that the best candidate, at this cosine, is the person."""
+        return self.calibration.probability(similarity)
+
+    @property
+    def pairs(self) -> Verification:
+        """How two photos are compared; where it was not measured, as strictly as a gallery."""
+        return self.verification or Verification(
+            threshold=self.threshold, calibration=self.calibration
+        )
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -50,7 +70,7 @@ class ModelCard(BaseModel):
         return cls.model_validate_json(text)
 
     def to_json(self, indent: int | None = None) -> str:
-        return json.dumps(self.model_dump(), indent=indent, ensure_ascii=False)
+        return json.dumps(self.model_dump(exclude_none=True), indent=indent, ensure_ascii=False)
 
 
 def model_id(

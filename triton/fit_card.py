@@ -23,6 +23,11 @@ best cosines are the quantiles of the maximum of 1,000 of the normal distributio
 person's own cosine is as measured, once against one photo and once against all the others, and is
 the best only where it beats them. A logistic curve is fitted to that by Newton's method, with
 Platt's smoothed targets so that few people give no certainty.
+
+Verification. Two photos are compared with each other and with nobody else, so both numbers are
+found anew from pairs of single photos. Wanted: at most 0.1% of the pairs of strangers are taken for
+one person; their cosines are normal, too. The confidence is the probability that a pair is one
+person when half of the pairs that are asked about are.
 """
 
 from __future__ import annotations
@@ -51,6 +56,8 @@ ROOT = Path(__file__).resolve().parent
 GALLERY = 1000  # people
 FALSE_POSITIVES = 0.01  # of the lookups of unknown people
 ENROLLED = 0.5  # the share of lookups of enrolled people: the prior
+FALSE_MATCHES = 0.001  # of the pairs of strangers
+ONE_PERSON = 0.5  # the share of pairs of one person: the prior
 
 Floats = NDArray[np.float64]
 
@@ -63,11 +70,13 @@ class Scores:
         single: with each other photo of the same person.
         centroid: with the centroid of all other photos of the same person.
         strangers: with the centroid of each other person.
+        strange_pairs: with each photo of each other person.
     """
 
     single: Floats
     centroid: Floats
     strangers: Floats
+    strange_pairs: Floats
 
 
 def score(vectors: Floats, people: NDArray[np.intp]) -> Scores:
@@ -80,6 +89,7 @@ def score(vectors: Floats, people: NDArray[np.intp]) -> Scores:
     single: list[float] = []
     centroid: list[float] = []
     strangers: list[float] = []
+    strange_pairs: list[float] = []
     for i, vector in enumerate(vectors):
         for person in np.unique(people):
             members = people == person
@@ -91,7 +101,10 @@ def score(vectors: Floats, people: NDArray[np.intp]) -> Scores:
                 centroid.append(cosine)
             else:
                 strangers.append(cosine)
-    return Scores(np.array(single), np.array(centroid), np.array(strangers))
+                strange_pairs.extend(vectors[members] @ vector)
+    return Scores(
+        np.array(single), np.array(centroid), np.array(strangers), np.array(strange_pairs)
+    )
 
 
 def threshold_of(strangers: NormalDist) -> float:
@@ -113,10 +126,24 @@ def fit_calibration(scores: Scores, strangers: NormalDist) -> tuple[float, float
     x = np.concatenate([own, best])
     right = np.concatenate([ENROLLED * weight * wins, np.zeros_like(best)])
     wrong = np.concatenate([np.zeros_like(own), ENROLLED * lost + (1 - ENROLLED) / len(best)])
-    # Platt's targets: as if one more photo of each kind had been seen on the wrong side.
-    high, low = 1 - 1 / (len(scores.centroid) + 2), 1 / (len(scores.centroid) + 2)
-    target = np.concatenate([np.full_like(own, high), np.full_like(best, low)])
+    target = _targets(own, best, len(scores.centroid))
     return fit_logistic(x, target, right + wrong)
+
+
+def fit_pairs(scores: Scores) -> tuple[float, float]:
+    """Slope and intercept of the confidence as a function of the cosine of two photos."""
+    one, two = scores.single, scores.strange_pairs
+    weight = np.concatenate(
+        [np.full(len(one), ONE_PERSON / len(one)), np.full(len(two), (1 - ONE_PERSON) / len(two))]
+    )
+    target = _targets(one, two, len(scores.centroid))
+    return fit_logistic(np.concatenate([one, two]), target, weight)
+
+
+def _targets(right: Floats, wrong: Floats, photos: int) -> Floats:
+    """Platt's: as if one more photo of each kind had been seen on the wrong side."""
+    low = 1 / (photos + 2)
+    return np.concatenate([np.full_like(right, 1 - low), np.full_like(wrong, low)])
 
 
 def fit_logistic(x: Floats, target: Floats, weight: Floats) -> tuple[float, float]:
@@ -172,6 +199,8 @@ def entry(scores: Scores, people: int) -> dict[str, Any]:
     """What ``calibration.json`` holds for one model."""
     strangers = NormalDist.from_samples(scores.strangers.tolist())
     slope, intercept = fit_calibration(scores, strangers)
+    strange_pairs = NormalDist.from_samples(scores.strange_pairs.tolist())
+    pair_slope, pair_intercept = fit_pairs(scores)
     return {
         "threshold": round(threshold_of(strangers), 2),
         "calibration": {
@@ -186,6 +215,20 @@ def entry(scores: Scores, people: int) -> dict[str, Any]:
                 f"{FALSE_POSITIVES:.0%} of the others named at the threshold"
             ),
         },
+        "verification": {
+            "threshold": round(strange_pairs.inv_cdf(1 - FALSE_MATCHES), 2),
+            "calibration": {
+                "slope": round(pair_slope, 1),
+                "intercept": round(pair_intercept, 1),
+                "measured_on": (
+                    f"{len(scores.centroid)} photos of {people} people: "
+                    f"{len(scores.single) // 2} pairs of one person, "
+                    f"{len(scores.strange_pairs) // 2} pairs of strangers; "
+                    f"{ONE_PERSON:.0%} of the pairs being of one person, and "
+                    f"{FALSE_MATCHES:.1%} of the others taken for one at the threshold"
+                ),
+            },
+        },
     }
 
 
@@ -193,6 +236,7 @@ def report(scores: Scores, without: int, found: dict[str, Any]) -> str:
     s = scores.strangers
     z = (s - s.mean()) / s.std()
     t, curve = found["threshold"], found["calibration"]
+    pair = found["verification"]["threshold"]
 
     def confidence(cosine: float) -> str:
         logit = curve["slope"] * cosine + curve["intercept"]
@@ -208,6 +252,8 @@ def report(scores: Scores, without: int, found: dict[str, Any]) -> str:
             f"threshold {t}: names {(scores.single >= t).mean():.3f} with one photo enrolled, "
             f"{(scores.centroid >= t).mean():.3f} with all others",
             "confidence " + ", ".join(map(confidence, (0.4, 0.5, t, 0.7, 0.8))),
+            f"pairs of photos, threshold {pair}: {(scores.single >= pair).mean():.3f} of one "
+            f"person are accepted, {(scores.strange_pairs >= pair).mean():.4f} of strangers",
         ]
     )
 

@@ -31,7 +31,7 @@ from casia_graph import WeightsError, fetch_graph, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
 from torch import nn
 
-from serving.model import Calibration, ModelCard, model_id
+from serving.model import Calibration, ModelCard, Verification, model_id
 
 ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32
@@ -184,7 +184,7 @@ def _origin(weights: str) -> tuple[str, str]:
 
 
 def card_of(net: InceptionResnetV1, name: str, weights: str, settings: dict[str, Any]) -> ModelCard:
-    """The card; ``settings`` are threshold and calibration, from ``calibration.json``."""
+    """The card; ``settings`` are thresholds and calibrations, from ``calibration.json``."""
     source, licence = _origin(weights)
     tensors = {
         key: tensor.numpy()
@@ -200,6 +200,9 @@ def card_of(net: InceptionResnetV1, name: str, weights: str, settings: dict[str,
         preprocessing=PREPROCESSING,
         threshold=settings["threshold"],
         calibration=Calibration(**settings["calibration"]),
+        verification=Verification(**settings["verification"])
+        if "verification" in settings
+        else None,
     )
 
 

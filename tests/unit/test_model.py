@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.model import Calibration, ModelCard, model_id
+from serving.model import Calibration, ModelCard, Verification, model_id
 
 PREPROCESSING: dict[str, Any] = {"size": 160, "margin": 14}
 TENSORS = {
@@ -89,6 +89,21 @@ class TestConfidence:
 
     def test_small_probabilities_are_not_rounded_to_zero(self) -> None:
         assert card().confidence(-1) == pytest.approx(math.exp(-31), rel=1e-6)
+
+
+class TestPairs:
+    def test_what_was_measured_counts(self) -> None:
+        curve = Calibration(slope=10, intercept=-4, measured_on="pairs")
+        verification = Verification(threshold=0.4, calibration=curve)
+        measured = card(verification=verification)
+        assert measured.pairs == verification
+        assert measured.pairs.calibration.probability(0.4) == pytest.approx(0.5)
+        assert ModelCard.from_json(measured.to_json()) == measured
+
+    def test_what_was_not_is_as_strict_as_a_gallery(self) -> None:
+        assert card().pairs.threshold == card().threshold
+        assert card().pairs.calibration == card().calibration
+        assert "verification" not in json.loads(card().to_json())
 
 
 class TestModelId:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tritonclient.grpc import model_config_pb2
 
 from serving.detect import MARGIN
-from serving.model import Calibration, ModelCard
+from serving.model import Calibration, ModelCard, Verification
 from serving.records import CROP_SIZE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,6 +245,7 @@ class TestFiles:
         measured = json.loads((ROOT / "triton" / "calibration.json").read_text())
         assert measured[card.name]["threshold"] == card.threshold
         assert Calibration(**measured[card.name]["calibration"]) == card.calibration
+        assert Verification(**measured[card.name]["verification"]) == card.verification
 
     def test_the_preprocessing_is_that_of_the_stages(self) -> None:
         assert trace_model.PREPROCESSING["margin"] == MARGIN
@@ -274,13 +275,30 @@ class TestFitCard:
         assert scores.single.tolist() == [1.0] * 8
         assert scores.centroid.tolist() == pytest.approx([1.0] * 5)
         assert scores.strangers.tolist() == [0.0] * 5
+        assert scores.strange_pairs.tolist() == [0.0] * 12
 
     def test_separable_people_give_a_finite_curve(self) -> None:
         rng = np.random.default_rng(0)
         scores = fit_card.Scores(
-            rng.normal(0.9, 0.01, 20), rng.normal(0.9, 0.01, 10), rng.normal(0, 0.05, 90)
+            rng.normal(0.9, 0.01, 20),
+            rng.normal(0.9, 0.01, 10),
+            rng.normal(0, 0.05, 90),
+            rng.normal(0, 0.05, 90),
         )
         found = fit_card.entry(scores, people=5)
         calibration = Calibration(**found["calibration"])
         assert 0 < calibration.slope < 100
         assert "10 photos of 5 people" in calibration.measured_on
+        assert 0 < Verification(**found["verification"]).calibration.slope < 100
+
+    def test_the_threshold_of_pairs_keeps_its_promise(self) -> None:
+        rng = np.random.default_rng(0)
+        own, strangers = rng.normal(0.65, 0.15, 4000), rng.normal(0.02, 0.14, 200_000)
+        found = fit_card.entry(fit_card.Scores(own, own, strangers, strangers), people=5)
+        pairs = Verification(**found["verification"])
+        assert 0.0007 < (strangers >= pairs.threshold).mean() < 0.0014
+        # Where both kinds are as frequent, it is as likely the one as the other.
+        half = -pairs.calibration.intercept / pairs.calibration.slope
+        one, two = NormalDist(0.65, 0.15), NormalDist(0.02, 0.14)
+        assert one.pdf(half) == pytest.approx(two.pdf(half), rel=0.2)
+        assert pairs.threshold < found["threshold"]
