@@ -18,6 +18,7 @@ from serving.errors import TimedOut
 from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
+from serving.naming import problem_of, threshold_of
 from serving.pipeline import NoFaceInAny, Pipeline, Timings
 from serving.records import GalleryStatus
 from serving.register import Register
@@ -51,14 +52,13 @@ def build_api(
     pipeline: Pipeline,
     register: Register,
     limits: LimitSettings,
-    threshold: float | None,
+    matching: MatchSettings,
     keys: Keys | None = None,
     collection: str = "default",
 ) -> FastAPI:
     """The application.
 
     Args:
-        threshold: overrules the model's where it is given.
         keys: those that callers need; None: none.
         collection: the one of paths that name none.
     """
@@ -90,8 +90,10 @@ def build_api(
             found = await pipeline.identify(
                 image, top_k=options.top_k, max_faces=options.max_faces, timings=timings
             )
-            wanted = (options.threshold, threshold, found.card.threshold)
-            return infer_answer(found, next(t for t in wanted if t is not None))
+            people = found.matches.people
+            return infer_answer(
+                found, threshold_of(options.threshold, matching, found.card, people)
+            )
 
         answer = await in_time(work())
         response.headers["Server-Timing"] = timings.header()
@@ -135,6 +137,8 @@ def build_api(
     async def readyz(response: Response) -> Ready:
         """Whether the stages are up, Triton serves the model and the gallery is loaded."""
         checks = await in_time(pipeline.ready())
+        if checks["triton"] == "ok":
+            checks["triton"] = problem_of(matching, await in_time(pipeline.card())) or "ok"
         gallery = checks["gallery"]
         loaded = isinstance(gallery, GalleryStatus) and gallery.loaded
         ready = loaded and checks["triton"] == checks["stages"] == "ok"
@@ -205,7 +209,7 @@ class Ingress:
         self._pipeline = Pipeline(decode, detect, match, embedder, versions, limits)
         self._register = Register(match, embedder, versions)
         self._limits = limits
-        self._threshold = matching.threshold
+        self._matching = matching
         self._keys = Keys(keys) if keys.required else None
         self._collection = gallery.collection
 
@@ -214,7 +218,7 @@ class Ingress:
             self._pipeline,
             self._register,
             self._limits,
-            self._threshold,
+            self._matching,
             self._keys,
             self._collection,
         )

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.impostors import Impostors
+
 
 class Calibration(BaseModel):
     """Logistic calibration: probability = 1 / (1 + exp(-(slope * cosine + intercept)))."""
@@ -24,10 +26,20 @@ class Calibration(BaseModel):
 
     slope: float = Field(gt=0)
     intercept: float
+    gallery: int | None = Field(
+        None, ge=1, description="people in the gallery that it is meant for; None: not known"
+    )
     measured_on: str = Field(description="how many people and pairs of photos, and which prior")
 
-    def probability(self, similarity: float) -> float:
+    def probability(self, similarity: float, people: int | None = None) -> float:
+        """The probability at a cosine; ``people`` are in the gallery where it was found.
+
+        Among N strangers the density of the best one's cosine is N F^(N-1) f, and an enrolled
+        person at that cosine is the best with probability F^N. So the odds go with 1 / N.
+        """
         logit = self.slope * similarity + self.intercept
+        if people and self.gallery:
+            logit -= math.log(people / self.gallery)
         return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
 
 
@@ -52,10 +64,15 @@ class ModelCard(BaseModel):
     threshold: float = Field(ge=-1, le=1, description="cosine from which on a face is named")
     calibration: Calibration
     verification: Verification | None = Field(None, description="None: not measured")
+    impostors: Impostors | None = Field(None, description="None: not measured")
 
-    def confidence(self, similarity: float) -> float:
-        """The probability that the best candidate, at this cosine, is the person."""
-        return self.calibration.probability(similarity)
+    def confidence(self, similarity: float, people: int | None = None) -> float:
+        """The probability that the best candidate, at this cosine, is the person.
+
+        Args:
+            people: how many are enrolled; None: as many as it was calibrated for.
+        """
+        return self.calibration.probability(similarity, people)
 
     @property
     def pairs(self) -> Verification:
@@ -71,6 +88,11 @@ class ModelCard(BaseModel):
 
     def to_json(self, indent: int | None = None) -> str:
         return json.dumps(self.model_dump(exclude_none=True), indent=indent, ensure_ascii=False)
+
+    def to_pbtxt(self) -> str:
+        """The card as it lies in Triton's configuration: a quoted protobuf text string."""
+        # JSON's escapes are valid inside a protobuf text string, given one more level of them.
+        return json.dumps(self.to_json(), ensure_ascii=False)
 
 
 def model_id(

@@ -154,6 +154,10 @@ class Pipeline:
         enrolled = await timings.of("match", call(self._match.enrol, card.id, enrolment))
         return EnrolmentReport(photos, enrolled, card)
 
+    async def card(self) -> ModelCard:
+        """Of the model that Triton serves."""
+        return (await self._embedder.served()).card
+
     async def ready(self) -> dict[str, str | GalleryStatus]:
         """The state of what the service depends on: ``ok``, a sentence, or the gallery's status."""
         stages = await self._stages()

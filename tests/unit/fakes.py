@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -30,7 +30,7 @@ from serving.records import (
     Matches,
 )
 from serving.register import Register
-from serving.settings import GallerySettings, LimitSettings, TritonSettings
+from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(
@@ -142,7 +142,7 @@ class FakePipeline(Pipeline):
         self, data: bytes, *, top_k: int, max_faces: int | None, timings: Timings
     ) -> Identified:
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
-        matches = Matches(((Candidate(7, "Ada", 0.75),),), 17)
+        matches = Matches(((Candidate(7, "Ada", 0.75),),), 17, 1000)
         return Identified(faces((1, 2, 30, 40)), matches, CARD)
 
     async def enrol(
@@ -159,6 +159,9 @@ class FakePipeline(Pipeline):
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
         return EnrolmentReport(photos, Enrolled(name, len(images), 18), CARD)
 
+    async def card(self) -> ModelCard:
+        return CARD
+
     async def ready(self) -> dict[str, str | GalleryStatus]:
         await asyncio.sleep(self.seconds)
         return self.state
@@ -174,11 +177,15 @@ class Api:
     """Requests to the HTTP API over a `FakePipeline`, without a server."""
 
     def __init__(
-        self, threshold: float | None = None, keys: Keys | None = None, **limits: Any
+        self,
+        threshold: float | Literal["auto"] | None = None,
+        keys: Keys | None = None,
+        **limits: Any,
     ) -> None:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
-        self.app = build_api(self.pipeline, self.register, LimitSettings(**limits), threshold, keys)
+        matching = MatchSettings(threshold=threshold)
+        self.app = build_api(self.pipeline, self.register, LimitSettings(**limits), matching, keys)
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
