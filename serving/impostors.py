@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-_GRID = 16_385  # cosines of the table; its error is far below the third digit
+_GRID = 8_193  # cosines of the table; its error is far below the third digit
 
 Floats = NDArray[np.float64]
 
@@ -49,22 +49,39 @@ class Impostors(BaseModel):
 
     def fpir(self, threshold: float, people: int) -> float:
         """The false-positive identification rate of a threshold in a gallery of ``people``."""
-        survival = self.survival(threshold)
-        return 1.0 if survival >= 1 else -math.expm1(people * math.log1p(-survival))
+        return float(self.fpirs(np.array([threshold]), people)[0])
+
+    def fpirs(self, thresholds: Floats, people: int) -> Floats:
+        """The same of many thresholds."""
+        grid, logs = _log_survival(self.mean, self.dimensions)
+        survival = np.exp(np.interp(thresholds, grid, logs))
+        with np.errstate(divide="ignore"):  # of a threshold that everybody reaches
+            rates: Floats = -np.expm1(people * np.log1p(-survival))
+            return rates
 
     def threshold(self, people: int, fpir: float) -> float:
         """The cosine that the best of ``people`` strangers reaches in a share ``fpir`` of lookups.
 
         Of nobody (0 people) it is that of one.
         """
-        return float(self.best(np.array([1 - fpir]), people)[0])
+        return _threshold(self.mean, self.dimensions, people, fpir)
 
     def best(self, levels: Floats, people: int) -> Floats:
         """Quantiles of the cosine of the best of ``people`` strangers, for levels in (0, 1)."""
-        survival = -np.expm1(np.log(levels) / max(people, 1))
-        grid, logs = _log_survival(self.mean, self.dimensions)
-        # np.interp wants what it looks up in to rise.
-        return np.interp(np.log(survival), logs[::-1], grid[::-1])
+        return _best(self.mean, self.dimensions, levels, people)
+
+
+# Asked for once a candidate, and a gallery keeps its size for a while.
+@functools.lru_cache(maxsize=1024)
+def _threshold(mean: float, dimensions: float, people: int, fpir: float) -> float:
+    return float(_best(mean, dimensions, np.array([1 - fpir]), people)[0])
+
+
+def _best(mean: float, dimensions: float, levels: Floats, people: int) -> Floats:
+    survival = -np.expm1(np.log(levels) / max(people, 1))
+    grid, logs = _log_survival(mean, dimensions)
+    # np.interp wants what it looks up in to rise.
+    return np.interp(np.log(survival), logs[::-1], grid[::-1])
 
 
 @functools.lru_cache(maxsize=64)
@@ -75,7 +92,7 @@ def _log_survival(mean: float, dimensions: float) -> tuple[Floats, Floats]:
     # From the top, where the terms are small: the tail keeps its digits.
     above = np.logaddexp.accumulate(steps[::-1])[::-1] - np.logaddexp.reduce(steps)
     # Nothing is above the last cosine; a finite number, for what is interpolated next to it.
-    return grid, np.append(above, above[-1] - 100)
+    return grid, np.append(np.minimum(above, 0.0), above[-1] - 100)
 
 
 def log_density(mean: float, dimensions: float) -> tuple[Floats, Floats]:

@@ -31,15 +31,8 @@ class Calibration(BaseModel):
     )
     measured_on: str = Field(description="how many people and pairs of photos, and which prior")
 
-    def probability(self, similarity: float, people: int | None = None) -> float:
-        """The probability at a cosine; ``people`` are in the gallery where it was found.
-
-        Among N strangers the density of the best one's cosine is N F^(N-1) f, and an enrolled
-        person at that cosine is the best with probability F^N. So the odds go with 1 / N.
-        """
+    def probability(self, similarity: float) -> float:
         logit = self.slope * similarity + self.intercept
-        if people and self.gallery:
-            logit -= math.log(people / self.gallery)
         return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
 
 
@@ -69,10 +62,18 @@ class ModelCard(BaseModel):
     def confidence(self, similarity: float, people: int | None = None) -> float:
         """The probability that the best candidate, at this cosine, is the person.
 
+        The more people are enrolled, the more alike is the best of the strangers among them. So the
+        curve is moved along with the cosine that 1% of strangers reach; docs/accuracy.md compares
+        that with the exact posterior.
+
         Args:
             people: how many are enrolled; None: as many as it was calibrated for.
         """
-        return self.calibration.probability(similarity, people)
+        meant = self.calibration.gallery
+        if people and meant and self.impostors:
+            similarity -= self.impostors.threshold(people, 0.01)
+            similarity += self.impostors.threshold(meant, 0.01)
+        return self.calibration.probability(similarity)
 
     @property
     def pairs(self) -> Verification:

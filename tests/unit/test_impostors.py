@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_survival_falls_from_one_to_nothing(mean: float, d: float) -> None:
     found = [impostors(mean, d).survival(c) for c in np.linspace(-1, 1, 101)]
     assert found[0] == pytest.approx(1)
     assert found[-1] < 1e-4
-    assert all(b <= a for a, b in zip(found, found[1:], strict=False))
+    assert all(b <= a for a, b in itertools.pairwise(found))
 
 
 def test_a_threshold_that_everybody_reaches() -> None:
