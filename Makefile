@@ -9,7 +9,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model run test unit check bench bench-gallery format lock clean
+.PHONY: help install model run test unit check bench bench-gallery bench-fpir format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: install model ## measure against facenet-pytorch, into docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
 	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md
+
+bench-fpir: install model ## measure how often strangers are named as a gallery grows
+	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
 
 format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .

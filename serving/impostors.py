@@ -6,9 +6,8 @@ Beta((d - 1) / 2, (d - 1) / 2): Cai, Fan, Jiang, "Distributions of Angles in Ran
 Spheres", Journal of Machine Learning Research 14 (2013) 1837-1864, which also has the law of the
 largest of many. Embeddings of faces use fewer dimensions than they have, and strangers may resemble
 each other a little on average; so ``d`` (the effective number of dimensions) and the mean are
-fitted, and both stay a Beta distribution. Its tail ends at 1, as a cosine does. A normal tail does
-not end, and an exponential or generalised Pareto tail, fitted to few people, was far off at a
-million (docs/accuracy.md).
+fitted, and it stays a Beta distribution. Its tail ends at 1, as a cosine does; a normal or an
+exponential tail does not, and is far too strict at a million people (docs/accuracy.md).
 
 The gallery's size. A lookup among N strangers names one of them when the largest of N cosines
 reaches the threshold t. If the N comparisons were independent,

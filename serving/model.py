@@ -63,8 +63,7 @@ class ModelCard(BaseModel):
         """The probability that the best candidate, at this cosine, is the person.
 
         The more people are enrolled, the more alike is the best of the strangers among them. So the
-        curve is moved along with the cosine that 1% of strangers reach; docs/accuracy.md compares
-        that with the exact posterior.
+        curve is moved along with the cosine that 1% of the lookups of strangers reach.
 
         Args:
             people: how many are enrolled; None: as many as it was calibrated for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,10 @@ class _Threshold(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if value == "auto" or isinstance(value, float):
             return value
-        return click.FloatRange(-1, 1).convert(value, param, ctx)
+        cosine = click.FloatRange(-1, 1).convert(value, param, ctx)
+        if math.isnan(cosine):
+            self.fail("is no cosine", param, ctx)
+        return cosine
 
 
 @click.command("evaluate")

@@ -136,7 +136,7 @@ def main() -> None:
         sample = local.embed(people_in(args.photos))
         probes = np.concatenate([probes, sample.vectors[sample.usable]])
     found = {size: best.copy() for size, best in highest(probes, space, rng)}
-    print(f"FPIR, target {FPIR:.0%}; in brackets that of the 10% worst folders.\n")
+    print(f"FPIR, target {FPIR:.0%}; in brackets what one folder in ten exceeds.\n")
     synthetic({size: best[:PROBES] for size, best in found.items()}, space, rng)
     if args.photos:
         assert local.card.impostors is not None

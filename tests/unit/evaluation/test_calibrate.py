@@ -10,6 +10,7 @@ from serving.evaluation.comparisons import compare
 from serving.evaluation.logistic import fit_logistic
 from serving.evaluation.metrics import calibration_error, reliability
 from serving.evaluation.sample import NotMeasurable, Sample
+from serving.gallery.segment import normalised
 from serving.model import ModelCard
 from tests.unit.evaluation.people import crowd, sample_of
 from tests.unit.fakes import CARD
@@ -82,27 +83,23 @@ class TestPromises:
     def test_of_the_confidence_in_galleries_of_any_size(
         self, card: ModelCard, gallery: int
     ) -> None:
-        """Half of the lookups are of enrolled people; told and true must be the same."""
+        """Half of the lookups are of enrolled people, half of whom are enrolled with one photo and
+        half with three; what is told and what is true must be the same."""
         rng = np.random.default_rng(gallery)
-        others = rng.standard_normal((gallery - 1, DIMENSION))
-        others /= np.linalg.norm(others, axis=1, keepdims=True)
-        own = rng.standard_normal((1500, DIMENSION))
-
-        def photo_of() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-            rows = own + 0.6 * rng.standard_normal(own.shape)
-            unit: np.ndarray[tuple[int, int], np.dtype[np.float64]] = rows / np.linalg.norm(
-                rows, axis=1, keepdims=True
-            )
-            return unit
-
-        probes, enrolled = photo_of(), photo_of()
-        strangers = (probes @ others.T).max(axis=1)
-        mine = np.where(np.arange(len(own)) % 2, np.einsum("ij,ij->i", probes, enrolled), -1)
-        best, right = np.maximum(mine, strangers), mine > strangers
-        ones = np.ones(len(best))
+        others = normalised(rng.standard_normal((gallery - 1, DIMENSION)))
+        own = rng.standard_normal((3000, DIMENSION))
+        photos = [normalised(own + 0.6 * rng.standard_normal(own.shape)) for _ in range(4)]
+        one = (np.arange(len(own)) % 4 < 2)[:, None]
+        enrolled = np.where(one, photos[1], normalised(np.sum(photos[1:], axis=0)))
+        strangers = (photos[0] @ others.T).max(axis=1)
+        cosines = np.einsum("ij,ij->i", photos[0], enrolled)
+        mine = np.where(np.arange(len(own)) % 2, cosines, -1)
+        best, right = np.maximum(mine, strangers).astype(np.float64), mine > strangers
         told, uncorrected = (
             calibration_error(
-                reliability(np.array([card.confidence(c, n) for c in best.tolist()]), right, ones)
+                reliability(
+                    np.array([card.confidence(c, n) for c in best.tolist()]), right, np.ones(3000)
+                )
             )
             for n in (gallery, None)
         )
