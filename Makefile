@@ -16,7 +16,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart golden check bench bench-gallery format lock lock-torch clean
+.PHONY: help install model tools run test unit chart golden check bench bench-gallery bench-fpir format lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
@@ -69,6 +69,9 @@ bench: install model ## measure against facenet-pytorch, into docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
 	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md
+
+bench-fpir: install model ## measure how often strangers are named as a gallery grows
+	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
 
 format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .

@@ -29,7 +29,7 @@ def infer_answer(found: Identified, threshold: float) -> InferAnswer:
             id=c.id,
             name=c.name,
             similarity=round(c.similarity, 4),
-            confidence=round(card.confidence(c.similarity), 4),
+            confidence=round(card.confidence(c.similarity, found.matches.people), 4),
         )
 
     faces = []
@@ -49,7 +49,9 @@ def infer_answer(found: Identified, threshold: float) -> InferAnswer:
             )
         )
     version = found.matches.gallery_version
-    return InferAnswer(faces=faces, model=card.id, gallery_version=version)
+    return InferAnswer(
+        faces=faces, threshold=round(threshold, 4), model=card.id, gallery_version=version
+    )
 
 
 def detect_answer(faces: Faces) -> DetectAnswer:

@@ -23,6 +23,8 @@ from serving.console import PATH, Failed, plain, progress_bar
 from serving.draw import draw, percent
 from serving.enrolling import NotPeople, PersonFolder, batches, people_in
 from serving.errors import NoUsableFace, ServingError
+from serving.evaluation.calibrate_cli import calibrate_command
+from serving.evaluation.evaluate_cli import evaluate_command
 from serving.gallery_cli import gallery
 from serving.key_cli import key
 from serving.local.process import StackError
@@ -167,6 +169,8 @@ cli.add_command(gallery)
 cli.add_command(key)
 cli.add_command(gallery.commands["import"])
 cli.add_command(model_cli.model)
+cli.add_command(evaluate_command)
+cli.add_command(calibrate_command)
 
 
 @cli.command()

@@ -13,8 +13,8 @@ from fastapi import Depends, Request
 from serving import deadline
 from serving.errors import TimedOut
 from serving.metrics import ApiMetrics
-from serving.model import ModelCard
-from serving.pipeline import Pipeline, Timings
+from serving.naming import threshold_of
+from serving.pipeline import Identified, Pipeline, Timings
 from serving.register import Register
 from serving.settings import LimitSettings, MatchSettings
 
@@ -59,6 +59,6 @@ class Context:
                 told += " Look whether it was written before you send it again."
             raise TimedOut(told) from None
 
-    def threshold(self, asked: float | None, card: ModelCard) -> float:
-        """The cosine from which on a face is named: the caller's, the setting's or the card's."""
-        return next(t for t in (asked, self.matching.threshold, card.threshold) if t is not None)
+    def threshold(self, asked: float | None, found: Identified) -> float:
+        """The cosine from which on a face of this photo is named; see `serving.naming`."""
+        return threshold_of(asked, self.matching, found.card, found.matches.people)

@@ -17,6 +17,7 @@ from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import ApiMetrics, StoreMetrics
+from serving.naming import problem_of
 from serving.pipeline import NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (
@@ -103,7 +104,7 @@ def build_api(
                 max_faces=options.max_faces,
                 timings=timings,
             )
-            threshold = context.threshold(options.threshold, found.card)
+            threshold = context.threshold(options.threshold, found)
             metrics.identified(found.matches.candidates, threshold)
             return infer_answer(found, threshold)
 
@@ -167,6 +168,9 @@ def build_api(
     async def readyz(response: Response) -> Ready:
         """Whether the stages are up, Triton serves the model and the gallery is loaded."""
         checks = await context.in_time(pipeline.ready())
+        if checks["triton"] == "ok":
+            card = await context.in_time(pipeline.card())
+            checks["triton"] = problem_of(matching, card) or "ok"
         ready = what_is_missing(checks) is None
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)

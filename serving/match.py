@@ -41,6 +41,7 @@ def nearest(snapshot: Snapshot, probes: NDArray[np.float32], top_k: int) -> Matc
             tuple(Candidate(*candidate) for candidate in zip(*row, strict=True)) for row in rows
         ),
         gallery_version=snapshot.version,
+        people=len(snapshot),
     )
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.impostors import Impostors
+
 
 class Calibration(BaseModel):
     """Logistic calibration: probability = 1 / (1 + exp(-(slope * cosine + intercept)))."""
@@ -24,6 +26,9 @@ class Calibration(BaseModel):
 
     slope: float = Field(gt=0)
     intercept: float
+    gallery: int | None = Field(
+        None, ge=1, description="people in the gallery that it is meant for; None: not known"
+    )
     measured_on: str = Field(description="how many people and pairs of photos, and which prior")
 
     def probability(self, similarity: float) -> float:
@@ -52,9 +57,21 @@ class ModelCard(BaseModel):
     threshold: float = Field(ge=-1, le=1, description="cosine from which on a face is named")
     calibration: Calibration
     verification: Verification | None = Field(None, description="None: not measured")
+    impostors: Impostors | None = Field(None, description="None: not measured")
 
-    def confidence(self, similarity: float) -> float:
-        """The probability that the best candidate, at this cosine, is the person."""
+    def confidence(self, similarity: float, people: int | None = None) -> float:
+        """The probability that the best candidate, at this cosine, is the person.
+
+        The more people are enrolled, the more alike is the best of the strangers among them. So the
+        curve is moved along with the cosine that 1% of the lookups of strangers reach.
+
+        Args:
+            people: how many are enrolled; None: as many as it was calibrated for.
+        """
+        meant = self.calibration.gallery
+        if people and meant and self.impostors:
+            similarity -= self.impostors.threshold(people, 0.01)
+            similarity += self.impostors.threshold(meant, 0.01)
         return self.calibration.probability(similarity)
 
     @property

@@ -61,10 +61,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Matches:
-    """For each probe its candidates, best first, out of one version of the gallery."""
+    """For each probe its candidates, best first, out of one version of the gallery.
+
+    ``people`` are in that version; among many strangers one is always similar.
+    """
 
     candidates: tuple[tuple[Candidate, ...], ...]
     gallery_version: int
+    people: int
 
 
 @dataclass(frozen=True)

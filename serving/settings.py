@@ -6,13 +6,15 @@ Secrets are never settings: the S3 keys come from the environment (boto3's own c
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # A part of URLs and of keys in the bucket.
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
+
+Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Settings(BaseModel):
@@ -96,8 +98,12 @@ class GallerySettings(Settings):
 
 
 class MatchSettings(Settings):
-    threshold: float | None = Field(
-        None, ge=-1, le=1, description="cosine; None: the threshold of the model's card"
+    threshold: Cosine | Literal["auto"] | None = Field(
+        None,
+        description="cosine; None: the threshold of the model's card; auto: for the gallery's size",
+    )
+    fpir: float = Field(
+        0.01, gt=0, lt=1, description="auto: the share of strangers that may be given a name"
     )
     verify_threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine of two photos; None: the card's for verification"

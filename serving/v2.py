@@ -122,7 +122,7 @@ def router(context: Context) -> APIRouter:
                 return await naming(photo_name(index), work)
 
         found = await all_of(identify(n, image) for n, image in enumerate(asked.images))
-        threshold = context.threshold(asked.parameters.threshold, found[0].card)
+        threshold = context.threshold(asked.parameters.threshold, found[0])
         for photo in found:
             context.metrics.identified(photo.matches.candidates, threshold)
         note(request, photos=len(found), faces=sum(len(photo.faces) for photo in found))

@@ -237,7 +237,9 @@ def _tensors(found: Sequence[Identified], threshold: float) -> dict[str, NDArray
             ids.append(known.id if known else UNKNOWN_ID)
             names.append((known.name or "").encode() if known else b"")
             similarities.append(best.similarity if best else -1.0)
-            confidences.append(photo.card.confidence(best.similarity) if best else 0.0)
+            confidences.append(
+                photo.card.confidence(best.similarity, photo.matches.people) if best else 0.0
+            )
     counts = [len(photo.faces) for photo in found]
     return {
         "PHOTO": np.repeat(np.arange(len(found), dtype=np.int64), counts),

@@ -31,7 +31,7 @@ from casia_graph import WeightsError, fetch_graph, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
 from torch import nn
 
-from serving.model import Calibration, ModelCard, Verification, model_id
+from serving.model import ModelCard, model_id
 
 ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32
@@ -62,6 +62,17 @@ _KNOWN = {
         "MIT (weights); VGGFace2 is a data set for research",
     ),
 }
+# What a card says of cosines until somebody has measured.
+UNMEASURED: dict[str, Any] = {
+    "threshold": 0.6,
+    "calibration": {
+        "slope": 20.0,
+        "intercept": -11.0,
+        "measured_on": "nothing: assumed from other FaceNet weights; run faces calibrate",
+    },
+}
+# What `faces calibrate` measures, and tracing the same weights again must not undo.
+_MEASURED = ("threshold", "calibration", "verification", "impostors")
 # The embedding of linspace(-1, 1, 76800).view(1, 3, 160, 160), its first values.
 _KNOWN_ANSWER = {
     "casia-webface": (-0.037753, 0.066719, 0.054426, -0.044434, 0.003378, -0.040096),
@@ -183,27 +194,34 @@ def _origin(weights: str) -> tuple[str, str]:
     return _KNOWN.get(weights, (f"weights of the user: {Path(weights).name}", "unknown"))
 
 
-def card_of(net: InceptionResnetV1, name: str, weights: str, settings: dict[str, Any]) -> ModelCard:
-    """The card; ``settings`` are thresholds and calibrations, from ``calibration.json``."""
+def card_of(net: InceptionResnetV1, name: str, weights: str, known: list[Path]) -> ModelCard:
+    """The card. What was measured of the same weights is taken over from the first of ``known``,
+    files of cards, that is theirs."""
     source, licence = _origin(weights)
     tensors = {
         key: tensor.numpy()
         for key, tensor in net.state_dict().items()
         if not key.startswith("logits.") and not key.endswith("num_batches_tracked")
     }
-    return ModelCard(
-        name=name,
-        id=model_id(name, tensors, PREPROCESSING),
-        source=source,
-        licence=licence,
-        dimension=DIMENSION,
-        preprocessing=PREPROCESSING,
-        threshold=settings["threshold"],
-        calibration=Calibration(**settings["calibration"]),
-        verification=Verification(**settings["verification"])
-        if "verification" in settings
-        else None,
-    )
+    id_ = model_id(name, tensors, PREPROCESSING)
+    measured = next((card for card in map(_read_card, known) if card.get("id") == id_), UNMEASURED)
+    card = {
+        "name": name,
+        "id": id_,
+        "source": source,
+        "licence": licence,
+        "dimension": DIMENSION,
+        "preprocessing": PREPROCESSING,
+    }
+    return ModelCard.model_validate(card | {k: measured[k] for k in _MEASURED if k in measured})
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    """What is in a card, even one without an id; nothing when it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def write_model(repository: Path, card: ModelCard, module: torch.jit.ScriptModule) -> Path:
@@ -223,9 +241,7 @@ def write_model(repository: Path, card: ModelCard, module: torch.jit.ScriptModul
     return folder
 
 
-def write_without_model(
-    repository: Path, name: str, weights: str, settings: dict[str, Any]
-) -> Path:
+def write_without_model(repository: Path, name: str, weights: str) -> Path:
     """Write config.pbtxt and model.json of a model whose weights are not at hand."""
     folder = repository / name
     if (folder / "1" / "model.pt").is_file():
@@ -241,7 +257,7 @@ def write_without_model(
         "licence": licence,
         "dimension": DIMENSION,
         "preprocessing": PREPROCESSING,
-        **settings,
+        **UNMEASURED,
     }
     (folder / "model.json").write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n")
     (folder / "config.pbtxt").write_text(config_pbtxt(name, None))
@@ -295,15 +311,14 @@ def main() -> int:
         print(f"{name} is traced already.")
         return 0
     try:
-        measured = json.loads((ROOT / "calibration.json").read_text())
-        settings = measured.get(name, measured["default"])
         if args.no_model:
-            print(write_without_model(args.repository, name, args.weights, settings))
+            print(write_without_model(args.repository, name, args.weights))
             return 0
         print(f"Loading the weights {args.weights} …", flush=True)
         net = load_network(args.weights, args.cache)
         check_known_answer(net, args.weights)
-        card = card_of(net, name, args.weights, settings)
+        known = [folder / name / "model.json" for folder in (args.repository, ROOT / "models")]
+        card = card_of(net, name, args.weights, known)
         print("Tracing, and comparing with the eager network …", flush=True)
         folder = write_model(args.repository, card, trace(net))
     except (WeightsError, OSError) as error:

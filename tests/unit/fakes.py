@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -157,7 +157,8 @@ class FakePipeline(Pipeline):
         self.collections.append(collection)
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
         found = self._found(data)
-        return Identified(found, Matches(((Candidate(7, "Ada", 0.75),),) * len(found), 17), CARD)
+        candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
+        return Identified(found, Matches(candidates, 17, 1000), CARD)
 
     async def enrol(
         self,
@@ -207,7 +208,7 @@ class Api:
 
     def __init__(
         self,
-        threshold: float | None = None,
+        threshold: float | Literal["auto"] | None = None,
         verify_threshold: float | None = None,
         keys: Keys | None = None,
         **limits: Any,

@@ -16,7 +16,7 @@ BOX = (10.4, 20.6, 110.5, 221.5)
 def found(*similarities: float) -> Identified:
     """One face, whose candidates are this similar; ids count from 7."""
     candidates = tuple(Candidate(7 + n, f"P{n}", s) for n, s in enumerate(similarities))
-    return Identified(faces(BOX), Matches((candidates,), 17), CARD)
+    return Identified(faces(BOX), Matches((candidates,), 17, 2), CARD)
 
 
 def only_face(threshold: float, *similarities: float) -> FaceBody:
@@ -63,14 +63,14 @@ def test_nobody_enrolled_is_an_answer() -> None:
 
 
 def test_no_face_is_an_answer() -> None:
-    answer = infer_answer(Identified(faces(), Matches((), 3), CARD), 0.5)
+    answer = infer_answer(Identified(faces(), Matches((), 3, 0), CARD), 0.5)
     assert (answer.faces, answer.model, answer.gallery_version) == ([], CARD.id, 3)
 
 
 def test_each_face_keeps_its_own_box_and_candidates() -> None:
     two = Identified(
         faces((0, 0, 50, 50), (60, 0, 70, 10)),
-        Matches(((Candidate(1, None, 0.2),), (Candidate(2, None, 0.9),)), 1),
+        Matches(((Candidate(1, None, 0.2),), (Candidate(2, None, 0.9),)), 1, 2),
         CARD,
     )
     first, second = infer_answer(two, 0.5).faces

@@ -63,12 +63,12 @@ class TestNearest:
 
     def test_nobody_enrolled(self, gallery: Gallery) -> None:
         found = nearest(gallery.refresh(), unit_rows(2, DIMENSION), 5)
-        assert found == Matches(((), ()), 0)
+        assert found == Matches(((), ()), 0, 0)
 
     def test_no_probe(self, gallery: Gallery) -> None:
         gallery.commit([put(1)])
         found = nearest(gallery.refresh(), np.empty((0, DIMENSION), np.float32), 5)
-        assert found == Matches((), 1)
+        assert found == Matches((), 1, 1)
 
     def test_numbers_are_plain_ones(self, gallery: Gallery) -> None:
         gallery.commit([put(1)])

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from serving.impostors import Impostors
 from serving.model import Calibration, ModelCard, Verification, model_id
 
 PREPROCESSING: dict[str, Any] = {"size": 160, "margin": 14}
@@ -89,6 +90,23 @@ class TestConfidence:
 
     def test_small_probabilities_are_not_rounded_to_zero(self) -> None:
         assert card().confidence(-1) == pytest.approx(math.exp(-31), rel=1e-6)
+
+    def test_among_more_people_the_same_cosine_says_less(self) -> None:
+        calibration = Calibration(slope=20, intercept=-11, gallery=1000, measured_on="nobody")
+        impostors = Impostors(mean=0, dimensions=50, measured_on="nobody")
+        measured = card(calibration=calibration, impostors=impostors)
+        found = [measured.confidence(0.6, n) for n in (10, 1000, 1_000_000)]
+        assert found[0] > found[1] > found[2]
+        assert found[1] == measured.confidence(0.6) == card().confidence(0.6)
+        # As sure at the threshold of a large gallery as at that of a small one.
+        for people in (10, 1_000_000):
+            at = measured.confidence(impostors.threshold(people, 0.01), people)
+            assert at == pytest.approx(measured.confidence(impostors.threshold(1000, 0.01)))
+        assert ModelCard.from_json(measured.to_json()) == measured
+
+    def test_without_knowing_strangers_the_size_is_ignored(self) -> None:
+        assert card().confidence(0.6, 1_000_000) == card().confidence(0.6)
+        assert card().confidence(0.6, 0) == card().confidence(0.6)
 
 
 class TestPairs:

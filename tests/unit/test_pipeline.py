@@ -74,7 +74,7 @@ class Stages:
         assert where == WHERE
         self.identified.append((len(probes), top_k, at_least))
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
-        return Ref((Held(Matches(people, 3)),))
+        return Ref((Held(Matches(people, 3, 1)),))
 
     async def enrol(self, where: Location, person: Enrolment) -> Enrolled:
         if self.enrol_failure is not None:
@@ -177,7 +177,7 @@ class TestIdentify:
     def test_no_face_still_tells_the_gallerys_version(self, pipeline: LocalPipeline) -> None:
         found = pipeline.identified(b"0")
         assert len(found.faces) == 0
-        assert found.matches == Matches((), 3)
+        assert found.matches == Matches((), 3, 1)
 
     @pytest.mark.parametrize(("asked", "limit", "told"), [(2, 1000, 2), (None, 3, 3), (9, 3, 3)])
     def test_the_largest_so_many_are_looked_at(

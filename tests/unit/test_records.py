@@ -37,5 +37,5 @@ def test_records_cannot_be_changed() -> None:
 def test_records_travel() -> None:
     again = pickle.loads(pickle.dumps(faces(2), protocol=5))
     assert np.array_equal(again.boxes, faces(2).boxes)
-    matches = Matches(((Candidate(7, None, 0.5),), ()), gallery_version=3)
+    matches = Matches(((Candidate(7, None, 0.5),), ()), gallery_version=3, people=1)
     assert pickle.loads(pickle.dumps(matches)) == matches

@@ -57,6 +57,8 @@ def test_settings_cannot_be_changed() -> None:
         ("detect.min_score", 1.5),
         ("match.threshold", 2),
         ("match.threshold", "high"),
+        ("match.fpir", 0),
+        ("match.fpir", 1),
         ("triton.timeout_s", 0),
         ("limits.max_image_bytes", -1),
         ("scale.detect.min_replicas", 0),

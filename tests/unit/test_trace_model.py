@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
 import sys
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
@@ -20,43 +17,21 @@ from safetensors.torch import save_file
 from torch import nn
 
 from serving.detect import MARGIN
-from serving.model import Calibration, ModelCard, Verification
+from serving.model import Calibration, ModelCard
 from serving.records import CROP_SIZE
 from serving.traced import ModelError, TracedModel
+from tests.model_config import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(ROOT / "triton"))
 
 import casia_graph  # noqa: E402
-import fit_card  # noqa: E402
 import trace_model  # noqa: E402
 from casia_graph import WeightsError  # noqa: E402
 
-
-def _model_config() -> Any:
-    """Triton's own message of a config.pbtxt. By its file: the package around it registers the
-    Inference Protocol's messages, as kserve's does too, and protobuf takes them only once."""
-    package = importlib.util.find_spec("tritonclient")
-    assert package is not None
-    assert package.origin is not None
-    path = Path(package.origin).with_name("grpc") / "model_config_pb2.py"
-    spec = importlib.util.spec_from_file_location("model_config_pb2", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-model_config_pb2 = _model_config()
-
 CASIA = ROOT / "triton" / "models" / "facenet-casia-webface"
 CACHE = ROOT / ".cache" / "weights"
-SETTINGS: dict[str, Any] = {
-    "threshold": 0.5,
-    "calibration": {"slope": 20.0, "intercept": -10.0, "measured_on": 'nobody: a "test" \\ ü'},
-}
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +153,21 @@ class TestTrace:
 )
 class TestCasia:
     def test_the_id_is_the_one_of_the_committed_card(self, casia: InceptionResnetV1) -> None:
-        card = trace_model.card_of(casia, CASIA.name, "casia-webface", SETTINGS)
+        card = trace_model.card_of(casia, CASIA.name, "casia-webface", [])
         assert card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
+        assert card.threshold == trace_model.UNMEASURED["threshold"]
+        assert "nothing" in card.calibration.measured_on
+
+    def test_tracing_again_keeps_what_was_measured(
+        self, casia: InceptionResnetV1, tmp_path: Path
+    ) -> None:
+        broken = tmp_path / "broken.json"
+        broken.write_text("{")
+        other = tmp_path / "other.json"
+        other.write_text(json.dumps({"id": "facenet-x@0123456789ab", "threshold": 0.1}))
+        known = [tmp_path / "none.json", broken, other, CASIA / "model.json"]
+        card = trace_model.card_of(casia, CASIA.name, "casia-webface", known)
+        assert card == ModelCard.from_json((CASIA / "model.json").read_text())
 
     def test_one_altered_weight_is_noticed(self, casia: InceptionResnetV1) -> None:
         trace_model.check_known_answer(casia, "casia-webface")
@@ -214,7 +202,7 @@ class TestCasia:
 
 class TestFiles:
     def card(self, **changes: Any) -> ModelCard:
-        calibration = Calibration(**SETTINGS["calibration"])
+        calibration = Calibration(slope=20, intercept=-10, measured_on='nobody: a "test" \\ ü')
         values: dict[str, Any] = {
             "name": "facenet-x",
             "id": "facenet-x@0123456789ab",
@@ -261,7 +249,7 @@ class TestFiles:
             TracedModel.read(tmp_path, card.name)
 
     def test_without_a_model_there_is_no_card(self, tmp_path: Path) -> None:
-        folder = trace_model.write_without_model(tmp_path, "facenet-vggface2", "vggface2", SETTINGS)
+        folder = trace_model.write_without_model(tmp_path, "facenet-vggface2", "vggface2")
         config = self.parsed((folder / "config.pbtxt").read_text())
         assert config.name == "facenet-vggface2"
         assert "card" not in config.parameters
@@ -274,17 +262,15 @@ class TestFiles:
         (tmp_path / "facenet-x" / "1").mkdir(parents=True)
         (tmp_path / "facenet-x" / "1" / "model.pt").touch()
         with pytest.raises(WeightsError, match="must stay"):
-            trace_model.write_without_model(tmp_path, "facenet-x", "vggface2", SETTINGS)
+            trace_model.write_without_model(tmp_path, "facenet-x", "vggface2")
 
     def test_the_committed_card_is_the_served_one(self) -> None:
         card = ModelCard.from_json((CASIA / "model.json").read_text())
         config = self.parsed((CASIA / "config.pbtxt").read_text())
         assert ModelCard.from_json(config.parameters["card"].string_value) == card
         assert (CASIA / "config.pbtxt").read_text() == trace_model.config_pbtxt(card.name, card)
-        measured = json.loads((ROOT / "triton" / "calibration.json").read_text())
-        assert measured[card.name]["threshold"] == card.threshold
-        assert Calibration(**measured[card.name]["calibration"]) == card.calibration
-        assert Verification(**measured[card.name]["verification"]) == card.verification
+        assert card.impostors is not None
+        assert card.threshold == round(card.impostors.threshold(1000, 0.01), 3)
 
     def test_the_preprocessing_is_that_of_the_stages(self) -> None:
         assert trace_model.PREPROCESSING["margin"] == MARGIN
@@ -292,52 +278,3 @@ class TestFiles:
 
     def test_the_folder_is_no_package(self) -> None:
         assert not (ROOT / "triton" / "__init__.py").exists()
-
-
-class TestFitCard:
-    def test_the_threshold_keeps_its_promise(self) -> None:
-        strangers = NormalDist(0.02, 0.14)
-        threshold = fit_card.threshold_of(strangers)
-        best = np.random.default_rng(0).normal(0.02, 0.14, (4000, fit_card.GALLERY)).max(axis=1)
-        assert 0.005 < (best >= threshold).mean() < 0.016
-
-    def test_logistic_regression_finds_the_curve(self) -> None:
-        x = np.linspace(0, 1, 50)
-        target = 1 / (1 + np.exp(-(20 * x - 11)))
-        slope, intercept = fit_card.fit_logistic(x, target, np.full(50, 0.02))
-        assert slope == pytest.approx(20, rel=1e-4)
-        assert intercept == pytest.approx(-11, rel=1e-4)
-
-    def test_scores_compare_a_photo_with_everything_but_itself(self) -> None:
-        vectors = np.eye(4)[[0, 0, 1, 1, 1]]
-        scores = fit_card.score(vectors, np.array([0, 0, 7, 7, 7]))
-        assert scores.single.tolist() == [1.0] * 8
-        assert scores.centroid.tolist() == pytest.approx([1.0] * 5)
-        assert scores.strangers.tolist() == [0.0] * 5
-        assert scores.strange_pairs.tolist() == [0.0] * 12
-
-    def test_separable_people_give_a_finite_curve(self) -> None:
-        rng = np.random.default_rng(0)
-        scores = fit_card.Scores(
-            rng.normal(0.9, 0.01, 20),
-            rng.normal(0.9, 0.01, 10),
-            rng.normal(0, 0.05, 90),
-            rng.normal(0, 0.05, 90),
-        )
-        found = fit_card.entry(scores, people=5)
-        calibration = Calibration(**found["calibration"])
-        assert 0 < calibration.slope < 100
-        assert "10 photos of 5 people" in calibration.measured_on
-        assert 0 < Verification(**found["verification"]).calibration.slope < 100
-
-    def test_the_threshold_of_pairs_keeps_its_promise(self) -> None:
-        rng = np.random.default_rng(0)
-        own, strangers = rng.normal(0.65, 0.15, 4000), rng.normal(0.02, 0.14, 200_000)
-        found = fit_card.entry(fit_card.Scores(own, own, strangers, strangers), people=5)
-        pairs = Verification(**found["verification"])
-        assert 0.0007 < (strangers >= pairs.threshold).mean() < 0.0014
-        # Where both kinds are as frequent, it is as likely the one as the other.
-        half = -pairs.calibration.intercept / pairs.calibration.slope
-        one, two = NormalDist(0.65, 0.15), NormalDist(0.02, 0.14)
-        assert one.pdf(half) == pytest.approx(two.pdf(half), rel=0.2)
-        assert pairs.threshold < found["threshold"]

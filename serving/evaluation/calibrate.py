@@ -1,0 +1,156 @@
+"""Thresholds and confidences of a model, from photos of people; what its card says of cosines.
+
+Threshold. Of the unknown people who are looked up in a gallery of ``gallery`` people, at most a
+share ``fpir`` shall get a name. A few thousand comparisons show no such quantile; it is that of a
+model of strangers' cosines (`serving.impostors`), fitted by `serving.evaluation.tail`. Each photo
+is compared, as in a gallery, with the centroid of every other person.
+
+Calibration. The confidence of an answer is the probability that the best candidate is the person on
+the photo, when half of the people looked up are enrolled. Strangers' best cosines are the quantiles
+of the maximum of ``gallery`` of that model; the enrolled person's own cosine is as measured, once
+against one photo and once against the centroid of all the others, and is the best only where it
+beats them. A logistic curve is fitted to that by Newton's method, with Platt's smoothed targets
+("Probabilistic outputs for support vector machines", 1999): few people give no certainty.
+
+Verification. Two photos are compared with each other and with nobody else, so both numbers are
+found anew from pairs of single photos: at most ``far`` of the pairs of strangers are taken for one
+person, and half of the pairs that are asked about are of one person.
+
+Every person counts the same, however many photos there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.evaluation.comparisons import Compared, compare
+from serving.evaluation.logistic import fit_logistic
+from serving.evaluation.metrics import Floats
+from serving.evaluation.sample import NotMeasurable, Sample
+from serving.evaluation.tail import Fit, fit
+from serving.impostors import Impostors
+from serving.model import Calibration, ModelCard, Verification
+
+FEW_PEOPLE = 50
+ENROLLED = 0.5  # the share of lookups of enrolled people, and of pairs of one person
+_LEVELS = (np.arange(400) + 0.5) / 400
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The operating point: in a gallery of ``gallery`` people an FPIR; for pairs a FAR."""
+
+    gallery: int = 1000
+    fpir: float = 0.01
+    far: float = 0.001
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What was found. ``fit`` and ``pair_fit`` are what the thresholds come from."""
+
+    compared: Compared
+    wanted: Wanted
+    fit: Fit
+    pair_fit: Fit
+    threshold: float
+    calibration: Calibration
+    verification: Verification
+
+    def card(self, before: ModelCard) -> ModelCard:
+        """``before`` with the new numbers."""
+        changes = {
+            "threshold": self.threshold,
+            "calibration": self.calibration,
+            "verification": self.verification,
+            "impostors": self.fit.expected,
+        }
+        return before.model_copy(update=changes)
+
+
+def calibrate(
+    sample: Sample, wanted: Wanted, rng: np.random.Generator, source: str | None = None
+) -> Calibrated:
+    """Find everything.
+
+    Args:
+        source: what the photos are, for the card; None: nothing is said of it.
+
+    Raises:
+        NotMeasurable: too few people or photos, or they are not told apart.
+    """
+    compared = compare(sample, rng)
+    of = f"{compared.photos} photos of {compared.people} people" + (
+        f" ({source})" if source else ""
+    )
+    strangers = f"{len(compared.strangers.cosines)} comparisons with strangers"
+    own = f"{len(compared.single.cosines)} pairs of one person"
+    at = wanted.gallery, wanted.fpir
+    found = fit(compared.strangers, len(sample.ids), at, f"{of}: {strangers}", rng)
+    pair_at = 1, wanted.far
+    pair_fit = fit(compared.strange_pairs, len(sample.ids), pair_at, of, rng)
+    return Calibrated(
+        compared,
+        wanted,
+        found,
+        pair_fit,
+        threshold=round(found.expected.threshold(*at), 3),
+        calibration=_curve(
+            *_fit_lookups(compared, found.expected, wanted.gallery),
+            gallery=wanted.gallery,
+            measured_on=f"{of}: {own}, {strangers}; meant for a gallery of {wanted.gallery} people "
+            f"where {ENROLLED:.0%} of the faces are of enrolled people, and {wanted.fpir:g} of "
+            "the others named at the threshold",
+        ),
+        verification=Verification(
+            threshold=round(pair_fit.expected.threshold(*pair_at), 3),
+            calibration=_curve(
+                *_fit_pairs(compared),
+                gallery=None,
+                measured_on=f"{of}: {own}, {len(compared.strange_pairs.cosines)} pairs of "
+                f"strangers; {ENROLLED:.0%} of the pairs are of one person, and {wanted.far:g} of "
+                "the others taken for one at the threshold",
+            ),
+        ),
+    )
+
+
+def _fit_lookups(compared: Compared, strangers: Impostors, gallery: int) -> tuple[float, float]:
+    """Slope and intercept of the confidence as a function of the best candidate's cosine."""
+    best = strangers.best(_LEVELS, gallery)
+    # One photo enrolled counts as much as all of them.
+    own = np.concatenate([compared.single.cosines, compared.centroid.cosines])
+    weight = np.concatenate([compared.single.shares(), compared.centroid.shares()]) / 2
+    place = np.searchsorted(best, own)  # so many of the strangers' best are below
+    wins = place / len(best)
+    # The strangers' best that beat him are answers too, and wrong ones.
+    lost = np.cumsum(np.bincount(place, weight, minlength=len(best) + 1))[:-1] / len(best)
+    x = np.concatenate([own, best])
+    right = np.concatenate([ENROLLED * weight * wins, np.zeros_like(best)])
+    wrong = np.concatenate([np.zeros_like(own), ENROLLED * lost + (1 - ENROLLED) / len(best)])
+    return fit_logistic(x, _targets(own, best, compared.photos), right + wrong)
+
+
+def _fit_pairs(compared: Compared) -> tuple[float, float]:
+    """Slope and intercept of the confidence as a function of the cosine of two photos."""
+    one, two = compared.single, compared.strange_pairs
+    strange = two.shares / two.shares.sum()
+    weight = np.concatenate([ENROLLED * one.shares(), (1 - ENROLLED) * strange])
+    target = _targets(one.cosines, two.cosines, compared.photos)
+    return fit_logistic(np.concatenate([one.cosines, two.cosines]), target, weight)
+
+
+def _targets(right: Floats, wrong: Floats, photos: int) -> Floats:
+    """Platt's: as if one more photo of each kind had been seen on the wrong side."""
+    low = 1 / (photos + 2)
+    return np.concatenate([np.full_like(right, 1 - low), np.full_like(wrong, low)])
+
+
+def _curve(slope: float, at_zero: float, gallery: int | None, measured_on: str) -> Calibration:
+    if slope <= 0:
+        raise NotMeasurable("These photos are not told apart at all: are the folders right?")
+    return Calibration(
+        slope=round(slope, 2), intercept=round(at_zero, 2), gallery=gallery, measured_on=measured_on
+    )

@@ -1,0 +1,92 @@
+"""The comparisons that a calibration rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.evaluation.lookups import centroid_of
+from serving.evaluation.metrics import Floats
+from serving.evaluation.sample import NotMeasurable, Sample
+from serving.evaluation.tail import Comparisons
+from serving.evaluation.verification import pairs_of
+
+FEWEST_PEOPLE = 5
+_MOST = 1_000_000  # comparisons of a kind; more say nothing more
+
+
+@dataclass(frozen=True)
+class Own:
+    """Cosines of one person's photos, float64 (C,), and whose, intp (C,)."""
+
+    cosines: Floats
+    person: NDArray[np.intp]
+
+    def shares(self) -> Floats:
+        """What each counts for, together 1: every person the same."""
+        counts = np.bincount(self.person)
+        return 1 / (counts[self.person] * np.count_nonzero(counts))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All comparisons; ``single`` is with one photo, ``centroid`` with all others of the person,
+    ``strangers`` with the centroids of others, ``strange_pairs`` with their single photos."""
+
+    photos: int
+    people: int
+    single: Own
+    centroid: Own
+    strangers: Comparisons
+    strange_pairs: Comparisons
+
+
+def compare(sample: Sample, rng: np.random.Generator) -> Compared:
+    """Compare each photo with its own person and with all others.
+
+    Raises:
+        NotMeasurable: too few people or photos.
+    """
+    usable = sample.usable
+    vectors, person = sample.vectors[usable].astype(np.float64), sample.person[usable]
+    present, person = np.unique(person, return_inverse=True)
+    people, counts = len(present), np.bincount(person)
+    if people < FEWEST_PEOPLE or (counts > 1).sum() < 2:
+        raise NotMeasurable(
+            f"{people} people with a usable photo, {int((counts > 1).sum())} of them with two, are "
+            f"too few: at least {FEWEST_PEOPLE}, two of them with two photos."
+        )
+    centroids = np.stack([centroid_of(vectors[person == p]) for p in range(people)])
+    several = np.flatnonzero(counts[person] > 1)
+    rest = [
+        float(vectors[i] @ centroid_of(np.delete(vectors, i, 0)[np.delete(person, i) == person[i]]))
+        for i in several
+    ]
+    cells = np.flatnonzero(person[:, None] != np.arange(people))
+    if len(cells) > _MOST:
+        cells = rng.choice(cells, _MOST, replace=False)
+    photo, whom = np.divmod(cells, people)
+    pairs = pairs_of(sample, rng, _MOST)
+    one, two = (
+        (places[np.isfinite(scores)], scores[np.isfinite(scores)])
+        for places, scores in (
+            (pairs.genuine, pairs.genuine_scores),
+            (pairs.impostor, pairs.impostor_scores),
+        )
+    )
+    photos = np.bincount(sample.person[usable], minlength=len(sample.ids))
+    strange = sample.person[two[0]]
+    return Compared(
+        photos=len(person),
+        people=people,
+        single=Own(one[1], sample.person[one[0][:, 0]]),
+        centroid=Own(np.array(rest), person[several]),
+        strangers=Comparisons(
+            np.einsum("ij,ij->i", vectors[photo], centroids[whom]),
+            np.stack([present[person[photo]], present[whom]], axis=1),
+            1 / counts[person[photo]],
+        ),
+        strange_pairs=Comparisons(two[1], strange, 1 / photos[strange].prod(axis=1)),
+    )

@@ -1,0 +1,142 @@
+"""The command `faces evaluate`."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from PIL import Image
+
+from serving.console import NEW_PATH, PATH, Failed, progress_bar
+from serving.evaluation import plots
+from serving.evaluation.distractors import Distractors, read_distractors
+from serving.evaluation.evaluate import STEPS, Asked, Report, evaluate, worst_pairs
+from serving.evaluation.measuring import embedded, list_failures, measuring, print_section
+from serving.evaluation.page import Pictures, page
+from serving.evaluation.sample import Sample
+from serving.evaluation.tables import headline, sections
+from serving.naming import problem_of
+from serving.settings import MatchSettings
+
+if TYPE_CHECKING:
+    from serving.evaluation.local_model import LocalModel
+
+_WORST = 8  # pairs of each kind
+
+
+class _Threshold(click.ParamType[Any]):
+    name = "FLOAT|auto"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "auto" or isinstance(value, float):
+            return value
+        cosine = click.FloatRange(-1, 1).convert(value, param, ctx)
+        if math.isnan(cosine):
+            self.fail("is no cosine", param, ctx)
+        return cosine
+
+
+@click.command("evaluate")
+@measuring
+@click.option("--threshold", type=_Threshold(), help="Cosine, or auto; default: the settings'.")
+@click.option("--gallery", type=PATH, help="An export of a gallery, to look people up among more.")
+@click.option("--splits", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--bootstrap", default=500, show_default=True, type=click.IntRange(10, 100_000))
+@click.option("--json", "json_file", type=NEW_PATH, help="Write the numbers into a file.")
+@click.option("--html", "html_file", type=NEW_PATH, help="Write a page with plots.")
+@click.option("--pictures", is_flag=True, help="Show the worst pairs of faces in that page.")
+def evaluate_command(
+    folder: Path,
+    model: str,
+    repository: Path,
+    args: Path | None,
+    seed: int,
+    threshold: Any,
+    gallery: Path | None,
+    splits: int,
+    bootstrap: int,
+    json_file: Path | None,
+    html_file: Path | None,
+    pictures: bool,
+) -> None:
+    """Measure how well the people of DIR are recognised: folders of photos named by the id.
+
+    The service need not run. Only aggregates are written, unless --pictures is given.
+    """
+    if pictures and html_file is None:
+        raise click.UsageError("--pictures shows faces in a page; give --html FILE too.")
+    if html_file is not None:
+        plots.check()
+    local, sample, settings = embedded(folder, model, repository, args)
+    matching = settings.match
+    if threshold is not None:
+        matching = MatchSettings(threshold=threshold, fpir=matching.fpir)
+    problem = problem_of(matching, local.card)
+    if problem is not None:
+        raise Failed(problem)
+    others = Distractors(np.empty((0, 0), np.float16), 0)
+    if gallery is not None:
+        others = read_distractors(gallery, local.card.id, sample.ids)
+    with progress_bar() as progress:
+        task = progress.add_task("Measuring", total=STEPS)
+        report, curves = evaluate(
+            sample,
+            local.card,
+            matching,
+            others,
+            Asked(splits, bootstrap, seed),
+            lambda: progress.advance(task),
+        )
+        progress.update(task, completed=STEPS)
+    _print(report)
+    if others.left_out:
+        click.echo(f"Left out of the gallery, as they are in {folder}: {others.left_out} people.")
+    list_failures(sample, folder)
+    strangers, own = worst_pairs(sample, curves.pairs, _WORST)
+    if json_file is not None:
+        _write(json_file, json.dumps(report.to_json(), indent=2) + "\n")
+    if html_file is not None:
+        shown = []
+        if pictures:
+            shown = [
+                _pictures("The most alike strangers", strangers, sample, local),
+                _pictures("The least alike photos of one person", own, sample, local),
+            ]
+        _write(html_file, page(report, plots.plots(report, curves), shown))
+
+
+def _print(report: Report) -> None:
+    for line in headline(report):
+        click.echo(line)
+    for section in sections(report):
+        print_section(section)
+
+
+def _pictures(
+    title: str, pairs: Sequence[tuple[int, int, float]], sample: Sample, local: LocalModel
+) -> Pictures:
+    def picture(place: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(local.crop(sample.photos[place]).transpose(1, 2, 0)).save(file, "JPEG")
+        return file.getvalue()
+
+    def name(place: int) -> str:
+        return f"{sample.ids[sample.person[place]]}/{sample.photos[place].name}"
+
+    return Pictures(
+        title, [(picture(a), picture(b), f"{c:.3f}: {name(a)}, {name(b)}") for a, b, c in pairs]
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror or error}.") from None
+    click.echo(f"Written to {path}.")

@@ -1,0 +1,143 @@
+"""Lookups of people of whom some are enrolled; see `serving.evaluation.identification`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.evaluation.metrics import Floats
+from serving.evaluation.sample import Sample
+from serving.gallery.segment import normalised
+
+ALL_BUT_ONE = 0
+ENROLLED = (1, 3, ALL_BUT_ONE)  # photos a person
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """Lookups of all splits together, of known people or of unknown ones.
+
+    Attributes:
+        person, photo: intp (L,), whose photo was looked up, and which.
+        best: float64 (L,), the best candidate's cosine; -inf: no face, or an empty gallery.
+        right: bool (L,), the best candidate is the person.
+        people: int64 (L,), in the gallery.
+    """
+
+    person: NDArray[np.intp]
+    photo: NDArray[np.intp]
+    best: Floats
+    right: NDArray[np.bool_]
+    people: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The lookups with so many photos enrolled a person."""
+
+    enrolled: int  # photos, or ALL_BUT_ONE
+    known: Lookups
+    unknown: Lookups
+
+
+def trials(
+    sample: Sample,
+    distractors: NDArray[np.floating[Any]],
+    splits: int,
+    rng: np.random.Generator,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Trial]:
+    """Look up in ``splits`` galleries for each number of photos that somebody has more of.
+
+    Args:
+        distractors: (M, D), centroids of people who are in every gallery and nobody of the sample.
+        advance: is called after each split.
+    """
+    nearest = _best_of(sample.vectors, distractors)
+    counts = np.bincount(sample.person, minlength=len(sample.ids))
+    found = []
+    for enrolled in ENROLLED:
+        able = counts > max(enrolled, 1)
+        if not able.any() or len(sample.ids) < 2:
+            continue
+        parts: list[tuple[Lookups, Lookups]] = []
+        for _ in range(splits):
+            order = rng.permutation(len(sample.ids))
+            known = order[able[order]][: max(1, len(order) // 2)]
+            parts.append(_split(sample, known, enrolled, nearest, len(distractors), rng))
+            advance()
+        known_parts, unknown_parts = zip(*parts, strict=True)
+        found.append(Trial(enrolled, joined(known_parts), joined(unknown_parts)))
+    return found
+
+
+def centroid_of(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Of unit vectors (k, D), as the gallery has it: float32 (D,); zeros of nothing."""
+    total = rows.sum(axis=0, dtype=np.float32, keepdims=True)
+    centroid: NDArray[np.float32] = normalised(total)[0]
+    return centroid
+
+
+def _split(
+    sample: Sample,
+    known: NDArray[np.intp],
+    enrolled: int,
+    nearest: Floats,
+    distractors: int,
+    rng: np.random.Generator,
+) -> tuple[Lookups, Lookups]:
+    """One gallery: ``known`` are enrolled; returns the lookups of known and of unknown people."""
+    vectors, person, usable = sample.vectors, sample.person, sample.usable
+    probe = np.ones(len(person), bool)
+    centroids = np.zeros((len(known), vectors.shape[1]), np.float32)
+    for place, who in enumerate(known):
+        photos = np.flatnonzero(person == who)
+        if enrolled != ALL_BUT_ONE:
+            photos = rng.permutation(photos)[:enrolled]
+            probe[photos] = False
+        centroids[place] = centroid_of(vectors[photos])
+    there = centroids.any(axis=1)  # of whom at least one photo has a face
+    cosines = (vectors @ centroids.T).astype(np.float64)
+    cosines[:, ~there] = -np.inf
+    of_known = np.full(len(sample.ids), -1)
+    of_known[known] = np.arange(len(known))
+    own = of_known[person]
+    if enrolled == ALL_BUT_ONE:
+        for photo in np.flatnonzero(own >= 0):
+            others = person == person[photo]
+            others[photo] = False
+            rest = centroid_of(vectors[others])
+            cosines[photo, own[photo]] = vectors[photo] @ rest if rest.any() else -np.inf
+    best_place = cosines.argmax(axis=1)
+    best = cosines[np.arange(len(person)), best_place]
+    right = (best_place == own) & (best > nearest) & usable
+    best = np.where(usable, np.maximum(best, nearest), -np.inf)
+    people = int(there.sum()) + distractors
+
+    def lookups(chosen: NDArray[np.bool_]) -> Lookups:
+        photos = np.flatnonzero(chosen)
+        sizes = np.full(len(photos), people, np.int64)
+        return Lookups(person[photos], photos, best[photos], right[photos], sizes)
+
+    return lookups(probe & (own >= 0)), lookups(own < 0)
+
+
+def _best_of(vectors: NDArray[np.float32], others: NDArray[np.floating[Any]]) -> Floats:
+    """The largest cosine of each of ``vectors`` (n, D) with ``others`` (M, D); -inf of none."""
+    best = np.full(len(vectors), -np.inf)
+    for start in range(0, len(others), 10_000):
+        part = others[start : start + 10_000].astype(np.float32)
+        best = np.maximum(best, (vectors @ part.T).max(axis=1))
+    return best
+
+
+def joined(parts: Sequence[Lookups]) -> Lookups:
+    names = ("person", "photo", "best", "right", "people")
+    return Lookups(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -1,0 +1,87 @@
+"""What `faces evaluate` and `faces calibrate` share: the photos, and how tables are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.table import Table
+
+from serving.console import PATH, Failed, plain, progress_bar
+from serving.enrolling import people_in
+from serving.evaluation.sample import NotMeasurable, Sample
+from serving.evaluation.tables import Section
+from serving.settings import AppArgs
+from serving.stack import read_overrides
+
+if TYPE_CHECKING:
+    from serving.evaluation.local_model import LocalModel
+
+
+def measuring(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that both commands have; what cannot be measured fails with a sentence."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except NotMeasurable as error:
+            raise Failed(str(error)) from None
+
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Of all that is drawn."),
+        click.option(
+            "--args",
+            type=PATH,
+            help="A YAML file with settings of the application, as for `faces up`.",
+        ),
+        click.option(
+            "--repository",
+            default=Path("triton/models"),
+            show_default=True,
+            type=PATH,
+            help="Triton's model repository.",
+        ),
+        click.option("--model", default="facenet-casia-webface", show_default=True),
+        click.argument("folder", metavar="DIR", type=PATH),
+    ):
+        run = option(run)
+    return run
+
+
+def embedded(
+    folder: Path, model: str, repository: Path, args: Path | None
+) -> tuple[LocalModel, Sample, AppArgs]:
+    settings = AppArgs.model_validate(read_overrides(args) if args else {})
+    people = people_in(folder)
+    # Here, since torch takes seconds to load, and the other commands have no use for it.
+    from serving.evaluation.local_model import LocalModel
+
+    local = LocalModel(repository, model, settings)
+    with progress_bar() as progress:
+        task = progress.add_task("Looking at photos", total=sum(len(p.photos) for p in people))
+        sample = local.embed(people, lambda count: progress.advance(task, count))
+    return local, sample, settings
+
+
+def print_section(section: Section) -> None:
+    console = plain()
+    console.print(f"\n{section.title}\n{section.note}")
+    table = Table(*section.header, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in section.rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def list_failures(sample: Sample, folder: Path) -> None:
+    for photo, problem in zip(sample.photos, sample.problems, strict=True):
+        if problem is not None:
+            click.echo(f"{_inside(photo, folder)}: {problem}")
+
+
+def _inside(photo: Path, folder: Path) -> Path:
+    return photo.relative_to(folder.resolve())

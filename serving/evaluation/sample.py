@@ -1,0 +1,49 @@
+"""Photos of people and their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.model import ModelCard
+
+
+class NotMeasurable(Exception):
+    """Photos or a model with which nothing can be measured; one sentence."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """n photos of P people.
+
+    Attributes:
+        ids: int64 (P,), rising.
+        person: intp (n,), rising: whose photo each is, as a place in ``ids``.
+        vectors: float32 (n, D), unit length; zeros where there is no face.
+        problems: why a photo has no embedding; None: it has one.
+    """
+
+    ids: NDArray[np.int64]
+    person: NDArray[np.intp]
+    photos: Sequence[Path]
+    vectors: NDArray[np.float32]
+    problems: Sequence[str | None]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        return np.array([problem is None for problem in self.problems], bool)
+
+
+def read_card(path: Path) -> ModelCard:
+    """Raises NotMeasurable when ``path`` is no card of a traced model."""
+    try:
+        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotMeasurable(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:
+        # A card without an id is that of a model that is not traced yet.
+        raise NotMeasurable(f"{path} is no card of a traced model: {error}") from None

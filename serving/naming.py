@@ -1,0 +1,41 @@
+"""Who is named: the cosine from which on the best candidate's name is told."""
+
+from __future__ import annotations
+
+from serving.errors import Unavailable
+from serving.model import ModelCard
+from serving.settings import MatchSettings
+
+
+def threshold_of(
+    asked: float | None, matching: MatchSettings, card: ModelCard, people: int
+) -> float:
+    """The caller's threshold, or that of the settings, or the card's.
+
+    Args:
+        people: how many are in the gallery; ``auto`` is stricter, the more there are.
+
+    Raises:
+        Unavailable: ``auto``, and nothing is known of how alike strangers are.
+    """
+    if asked is not None:
+        return asked
+    if matching.threshold is None:
+        return card.threshold
+    if matching.threshold != "auto":
+        return matching.threshold
+    # The card's fixed threshold instead would break the promise of `fpir` without a word.
+    if card.impostors is None:
+        raise Unavailable(_NOT_MEASURED)
+    return card.impostors.threshold(people, matching.fpir)
+
+
+def problem_of(matching: MatchSettings, card: ModelCard) -> str | None:
+    """Why these settings cannot be kept with this model; None: they can."""
+    return _NOT_MEASURED if matching.threshold == "auto" and card.impostors is None else None
+
+
+_NOT_MEASURED = (
+    "match.threshold is auto, and the model's card does not say how alike strangers are; "
+    "run faces calibrate, or set a threshold."
+)

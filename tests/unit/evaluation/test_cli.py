@@ -1,0 +1,196 @@
+"""`faces evaluate` and `faces calibrate` on the photos of `data/`, with the real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from serving.cli import cli
+from serving.enrolling import people_in
+from serving.evaluation.local_model import LocalModel
+from serving.evaluation.sample import read_card
+from serving.settings import AppArgs
+
+ROOT = Path(__file__).resolve().parents[3]
+DATA, MODELS = ROOT / "data", ROOT / "triton" / "models"
+NAME = "facenet-casia-webface"
+EXPORT = DATA / "gallery" / "synthetic-1000.safetensors"
+FEW = ("--splits", "4", "--bootstrap", "20")
+
+traced = pytest.mark.skipif(
+    not (MODELS / NAME / "1" / "model.pt").is_file(), reason="not traced: make model"
+)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five people, of whom two have several photos; a photo without a face, and no photo."""
+    folder = tmp_path_factory.mktemp("people")
+    shutil.copytree(DATA / "people", folder, dirs_exist_ok=True)
+    (folder / "2576").mkdir()
+    for name in ("photo_01.jpg", "photo_07.jpg", "photo_15.jpg"):
+        shutil.copy(DATA / "2576" / name, folder / "2576" / name)
+    shutil.copy(DATA / "id_is_2576.jpg", folder / "2576" / "other.jpg")
+    Image.new("RGB", (300, 200), "white").save(folder / "102" / "wall.jpg")
+    (folder / "103" / "text.jpg").write_text("no photo")
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A model repository whose card may be written."""
+    folder = tmp_path / "models" / NAME
+    (folder / "1").mkdir(parents=True)
+    os.symlink(MODELS / NAME / "1" / "model.pt", folder / "1" / "model.pt")
+    for name in ("model.json", "config.pbtxt"):
+        shutil.copy(MODELS / NAME / name, folder / name)
+    return folder.parent
+
+
+def run(*words: object, code: int = 0) -> Result:
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(cli, [str(w) for w in words])
+    assert done.exit_code == code, done.output
+    return done
+
+
+def evaluated(*words: object, code: int = 0) -> str:
+    return run("evaluate", *words, "--repository", MODELS, *FEW, code=code).output
+
+
+@pytest.fixture(scope="module")
+def made(people: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What was printed, and where the files are."""
+    to = tmp_path_factory.mktemp("report")
+    output = evaluated(
+        people, "--json", to / "a.json", "--html", to / "a.html", "--gallery", EXPORT
+    )
+    return output, to
+
+
+@traced
+class TestEvaluate:
+    def test_tables(self, made: tuple[str, Path]) -> None:
+        output = made[0]
+        assert "11 photos of 5 people, 4 of them with two or more" in output
+        assert "2 photos without a face count as failures" in output
+        assert "1,000 more people in every gallery" in output
+        assert "too few" in output
+
+    def test_failures_are_listed(self, made: tuple[str, Path]) -> None:
+        assert "102/wall.jpg: No face was found." in made[0]
+        assert "103/text.jpg: These bytes are no image" in made[0]
+
+    def test_numbers(self, made: tuple[str, Path]) -> None:
+        report = json.loads((made[1] / "a.json").read_text())
+        pairs = report["verification"]
+        assert pairs["genuine_pairs"] == 6 + 1 + 1 + 1
+        # Two of the nine pairs have a photo without a face; the others are people told apart.
+        assert pairs["tar_at_far"]["0.01"]["value"] is None
+        assert pairs["tar"]["value"] == pytest.approx(7 / 9)
+        assert pairs["far"]["value"] == 0
+        all_but_one = report["identification"][-1]
+        assert all_but_one["enrolled"] == "all but one"
+        assert all_but_one["fpir"]["value"] == 0
+        assert all_but_one["gallery"] > 1000
+
+    def test_only_aggregates_leave_the_folder(self, made: tuple[str, Path]) -> None:
+        for name in ("a.json", "a.html"):
+            text = (made[1] / name).read_text()
+            assert "wall" not in text
+            assert "macron" not in text
+            assert "image/jpeg" not in text
+        ElementTree.parse(made[1] / "a.html")
+
+    def test_pictures_when_they_are_asked_for(self, people: Path, tmp_path: Path) -> None:
+        page = tmp_path / "a.html"
+        evaluated(people, "--html", page, "--pictures")
+        text = page.read_text()
+        ElementTree.fromstring(text)
+        # The eight most alike of the ten pairs of people, and the two people with several faces.
+        assert text.count("data:image/jpeg") == 2 * (8 + 2)
+        assert "101/macron_2014.jpg, 101/macron_2025.jpg" in text
+
+    def test_a_threshold_of_ones_own(self, people: Path, tmp_path: Path) -> None:
+        evaluated(people, "--threshold", -1, "--json", tmp_path / "a.json")
+        report = json.loads((tmp_path / "a.json").read_text())
+        # A photo without a face is never named.
+        assert 0.5 < report["identification"][0]["fpir"]["value"] < 1
+
+    def test_settings_of_the_application_count(self, people: Path, tmp_path: Path) -> None:
+        (tmp_path / "args.yaml").write_text(
+            "detect: {min_face_size: 5000}\nmatch: {threshold: auto, fpir: 0.1}\n"
+        )
+        output = evaluated(people, "--args", tmp_path / "args.yaml", code=1)
+        assert "No photo shows a face" in output
+
+
+@traced
+class TestCalibrate:
+    def test_dry_run(self, people: Path, repository: Path) -> None:
+        before = (repository / NAME / "model.json").read_bytes()
+        output = run("calibrate", people, "--repository", repository, "--dry-run").output
+        assert "9 photos of 5 people" in output
+        assert "5 people are few" in output
+        assert "1,000,000" in output
+        assert (repository / NAME / "model.json").read_bytes() == before
+
+    def test_the_card_is_written_and_used(
+        self, people: Path, repository: Path, tmp_path: Path
+    ) -> None:
+        words = ("--repository", repository, "--source", "a test", "--people", 200, "--fpir", 0.02)
+        run("calibrate", people, *words)
+        card = read_card(repository / NAME / "model.json")
+        assert card.calibration.gallery == 200
+        assert card.calibration.measured_on.startswith("9 photos of 5 people (a test)")
+        assert card.impostors is not None
+        assert card.threshold == pytest.approx(card.impostors.threshold(200, 0.02), abs=1e-3)
+        assert card.to_pbtxt() in (repository / NAME / "config.pbtxt").read_text()
+        (tmp_path / "args.yaml").write_text("match: {threshold: auto}\n")
+        run(
+            "evaluate", people, "--repository", repository, *FEW,
+            "--args", tmp_path / "args.yaml", "--json", tmp_path / "a.json",
+        )  # fmt: skip
+        told = json.loads((tmp_path / "a.json").read_text())["identification"][0]
+        assert told["threshold"] == pytest.approx(card.impostors.threshold(told["gallery"], 0.01))
+
+    def test_the_card_of_another_model_is_left_alone(
+        self, people: Path, repository: Path, tmp_path: Path
+    ) -> None:
+        card = json.loads((repository / NAME / "model.json").read_text())
+        card["id"] = f"{NAME}@ffffffffffff"
+        (tmp_path / "model.json").write_text(json.dumps(card))
+        words = ("--repository", repository, "--card", tmp_path / "model.json")
+        assert "is the card of" in run("calibrate", people, *words, code=1).output
+
+    def test_too_few_people(self, repository: Path) -> None:
+        words = ("calibrate", DATA / "people", "--repository", repository)
+        assert "too few" in run(*words, code=1).output
+
+
+@traced
+def test_two_folders_of_one_id_are_one_person(people: Path, tmp_path: Path) -> None:
+    shutil.copytree(people / "101", tmp_path / "people" / "101")
+    shutil.copytree(people / "104", tmp_path / "people" / "0101")
+    sample = LocalModel(MODELS, NAME, AppArgs()).embed(people_in(tmp_path / "people"))
+    assert sample.ids.tolist() == [101]
+    assert sample.person.tolist() == [0, 0, 0]
+
+
+class TestUsage:
+    def test_pictures_want_a_page(self, people: Path) -> None:
+        assert "--html" in run("evaluate", people, "--pictures", code=2).output
+
+    @pytest.mark.parametrize("threshold", ["2", "often", "nan"])
+    def test_no_threshold(self, people: Path, threshold: str) -> None:
+        assert "--threshold" in run("evaluate", people, "--threshold", threshold, code=2).output
+
+    def test_a_model_that_is_not_traced(self, people: Path) -> None:
+        words = ("evaluate", people, "--repository", MODELS, "--model", "facenet-vggface2")
+        assert "There is no traced model 'facenet-vggface2'" in run(*words, code=1).output

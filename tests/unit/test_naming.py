@@ -1,0 +1,63 @@
+"""Who is named: the caller's threshold, the settings', the gallery's size, the card's."""
+
+from __future__ import annotations
+
+import pytest
+
+from serving.errors import Unavailable
+from serving.impostors import Impostors
+from serving.naming import problem_of, threshold_of
+from serving.settings import MatchSettings
+from tests.unit.fakes import CARD, Api
+
+AUTO = MatchSettings(threshold="auto")
+IMPOSTORS = Impostors(mean=0.02, dimensions=50, measured_on="nobody")
+MEASURED = CARD.model_copy(update={"impostors": IMPOSTORS})
+
+
+def test_the_caller_comes_first() -> None:
+    assert threshold_of(0.0, MatchSettings(threshold=0.7), MEASURED, 5) == 0
+    assert threshold_of(-1.0, AUTO, CARD, 5) == -1
+
+
+def test_then_the_settings_then_the_card() -> None:
+    assert threshold_of(None, MatchSettings(threshold=0.0), MEASURED, 5) == 0
+    assert threshold_of(None, MatchSettings(), MEASURED, 5) == CARD.threshold
+
+
+def test_auto_follows_the_size_of_the_gallery() -> None:
+    found = [threshold_of(None, AUTO, MEASURED, n) for n in (0, 1, 100, 10_000, 1_000_000)]
+    assert found[0] == found[1]
+    assert found[1:] == sorted(set(found[1:]))
+    assert found[3] == IMPOSTORS.threshold(10_000, 0.01)
+
+
+def test_auto_follows_the_wanted_rate() -> None:
+    strict = MatchSettings(threshold="auto", fpir=0.001)
+    assert threshold_of(None, strict, MEASURED, 100) > threshold_of(None, AUTO, MEASURED, 100)
+
+
+def test_auto_is_refused_when_nothing_is_known_of_strangers() -> None:
+    with pytest.raises(Unavailable, match="faces calibrate"):
+        threshold_of(None, AUTO, CARD, 5)
+    assert problem_of(AUTO, MEASURED) is None
+    assert problem_of(MatchSettings(), CARD) is None
+    assert "faces calibrate" in str(problem_of(AUTO, CARD))
+
+
+class TestApi:
+    """The card of the fake pipeline says nothing of strangers."""
+
+    def test_it_names_nobody_and_is_not_ready(self) -> None:
+        api = Api(threshold="auto")
+        body = {"image": "QUJD"}
+        assert api.request("POST", "/infer", json=body).status_code == 503
+        ready = api.get("/readyz")
+        assert ready.status_code == 503
+        assert "faces calibrate" in ready.json()["checks"]["triton"]
+        answer = api.request("POST", "/infer", json=body | {"threshold": 0.9}).json()
+        assert (answer["threshold"], answer["faces"][0]["id"]) == (0.9, None)
+
+    def test_the_answer_tells_the_threshold(self) -> None:
+        answer = Api().request("POST", "/infer", json={"image": "QUJD"}).json()
+        assert answer["threshold"] == CARD.threshold
