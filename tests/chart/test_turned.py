@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.settings import AppArgs
 from tests.chart.helm import RELEASE, Helm, Object, Values
-from tests.chart.objects import app_args, by_name, of_kind, pods, walk
+from tests.chart.objects import by_name, deployments, of_kind, only, pods, walk
 from tests.chart.values import VARIANTS
 
 N = f"{RELEASE}-facenet-serving"
@@ -23,9 +22,11 @@ SERVED = {RAY, CONFIG}  # whatever is in the serveConfigV2 document
 
 _CLUSTER = "spec.rayClusterConfig"
 _HEAD = f"{_CLUSTER}.headGroupSpec.template.spec"
-_DETECT = f"{_CLUSTER}.workerGroupSpecs.detect"
+_GROUPS = f"{_CLUSTER}.workerGroupSpecs"
+_DETECT = f"{_GROUPS}.detect"
 _SERVE = "spec.serveConfigV2"
 _ARGS = f"{_SERVE}.applications.0.args"
+_OPTIONS = f"{_SERVE}.applications.0.deployments"
 _MODEL = "spec.predictor.model"
 
 
@@ -164,12 +165,17 @@ KNOBS = {
             (RAY, f"{_SERVE}.logging_config.enable_access_log"): True,
         },
     ),
+    "serve.maxSurgePercent": Knob(
+        {"serve": {"maxSurgePercent": 0}},
+        SERVED,
+        {(RAY, f"{_OPTIONS}.match.max_surge_percent"): 0},
+    ),
     "stages.detect.scale.max_replicas": Knob(
         {"stages": {"detect": {"scale": {"max_replicas": 8}}}},
         SERVED,
         {
-            (RAY, f"{_ARGS}.scale.detect.max_replicas"): 8,
-            (RAY, f"{_DETECT}.maxReplicas"): 8,
+            (RAY, f"{_OPTIONS}.detect.autoscaling_config.max_replicas"): 8,
+            (RAY, f"{_DETECT}.maxReplicas"): 9,
             (RAY, f"{_DETECT}.minReplicas"): 1,
         },
     ),
@@ -177,7 +183,7 @@ KNOBS = {
         {"stages": {"detect": {"scale": {"min_replicas": 3}}}},
         {*SERVED, budget("detect")},
         {
-            (RAY, f"{_ARGS}.scale.detect.min_replicas"): 3,
+            (RAY, f"{_OPTIONS}.detect.autoscaling_config.min_replicas"): 3,
             (RAY, f"{_DETECT}.minReplicas"): 3,
             (RAY, f"{_DETECT}.replicas"): 3,
             (budget("detect"), "spec.minAvailable"): 2,
@@ -187,7 +193,7 @@ KNOBS = {
         {"stages": {"detect": {"replicasPerPod": 2, "resources": {"requests": {"cpu": "4"}}}}},
         {RAY},
         {
-            (RAY, f"{_DETECT}.maxReplicas"): 2,
+            (RAY, f"{_DETECT}.maxReplicas"): 3,
             (RAY, f"{_DETECT}.rayStartParams.resources"): "'{\"detect\": 2}'",
             (RAY, f"{_DETECT}.template.spec.containers.0.resources.requests.cpu"): "4",
         },
@@ -203,7 +209,7 @@ KNOBS = {
         {
             (RAY, f"{_CLUSTER}.enableInTreeAutoscaling"): False,
             (RAY, f"{_CLUSTER}.autoscalerOptions"): None,
-            (RAY, f"{_DETECT}.replicas"): 4,
+            (RAY, f"{_DETECT}.replicas"): 5,
             (policy("head"), "spec.egress"): None,
         },
     ),
@@ -342,7 +348,7 @@ def look(item: Any, path: str) -> Any:
         if isinstance(item, str):
             item = yaml.safe_load(item)
         if isinstance(item, list) and not step.isdigit():
-            item = {group["groupName"]: group for group in item}
+            item = {each.get("groupName") or each["name"]: each for each in item}
         item = item[int(step)] if isinstance(item, list) else (item or {}).get(step)
     return item
 
@@ -358,26 +364,27 @@ def test_common_labels_are_on_all_objects_and_on_no_pod(helm4: Helm) -> None:
         assert [pod.labels for pod in pods(before)] == [pod.labels for pod in pods(after)]
 
 
-def test_a_stage_takes_on_as_much_as_by_default(helm4: Helm) -> None:
-    """What the values leave out is as in the application, stage by stage."""
-    rendered = AppArgs.model_validate(app_args(helm4.template(files=[VARIANTS["defaults"]]))).scale
-    default = AppArgs().scale
-    for stage in ("ingress", "decode", "detect", "match"):
-        ours, theirs = getattr(rendered, stage), getattr(default, stage)
-        assert ours.max_ongoing_requests == theirs.max_ongoing_requests, stage
-        assert ours.target_ongoing_requests == theirs.target_ongoing_requests, stage
-
-
 def test_every_stage_has_pods_of_its_own(helm4: Helm) -> None:
     (service,) = of_kind(helm4.template(files=[VARIANTS["everything"]]), "RayService")
     groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    scale = app_args([service])["scale"]
-    assert (
-        {group["groupName"] for group in groups} == set(scale) == set(AppArgs().scale.model_dump())
-    )
+    options = deployments([service])
+    assert {group["groupName"] for group in groups} == set(options)
     for group in groups:
-        assert group["groupName"] in group["rayStartParams"]["resources"]
-        assert scale[group["groupName"]]["resources"] == {group["groupName"]: 1}
+        stage = group["groupName"]
+        assert stage in group["rayStartParams"]["resources"]
+        assert options[stage]["ray_actor_options"]["resources"] == {stage: 1}
+
+
+@pytest.mark.parametrize(("replicas", "each", "pods"), [(1, 1, 2), (4, 1, 5), (4, 2, 3), (5, 2, 4)])
+def test_there_is_room_for_a_new_replica_before_an_old_one_goes(
+    helm4: Helm, replicas: int, each: int, pods: int
+) -> None:
+    stage = {
+        "scale": {"max_replicas": replicas, "num_cpus": 0.5},
+        "replicasPerPod": each,
+    }
+    objects = helm4.template({"stages": {"decode": stage}}, files=[VARIANTS["defaults"]])
+    assert look(only(objects, "RayService"), f"{_GROUPS}.decode.maxReplicas") == pods
 
 
 def test_no_object_is_empty(helm4: Helm) -> None:

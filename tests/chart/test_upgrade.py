@@ -46,6 +46,7 @@ IN_PLACE: dict[str, Values] = {
     "more replicas": {"stages": {"decode": {"scale": {"min_replicas": 2, "max_replicas": 7}}}},
     "requests at once": {"stages": {"match": {"scale": {"max_ongoing_requests": 7}}}},
     "delays": {"stages": {"match": {"scale": {"upscale_delay_s": 7, "downscale_delay_s": 8}}}},
+    "a share of a core": {"stages": {"decode": {"scale": {"num_cpus": 0.5}}}},
     "the model": {"model": {"name": "facenet-vggface2"}},
     "the log": {"serve": {"logging": {"level": "DEBUG"}}},
     "more pods": {"stages": {"decode": {"group": {"maxReplicas": 7}}}},

@@ -1,9 +1,5 @@
 {{/* The arguments of the application: what the chart knows, and over it `settings`. */}}
 {{- define "facenet-serving.args" -}}
-{{- $scale := dict -}}
-{{- range $stage, $values := .Values.stages -}}
-{{- $_ := set $scale $stage (merge dict $values.scale (dict "resources" (dict $stage 1))) -}}
-{{- end -}}
 {{- $gallery := dict "bucket" .Values.s3.bucket "prefix" .Values.s3.prefix "region" .Values.s3.region -}}
 {{- with include "facenet-serving.s3.endpoint" . -}}
 {{- $_ := set $gallery "endpoint" . -}}
@@ -11,8 +7,7 @@
 {{- $derived := dict
     "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" .Values.model.name)
     "gallery" $gallery
-    "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int))
-    "scale" $scale -}}
+    "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int)) -}}
 {{ merge dict (deepCopy .Values.settings) $derived | toYaml }}
 {{- end -}}
 
@@ -32,19 +27,61 @@ applications:
     import_path: serving.app:build
     args:
       {{- include "facenet-serving.args" . | nindent 6 }}
+    {{- /* Not in `args`, of which any change restarts all replicas of all stages. */}}
+    deployments:
+      {{- range $stage, $values := .Values.stages }}
+      - {{ include "facenet-serving.deployment" (dict "root" $ "stage" $stage "values" $values) | nindent 8 | trim }}
+      {{- end }}
+{{- end -}}
+
+{{/*
+How a stage scales, all of it: what the values leave out is as in `Scale` of serving/settings.py.
+Takes the stage's values. No `merge`, for which a zero is nothing.
+*/}}
+{{- define "facenet-serving.scale" -}}
+{{- $scale := dict
+    "min_replicas" 1 "max_replicas" 4 "target_ongoing_requests" 2 "max_ongoing_requests" 8
+    "max_queued_requests" 64 "upscale_delay_s" 10 "downscale_delay_s" 300 "num_cpus" 1 "num_gpus" 0
+    "graceful_shutdown_timeout_s" 30 -}}
+{{- range $key, $value := .scale -}}
+{{- $_ := set $scale $key $value -}}
+{{- end -}}
+{{ toYaml $scale }}
+{{- end -}}
+
+{{/*
+What Serve takes in place of the options in the code: (dict "root" "stage" "values"). Of
+autoscaling_config and ray_actor_options it takes the whole, so no key may be missing.
+*/}}
+{{- define "facenet-serving.deployment" -}}
+{{- $scale := include "facenet-serving.scale" .values | fromYaml -}}
+name: {{ .stage }}
+{{ pick $scale "max_ongoing_requests" "max_queued_requests" "graceful_shutdown_timeout_s" | toYaml }}
+max_surge_percent: {{ int .root.Values.serve.maxSurgePercent }}
+autoscaling_config:
+  {{- pick $scale "min_replicas" "max_replicas" "target_ongoing_requests" "upscale_delay_s" "downscale_delay_s" | toYaml | nindent 2 }}
+ray_actor_options:
+  {{- pick $scale "num_cpus" "num_gpus" | toYaml | nindent 2 }}
+  {{- /* Binds the stage to its group of pods. */}}
+  resources:
+    {{ .stage }}: 1
 {{- end -}}
 
 {{/* Threads of one replica of a stage. */}}
 {{- define "facenet-serving.threads" -}}
-{{ max 1 (.scale.num_cpus | default 1 | floor | int) }}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
+{{ max 1 (floor $scale.num_cpus | int) }}
 {{- end -}}
 
-{{/* The fewest and the most pods of a stage, as YAML. */}}
+{{/*
+The fewest and the most pods of a stage, as YAML. One more than all replicas need: a replica that is
+replaced goes when the new one is up.
+*/}}
 {{- define "facenet-serving.group" -}}
 {{- $each := .replicasPerPod | float64 -}}
-{{- $scale := merge dict .scale (dict "min_replicas" 1 "max_replicas" 4) -}}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
 {{- $min := divf $scale.min_replicas $each | ceil | int -}}
-{{- $max := divf $scale.max_replicas $each | ceil | int -}}
+{{- $max := divf $scale.max_replicas $each | ceil | int | add 1 -}}
 min: {{ .group.minReplicas | default $min }}
 max: {{ .group.maxReplicas | default $max }}
 {{- end -}}

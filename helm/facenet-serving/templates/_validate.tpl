@@ -21,7 +21,7 @@
 
 {{- define "facenet-serving.validate.stages" -}}
 {{- range $stage, $values := .Values.stages -}}
-{{- $scale := merge dict $values.scale (dict "min_replicas" 1 "max_replicas" 4) -}}
+{{- $scale := include "facenet-serving.scale" $values | fromYaml -}}
 {{- if gt (int $scale.min_replicas) (int $scale.max_replicas) -}}
 {{- fail (printf "stages.%s.scale: min_replicas (%d) is more than max_replicas (%d)." $stage (int $scale.min_replicas) (int $scale.max_replicas)) -}}
 {{- end -}}
@@ -38,7 +38,7 @@
 {{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the fewest pods (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
 {{- end -}}
 {{- $has := include "facenet-serving.cpus" $values.resources | int -}}
-{{- $cpus := dig "num_cpus" 1 $values.scale | float64 -}}
+{{- $cpus := float64 $scale.num_cpus -}}
 {{- if gt (mulf $cpus $each 1000 | ceil | int) $has -}}
 {{- fail (printf "stages.%s: %d replicas of num_cpus %v need more CPU than the pod has (%dm); raise resources or lower num_cpus or replicasPerPod." $stage $each $cpus $has) -}}
 {{- end -}}
@@ -53,8 +53,8 @@
 {{- range $resource, $count := $values.resources.limits -}}
 {{- if hasSuffix "gpu" $resource -}}{{- $gpus = int $count -}}{{- end -}}
 {{- end -}}
-{{- if gt (mulf (dig "num_gpus" 0 $values.scale | float64) $each) (float64 $gpus) -}}
-{{- fail (printf "stages.%s: %d replicas of num_gpus %v need more GPUs than resources.limits has (%d)." $stage $each $values.scale.num_gpus $gpus) -}}
+{{- if gt (mulf $scale.num_gpus $each) (float64 $gpus) -}}
+{{- fail (printf "stages.%s: %d replicas of num_gpus %v need more GPUs than resources.limits has (%d)." $stage $each $scale.num_gpus $gpus) -}}
 {{- end -}}
 {{- if lt (int $values.terminationGracePeriodSeconds) 30 -}}
 {{- fail (printf "stages.%s.terminationGracePeriodSeconds is too short for a replica to be replaced; give it 30 or more." $stage) -}}
