@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
+from serving.keys import Scope, parse
 from tests.chart.helm import RELEASE, Helm, Object, Values
-from tests.chart.objects import by_name, deployments, of_kind, only, pods, walk
+from tests.chart.objects import app_args, by_name, deployments, of_kind, only, pods, walk
 from tests.chart.values import VARIANTS
 
 N = f"{RELEASE}-facenet-serving"
 RAY, TRITON, CONFIG = f"RayService/{N}", f"InferenceService/{N}", f"ConfigMap/{N}-serve"
 CRON, TEST, PUBLISH = f"CronJob/{N}-maintenance", f"Pod/{N}-test", f"Job/{N}-publish"
+KEYS = f"Secret/{N}-keys"
+HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"], "rate": 0.5}
 POD_OBJECTS = {RAY, TRITON, CRON, TEST}
 SERVED = {RAY, CONFIG}  # whatever is in the serveConfigV2 document
 
@@ -24,6 +27,7 @@ _CLUSTER = "spec.rayClusterConfig"
 _HEAD = f"{_CLUSTER}.headGroupSpec.template.spec"
 _GROUPS = f"{_CLUSTER}.workerGroupSpecs"
 _DETECT = f"{_GROUPS}.detect"
+_INGRESS = f"{_GROUPS}.ingress.template.spec"
 _SERVE = "spec.serveConfigV2"
 _ARGS = f"{_SERVE}.applications.0.args"
 _OPTIONS = f"{_SERVE}.applications.0.deployments"
@@ -108,6 +112,43 @@ KNOBS = {
         {
             (RAY, f"{_HEAD}.securityContext.runAsUser"): 2000,
             (RAY, f"{_HEAD}.securityContext.runAsNonRoot"): True,
+        },
+    ),
+    "auth.existingSecret": Knob(
+        {"auth": {"existingSecret": "others", "key": "callers.yaml"}},
+        {RAY},
+        {
+            (RAY, f"{_INGRESS}.volumes.2.secret"): {
+                "secretName": "others",
+                "items": [{"key": "callers.yaml", "path": "keys.yaml"}],
+            },
+        },
+    ),
+    "auth.keys": Knob(
+        {"auth": {"existingSecret": "", "keys": [HASHED]}},
+        {RAY, KEYS},
+        {
+            (RAY, f"{_INGRESS}.volumes.2.secret.secretName"): f"{N}-keys",
+            (KEYS, "stringData.keys..yaml.keys"): [HASHED],
+        },
+    ),
+    "auth.enabled": Knob(
+        {"auth": {"enabled": False}},
+        {*SERVED, TEST},
+        {
+            (RAY, f"{_ARGS}.keys"): None,
+            (RAY, f"{_INGRESS}.volumes.2"): None,
+            (TEST, "spec.containers.0.command.6"): "open",
+        },
+    ),
+    "test.keySecret": Knob(
+        {"test": {"keySecret": {"name": "admin", "key": "token"}}},
+        {TEST},
+        {
+            (TEST, "spec.containers.0.env.FACES_KEY.valueFrom.secretKeyRef"): {
+                "name": "admin",
+                "key": "token",
+            },
         },
     ),
     "s3.bucket": Knob(
@@ -349,7 +390,10 @@ def look(item: Any, path: str) -> Any:
             item = yaml.safe_load(item)
         if isinstance(item, list) and not step.isdigit():
             item = {each.get("groupName") or each["name"]: each for each in item}
-        item = item[int(step)] if isinstance(item, list) else (item or {}).get(step)
+        if isinstance(item, list):
+            item = item[int(step)] if int(step) < len(item) else None
+        else:
+            item = (item or {}).get(step)
     return item
 
 
@@ -396,3 +440,31 @@ def test_no_object_is_empty(helm4: Helm) -> None:
                     item["kind"],
                     path,
                 )
+
+
+def test_only_the_ingress_sees_the_keys(helm4: Helm) -> None:
+    for variant in VARIANTS:
+        objects = helm4.template(files=[VARIANTS[variant]])
+        required = app_args(objects).get("keys", {}).get("required", False)
+        file = app_args(objects).get("keys", {}).get("file", "")
+        seen = {
+            (pod.role, mount["mountPath"], mount["readOnly"], "subPath" in mount)
+            for pod in pods(objects)
+            for container in pod.containers
+            for mount in container.get("volumeMounts", [])
+            if mount["name"] == "api-keys"
+        }
+        # The folder: only there a changed Secret arrives.
+        expected = {("ingress", file.removesuffix("/keys.yaml"), True, False)}
+        assert seen == (expected if required else set()), variant
+        assert required is (variant != "elsewhere")
+
+
+def test_the_service_reads_the_keys_of_the_values(helm4: Helm) -> None:
+    objects = helm4.template(files=[VARIANTS["everything"]])
+    secret = next(s for s in of_kind(objects, "Secret") if s["metadata"]["name"] == f"{N}-keys")
+    kiosk, hr = parse(secret["stringData"]["keys.yaml"])
+    assert kiosk.may_use("visitors")
+    assert not kiosk.may_use("default")
+    assert kiosk.rate == 20
+    assert hr.may(Scope.ENROL)

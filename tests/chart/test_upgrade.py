@@ -61,6 +61,14 @@ def test_ray_keeps_its_pods(helm4: Helm, what: str) -> None:
     assert after == before
 
 
+def test_another_api_key_changes_the_secret_only(helm4: Helm) -> None:
+    key = {"name": "new", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}
+    before = by_name(helm4.template(files=[VARIANTS["everything"]]))
+    after = by_name(helm4.template({"auth": {"keys": [key]}}, files=[VARIANTS["everything"]]))
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"Secret/faces-facenet-serving-keys"}
+
+
 def test_another_image_is_another_cluster(helm4: Helm) -> None:
     before = cluster(helm4.template(files=[VARIANTS["defaults"]]))
     after = cluster(helm4.template({"image": {"tag": "9"}}, files=[VARIANTS["defaults"]]))

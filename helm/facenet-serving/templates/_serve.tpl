@@ -8,6 +8,9 @@
     "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" .Values.model.name)
     "gallery" $gallery
     "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int)) -}}
+{{- if .Values.auth.enabled -}}
+{{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
+{{- end -}}
 {{ merge dict (deepCopy .Values.settings) $derived | toYaml }}
 {{- end -}}
 

@@ -9,6 +9,7 @@
 {{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
+{{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
@@ -85,6 +86,24 @@
 {{- end -}}
 {{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.auth" -}}
+{{- with .Values.auth -}}
+{{- if and .enabled (not .existingSecret) (not .keys) -}}
+{{- fail "auth.enabled needs API keys. Make one: faces key new admin --scope admin --file keys.yaml; then kubectl create secret generic faces-keys --from-file=keys.yaml, and set auth.existingSecret=faces-keys. Or set auth.keys. Or, where nobody but those who may erase people reaches the service, auth.enabled=false." -}}
+{{- end -}}
+{{- if and .existingSecret .keys -}}
+{{- fail "Give auth.existingSecret or auth.keys, not both." -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range .keys -}}
+{{- if has .name $names -}}
+{{- fail (printf "auth.keys: %q is there twice, so the audit log could not tell who it was." .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
