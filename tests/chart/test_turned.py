@@ -18,9 +18,10 @@ from tests.chart.values import VARIANTS
 N = f"{RELEASE}-facenet-serving"
 RAY, TRITON, CONFIG = f"RayService/{N}", f"InferenceService/{N}", f"ConfigMap/{N}-serve"
 CRON, TEST, PUBLISH = f"CronJob/{N}-maintenance", f"Pod/{N}-test", f"Job/{N}-publish"
+RULES = f"PrometheusRule/{N}"
 KEYS = f"Secret/{N}-keys"
 HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"], "rate": 0.5}
-POD_OBJECTS = {RAY, TRITON, CRON, TEST}
+POD_OBJECTS = {RAY, TRITON, CRON, TEST, PUBLISH}
 SERVED = {RAY, CONFIG}  # whatever is in the serveConfigV2 document
 
 _CLUSTER = "spec.rayClusterConfig"
@@ -64,7 +65,7 @@ class Knob:
 KNOBS = {
     "image.tag": Knob(
         {"image": {"tag": "9.9"}},
-        {RAY, CRON, TEST},
+        {RAY, CRON, TEST, PUBLISH},
         {
             (RAY, f"{_HEAD}.containers.0.image"): "facenet-serving:9.9",
             (RAY, f"{_DETECT}.template.spec.containers.0.image"): "facenet-serving:9.9",
@@ -73,7 +74,7 @@ KNOBS = {
     ),
     "image.digest before the tag": Knob(
         {"image": {"tag": "9.9", "digest": f"sha256:{'a' * 64}"}},
-        {RAY, CRON, TEST},
+        {RAY, CRON, TEST, PUBLISH},
         {(TEST, "spec.containers.0.image"): f"facenet-serving@sha256:{'a' * 64}"},
     ),
     "imagePullSecrets": Knob(
@@ -153,8 +154,11 @@ KNOBS = {
     ),
     "s3.bucket": Knob(
         {"s3": {"bucket": "other"}},
-        {*SERVED, TRITON},
+        {*SERVED, TRITON, PUBLISH},
         {
+            (PUBLISH, "spec.template.spec.containers.0.command.4"): (
+                "s3://other/models/facenet-casia-webface"
+            ),
             (RAY, f"{_ARGS}.gallery.bucket"): "other",
             (CONFIG, "data.serve..yaml.applications.0.args.gallery.bucket"): "other",
             (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface",
@@ -165,7 +169,7 @@ KNOBS = {
     ),
     "s3.endpoint": Knob(
         {"s3": {"endpoint": "http://s3.example.com:9000"}},
-        {*SERVED, policy("gallery"), policy("jobs"), policy("triton")},
+        {*SERVED, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
         {
             (RAY, f"{_ARGS}.gallery.endpoint"): "http://s3.example.com:9000",
             (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
@@ -173,7 +177,7 @@ KNOBS = {
     ),
     "model.name": Knob(
         {"model": {"name": "facenet-vggface2"}},
-        {*SERVED, TRITON},
+        {*SERVED, TRITON, PUBLISH},
         {
             (RAY, f"{_ARGS}.triton.model"): "facenet-vggface2",
             (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2",
@@ -181,14 +185,9 @@ KNOBS = {
         },
     ),
     "model.publish.enabled": Knob(
-        {"model": {"publish": {"enabled": True}}},
+        {"model": {"publish": {"enabled": False}}},
         {PUBLISH},
-        {
-            (
-                PUBLISH,
-                "spec.template.spec.containers.0.command.4",
-            ): "s3://faces/models/facenet-casia-webface"
-        },
+        {(PUBLISH, "kind"): None},
     ),
     "settings": Knob(
         {"settings": {"limits": {"max_faces": 7}, "match": {"threshold": 0.6}}},
@@ -294,13 +293,16 @@ KNOBS = {
         {CRON},
         {(CRON, "spec.schedule"): "5 4 * * *"},
     ),
-    "maintenance.enabled": Knob(
-        {"maintenance": {"enabled": False}}, {CRON, CONFIG, policy("jobs"), account("jobs")}
+    "maintenance.enabled": Knob({"maintenance": {"enabled": False}}, {CRON, CONFIG}),
+    "no Job at all": Knob(
+        {"maintenance": {"enabled": False}, "model": {"publish": {"enabled": False}}},
+        {CRON, CONFIG, PUBLISH, policy("jobs"), account("jobs")},
     ),
     "minio.enabled": Knob(
         {"minio": {"enabled": True}},
         {
             *SERVED,
+            PUBLISH,
             *map(policy, ("gallery", "jobs", "triton", "minio")),
             account("minio"),
             f"Service/{N}-minio",
@@ -315,6 +317,7 @@ KNOBS = {
         {"ingress": {"enabled": True, "hosts": ["a.example", "b.example"]}},
         {f"Ingress/{N}"},
         {
+            (f"Ingress/{N}", "spec.ingressClassName"): None,
             (f"Ingress/{N}", "spec.rules.1.host"): "b.example",
             (f"Ingress/{N}", "spec.rules.1.http.paths.0.backend.service.name"): f"{N}-serve-svc",
         },
@@ -336,6 +339,31 @@ KNOBS = {
     ),
     "networkPolicy.operatorFrom": Knob(
         {"networkPolicy": {"operatorFrom": [{"namespaceSelector": {}}]}}, {policy("head")}
+    ),
+    "settings.tracing.endpoint": Knob(
+        {"settings": {"tracing": {"endpoint": "http://collector:4318"}}},
+        {*SERVED, policy("tracing")},
+        {
+            (RAY, f"{_ARGS}.tracing.endpoint"): "http://collector:4318",
+            (policy("tracing"), "spec.egress"): [{"ports": [{"port": 4318, "protocol": "TCP"}]}],
+        },
+    ),
+    "monitoring.alerts.runbookBase": Knob(
+        {"monitoring": {"alerts": {"runbookBase": "https://git.example.com/"}}},
+        {RULES},
+        {
+            (RULES, "spec.groups.0.rules.0.annotations.runbook_url"): (
+                "https://git.example.com/k8s/RUNBOOK.md#facesdown"
+            )
+        },
+        "everything",
+    ),
+    "monitoring.alerts": Knob(
+        {"monitoring": {"alerts": {"enabled": True}}},
+        {RULES},
+        {
+            (RULES, "spec.groups.0.rules.0.annotations.runbook_url"): "k8s/RUNBOOK.md#facesdown",
+        },
     ),
     "monitoring.podMonitors": Knob(
         {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "p"}}}},
