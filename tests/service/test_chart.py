@@ -20,7 +20,7 @@ import yaml
 from serving.keys import hash_of, new_key
 from serving.local import s3
 from serving.local.process import LOOPBACK
-from serving.stack import StackSettings, running
+from serving.stack import REPOSITORY, StackSettings, running
 from tests.chart.helm import Helm, Object
 from tests.chart.objects import only, pods, serve_config
 from tests.chart.values import VARIANTS
@@ -138,6 +138,17 @@ def test_the_helm_test_passes(
 def test_the_maintenance_runs(rendered: tuple[Object, ...], stack: StackSettings) -> None:
     for container in ("compact", "sweep"):
         run(command_of(rendered, "maintenance", container), stack)
+
+
+def test_the_model_is_published_once(rendered: tuple[Object, ...], stack: StackSettings) -> None:
+    command = command_of(rendered, "publish", "publish")
+    endpoint = next(word for word in command if word.startswith("http://"))
+    places = {
+        endpoint: f"http://{LOOPBACK}:{stack.s3_port}",
+        "/app/triton/models": str(REPOSITORY),
+    }
+    assert "is published to s3://faces/models/facenet" in run(command, stack, **places)
+    assert "nothing to do" in run(command, stack, **places)
 
 
 def test_the_bucket_is_made_once(rendered: tuple[Object, ...], stack: StackSettings) -> None:
