@@ -5,14 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serving import stack
 from serving.keys import Scope, parse
+from serving.local import serve as local
 from tests.chart.helm import RELEASE, Helm, Object, Values
-from tests.chart.objects import app_args, by_name, deployments, of_kind, only, pods, walk
+from tests.chart.objects import (
+    app_args,
+    by_name,
+    deployments,
+    of_kind,
+    only,
+    pods,
+    serve_config,
+    walk,
+)
 from tests.chart.values import VARIANTS
 
 N = f"{RELEASE}-facenet-serving"
@@ -240,12 +252,12 @@ KNOBS = {
     ),
     "stages.detect.group": Knob(
         {"stages": {"detect": {"group": {"minReplicas": 2, "maxReplicas": 9}}}},
-        {RAY, budget("detect")},
+        {RAY},
         {(RAY, f"{_DETECT}.minReplicas"): 2, (RAY, f"{_DETECT}.maxReplicas"): 9},
     ),
     "ray.autoscaler.enabled": Knob(
         {"ray": {"autoscaler": {"enabled": False}}},
-        {RAY, policy("head"), *map(budget, ("ingress", "decode", "detect", "match"))},
+        {RAY, policy("head")},
         {
             (RAY, f"{_CLUSTER}.enableInTreeAutoscaling"): False,
             (RAY, f"{_CLUSTER}.autoscalerOptions"): None,
@@ -496,3 +508,53 @@ def test_the_service_reads_the_keys_of_the_values(helm4: Helm) -> None:
     assert not kiosk.may_use("default")
     assert kiosk.rate == 20
     assert hr.may(Scope.ENROL)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kept"),
+    [
+        ({"scale": {"min_replicas": 3}}, 2),
+        # A pod without a replica is never ready, so no drain may wait for it.
+        ({"scale": {"min_replicas": 2}, "group": {"minReplicas": 4, "maxReplicas": 9}}, 1),
+        ({"scale": {"min_replicas": 4, "num_cpus": 0.5}, "replicasPerPod": 2}, 1),
+        ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"minAvailable": 1}}, 1),
+        ({"scale": {"min_replicas": 1}}, None),
+        ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"enabled": False}}, None),
+    ],
+)
+@pytest.mark.parametrize("autoscaler", [True, False])
+def test_a_drain_leaves_pods_with_a_replica(
+    helm4: Helm, autoscaler: bool, stage: Values, kept: int | None
+) -> None:
+    stage = {"podDisruptionBudget": {}, **stage, "scale": {"max_replicas": 8, **stage["scale"]}}
+    values = {"stages": {"decode": stage}, "ray": {"autoscaler": {"enabled": autoscaler}}}
+    objects = by_name(helm4.template(values, files=[VARIANTS["defaults"]]))
+    assert look(objects.get(budget("decode")), "spec.minAvailable") == kept
+
+
+def test_the_pod_of_helm_test_stays_for_its_logs(helm4: Helm) -> None:
+    """Helm reads them after all tests: https://github.com/helm/helm/issues/9098"""
+    (pod,) = of_kind(helm4.template(files=[VARIANTS["defaults"]]), "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
+def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same switches and the same log, but for places, ports and what only a cluster needs."""
+    started: dict[str, Any] = {}
+    monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
+    monkeypatch.setattr(local.tls, "environment", lambda folder: {})
+    local.start(Path("serve.yaml"), Path("logs"), 18_000, {})
+    here = {
+        name: value
+        for name, value in started["env"].items()
+        if not re.search("_PORT|HAPROXY_|_DRAINING_|_OSX_", name)
+    }
+    objects = helm4.template(files=[VARIANTS["defaults"]])
+    for pod in pods([only(objects, "RayService")]):
+        env = {each["name"]: each.get("value") for each in pod.spec["containers"][0]["env"]}
+        assert here.items() <= env.items(), pod.name
+    log, ours = (
+        document["logging_config"]
+        for document in (stack.serve_config(stack.StackSettings()), serve_config(objects))
+    )
+    assert ours == {key: value for key, value in log.items() if key != "logs_dir"}

@@ -12,6 +12,11 @@ spinning take the cores from those that compute.
   value: "1"
 - name: RAY_SERVE_THROUGHPUT_OPTIMIZED
   value: "1"
+- name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
+  value: serving.request_id:middlewares
+# Lines of the log that Serve holds back would be lost in a crash.
+- name: RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE
+  value: "1"
 {{- if $root.Values.ray.logToStderr }}
 - name: RAY_LOG_TO_STDERR
   value: "1"

@@ -24,6 +24,7 @@ logging_config:
   encoding: JSON
   log_level: {{ .Values.serve.logging.level }}
   enable_access_log: {{ .Values.serve.logging.accessLog }}
+  additional_log_standard_attrs: [name]
 applications:
   - name: faces
     route_prefix: /
@@ -89,12 +90,18 @@ min: {{ .group.minReplicas | default $min }}
 max: {{ .group.maxReplicas | default $max }}
 {{- end -}}
 
-{{/* The pods of a stage that a drain must leave: (list root stage's-values). */}}
+{{/*
+The pods of a stage that are sure to be ready. A pod without a replica has no HTTP proxy, so it is not:
+neither the one that waits for a replaced replica nor those that group.minReplicas adds.
+*/}}
+{{- define "facenet-serving.readyPods" -}}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
+{{ divf $scale.min_replicas (float64 .replicasPerPod) | ceil | int }}
+{{- end -}}
+
+{{/* The pods of a stage that a drain must leave. Takes the stage's values. */}}
 {{- define "facenet-serving.minAvailable" -}}
-{{- $values := index . 1 -}}
-{{- $group := include "facenet-serving.group" $values | fromYaml -}}
-{{- $fewest := ternary $group.min $group.max (index . 0).Values.ray.autoscaler.enabled | int -}}
-{{ $values.podDisruptionBudget.minAvailable | int | default (sub $fewest 1) }}
+{{ .podDisruptionBudget.minAvailable | int | default (sub (include "facenet-serving.readyPods" . | int) 1) }}
 {{- end -}}
 
 {{/* Whether there is a Job: "true" or nothing. */}}

@@ -34,9 +34,9 @@
 {{- if lt (mul (int $group.max) $each) (int $scale.max_replicas) -}}
 {{- fail (printf "stages.%s: max_replicas (%d) do not fit into %d pods of %d replicas; raise group.maxReplicas." $stage (int $scale.max_replicas) (int $group.max) $each) -}}
 {{- end -}}
-{{- $fewest := ternary $group.min $group.max $.Values.ray.autoscaler.enabled | int -}}
-{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
-{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the fewest pods (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- $ready := include "facenet-serving.readyPods" $values | int -}}
+{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $ready) -}}
+{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the pods that min_replicas need (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $ready) -}}
 {{- end -}}
 {{- $has := include "facenet-serving.cpus" $values.resources | int -}}
 {{- $cpus := float64 $scale.num_cpus -}}
