@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ Outcomes = dict[Path, list[object] | None]
 @pytest.fixture(scope="module")
 def outcomes(helm4: Helm, request: pytest.FixtureRequest) -> Outcomes:
     """By knob: what changed nothing, or None when something did. Helms run two at a time."""
-    chosen = [
+    chosen: list[Any] = [
         item.callspec.params["path"]
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.path == request.path and "[" in item.name

@@ -542,7 +542,7 @@ def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPat
     """The same switches and the same log, but for places, ports and what only a cluster needs."""
     started: dict[str, Any] = {}
     monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
-    monkeypatch.setattr(local.tls, "environment", lambda folder: {})
+    monkeypatch.setattr("serving.local.tls.environment", lambda folder: {})
     local.start(Path("serve.yaml"), Path("logs"), 18_000, {})
     here = {
         name: value
