@@ -1,7 +1,7 @@
-"""The part of values.schema.json that says what `settings` and `stages.*.scale` may hold.
+"""The part of values.schema.json about `settings`, `stages.*.scale` and `auth.keys`.
 
 It is taken from the application's own settings (`serving.settings.AppArgs`), without what the chart
-derives from other values.
+derives from other values, and from the entries of its key file (`serving.keys.Key`).
 
     python helm/schema.py [--check]
 """
@@ -14,12 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from serving.keys import Key
 from serving.settings import AppArgs
 
 SCHEMA = Path(__file__).parent / "facenet-serving" / "values.schema.json"
 # What the chart fills in; see templates/_serve.tpl.
 DERIVED = {
-    "AppArgs": {"scale"},
+    "AppArgs": {"keys", "scale"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
@@ -30,13 +33,17 @@ _NOISE = {"title", "default"}
 
 def definitions() -> dict[str, Any]:
     """The definitions of the settings, by name."""
-    whole = AppArgs.model_json_schema(ref_template="#/definitions/{model}")
-    found = {**whole.pop("$defs"), "AppArgs": whole}
-    del found["ScaleSettings"]
+    found = _of(AppArgs) | _of(Key)
+    del found["ScaleSettings"], found["KeySettings"]
     for name, keys in DERIVED.items():
         for key in keys:
             del found[name]["properties"][key]
     return {name: _quiet(found[name]) for name in sorted(found)}
+
+
+def _of(model: type[BaseModel]) -> dict[str, Any]:
+    whole = model.model_json_schema(ref_template="#/definitions/{model}")
+    return {**whole.pop("$defs"), model.__name__: whole}
 
 
 def _quiet(schema: dict[str, Any]) -> dict[str, Any]:

@@ -117,8 +117,8 @@ if $metrics_server; then
 fi
 
 if $ingress; then
-  say "Traefik $TRAEFIK_VERSION: the ingress controller, class traefik"
-  options=(--set ingressClass.name=traefik)
+  say "Traefik $TRAEFIK_VERSION: the ingress controller, class traefik and the cluster's default"
+  options=(--set ingressClass.name=traefik --set ingressClass.isDefaultClass=true)
   if $gateway_api; then
     options+=(--set providers.kubernetesGateway.enabled=true
       --set gateway.listeners.web.namespacePolicy.from=All)

@@ -25,6 +25,8 @@ context="kind-$cluster"
 namespace=faces
 release=faces
 secret=faces-s3
+hashes=faces-keys
+admin_key=faces-admin-key
 url=http://localhost:8080
 image="${REGISTRY:+$REGISTRY/}facenet-serving"
 tag=${TAG:-dev}
@@ -104,14 +106,49 @@ stringData:
 YAML
 }
 
+# The service has the hash; the key is for helm test, for this script and for you.
+make_api_key() {
+  local made file
+  if kube get secret "$admin_key" >/dev/null 2>&1; then
+    echo "    $admin_key is there and stays."
+    return
+  fi
+  # The key, and after it the key file.
+  made=$(docker run --rm --network none "$image:$tag" sh -c \
+    'faces key new kind-up --scope admin --file /tmp/keys.yaml && cat /tmp/keys.yaml')
+  [[ $made == faces_*$'\n'keys:* ]] || fail "faces key new made no key."
+  key=${made%%$'\n'*} file=${made#*$'\n'}
+  file=${file//$'\n'/$'\n    '}
+  kube create -f - <<YAML
+apiVersion: v1
+kind: Secret
+metadata:
+  name: $hashes
+stringData:
+  keys.yaml: |
+    $file
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: $admin_key
+stringData:
+  key: $key
+YAML
+  printf '    The API key, with the scope admin: %s\n' "$key"
+}
+
+# By a file descriptor: what is on a command line is in the process list.
+ask() { curl --silent --show-error --fail-with-body --max-time 120 --header @<(header) "$@"; }
+header() { printf 'Authorization: Bearer %s\n' "$key"; }
+
 enrol_and_identify() {
   local photo answer photos=()
   for photo in data/2576/photo_0[1-5].jpg; do photos+=(-F "images=@$photo"); done
-  curl --silent --show-error --fail-with-body --max-time 120 \
-    -F id=2576 "${photos[@]}" "$url/generate" >/dev/null ||
+  key=$(kube get secret "$admin_key" -o "go-template={{.data.key | base64decode}}")
+  ask -F id=2576 "${photos[@]}" "$url/generate" >/dev/null ||
     fail "the photos of data/2576 could not be enrolled at $url/generate."
-  answer=$(curl --silent --show-error --fail-with-body --max-time 120 \
-    -F image=@data/id_is_2576.jpg "$url/infer") ||
+  answer=$(ask -F image=@data/id_is_2576.jpg "$url/infer") ||
     fail "data/id_is_2576.jpg could not be sent to $url/infer: $answer"
   printf '%s\n' "$answer"
   grep -Eq '"id": ?2576' <<<"$answer" || fail "that is not the person with the id 2576."
@@ -159,9 +196,10 @@ kind load docker-image "$image:$tag" --name "$cluster"
 say "4/8 cert-manager, KServe, KubeRay, ingress"
 k8s/install.sh --context "$context" --kind
 
-say "5/8 The namespace $namespace and the S3 keys"
+say "5/8 The namespace $namespace, the S3 keys and an API key"
 kube get namespace "$namespace" >/dev/null 2>&1 || kube create namespace "$namespace"
 make_secret
+make_api_key
 
 say "6/8 The chart, release $release"
 helm --kube-context "$context" upgrade --install "$release" helm/facenet-serving \
@@ -181,7 +219,8 @@ cat <<TEXT
 
 It runs at $url (API: $url/docs).
 
-    curl -F image=@photo.jpg $url/infer
+    FACES_KEY=\$(kubectl --context $context -n $namespace get secret $admin_key -o go-template='{{.data.key | base64decode}}')
+    curl -H "Authorization: Bearer \$FACES_KEY" -F image=@photo.jpg $url/infer
     kubectl --context $context -n $namespace get rayservice,inferenceservice,pods
     make kind-down       # removes all of it
 TEXT

@@ -46,8 +46,9 @@ class Scale(Settings):
 
 
 class ScaleSettings(Settings):
-    """Kept apart from the stages' own settings: a stage whose settings change is restarted by
-    Serve, one whose scale changes is not."""
+    """For the one-machine stack, where nothing scales while it runs. Serve restarts all stages
+    after any change of ``args``, but not after one of the application's ``deployments``, where
+    the chart says the same."""
 
     ingress: Scale = Scale(max_ongoing_requests=64, target_ongoing_requests=16)
     decode: Scale = Scale()

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,14 +105,28 @@ def resources(document: Mapping[str, Any]) -> dict[str, Any]:
     cpus = 0.0
     custom: dict[str, float] = {}
     for application in document["applications"]:
-        for scale in application.get("args", {}).get("scale", {}).values():
-            replicas = scale.get("min_replicas", 1)
-            cpus += replicas * scale.get("num_cpus", 1)
-            for name, much in scale.get("resources", {}).items():
+        for replicas, options in _replicas(application):
+            cpus += replicas * options.get("num_cpus", 1)
+            for name, much in options.get("resources", {}).items():
                 custom[name] = custom.get(name, 0) + replicas * much
     cores = len(os.sched_getaffinity(0))
     # When there is enough, Ray's own count is better: it knows the limits of containers.
     return {"num_cpus": math.ceil(cpus) if cpus > cores else None, "resources": custom}
+
+
+def _replicas(application: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The replicas that each deployment begins with, and what each of them takes.
+
+    In ``args`` as this stack writes them, or in Serve's own list, which goes before it.
+    """
+    options = dict(application.get("args", {}).get("scale", {}))
+    for deployment in application.get("deployments", []):
+        options[deployment["name"]] = {
+            **deployment.get("autoscaling_config", {}),
+            **deployment.get("ray_actor_options", {}),
+        }
+    for each in options.values():
+        yield each.get("min_replicas", 1), each
 
 
 def main(config: Path) -> None:

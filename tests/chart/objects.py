@@ -90,6 +90,12 @@ def app_args(objects: Sequence[Object]) -> dict[str, Any]:
     return args
 
 
+def deployments(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
+    """What Serve takes in place of the options in the code, by deployment."""
+    (application,) = serve_config(objects)["applications"]
+    return {options["name"]: options for options in application.get("deployments", [])}
+
+
 def pods(objects: Sequence[Object]) -> list[Pod]:
     return [pod for item in objects for pod in _pods(item)]
 

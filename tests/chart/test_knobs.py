@@ -12,6 +12,8 @@ from tests.chart.values import OURS, VARIANTS, at, dotted, leaves, nested, of_va
 
 # Turned by hand: what the schema alone does not tell how to turn.
 SETTINGS: dict[str, object] = {
+    "auth.keys": [{"name": "other", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}],
+    "monitoring.alerts.runbookBase": "https://git.example.com/other/",
     "image.digest": f"sha256:{'7' * 64}",
     "ingress.tls": [{"hosts": ["faces.example.com"], "secretName": "other"}],
 }

@@ -57,9 +57,17 @@ def test_what_they_name_is_there(helm4: Helm, variant: str, tmp_path: Path) -> N
         assert f"{_KINDS[kind]}/{name}" in there
 
 
-def test_an_open_network_is_warned_of(helm4: Helm) -> None:
+def test_they_say_what_a_caller_needs(helm4: Helm, tmp_path: Path) -> None:
+    with_keys, without = (notes(helm4, v, tmp_path / v) for v in ("defaults", "elsewhere"))
+    assert re.search(r'curl -H "Authorization: Bearer \$FACES_KEY" -F image=', with_keys)
+    assert "create secret generic api-keys --from-file=keys.yaml" in with_keys
+    assert "Authorization" not in without
+
+
+@pytest.mark.parametrize("part", ["networkPolicy", "auth"])
+def test_what_is_open_is_warned_of(helm4: Helm, part: str) -> None:
     command = ("install", RELEASE, str(CHART), "--dry-run=client")
-    values = {"networkPolicy": {"enabled": False}}
+    values = {part: {"enabled": False}}
     assert "WARNING" in helm4.run(*command, values=values, files=[VARIANTS["defaults"]])
     assert "WARNING" not in helm4.run(*command, files=[VARIANTS["defaults"]])
 

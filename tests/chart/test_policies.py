@@ -20,9 +20,10 @@ INTERNAL = 10_002  # of any Ray process
 
 # Pods of others, and addresses outside of the cluster.
 OTHERS = {
-    "nginx": Endpoint("nginx", "ingress-nginx", {"app.kubernetes.io/name": "ingress-nginx"}),
+    "traefik": Endpoint("traefik", "traefik", {"app.kubernetes.io/name": "traefik"}),
     "operator": Endpoint("operator", "kuberay", {"app.kubernetes.io/name": "kuberay-operator"}),
     "prometheus": Endpoint("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}),
+    "collector": Endpoint("collector", "telemetry", {"app": "collector"}),
     "dns": Endpoint("dns", "kube-system", {"k8s-app": "kube-dns"}),
     "redis": Endpoint("redis", "redis", {"app": "redis"}),
     "their-triton": Endpoint("their-triton", "models", {"app": "triton"}),
@@ -41,7 +42,7 @@ INBOUND: Table = {
     ("head", 8265): RAY | {"operator"},
     ("head", 8000): RAY | {"operator"},
     ("head", 8080): RAY | {"prometheus"},
-    **{(stage, 8000): RAY | {"nginx", "test"} for stage in STAGES},
+    **{(stage, 8000): RAY | {"traefik", "test"} for stage in STAGES},
     **{(stage, 8080): RAY | {"prometheus"} for stage in STAGES},
     **{(stage, INTERNAL): RAY for stage in STAGES},
     ("triton", 8080): GALLERY,
@@ -60,6 +61,9 @@ OUTBOUND: dict[str, Table] = {
     "everything": {
         DNS: INSIDE - {"minio"},
         ("redis", 6379): {"head"},
+        ("collector", 4318): STAGES,
+        ("collector", 4317): set(),
+        ("internet", 4318): set(),
         ("kubernetes", 443): {"head"},
         ("kubernetes", 6443): {"head"},
         **{("internet", port): set() for port in (53, 80, 443, 6379, 6443)},
@@ -68,19 +72,20 @@ OUTBOUND: dict[str, Table] = {
     "elsewhere": {
         DNS: RAY | {"test"},
         ("s3", 9443): GALLERY,
-        ("s3", 443): set(),
         ("their-triton", 8000): GALLERY,
         ("their-triton", 8080): set(),
         ("internet", 9443): set(),
-        ("kubernetes", 443): set(),  # no autoscaler
+        ("internet", 443): STAGES,  # traces
+        ("kubernetes", 6443): set(),  # no autoscaler
     },
     # The values name no peers: anywhere, but only at these ports.
     "defaults": {
-        DNS: RAY | {"maintenance", "test", "triton"},
-        ("s3", 443): GALLERY | {"maintenance", "triton", "head"},
+        DNS: RAY | {"maintenance", "publish", "test", "triton"},
+        ("s3", 443): GALLERY | {"maintenance", "publish", "triton", "head"},
         ("kubernetes", 6443): {"head"},
         ("internet", 80): set(),
         ("internet", 8000): set(),
+        ("collector", 4318): set(),
         ("stranger", 8080): set(),
     },
 }
@@ -167,7 +172,7 @@ def test_a_head_with_the_only_proxy_is_the_one_that_is_called(helm4: Helm) -> No
     )
     found = endpoints(objects)
     for name, called in (("head", True), ("ingress", False)):
-        for caller in (OTHERS["nginx"], found["test"]):
+        for caller in (OTHERS["traefik"], found["test"]):
             assert allows(objects, caller, found[name], 8000, namespace=NAMESPACE) is called, (
                 caller,
                 name,

@@ -8,6 +8,8 @@ from tests.chart.helm import Helm, HelmError, Values
 from tests.chart.objects import only
 from tests.chart.values import VARIANTS
 
+HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"]}
+
 # What is wrong -> (values over the defaults, what the sentence says).
 REFUSED: dict[str, tuple[Values, str]] = {
     "a long name": ({"fullnameOverride": "n" * 41}, "41 characters|fullnameOverride"),
@@ -22,6 +24,22 @@ REFUSED: dict[str, tuple[Values, str]] = {
     ),
     "keys and none": ({"s3": {"workloadIdentity": True}}, "s3.workloadIdentity means"),
     "no keys": ({"s3": {"existingSecret": ""}}, "No keys for S3: set s3.existingSecret"),
+    "no API keys": (
+        {"auth": {"existingSecret": ""}},
+        "auth.enabled needs API keys. Make one: faces key new .* or auth.keys|auth.enabled=false",
+    ),
+    "two sources of API keys": (
+        {"auth": {"keys": [HASHED]}},
+        "auth.existingSecret or auth.keys, not both",
+    ),
+    "two API keys of one name": (
+        {"auth": {"existingSecret": "", "keys": [HASHED, HASHED]}},
+        '"kiosk" is there twice',
+    ),
+    "a key in place of its hash": (
+        {"auth": {"existingSecret": "", "keys": [{**HASHED, "hash": "faces_abc"}]}},
+        "hash",
+    ),
     "MinIO without keys": (
         {"s3": {"existingSecret": ""}, "minio": {"enabled": True}},
         "minio.enabled needs keys",
@@ -121,6 +139,8 @@ def test_what_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
     helm.lint()
     with pytest.raises(HelmError, match=r"No keys for S3: set s3\.existingSecret"):
         helm.template()
+    with pytest.raises(HelmError, match=r"auth\.enabled needs API keys"):
+        helm.template({"s3": {"existingSecret": "s3-keys"}})
 
 
 def test_the_longest_name_that_is_allowed(helm4: Helm) -> None:

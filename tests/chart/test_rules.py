@@ -170,7 +170,7 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     (
         "RayService/rs",
         "spec.serveConfigV2",
-        lambda t: t.replace("decode: {min_replicas: 1", "decode: {min_replicas: 2"),
+        lambda text: text.replace("*scale, max_replicas: 1", "*scale, max_replicas: 0", 1),
         "bounds: RayService/rs: decode",
     ),
     ("Deployment/web", f"{_WEB}.resources.limits.memory", "32Mi", "limits_hold_requests"),
@@ -185,21 +185,48 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     (
         "RayService/rs",
         "spec.serveConfigV2",
-        # Enough cores in all, but no worker has four of them.
-        lambda text: text.replace("max_replicas: 2, num_cpus: 1", "max_replicas: 1, num_cpus: 2.5"),
+        # Enough cores in all, but no worker has so many of them.
+        lambda text: text.replace(
+            "max_replicas: 2}\n        ray_actor_options: {num_cpus: 1",
+            "max_replicas: 1}\n        ray_actor_options: {num_cpus: 2.5",
+        ),
         "replicas_fit: RayService/rs: 1 of the detect replicas",
     ),
     (
         "RayService/rs",
         "spec.serveConfigV2",
-        lambda text: text.replace("num_cpus: 1}", "num_gpus: 1}", 1),
+        lambda text: text.replace("num_cpus: 1, num_gpus: 0", "num_cpus: 1, num_gpus: 1", 1),
         "replicas_fit: RayService/rs: 2 of the detect replicas",
     ),
     (
         "RayService/rs",
         "spec.serveConfigV2",
-        lambda text: text.replace("num_cpus: 1}", "cpus: 1}", 1),
-        "replicas_fit: RayService/rs: the application refuses its arguments",
+        lambda text: text.replace("args: {}", "args: {limit: {}}"),
+        "serve_knows: RayService/rs: the application refuses its arguments",
+    ),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("args: {}", "args: {scale: {}}"),
+        "serve_knows: RayService/rs: a change of args.scale",
+    ),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("name: match", "name: matcher"),
+        "serve_knows: RayService/rs: the deployments are ingress, decode, detect, match",
+    ),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("name: match", "name: match\n        max_surge: 100"),
+        "serve_knows: RayService/rs: Serve knows no max_surge of match",
+    ),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("upscale_delay_s: 1, ", ""),
+        "serve_knows: RayService/rs: ingress has no autoscaling_config.upscale_delay_s",
     ),
     # security
     ("Deployment/web", "spec.template.spec.securityContext.runAsNonRoot", _GONE, "restricted"),

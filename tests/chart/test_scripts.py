@@ -99,29 +99,40 @@ class Result:
         return sum(bool(re.search(pattern, call)) for call in self.calls)
 
 
+KEY = "faces_0-made_1"
+KEY_FILE = r"keys:\n- name: kind-up\n  hash: sha256:1234\n  scopes:\n  - admin"
 # A cluster where everything is there and healthy, and the photo shows 2576.
 HEALTHY = {
     "kubectl": """case "$call" in
         *"config current-context"*) echo prod ;;
         *jsonpath*) echo True ;;
-        *"create -f -"*) cat >> "$CALLS.secrets" ;;
+        *"go-template={{.data.key | base64decode}}"*) echo faces_kept ;;
+        *"create -f -"*) cat >> "$CALLS.secrets"; echo --- >> "$CALLS.secrets" ;;
         *"apply "*"-f -"*) cat > /dev/null ;;
     esac""",
     "kind": 'case "$call" in *"get clusters"*) echo faces ;; esac',
     "helm": 'case "$call" in *"show crds"*) echo "kind: CustomResourceDefinition" ;; esac',
-    "curl": """case "$call" in */infer*) echo '{"faces": [{"id": 2576}]}' ;; esac""",
+    "curl": """case "$call" in
+        *"--header @"*)
+            while [[ $1 != --header ]]; do shift; done
+            cat "${2#@}" >> "$CALLS.headers" ;;
+    esac
+    case "$call" in */infer*) echo '{"faces": [{"id": 2576}]}' ;; esac""",
+    "docker": f"""case "$call" in *"faces key new"*) printf '{KEY}\\n{KEY_FILE}\\n' ;; esac""",
 }
 # The same before anything was made.
 NOTHING = {
     **HEALTHY,
     "kind": "",
-    "docker": 'case "$call" in *"image inspect"*) exit 1 ;; esac',
-    "kubectl": """case "$call" in
-        *"get secret"* | *"get namespace"*) exit 1 ;;
-        *jsonpath*) echo True ;;
-        *"create -f -"*) cat >> "$CALLS.secrets" ;;
-        *"apply "*"-f -"*) cat > /dev/null ;;
-    esac""",
+    "docker": f"""{HEALTHY["docker"]}
+    case "$call" in *"image inspect"*) exit 1 ;; esac""",
+    # Secrets are there once they were made.
+    "kubectl": f"""case "$call" in
+        *"get secret"*" -o "*) ;;
+        *"get secret"*) grep -qs "name: ${{call##* }}" "$CALLS.secrets" || exit 1 ;;
+        *"get namespace"*) exit 1 ;;
+    esac
+    {HEALTHY["kubectl"]}""",
 }
 
 
@@ -317,7 +328,7 @@ def test_kind_up_makes_keys_that_nobody_else_has(machine: Machine) -> None:
     for _ in range(2):
         secrets.unlink(missing_ok=True)
         done = machine.run("kind-up.sh")
-        secret = yaml.safe_load(secrets.read_text())
+        secret = next(yaml.safe_load_all(secrets.read_text()))
         keys = secret["stringData"]
         assert secret["metadata"]["annotations"]["serving.kserve.io/s3-usehttps"] == "0"
         assert len(keys["AWS_ACCESS_KEY_ID"]) == 20
@@ -325,6 +336,43 @@ def test_kind_up_makes_keys_that_nobody_else_has(machine: Machine) -> None:
         assert keys["AWS_SECRET_ACCESS_KEY"] not in done.out + done.err + "".join(done.calls)
         made.append(keys["AWS_SECRET_ACCESS_KEY"])
     assert made[0] != made[1]
+
+
+def test_kind_up_makes_an_api_key_and_asks_with_it(machine: Machine) -> None:
+    machine.behaviours = dict(NOTHING)
+    machine.behaviours["kubectl"] = NOTHING["kubectl"].replace("faces_kept", KEY)
+    done = machine.run("kind-up.sh")
+    assert done.code == 0, done.err
+    _, hashes, key, *_ = yaml.safe_load_all((machine.folder / "calls.secrets").read_text())
+    values = yaml.safe_load((K8S / "values-kind.yaml").read_text())
+    assert hashes["metadata"]["name"] == values["auth"]["existingSecret"]
+    file = yaml.safe_load(hashes["stringData"]["keys.yaml"])
+    assert file == {"keys": [{"name": "kind-up", "hash": "sha256:1234", "scopes": ["admin"]}]}
+    assert key["metadata"]["name"] == values["test"]["keySecret"]["name"]
+    assert key["stringData"] == {"key": KEY}
+    headers = (machine.folder / "calls.headers").read_text().splitlines()
+    assert headers == [f"Authorization: Bearer {KEY}"] * 2
+    # On the screen, once; in no list of processes.
+    assert done.out.count(KEY) == 1
+    assert KEY not in "".join(done.calls)
+    # In the image that was built, without a network.
+    assert re.search(r"--network none facenet-serving:dev ", done.calls[done.position("key new")])
+
+
+def test_kind_up_again_asks_with_the_key_that_it_made(machine: Machine) -> None:
+    done = machine.run("kind-up.sh")
+    assert done.code == 0, done.err
+    assert done.count("key new") == 0
+    assert (machine.folder / "calls.headers").read_text().count("Bearer faces_kept\n") == 2
+
+
+def test_kind_up_stores_no_key_that_was_not_made(machine: Machine) -> None:
+    machine.behaviours = dict(NOTHING)
+    machine.behaviours["docker"] = 'case "$call" in *"image inspect"*) exit 1 ;; esac'
+    done = machine.run("kind-up.sh")
+    assert done.code != 0
+    assert "faces key new made no key" in done.err
+    assert "faces-keys" not in (machine.folder / "calls.secrets").read_text()
 
 
 def test_kind_up_again_keeps_what_is_there(machine: Machine) -> None:

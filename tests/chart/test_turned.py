@@ -5,27 +5,45 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from serving.settings import AppArgs
+from serving import stack
+from serving.keys import Scope, parse
+from serving.local import serve as local
 from tests.chart.helm import RELEASE, Helm, Object, Values
-from tests.chart.objects import app_args, by_name, of_kind, pods, walk
+from tests.chart.objects import (
+    app_args,
+    by_name,
+    deployments,
+    of_kind,
+    only,
+    pods,
+    serve_config,
+    walk,
+)
 from tests.chart.values import VARIANTS
 
 N = f"{RELEASE}-facenet-serving"
 RAY, TRITON, CONFIG = f"RayService/{N}", f"InferenceService/{N}", f"ConfigMap/{N}-serve"
 CRON, TEST, PUBLISH = f"CronJob/{N}-maintenance", f"Pod/{N}-test", f"Job/{N}-publish"
-POD_OBJECTS = {RAY, TRITON, CRON, TEST}
+RULES = f"PrometheusRule/{N}"
+KEYS = f"Secret/{N}-keys"
+HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"], "rate": 0.5}
+POD_OBJECTS = {RAY, TRITON, CRON, TEST, PUBLISH}
 SERVED = {RAY, CONFIG}  # whatever is in the serveConfigV2 document
 
 _CLUSTER = "spec.rayClusterConfig"
 _HEAD = f"{_CLUSTER}.headGroupSpec.template.spec"
-_DETECT = f"{_CLUSTER}.workerGroupSpecs.detect"
+_GROUPS = f"{_CLUSTER}.workerGroupSpecs"
+_DETECT = f"{_GROUPS}.detect"
+_INGRESS = f"{_GROUPS}.ingress.template.spec"
 _SERVE = "spec.serveConfigV2"
 _ARGS = f"{_SERVE}.applications.0.args"
+_OPTIONS = f"{_SERVE}.applications.0.deployments"
 _MODEL = "spec.predictor.model"
 
 
@@ -59,7 +77,7 @@ class Knob:
 KNOBS = {
     "image.tag": Knob(
         {"image": {"tag": "9.9"}},
-        {RAY, CRON, TEST},
+        {RAY, CRON, TEST, PUBLISH},
         {
             (RAY, f"{_HEAD}.containers.0.image"): "facenet-serving:9.9",
             (RAY, f"{_DETECT}.template.spec.containers.0.image"): "facenet-serving:9.9",
@@ -68,7 +86,7 @@ KNOBS = {
     ),
     "image.digest before the tag": Knob(
         {"image": {"tag": "9.9", "digest": f"sha256:{'a' * 64}"}},
-        {RAY, CRON, TEST},
+        {RAY, CRON, TEST, PUBLISH},
         {(TEST, "spec.containers.0.image"): f"facenet-serving@sha256:{'a' * 64}"},
     ),
     "imagePullSecrets": Knob(
@@ -109,10 +127,50 @@ KNOBS = {
             (RAY, f"{_HEAD}.securityContext.runAsNonRoot"): True,
         },
     ),
+    "auth.existingSecret": Knob(
+        {"auth": {"existingSecret": "others", "key": "callers.yaml"}},
+        {RAY},
+        {
+            (RAY, f"{_INGRESS}.volumes.2.secret"): {
+                "secretName": "others",
+                "items": [{"key": "callers.yaml", "path": "keys.yaml"}],
+            },
+        },
+    ),
+    "auth.keys": Knob(
+        {"auth": {"existingSecret": "", "keys": [HASHED]}},
+        {RAY, KEYS},
+        {
+            (RAY, f"{_INGRESS}.volumes.2.secret.secretName"): f"{N}-keys",
+            (KEYS, "stringData.keys..yaml.keys"): [HASHED],
+        },
+    ),
+    "auth.enabled": Knob(
+        {"auth": {"enabled": False}},
+        {*SERVED, TEST},
+        {
+            (RAY, f"{_ARGS}.keys"): None,
+            (RAY, f"{_INGRESS}.volumes.2"): None,
+            (TEST, "spec.containers.0.command.6"): "open",
+        },
+    ),
+    "test.keySecret": Knob(
+        {"test": {"keySecret": {"name": "admin", "key": "token"}}},
+        {TEST},
+        {
+            (TEST, "spec.containers.0.env.FACES_KEY.valueFrom.secretKeyRef"): {
+                "name": "admin",
+                "key": "token",
+            },
+        },
+    ),
     "s3.bucket": Knob(
         {"s3": {"bucket": "other"}},
-        {*SERVED, TRITON},
+        {*SERVED, TRITON, PUBLISH},
         {
+            (PUBLISH, "spec.template.spec.containers.0.command.4"): (
+                "s3://other/models/facenet-casia-webface"
+            ),
             (RAY, f"{_ARGS}.gallery.bucket"): "other",
             (CONFIG, "data.serve..yaml.applications.0.args.gallery.bucket"): "other",
             (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface",
@@ -123,7 +181,7 @@ KNOBS = {
     ),
     "s3.endpoint": Knob(
         {"s3": {"endpoint": "http://s3.example.com:9000"}},
-        {*SERVED, policy("gallery"), policy("jobs"), policy("triton")},
+        {*SERVED, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
         {
             (RAY, f"{_ARGS}.gallery.endpoint"): "http://s3.example.com:9000",
             (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
@@ -131,7 +189,7 @@ KNOBS = {
     ),
     "model.name": Knob(
         {"model": {"name": "facenet-vggface2"}},
-        {*SERVED, TRITON},
+        {*SERVED, TRITON, PUBLISH},
         {
             (RAY, f"{_ARGS}.triton.model"): "facenet-vggface2",
             (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2",
@@ -139,14 +197,9 @@ KNOBS = {
         },
     ),
     "model.publish.enabled": Knob(
-        {"model": {"publish": {"enabled": True}}},
+        {"model": {"publish": {"enabled": False}}},
         {PUBLISH},
-        {
-            (
-                PUBLISH,
-                "spec.template.spec.containers.0.command.4",
-            ): "s3://faces/models/facenet-casia-webface"
-        },
+        {(PUBLISH, "kind"): None},
     ),
     "settings": Knob(
         {"settings": {"limits": {"max_faces": 7}, "match": {"threshold": 0.6}}},
@@ -164,12 +217,17 @@ KNOBS = {
             (RAY, f"{_SERVE}.logging_config.enable_access_log"): True,
         },
     ),
+    "serve.maxSurgePercent": Knob(
+        {"serve": {"maxSurgePercent": 0}},
+        SERVED,
+        {(RAY, f"{_OPTIONS}.match.max_surge_percent"): 0},
+    ),
     "stages.detect.scale.max_replicas": Knob(
         {"stages": {"detect": {"scale": {"max_replicas": 8}}}},
         SERVED,
         {
-            (RAY, f"{_ARGS}.scale.detect.max_replicas"): 8,
-            (RAY, f"{_DETECT}.maxReplicas"): 8,
+            (RAY, f"{_OPTIONS}.detect.autoscaling_config.max_replicas"): 8,
+            (RAY, f"{_DETECT}.maxReplicas"): 9,
             (RAY, f"{_DETECT}.minReplicas"): 1,
         },
     ),
@@ -177,7 +235,7 @@ KNOBS = {
         {"stages": {"detect": {"scale": {"min_replicas": 3}}}},
         {*SERVED, budget("detect")},
         {
-            (RAY, f"{_ARGS}.scale.detect.min_replicas"): 3,
+            (RAY, f"{_OPTIONS}.detect.autoscaling_config.min_replicas"): 3,
             (RAY, f"{_DETECT}.minReplicas"): 3,
             (RAY, f"{_DETECT}.replicas"): 3,
             (budget("detect"), "spec.minAvailable"): 2,
@@ -187,23 +245,23 @@ KNOBS = {
         {"stages": {"detect": {"replicasPerPod": 2, "resources": {"requests": {"cpu": "4"}}}}},
         {RAY},
         {
-            (RAY, f"{_DETECT}.maxReplicas"): 2,
+            (RAY, f"{_DETECT}.maxReplicas"): 3,
             (RAY, f"{_DETECT}.rayStartParams.resources"): "'{\"detect\": 2}'",
             (RAY, f"{_DETECT}.template.spec.containers.0.resources.requests.cpu"): "4",
         },
     ),
     "stages.detect.group": Knob(
         {"stages": {"detect": {"group": {"minReplicas": 2, "maxReplicas": 9}}}},
-        {RAY, budget("detect")},
+        {RAY},
         {(RAY, f"{_DETECT}.minReplicas"): 2, (RAY, f"{_DETECT}.maxReplicas"): 9},
     ),
     "ray.autoscaler.enabled": Knob(
         {"ray": {"autoscaler": {"enabled": False}}},
-        {RAY, policy("head"), *map(budget, ("ingress", "decode", "detect", "match"))},
+        {RAY, policy("head")},
         {
             (RAY, f"{_CLUSTER}.enableInTreeAutoscaling"): False,
             (RAY, f"{_CLUSTER}.autoscalerOptions"): None,
-            (RAY, f"{_DETECT}.replicas"): 4,
+            (RAY, f"{_DETECT}.replicas"): 5,
             (policy("head"), "spec.egress"): None,
         },
     ),
@@ -247,13 +305,16 @@ KNOBS = {
         {CRON},
         {(CRON, "spec.schedule"): "5 4 * * *"},
     ),
-    "maintenance.enabled": Knob(
-        {"maintenance": {"enabled": False}}, {CRON, CONFIG, policy("jobs"), account("jobs")}
+    "maintenance.enabled": Knob({"maintenance": {"enabled": False}}, {CRON, CONFIG}),
+    "no Job at all": Knob(
+        {"maintenance": {"enabled": False}, "model": {"publish": {"enabled": False}}},
+        {CRON, CONFIG, PUBLISH, policy("jobs"), account("jobs")},
     ),
     "minio.enabled": Knob(
         {"minio": {"enabled": True}},
         {
             *SERVED,
+            PUBLISH,
             *map(policy, ("gallery", "jobs", "triton", "minio")),
             account("minio"),
             f"Service/{N}-minio",
@@ -268,6 +329,7 @@ KNOBS = {
         {"ingress": {"enabled": True, "hosts": ["a.example", "b.example"]}},
         {f"Ingress/{N}"},
         {
+            (f"Ingress/{N}", "spec.ingressClassName"): None,
             (f"Ingress/{N}", "spec.rules.1.host"): "b.example",
             (f"Ingress/{N}", "spec.rules.1.http.paths.0.backend.service.name"): f"{N}-serve-svc",
         },
@@ -289,6 +351,31 @@ KNOBS = {
     ),
     "networkPolicy.operatorFrom": Knob(
         {"networkPolicy": {"operatorFrom": [{"namespaceSelector": {}}]}}, {policy("head")}
+    ),
+    "settings.tracing.endpoint": Knob(
+        {"settings": {"tracing": {"endpoint": "http://collector:4318"}}},
+        {*SERVED, policy("tracing")},
+        {
+            (RAY, f"{_ARGS}.tracing.endpoint"): "http://collector:4318",
+            (policy("tracing"), "spec.egress"): [{"ports": [{"port": 4318, "protocol": "TCP"}]}],
+        },
+    ),
+    "monitoring.alerts.runbookBase": Knob(
+        {"monitoring": {"alerts": {"runbookBase": "https://git.example.com/"}}},
+        {RULES},
+        {
+            (RULES, "spec.groups.0.rules.0.annotations.runbook_url"): (
+                "https://git.example.com/k8s/RUNBOOK.md#facesdown"
+            )
+        },
+        "everything",
+    ),
+    "monitoring.alerts": Knob(
+        {"monitoring": {"alerts": {"enabled": True}}},
+        {RULES},
+        {
+            (RULES, "spec.groups.0.rules.0.annotations.runbook_url"): "k8s/RUNBOOK.md#facesdown",
+        },
     ),
     "monitoring.podMonitors": Knob(
         {"monitoring": {"podMonitors": {"enabled": True, "labels": {"release": "p"}}}},
@@ -342,8 +429,11 @@ def look(item: Any, path: str) -> Any:
         if isinstance(item, str):
             item = yaml.safe_load(item)
         if isinstance(item, list) and not step.isdigit():
-            item = {group["groupName"]: group for group in item}
-        item = item[int(step)] if isinstance(item, list) else (item or {}).get(step)
+            item = {each.get("groupName") or each["name"]: each for each in item}
+        if isinstance(item, list):
+            item = item[int(step)] if int(step) < len(item) else None
+        else:
+            item = (item or {}).get(step)
     return item
 
 
@@ -358,26 +448,27 @@ def test_common_labels_are_on_all_objects_and_on_no_pod(helm4: Helm) -> None:
         assert [pod.labels for pod in pods(before)] == [pod.labels for pod in pods(after)]
 
 
-def test_a_stage_takes_on_as_much_as_by_default(helm4: Helm) -> None:
-    """What the values leave out is as in the application, stage by stage."""
-    rendered = AppArgs.model_validate(app_args(helm4.template(files=[VARIANTS["defaults"]]))).scale
-    default = AppArgs().scale
-    for stage in ("ingress", "decode", "detect", "match"):
-        ours, theirs = getattr(rendered, stage), getattr(default, stage)
-        assert ours.max_ongoing_requests == theirs.max_ongoing_requests, stage
-        assert ours.target_ongoing_requests == theirs.target_ongoing_requests, stage
-
-
 def test_every_stage_has_pods_of_its_own(helm4: Helm) -> None:
     (service,) = of_kind(helm4.template(files=[VARIANTS["everything"]]), "RayService")
     groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    scale = app_args([service])["scale"]
-    assert (
-        {group["groupName"] for group in groups} == set(scale) == set(AppArgs().scale.model_dump())
-    )
+    options = deployments([service])
+    assert {group["groupName"] for group in groups} == set(options)
     for group in groups:
-        assert group["groupName"] in group["rayStartParams"]["resources"]
-        assert scale[group["groupName"]]["resources"] == {group["groupName"]: 1}
+        stage = group["groupName"]
+        assert stage in group["rayStartParams"]["resources"]
+        assert options[stage]["ray_actor_options"]["resources"] == {stage: 1}
+
+
+@pytest.mark.parametrize(("replicas", "each", "pods"), [(1, 1, 2), (4, 1, 5), (4, 2, 3), (5, 2, 4)])
+def test_there_is_room_for_a_new_replica_before_an_old_one_goes(
+    helm4: Helm, replicas: int, each: int, pods: int
+) -> None:
+    stage = {
+        "scale": {"max_replicas": replicas, "num_cpus": 0.5},
+        "replicasPerPod": each,
+    }
+    objects = helm4.template({"stages": {"decode": stage}}, files=[VARIANTS["defaults"]])
+    assert look(only(objects, "RayService"), f"{_GROUPS}.decode.maxReplicas") == pods
 
 
 def test_no_object_is_empty(helm4: Helm) -> None:
@@ -389,3 +480,81 @@ def test_no_object_is_empty(helm4: Helm) -> None:
                     item["kind"],
                     path,
                 )
+
+
+def test_only_the_ingress_sees_the_keys(helm4: Helm) -> None:
+    for variant in VARIANTS:
+        objects = helm4.template(files=[VARIANTS[variant]])
+        required = app_args(objects).get("keys", {}).get("required", False)
+        file = app_args(objects).get("keys", {}).get("file", "")
+        seen = {
+            (pod.role, mount["mountPath"], mount["readOnly"], "subPath" in mount)
+            for pod in pods(objects)
+            for container in pod.containers
+            for mount in container.get("volumeMounts", [])
+            if mount["name"] == "api-keys"
+        }
+        # The folder: only there a changed Secret arrives.
+        expected = {("ingress", file.removesuffix("/keys.yaml"), True, False)}
+        assert seen == (expected if required else set()), variant
+        assert required is (variant != "elsewhere")
+
+
+def test_the_service_reads_the_keys_of_the_values(helm4: Helm) -> None:
+    objects = helm4.template(files=[VARIANTS["everything"]])
+    secret = next(s for s in of_kind(objects, "Secret") if s["metadata"]["name"] == f"{N}-keys")
+    kiosk, hr = parse(secret["stringData"]["keys.yaml"])
+    assert kiosk.may_use("visitors")
+    assert not kiosk.may_use("default")
+    assert kiosk.rate == 20
+    assert hr.may(Scope.ENROL)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kept"),
+    [
+        ({"scale": {"min_replicas": 3}}, 2),
+        # A pod without a replica is never ready, so no drain may wait for it.
+        ({"scale": {"min_replicas": 2}, "group": {"minReplicas": 4, "maxReplicas": 9}}, 1),
+        ({"scale": {"min_replicas": 4, "num_cpus": 0.5}, "replicasPerPod": 2}, 1),
+        ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"minAvailable": 1}}, 1),
+        ({"scale": {"min_replicas": 1}}, None),
+        ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"enabled": False}}, None),
+    ],
+)
+@pytest.mark.parametrize("autoscaler", [True, False])
+def test_a_drain_leaves_pods_with_a_replica(
+    helm4: Helm, autoscaler: bool, stage: Values, kept: int | None
+) -> None:
+    stage = {"podDisruptionBudget": {}, **stage, "scale": {"max_replicas": 8, **stage["scale"]}}
+    values = {"stages": {"decode": stage}, "ray": {"autoscaler": {"enabled": autoscaler}}}
+    objects = by_name(helm4.template(values, files=[VARIANTS["defaults"]]))
+    assert look(objects.get(budget("decode")), "spec.minAvailable") == kept
+
+
+def test_the_pod_of_helm_test_stays_for_its_logs(helm4: Helm) -> None:
+    """Helm reads them after all tests: https://github.com/helm/helm/issues/9098"""
+    (pod,) = of_kind(helm4.template(files=[VARIANTS["defaults"]]), "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
+def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same switches and the same log, but for places, ports and what only a cluster needs."""
+    started: dict[str, Any] = {}
+    monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
+    monkeypatch.setattr("serving.local.tls.environment", lambda folder: {})
+    local.start(Path("serve.yaml"), Path("logs"), 18_000, {})
+    here = {
+        name: value
+        for name, value in started["env"].items()
+        if not re.search("_PORT|HAPROXY_|_DRAINING_|_OSX_", name)
+    }
+    objects = helm4.template(files=[VARIANTS["defaults"]])
+    for pod in pods([only(objects, "RayService")]):
+        env = {each["name"]: each.get("value") for each in pod.spec["containers"][0]["env"]}
+        assert here.items() <= env.items(), pod.name
+    log, ours = (
+        document["logging_config"]
+        for document in (stack.serve_config(stack.StackSettings()), serve_config(objects))
+    )
+    assert ours == {key: value for key, value in log.items() if key != "logs_dir"}

@@ -46,6 +46,7 @@ IN_PLACE: dict[str, Values] = {
     "more replicas": {"stages": {"decode": {"scale": {"min_replicas": 2, "max_replicas": 7}}}},
     "requests at once": {"stages": {"match": {"scale": {"max_ongoing_requests": 7}}}},
     "delays": {"stages": {"match": {"scale": {"upscale_delay_s": 7, "downscale_delay_s": 8}}}},
+    "a share of a core": {"stages": {"decode": {"scale": {"num_cpus": 0.5}}}},
     "the model": {"model": {"name": "facenet-vggface2"}},
     "the log": {"serve": {"logging": {"level": "DEBUG"}}},
     "more pods": {"stages": {"decode": {"group": {"maxReplicas": 7}}}},
@@ -58,6 +59,14 @@ def test_ray_keeps_its_pods(helm4: Helm, what: str) -> None:
     before = cluster(helm4.template(files=[VARIANTS["defaults"]]))
     after = cluster(helm4.template(IN_PLACE[what], files=[VARIANTS["defaults"]]))
     assert after == before
+
+
+def test_another_api_key_changes_the_secret_only(helm4: Helm) -> None:
+    key = {"name": "new", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}
+    before = by_name(helm4.template(files=[VARIANTS["everything"]]))
+    after = by_name(helm4.template({"auth": {"keys": [key]}}, files=[VARIANTS["everything"]]))
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed == {"Secret/faces-facenet-serving-keys"}
 
 
 def test_another_image_is_another_cluster(helm4: Helm) -> None:

@@ -15,15 +15,18 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from serving.keys import hash_of, new_key
 from serving.local import s3
 from serving.local.process import LOOPBACK
-from serving.stack import StackSettings, running
+from serving.stack import REPOSITORY, StackSettings, running
 from tests.chart.helm import Helm, Object
 from tests.chart.objects import only, pods, serve_config
 from tests.chart.values import VARIANTS
 
 PORT = 16700
+KEY = new_key()
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,10 @@ def stack(
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
     application["args"]["triton"]["url"] = f"http://{LOOPBACK}:{here.triton_port}"
     application["args"]["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
+    keys = here.folder / "keys.yaml"
+    entry = {"name": "test", "hash": hash_of(KEY), "scopes": ["admin"]}
+    keys.write_text(yaml.safe_dump({"keys": [entry]}))
+    application["args"]["keys"]["file"] = str(keys)
     settings = StackSettings(folder=here.folder, port=PORT, document=document)
     with running(settings):
         yield settings
@@ -51,7 +58,8 @@ def stack(
 
 @pytest.fixture(scope="module")
 def api(stack: StackSettings) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=60) as client:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=60) as client:
         yield client
 
 
@@ -67,8 +75,12 @@ def command_of(objects: Sequence[Object], role: str, container: str) -> list[str
     return list(found)
 
 
-def run(command: Sequence[str], stack: StackSettings, **places: str) -> str:
-    """As in its pod, with the addresses and folders of this machine in place of the cluster's."""
+def run(command: Sequence[str], stack: StackSettings, key: str = "", **places: str) -> str:
+    """As in its pod, with the addresses and folders of this machine in place of the cluster's.
+
+    Args:
+        key: what is in FACES_KEY.
+    """
     here = [_replaced(word, places) for word in command]
     program = {"faces": [sys.executable, "-m", "serving"], "python": [sys.executable]}[here[0]]
     done = subprocess.run(
@@ -78,6 +90,7 @@ def run(command: Sequence[str], stack: StackSettings, **places: str) -> str:
             **s3.credentials(stack.folder),
             "AWS_DEFAULT_REGION": "us-east-1",
             "FACES_CONFIG": str(stack.folder / "serve.yaml"),
+            "FACES_KEY": key,
         },
         capture_output=True,
         text=True,
@@ -102,20 +115,40 @@ def test_a_person_is_enrolled_and_identified(api: httpx.Client, data: Path) -> N
     assert face["confidence"] > 0.9
 
 
+def test_whoever_has_no_key_is_refused(stack: StackSettings) -> None:
+    for path in ("/infer", "/generate"):
+        assert httpx.post(f"{stack.url}{path}").status_code == 401
+    assert httpx.get(f"{stack.url}/readyz").status_code == 200
+
+
 def test_the_helm_test_passes(
     rendered: tuple[Object, ...], stack: StackSettings, api: httpx.Client, data: Path
 ) -> None:
     command = command_of(rendered, "test", "test")
     url = next(word for word in command if word.startswith("http://"))
-    assert "identified" in run(command, stack, **{url: stack.url, "/app/data": str(data)})
+    places = {url: stack.url, "/app/data": str(data)}
+    # As files of secrets end.
+    assert "Enrolled, identified and erased" in run(command, stack, f"{KEY}\n", **places)
     # It leaves nothing behind.
-    person = command[-2]
+    person = command[-3]
     assert api.get(f"/identities/{person}").status_code == 404
+    assert "Nobody was enrolled" in run(command, stack, **places)
 
 
 def test_the_maintenance_runs(rendered: tuple[Object, ...], stack: StackSettings) -> None:
     for container in ("compact", "sweep"):
         run(command_of(rendered, "maintenance", container), stack)
+
+
+def test_the_model_is_published_once(rendered: tuple[Object, ...], stack: StackSettings) -> None:
+    command = command_of(rendered, "publish", "publish")
+    endpoint = next(word for word in command if word.startswith("http://"))
+    places = {
+        endpoint: f"http://{LOOPBACK}:{stack.s3_port}",
+        "/app/triton/models": str(REPOSITORY),
+    }
+    assert "is published to s3://faces/models/facenet" in run(command, stack, **places)
+    assert "nothing to do" in run(command, stack, **places)
 
 
 def test_the_bucket_is_made_once(rendered: tuple[Object, ...], stack: StackSettings) -> None:
@@ -131,7 +164,7 @@ def test_the_bucket_is_made_once(rendered: tuple[Object, ...], stack: StackSetti
 def test_the_document_is_the_rendered_one(
     rendered: tuple[Object, ...], stack: StackSettings
 ) -> None:
-    """But for the addresses."""
+    """But for the addresses and places."""
     assert stack.document is not None
     assert _without_addresses(serve_config(rendered)) == _without_addresses(dict(stack.document))
     assert only(rendered, "ConfigMap")["data"]["serve.yaml"].strip() == (
@@ -145,4 +178,5 @@ def _without_addresses(document: dict[str, Any]) -> dict[str, Any]:
     (application,) = plain["applications"]
     del application["args"]["triton"]["url"]
     del application["args"]["gallery"]["endpoint"]
+    del application["args"]["keys"]["file"]
     return plain

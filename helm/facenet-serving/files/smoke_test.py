@@ -1,8 +1,11 @@
 """`helm test`: a person is enrolled, identified on another photo, and erased again.
 
-Arguments: the service's URL, an id that nobody has, and how many seconds it may take to be ready.
+Arguments: the service's URL, an id that nobody has, how many seconds it may take to be ready, and
+whether it asks for API keys ("keys" or "open"). FACES_KEY: a key of the scope admin; without one
+only the answers to those who have none are looked at.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,7 +15,11 @@ import httpx
 
 PHOTOS = Path("/app/data")
 url, person, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+locked, key = sys.argv[4] == "keys", os.environ.get("FACES_KEY", "").strip()
+nobody = httpx.Client(base_url=url, timeout=60)
 service = httpx.Client(base_url=url, timeout=60)
+if key:
+    service.headers["Authorization"] = f"Bearer {key}"
 
 
 def ask(method: str, path: str, **request: Any) -> Any:
@@ -39,8 +46,21 @@ while True:
         sys.exit(f"The service at {url} is not ready: {reason}")
     time.sleep(2)
 
-if service.get(f"/identities/{person}").is_success:
+if locked:
+    for method, path in (("POST", "/infer"), ("GET", f"/identities/{person}")):
+        answer = nobody.request(method, path)
+        if answer.status_code != 401:
+            sys.exit(f"{method} {path} without a key answers {answer.status_code}, not 401.")
+    if not key:
+        print("The service is ready and refuses whoever has no key. Nobody was enrolled:")
+        print("that needs a key of the scope admin, see test.keySecret.")
+        sys.exit()
+
+answer = service.get(f"/identities/{person}")
+if answer.is_success:
     sys.exit(f"Somebody is enrolled as {person}; choose another test.personId.")
+if answer.status_code != 404:
+    sys.exit(f"GET /identities/{person} answers {answer.status_code}: {answer.text}")
 
 photos = [photo(path) for path in sorted((PHOTOS / "2576").glob("*.jpg"))[:3]]
 try:

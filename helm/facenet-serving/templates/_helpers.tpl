@@ -74,6 +74,11 @@ the user's.
 {{ include "facenet-serving.millicores" ($limit | default (dig "requests" "cpu" 0 .)) }}
 {{- end -}}
 
+{{/* The Secret with the file of the API keys' hashes. */}}
+{{- define "facenet-serving.auth.secret" -}}
+{{ .Values.auth.existingSecret | default (printf "%s-keys" (include "facenet-serving.fullname" .)) }}
+{{- end -}}
+
 {{- define "facenet-serving.s3.endpoint" -}}
 {{- if .Values.minio.enabled -}}
 http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc.cluster.local:9000

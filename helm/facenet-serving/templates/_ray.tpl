@@ -12,6 +12,11 @@ spinning take the cores from those that compute.
   value: "1"
 - name: RAY_SERVE_THROUGHPUT_OPTIMIZED
   value: "1"
+- name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
+  value: serving.request_id:middlewares
+# Lines of the log that Serve holds back would be lost in a crash.
+- name: RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE
+  value: "1"
 {{- if $root.Values.ray.logToStderr }}
 - name: RAY_LOG_TO_STDERR
   value: "1"
@@ -120,6 +125,7 @@ initContainers:
 {{- $values := .values -}}
 {{- $group := include "facenet-serving.group" $values | fromYaml -}}
 {{- $s3 := has $stage (list "ingress" "match") -}}
+{{- $keys := and (eq $stage "ingress") $root.Values.auth.enabled -}}
 groupName: {{ $stage }}
 minReplicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
 maxReplicas: {{ $group.max }}
@@ -182,10 +188,22 @@ template:
           {{- if $s3 }}
           {{- include "facenet-serving.s3.volumeMounts" $root | nindent 10 }}
           {{- end }}
+          {{- if $keys }}
+          # The folder: a file alone would stay as it was when the pod started.
+          - name: api-keys
+            mountPath: /etc/faces/keys
+            readOnly: true
+          {{- end }}
     volumes:
       {{- include "facenet-serving.ray.volumes" (list $root $values.resources) | nindent 6 }}
       {{- if $s3 }}
       {{- include "facenet-serving.s3.volumes" $root | nindent 6 }}
+      {{- end }}
+      {{- if $keys }}
+      - name: api-keys
+        secret:
+          secretName: {{ include "facenet-serving.auth.secret" $root }}
+          items: [{key: {{ $root.Values.auth.key }}, path: keys.yaml}]
       {{- end }}
 {{- end -}}
 

@@ -1,9 +1,5 @@
 {{/* The arguments of the application: what the chart knows, and over it `settings`. */}}
 {{- define "facenet-serving.args" -}}
-{{- $scale := dict -}}
-{{- range $stage, $values := .Values.stages -}}
-{{- $_ := set $scale $stage (merge dict $values.scale (dict "resources" (dict $stage 1))) -}}
-{{- end -}}
 {{- $gallery := dict "bucket" .Values.s3.bucket "prefix" .Values.s3.prefix "region" .Values.s3.region -}}
 {{- with include "facenet-serving.s3.endpoint" . -}}
 {{- $_ := set $gallery "endpoint" . -}}
@@ -11,8 +7,10 @@
 {{- $derived := dict
     "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" .Values.model.name)
     "gallery" $gallery
-    "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int))
-    "scale" $scale -}}
+    "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int)) -}}
+{{- if .Values.auth.enabled -}}
+{{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
+{{- end -}}
 {{ merge dict (deepCopy .Values.settings) $derived | toYaml }}
 {{- end -}}
 
@@ -26,35 +24,84 @@ logging_config:
   encoding: JSON
   log_level: {{ .Values.serve.logging.level }}
   enable_access_log: {{ .Values.serve.logging.accessLog }}
+  additional_log_standard_attrs: [name]
 applications:
   - name: faces
     route_prefix: /
     import_path: serving.app:build
     args:
       {{- include "facenet-serving.args" . | nindent 6 }}
+    {{- /* Not in `args`, of which any change restarts all replicas of all stages. */}}
+    deployments:
+      {{- range $stage, $values := .Values.stages }}
+      - {{ include "facenet-serving.deployment" (dict "root" $ "stage" $stage "values" $values) | nindent 8 | trim }}
+      {{- end }}
+{{- end -}}
+
+{{/*
+How a stage scales, all of it: what the values leave out is as in `Scale` of serving/settings.py.
+Takes the stage's values. No `merge`, for which a zero is nothing.
+*/}}
+{{- define "facenet-serving.scale" -}}
+{{- $scale := dict
+    "min_replicas" 1 "max_replicas" 4 "target_ongoing_requests" 2 "max_ongoing_requests" 8
+    "max_queued_requests" 64 "upscale_delay_s" 10 "downscale_delay_s" 300 "num_cpus" 1 "num_gpus" 0
+    "graceful_shutdown_timeout_s" 30 -}}
+{{- range $key, $value := .scale -}}
+{{- $_ := set $scale $key $value -}}
+{{- end -}}
+{{ toYaml $scale }}
+{{- end -}}
+
+{{/*
+What Serve takes in place of the options in the code: (dict "root" "stage" "values"). Of
+autoscaling_config and ray_actor_options it takes the whole, so no key may be missing.
+*/}}
+{{- define "facenet-serving.deployment" -}}
+{{- $scale := include "facenet-serving.scale" .values | fromYaml -}}
+name: {{ .stage }}
+{{ pick $scale "max_ongoing_requests" "max_queued_requests" "graceful_shutdown_timeout_s" | toYaml }}
+max_surge_percent: {{ int .root.Values.serve.maxSurgePercent }}
+autoscaling_config:
+  {{- pick $scale "min_replicas" "max_replicas" "target_ongoing_requests" "upscale_delay_s" "downscale_delay_s" | toYaml | nindent 2 }}
+ray_actor_options:
+  {{- pick $scale "num_cpus" "num_gpus" | toYaml | nindent 2 }}
+  {{- /* Binds the stage to its group of pods. */}}
+  resources:
+    {{ .stage }}: 1
 {{- end -}}
 
 {{/* Threads of one replica of a stage. */}}
 {{- define "facenet-serving.threads" -}}
-{{ max 1 (.scale.num_cpus | default 1 | floor | int) }}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
+{{ max 1 (floor $scale.num_cpus | int) }}
 {{- end -}}
 
-{{/* The fewest and the most pods of a stage, as YAML. */}}
+{{/*
+The fewest and the most pods of a stage, as YAML. One more than all replicas need: a replica that is
+replaced goes when the new one is up.
+*/}}
 {{- define "facenet-serving.group" -}}
 {{- $each := .replicasPerPod | float64 -}}
-{{- $scale := merge dict .scale (dict "min_replicas" 1 "max_replicas" 4) -}}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
 {{- $min := divf $scale.min_replicas $each | ceil | int -}}
-{{- $max := divf $scale.max_replicas $each | ceil | int -}}
+{{- $max := divf $scale.max_replicas $each | ceil | int | add 1 -}}
 min: {{ .group.minReplicas | default $min }}
 max: {{ .group.maxReplicas | default $max }}
 {{- end -}}
 
-{{/* The pods of a stage that a drain must leave: (list root stage's-values). */}}
+{{/*
+The pods of a stage that are sure to be ready. A pod without a replica has no HTTP proxy, so it is not:
+neither the one that waits for a replaced replica nor those that group.minReplicas adds.
+*/}}
+{{- define "facenet-serving.readyPods" -}}
+{{- $scale := include "facenet-serving.scale" . | fromYaml -}}
+{{ divf $scale.min_replicas (float64 .replicasPerPod) | ceil | int }}
+{{- end -}}
+
+{{/* The pods of a stage that a drain must leave. Takes the stage's values. */}}
 {{- define "facenet-serving.minAvailable" -}}
-{{- $values := index . 1 -}}
-{{- $group := include "facenet-serving.group" $values | fromYaml -}}
-{{- $fewest := ternary $group.min $group.max (index . 0).Values.ray.autoscaler.enabled | int -}}
-{{ $values.podDisruptionBudget.minAvailable | int | default (sub $fewest 1) }}
+{{ .podDisruptionBudget.minAvailable | int | default (sub (include "facenet-serving.readyPods" . | int) 1) }}
 {{- end -}}
 
 {{/* Whether there is a Job: "true" or nothing. */}}

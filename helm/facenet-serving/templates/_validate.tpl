@@ -9,6 +9,7 @@
 {{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
+{{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
@@ -21,7 +22,7 @@
 
 {{- define "facenet-serving.validate.stages" -}}
 {{- range $stage, $values := .Values.stages -}}
-{{- $scale := merge dict $values.scale (dict "min_replicas" 1 "max_replicas" 4) -}}
+{{- $scale := include "facenet-serving.scale" $values | fromYaml -}}
 {{- if gt (int $scale.min_replicas) (int $scale.max_replicas) -}}
 {{- fail (printf "stages.%s.scale: min_replicas (%d) is more than max_replicas (%d)." $stage (int $scale.min_replicas) (int $scale.max_replicas)) -}}
 {{- end -}}
@@ -33,12 +34,12 @@
 {{- if lt (mul (int $group.max) $each) (int $scale.max_replicas) -}}
 {{- fail (printf "stages.%s: max_replicas (%d) do not fit into %d pods of %d replicas; raise group.maxReplicas." $stage (int $scale.max_replicas) (int $group.max) $each) -}}
 {{- end -}}
-{{- $fewest := ternary $group.min $group.max $.Values.ray.autoscaler.enabled | int -}}
-{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
-{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the fewest pods (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $fewest) -}}
+{{- $ready := include "facenet-serving.readyPods" $values | int -}}
+{{- if and $values.podDisruptionBudget.enabled (ge (int $values.podDisruptionBudget.minAvailable) $ready) -}}
+{{- fail (printf "stages.%s.podDisruptionBudget.minAvailable (%d) must be below the pods that min_replicas need (%d), or no node could be drained." $stage (int $values.podDisruptionBudget.minAvailable) $ready) -}}
 {{- end -}}
 {{- $has := include "facenet-serving.cpus" $values.resources | int -}}
-{{- $cpus := dig "num_cpus" 1 $values.scale | float64 -}}
+{{- $cpus := float64 $scale.num_cpus -}}
 {{- if gt (mulf $cpus $each 1000 | ceil | int) $has -}}
 {{- fail (printf "stages.%s: %d replicas of num_cpus %v need more CPU than the pod has (%dm); raise resources or lower num_cpus or replicasPerPod." $stage $each $cpus $has) -}}
 {{- end -}}
@@ -53,8 +54,8 @@
 {{- range $resource, $count := $values.resources.limits -}}
 {{- if hasSuffix "gpu" $resource -}}{{- $gpus = int $count -}}{{- end -}}
 {{- end -}}
-{{- if gt (mulf (dig "num_gpus" 0 $values.scale | float64) $each) (float64 $gpus) -}}
-{{- fail (printf "stages.%s: %d replicas of num_gpus %v need more GPUs than resources.limits has (%d)." $stage $each $values.scale.num_gpus $gpus) -}}
+{{- if gt (mulf $scale.num_gpus $each) (float64 $gpus) -}}
+{{- fail (printf "stages.%s: %d replicas of num_gpus %v need more GPUs than resources.limits has (%d)." $stage $each $scale.num_gpus $gpus) -}}
 {{- end -}}
 {{- if lt (int $values.terminationGracePeriodSeconds) 30 -}}
 {{- fail (printf "stages.%s.terminationGracePeriodSeconds is too short for a replica to be replaced; give it 30 or more." $stage) -}}
@@ -85,6 +86,24 @@
 {{- end -}}
 {{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.auth" -}}
+{{- with .Values.auth -}}
+{{- if and .enabled (not .existingSecret) (not .keys) -}}
+{{- fail "auth.enabled needs API keys. Make one: faces key new admin --scope admin --file keys.yaml; then kubectl create secret generic faces-keys --from-file=keys.yaml, and set auth.existingSecret=faces-keys. Or set auth.keys. Or, where nobody but those who may erase people reaches the service, auth.enabled=false." -}}
+{{- end -}}
+{{- if and .existingSecret .keys -}}
+{{- fail "Give auth.existingSecret or auth.keys, not both." -}}
+{{- end -}}
+{{- $names := list -}}
+{{- range .keys -}}
+{{- if has .name $names -}}
+{{- fail (printf "auth.keys: %q is there twice, so the audit log could not tell who it was." .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

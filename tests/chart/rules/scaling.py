@@ -1,4 +1,4 @@
-"""What scales: bounds, and that all replicas at most find room in the worker groups at most."""
+"""What scales: its bounds, what Serve knows of it, and that all replicas find room in the pods."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
+from ray.serve.schema import DeploymentSchema
 
 from serving.settings import AppArgs
 from tests.chart.helm import Object
-from tests.chart.objects import app_args, name_of
+from tests.chart.objects import app_args, deployments, name_of
 from tests.chart.rules.rendering import Rendering
 
 Resources = dict[str, Decimal]
+
+# As serving.app.build sets them.
+_AUTOSCALING = {
+    "min_replicas",
+    "max_replicas",
+    "target_ongoing_requests",
+    "upscale_delay_s",
+    "downscale_delay_s",
+}
 
 _UNITS = {
     "m": Decimal("0.001"),
@@ -51,8 +61,9 @@ def _bounds(item: Object) -> Iterator[tuple[str, Any, Any]]:
                 if "replicas" in group:
                     yield f"{name} (replicas)", fewest, group["replicas"]
                     yield f"{name} (replicas)", group["replicas"], most
-            for stage, scale in app_args([item]).get("scale", {}).items():
-                yield stage, scale.get("min_replicas", 1), scale.get("max_replicas", 1)
+            for stage, options in deployments([item]).items():
+                scale = options["autoscaling_config"]
+                yield stage, scale["min_replicas"], scale["max_replicas"]
         case "InferenceService":
             predictor = spec["predictor"]
             if predictor.get("maxReplicas"):  # 0: no bound
@@ -83,15 +94,10 @@ def replicas_fit(rendering: Rendering) -> Iterator[str]:
             for group in config.get("workerGroupSpecs", [])
             for _ in range(group["maxReplicas"])
         ]
-        try:  # its defaults count too
-            args = AppArgs.model_validate(app_args([item])).model_dump()
-        except ValidationError as error:
-            yield f"{name_of(item)}: the application refuses its arguments: {error}"
-            continue
         replicas = [
-            (stage, _needs(scale))
-            for stage, scale in args["scale"].items()
-            for _ in range(scale["max_replicas"])
+            (stage, _needs(options["ray_actor_options"]))
+            for stage, options in deployments([item]).items()
+            for _ in range(options["autoscaling_config"]["max_replicas"])
         ]
         # The largest first: what is left then fits in between.
         replicas.sort(key=lambda replica: sum(replica[1].values()), reverse=True)
@@ -103,6 +109,34 @@ def replicas_fit(rendering: Rendering) -> Iterator[str]:
             )
 
 
+def serve_knows(rendering: Rendering) -> Iterator[str]:
+    """The application takes its arguments, and each of its deployments is scaled, all in place."""
+    for item in rendering.of_kind("RayService"):
+        args = app_args([item])
+        try:
+            scale = AppArgs.model_validate(args).scale.model_dump()
+        except ValidationError as error:
+            yield f"{name_of(item)}: the application refuses its arguments: {error}"
+            continue
+        if "scale" in args:
+            yield f"{name_of(item)}: a change of args.scale would restart all stages"
+        if set(scale) != set(deployments([item])):
+            yield f"{name_of(item)}: the deployments are {', '.join(scale)}, and others are listed"
+        for stage, options in deployments([item]).items():
+            for where, found, known in _options(options):
+                for key in sorted(set(found) - set(known)):
+                    yield f"{name_of(item)}: Serve knows no {where}{key} of {stage}"
+                # Of these Serve takes the whole, so a missing one would be Serve's default.
+                for key in sorted(known - set(found)) if where else ():
+                    yield f"{name_of(item)}: {stage} has no {where}{key}"
+
+
+def _options(options: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], set[str]]]:
+    yield "", options, set(DeploymentSchema.model_fields)
+    yield "autoscaling_config.", options["autoscaling_config"], _AUTOSCALING
+    yield "ray_actor_options.", options["ray_actor_options"], {"num_cpus", "num_gpus", "resources"}
+
+
 def _place(needs: Resources, workers: list[Resources]) -> bool:
     for worker in workers:
         if all(worker.get(what, Decimal(0)) >= much for what, much in needs.items()):
@@ -112,11 +146,11 @@ def _place(needs: Resources, workers: list[Resources]) -> bool:
     return False
 
 
-def _needs(scale: Mapping[str, Any]) -> Resources:
+def _needs(options: Mapping[str, Any]) -> Resources:
     needs = {
-        "CPU": scale["num_cpus"],
-        "GPU": scale["num_gpus"],
-        **(scale.get("resources") or {}),
+        "CPU": options["num_cpus"],
+        "GPU": options["num_gpus"],
+        **options["resources"],
     }
     return {what: Decimal(str(much)) for what, much in needs.items() if much}
 
@@ -139,4 +173,4 @@ def _node(group: Mapping[str, Any]) -> Resources:
     return {what: quantity(str(much)) for what, much in found.items()}
 
 
-RULES = (bounds, limits_hold_requests, replicas_fit)
+RULES = (bounds, limits_hold_requests, serve_knows, replicas_fit)

@@ -104,3 +104,16 @@ def test_ray_has_what_the_first_replicas_need() -> None:
         )
     )
     assert needed == {"num_cpus": 401, "resources": {"detect": 200, "match": 1, "fast": 101}}
+
+
+def test_the_list_of_deployments_goes_before_the_arguments() -> None:
+    (application,) = document(detect={"min_replicas": 9, "num_cpus": 100})["applications"]
+    application["deployments"] = [
+        {
+            "name": "detect",
+            "autoscaling_config": {"min_replicas": 200},
+            "ray_actor_options": {"num_cpus": 2, "resources": {"detect": 1}},
+        }
+    ]
+    needed = serve.resources({"applications": [application]})
+    assert needed == {"num_cpus": 400, "resources": {"detect": 200}}

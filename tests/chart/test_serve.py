@@ -1,0 +1,146 @@
+"""What Ray Serve itself makes of the rendered document, and what a change of it restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ray.serve._private.application_state import override_deployment_info
+from ray.serve._private.build_app import build_app
+from ray.serve._private.config import ReplicaConfig
+from ray.serve._private.deploy_utils import get_app_code_version
+from ray.serve._private.deployment_info import DeploymentInfo
+from ray.serve._private.version import DeploymentVersion
+from ray.serve.schema import ServeDeploySchema
+
+from serving.app import build
+from serving.settings import AppArgs, Scale
+from tests.chart.helm import CHART, Helm, Values
+from tests.chart.objects import serve_config
+from tests.chart.values import VARIANTS, load
+
+STAGES = ("ingress", "decode", "detect", "match")
+EVERY_KEY = {
+    "min_replicas": 2,
+    "max_replicas": 7,
+    "target_ongoing_requests": 0.5,
+    "max_ongoing_requests": 63,
+    "max_queued_requests": 7,
+    "upscale_delay_s": 0,
+    "downscale_delay_s": 0,
+    "graceful_shutdown_timeout_s": 7,
+    "num_cpus": 0.5,
+    "num_gpus": 0,
+}
+IN_THE_ACTOR = {"num_cpus", "num_gpus"}
+
+
+def served(helm: Helm, values: Values | None = None) -> dict[str, DeploymentVersion]:
+    """Serve's versions of the deployments, which decide what it restarts."""
+    document = serve_config(helm.template(values, files=[VARIANTS["defaults"]]))
+    (application,) = ServeDeploySchema.model_validate(document).applications
+    code = get_app_code_version(application)
+    infos = override_deployment_info(built(application.args), application)
+    return {
+        name: DeploymentVersion(code, info.deployment_config, info.replica_config.ray_actor_options)
+        for name, info in infos.items()
+    }
+
+
+def built(args: dict[str, Any]) -> dict[str, DeploymentInfo]:
+    """As Serve has them from the code, without what the constructors get."""
+    return {
+        deployment.name: DeploymentInfo(
+            deployment_config=deployment._deployment_config,
+            replica_config=ReplicaConfig.create(
+                object, ray_actor_options=deployment._replica_config.ray_actor_options
+            ),
+            start_time_ms=0,
+            deployer_job_id="",
+        )
+        for deployment in build_app(build(args), name="faces").deployments
+    }
+
+
+def scale_of(version: DeploymentVersion) -> Scale:
+    """The settings that lead to this."""
+    config, actor = version.deployment_config, version.ray_actor_options
+    autoscaling = config.autoscaling_config
+    return Scale(
+        min_replicas=autoscaling.min_replicas,
+        max_replicas=autoscaling.max_replicas,
+        target_ongoing_requests=autoscaling.target_ongoing_requests,
+        max_ongoing_requests=config.max_ongoing_requests,
+        max_queued_requests=config.max_queued_requests,
+        upscale_delay_s=autoscaling.upscale_delay_s,
+        downscale_delay_s=autoscaling.downscale_delay_s,
+        num_cpus=actor["num_cpus"],
+        num_gpus=actor["num_gpus"],
+        resources=actor["resources"],
+        graceful_shutdown_timeout_s=config.graceful_shutdown_timeout_s,
+    )
+
+
+def of_values(stage: str) -> Mapping[str, Any]:
+    scale: Mapping[str, Any] = load(CHART / "values.yaml")["stages"][stage]["scale"]
+    return scale
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_scales_as_in_the_application(helm4: Helm, stage: str) -> None:
+    """But for what values.yaml says."""
+    default: Scale = getattr(AppArgs().scale, stage)
+    expected = default.model_copy(update={**of_values(stage), "resources": {stage: 1}})
+    assert scale_of(served(helm4)[stage]) == expected
+    # How much it takes on is no matter of where it runs.
+    for key in ("target_ongoing_requests", "max_ongoing_requests", "max_queued_requests"):
+        assert getattr(expected, key) == getattr(default, key)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_rest_is_as_in_the_code(helm4: Helm, stage: str) -> None:
+    """Of the options that are dicts Serve takes the whole, so nothing may be lost."""
+    code, version = built({})[stage], served(helm4)[stage]
+    scale, theirs, ours = set(EVERY_KEY), code.deployment_config, version.deployment_config
+    changed = {*scale, "autoscaling_config", "max_surge_percent", "user_configured_option_names"}
+    assert ours.model_dump(exclude=changed) == theirs.model_dump(exclude=changed)
+    assert ours.autoscaling_config.model_dump(exclude=scale) == (
+        theirs.autoscaling_config.model_dump(exclude=scale)
+    )
+    assert version.ray_actor_options.keys() == code.replica_config.ray_actor_options.keys()
+
+
+def test_there_is_a_change_of_every_key() -> None:
+    assert EVERY_KEY.keys() | {"resources"} == Scale.model_fields.keys()
+
+
+@pytest.mark.parametrize("key", EVERY_KEY)
+def test_a_change_of_scale_arrives(helm4: Helm, key: str) -> None:
+    """Zeros too, which are easily taken for nothing."""
+    after = served(helm4, {"stages": {"decode": {"scale": {key: EVERY_KEY[key]}}}})
+    assert getattr(scale_of(after["decode"]), key) == EVERY_KEY[key]
+
+
+def test_a_change_of_scale_restarts_nothing(helm4: Helm) -> None:
+    before = served(helm4)
+    scale = {key: value for key, value in EVERY_KEY.items() if key not in IN_THE_ACTOR}
+    after = served(helm4, {"stages": {stage: {"scale": scale} for stage in STAGES}})
+    for stage in STAGES:
+        assert scale_of(after[stage]) != scale_of(before[stage])
+        assert not before[stage].requires_actor_restart(after[stage]), stage
+
+
+def test_a_change_of_cpus_restarts_its_stage(helm4: Helm) -> None:
+    before = served(helm4)
+    after = served(helm4, {"stages": {"decode": {"scale": {"num_cpus": 0.5}}}})
+    assert [s for s in STAGES if before[s].requires_actor_restart(after[s])] == ["decode"]
+
+
+def test_a_change_of_settings_restarts_all_stages(helm4: Helm) -> None:
+    """So the stages' replicas are replaced one by one, the new ones first."""
+    before = served(helm4)
+    after = served(helm4, {"settings": {"match": {"threshold": 0.7}}})
+    for stage in STAGES:
+        assert before[stage].requires_actor_restart(after[stage])
+        assert after[stage].deployment_config.max_surge_percent == 100
