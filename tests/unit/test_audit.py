@@ -122,8 +122,8 @@ def test_a_change_is_told(ask: Asked, action: str) -> None:
     method, path, request, ids, more = CHANGES[action]
     answer = ask(method, path, **request)
     assert answer.status_code == 200, answer.text
-    told = {"action": action, "outcome": "done", "key": "desk", "collection": "shop", "ids": ids}
-    told |= {"gallery_version": 18, "request_id": "r-1", **more}
+    told: dict[str, Any] = {"action": action, "outcome": "done", "ids": ids, **more}
+    told |= {"key": "desk", "collection": "shop", "gallery_version": 18, "request_id": "r-1"}
     assert told.items() <= ask.line.items()
     assert ask.line["levelname"] == "INFO"
     # Where lines are text, the fields are not in them.

@@ -187,7 +187,11 @@ class TestVersions:
 
     def test_a_store_that_hangs_takes_none_of_the_threads_that_read_requests(self) -> None:
         store, go = MemoryStore(), threading.Event()
-        store.before = lambda request, key: bool(go.wait(10))
+
+        def hang(request: str, key: str) -> None:
+            go.wait(10)
+
+        store.before = hang
 
         async def run() -> None:
             versions = self.of(store)
