@@ -121,7 +121,7 @@ def test_a_caller_who_goes_away_while_he_sends_is_no_bug(
     content_type: str,
     half: bytes,
 ) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": half, "more_body": True},
         {"type": "http.disconnect"},
     ]
@@ -139,7 +139,7 @@ def test_a_caller_who_goes_away_while_he_sends_is_no_bug(
     async def send(message: object) -> None:
         pass
 
-    asyncio.run(api.app(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(api.app(scope, receive, send))
     assert answered == [("POST", "/infer", 499, None)]
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 
