@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # Whoever watches over the service asks every few seconds.
 _PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
-_CLIENT_LEFT = 499
+CLIENT_LEFT = 499
 
 
 def note(request: Request, **facts: str | int) -> None:
@@ -64,7 +64,7 @@ class Access:
             try:
                 await self._app(scope, receiving, sending)
             except asyncio.CancelledError:
-                status = status or _CLIENT_LEFT
+                status = status or CLIENT_LEFT
                 raise
             except Exception:
                 status = status or 500

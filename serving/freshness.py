@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from serving.errors import Unavailable
@@ -20,6 +22,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_THREADS = 8  # questions at once, each for another gallery
 _REMEMBERED = 1024  # galleries; of another one the whole manifest is read, and not a 304
 
 
@@ -49,16 +52,24 @@ class Shared(Generic[T]):
 
 
 class Versions:
-    """The versions of the galleries in the store."""
+    """The versions of the galleries in the store.
 
-    def __init__(self, settings: GallerySettings, observer: Observer = NOBODY) -> None:
+    Args:
+        store: what is asked; by default a client of the settings' own store.
+    """
+
+    def __init__(
+        self, settings: GallerySettings, observer: Observer = NOBODY, store: Store | None = None
+    ) -> None:
         self._settings = settings
         self._observer = observer
-        self._store: Store | None = None
+        self._store = store
+        # Of its own: a store that hangs must not take the threads that read requests.
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="version")
         self._shared: OrderedDict[Location, Shared[int | None]] = OrderedDict()
 
     async def now(self, where: Location) -> int | None:
-        """The gallery's version; None while the store is away.
+        """The gallery's version; None while the store is away or slower than the settings allow.
 
         Identification then goes on from what is in memory.
         """
@@ -68,18 +79,31 @@ class Versions:
         shared = self._shared[where]
         if len(self._shared) > _REMEMBERED:
             self._shared.popitem(last=False)
-        return await shared()
+        limit = self._settings.freshness_timeout_s
+        try:
+            return await asyncio.wait_for(shared(), limit)
+        except asyncio.TimeoutError:
+            log.warning("the store has not told the gallery's version within %g s", limit)
+            return None
 
     def _question(self, where: Location) -> Callable[[], Awaitable[int | None]]:
         if self._store is None:
-            self._store = connect(self._settings, self._observer)
+            # A question that nobody waits for any more must not keep the next one waiting.
+            settings, limit = self._settings, self._settings.freshness_timeout_s
+            hasty = {
+                "connect_timeout_s": min(limit, settings.connect_timeout_s),
+                "read_timeout_s": min(limit, settings.read_timeout_s),
+            }
+            self._store = connect(settings.model_copy(update=hasty), self._observer)
         file = ManifestFile(
             self._store, self._settings.prefix, where.collection, where.model, where.dimension
         )
 
         async def ask() -> int | None:
+            context = contextvars.copy_context()  # with the request's id and trace
+            loop = asyncio.get_running_loop()
             try:
-                manifest, _ = await asyncio.to_thread(file.read)
+                manifest, _ = await loop.run_in_executor(self._pool, context.run, file.read)
             except Unavailable as error:
                 log.warning("cannot ask for the gallery's version: %s", error)
                 return None

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 
+from serving import audit
 from serving.context import Collection, Context
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
 from serving.gallery import Person
@@ -63,71 +64,92 @@ def router(context: Context) -> APIRouter:
 
     @api.patch("/{id}")
     async def describe(
-        collection: Collection, person: PersonPath, patch: IdentityPatch
+        request: Request, collection: Collection, person: PersonPath, patch: IdentityPatch
     ) -> IdentityAnswer:
         """Change the name or the metadata."""
         if not patch.model_fields_set:
             raise BadRequest("Give a name or metadata, or null to remove it.")
-        version = await written(
-            register.describe(collection, person, patch.model_dump(exclude_unset=True))
-        )
-        return await _changed(context, collection, person, version)
+        details = patch.model_dump(exclude_unset=True)
+        with audit.change(request, "describe", [person]) as done:
+            version = await written(register.describe(collection, person, details))
+            done(version)
+        return await _answer(context, collection, person, version)
 
     @api.delete("/{id}")
     async def delete(
-        collection: Collection, person: PersonPath, erase: bool = False
+        request: Request, collection: Collection, person: PersonPath, erase: bool = False
     ) -> WriteAnswer | ErasureReceipt:
         """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
         somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            return _receipt(person, await written(register.erase(collection, person)))
-        return WriteAnswer(gallery_version=await written(register.delete(collection, person)))
+            with audit.change(request, "erase", [person]) as done:
+                receipts = await written(register.erase(collection, person))
+                for receipt in receipts:  # a line for each gallery: its versions are its own
+                    done(receipt.gallery_version, model=receipt.model)
+            return _receipt(person, receipts)
+        with audit.change(request, "delete", [person]) as done:
+            version = await written(register.delete(collection, person))
+            done(version)
+        return WriteAnswer(gallery_version=version)
 
     @api.delete("")
     async def delete_all(
+        request: Request,
         collection: Collection,
         confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
     ) -> WriteAnswer:
         """Forget everybody."""
-        return WriteAnswer(gallery_version=await written(register.delete_all(collection)))
+        with audit.change(request, "delete-all", []) as done:
+            version = await written(register.delete_all(collection))
+            done(version)
+        return WriteAnswer(gallery_version=version)
 
     @api.post("/{id}/merge")
     async def merge(
-        collection: Collection, person: PersonPath, request: MergeRequest
+        request: Request, collection: Collection, person: PersonPath, asked: MergeRequest
     ) -> IdentityAnswer:
         """Several records of one person become one, without their photos."""
-        version = await written(register.merge(collection, person, request.sources))
-        return await _changed(context, collection, person, version)
+        with audit.change(request, "merge", [person, *asked.sources]) as done:
+            version = await written(register.merge(collection, person, asked.sources))
+            done(version)
+        return await _answer(context, collection, person, version)
 
     @api.post("/{id}/embeddings")
     async def add(
-        collection: Collection, person: PersonPath, request: EmbeddingsRequest
+        request: Request, collection: Collection, person: PersonPath, asked: EmbeddingsRequest
     ) -> IdentityAnswer:
         """Add embeddings that were made elsewhere; enrols the person if need be."""
-        vectors = await asyncio.to_thread(_array, request.embeddings)
-        replace = request.mode == "replace"
-        version = await written(
-            register.add(collection, person, request.model, vectors, replace=replace)
-        )
-        return await _changed(context, collection, person, version)
+        vectors = await asyncio.to_thread(_array, asked.embeddings)
+        replace = asked.mode == "replace"
+        with audit.change(request, "add", [person]) as done:
+            version = await written(
+                register.add(collection, person, asked.model, vectors, replace=replace)
+            )
+            done(version, mode=asked.mode, photos=len(vectors))
+        return await _answer(context, collection, person, version)
 
     return api
 
 
-async def _changed(context: Context, collection: str, person: int, version: int) -> IdentityAnswer:
-    """The person after a change that is in this version already."""
+async def _answer(
+    context: Context, collection: str, person: int, written: int | None = None
+) -> IdentityAnswer:
+    """The person, as of now or, after a write, in the version that holds it or a later one."""
+    register = context.register
+
+    async def work() -> IdentityAnswer:
+        card = await register.card()
+        found, version = await register.person(collection, person, written)
+        return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
+
     try:
-        return await _answer(context, collection, person)
+        return await context.in_time(work())
     except (Unavailable, TimedOut) as error:
+        if written is None:
+            raise
         # What was committed stays: a failure to read it back must not look like one to write.
-        told = f"It is written, in the gallery's version {version}, but cannot be read back."
+        told = f"It is written, as version {written} of the gallery, but cannot be read back."
         raise NotReadBack(f"{told} {error}") from error
-
-
-async def _answer(context: Context, collection: str, person: int) -> IdentityAnswer:
-    card = await context.register.card()
-    found, version = await context.in_time(context.register.person(collection, person))
-    return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
 
 
 def _identity(person: Person, model: str) -> Identity:

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from serving import __version__, bodies, identities, openapi, photos, problems, telemetry, v2
+from serving import __version__, audit, bodies, identities, openapi, photos, problems, telemetry, v2
 from serving.access import Access, note
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
@@ -124,14 +124,18 @@ def build_api(
 
         async def work() -> GenerateAnswer:
             images, options = await timings.of("read", bodies.read_generate(request, limits))
-            report = await pipeline.enrol(
-                images,
-                collection=collection,
-                person=options.id,
-                name=options.name,
-                append=options.mode == "append",
-                timings=timings,
-            )
+            ids = [options.id]
+            with audit.change(request, "enrol", ids, lambda: "match" in timings.ms) as done:
+                report = await pipeline.enrol(
+                    images,
+                    collection=collection,
+                    person=options.id,
+                    name=options.name,
+                    append=options.mode == "append",
+                    timings=timings,
+                )
+                used = sum(photo.face is not None for photo in report.photos)
+                done(report.enrolled.gallery_version, mode=options.mode, photos=used)
             return generate_answer(options.id, report)
 
         answer = await context.in_time(work(), writes=True)

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -174,10 +174,13 @@ class Matcher:
         return await self._in(self._store_pool, lambda: list(locate(store, prefix)))
 
     async def status(self, where: Location) -> GalleryStatus:
-        """What this replica holds of the gallery, after it has looked for news."""
+        """What this replica holds of the gallery, after it has looked for news.
+
+        Whoever watches over the service does not wait for a store that hangs.
+        """
         try:
             gallery = await self._gallery(where)
-            snapshot = await self._follow(gallery, None)
+            snapshot = await self._soon(self._follow(gallery, None))
         except ServingError as error:
             self._problem = str(error)
             known = self._galleries.get(where)
@@ -241,6 +244,17 @@ class Matcher:
             return gallery.snapshot
         self._note(gallery, None)
         return snapshot
+
+    async def _soon(self, work: Awaitable[T]) -> T:
+        """The result of a look for news. Raises Unavailable when it takes too long; its thread
+        then goes on, so that what is read for the first time is there in the end."""
+        limit = self._gallery_settings.freshness_timeout_s
+        try:
+            return await asyncio.wait_for(work, limit)
+        except asyncio.TimeoutError:
+            raise Unavailable(
+                f"The object store has not told what is new within {limit:g} s."
+            ) from None
 
     def _note(self, gallery: Gallery, problem: str | None) -> None:
         self._problem = problem

@@ -6,16 +6,17 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.access import note
+from serving.access import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError, TooLarge
 from serving.request_id import id_of
 
@@ -151,6 +152,10 @@ def install(app: FastAPI) -> None:
         answer.headers.update(headers)
         return answer
 
+    async def left(request: Request, error: Exception) -> Response:
+        # In the middle of his body; Serve cancels the request only a moment later.
+        return Response(status_code=CLIENT_LEFT)
+
     async def bug(request: Request, error: Exception) -> JSONResponse:
         log.error("request %s failed", request_id_of(request), exc_info=error)
         detail = "This is a bug; the log has it under the request id."
@@ -159,4 +164,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServingError, ours)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(ClientDisconnect, left)
     app.add_exception_handler(Exception, bug)

@@ -42,16 +42,24 @@ class Register:
         names = sorted({where.collection for where in found})
         return {n: sorted(w.model for w in found if w.collection == n) for n in names}
 
-    async def page(self, collection: str, limit: int, after: int) -> PeoplePage:
-        """The first ``limit`` people whose ids are past ``after``, as of now."""
+    async def page(
+        self, collection: str, limit: int, after: int, at_least: int | None = None
+    ) -> PeoplePage:
+        """The first ``limit`` people whose ids are past ``after``.
+
+        Args:
+            at_least: a version that suffices; None: as of now.
+        """
         where = await self._where(collection)
-        version = await self._versions.now(where)
+        version = await self._versions.now(where) if at_least is None else at_least
         page: PeoplePage = await call(self._match.people, where, limit, after, version)
         return page
 
-    async def person(self, collection: str, person: int) -> tuple[Person, int]:
-        """The person and the gallery's version. Raises UnknownIdentity."""
-        page = await self.page(collection, 1, person - 1)
+    async def person(
+        self, collection: str, person: int, at_least: int | None = None
+    ) -> tuple[Person, int]:
+        """The person and the gallery's version, see `page`. Raises UnknownIdentity."""
+        page = await self.page(collection, 1, person - 1, at_least)
         if not page.people or page.people[0].id != person:
             raise UnknownIdentity(f"Nobody is enrolled under the id {person}.")
         return page.people[0], page.gallery_version

@@ -96,6 +96,10 @@ class GallerySettings(Settings):
     )
     connect_timeout_s: float = Field(2, gt=0)
     read_timeout_s: float = Field(10, gt=0, description="between two packets of an answer")
+    # Past it identification goes on with what is in memory, as while the store is away.
+    freshness_timeout_s: float = Field(
+        1, gt=0, description="what the question for the gallery's version may take"
+    )
 
 
 class MatchSettings(Settings):

@@ -36,10 +36,11 @@ def start(stage: str, settings: TracingSettings) -> None:
         serve.get_replica_context()
     except RayServeException:
         return
-    theirs, ours = logging.getLogger("ray.serve"), logging.getLogger("serving")
+    theirs = logging.getLogger("ray.serve")
     # Under Serve's logger ours have its level, format and file, and the request's id.
-    ours.parent = theirs
-    ours.setLevel(logging.NOTSET)
+    for ours in (logging.getLogger("serving"), logging.getLogger("faces")):
+        ours.parent = theirs
+        ours.setLevel(logging.NOTSET)
     theirs.addFilter(_EXPECTED)
     _same_format(theirs)
     # What an unreachable collector is worth: a line, among the others.

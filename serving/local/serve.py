@@ -21,11 +21,14 @@ from typing import Any
 import httpx
 import yaml
 
-from serving.local import tls
+from serving.local import haproxy, tls
 from serving.local.process import CALM_THREADS, LOOPBACK, Process
 
 _OBJECT_STORE_BYTES = 2**30
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
+_ADMIN_SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
+# For the requests that are under way when the service is stopped.
+_DRAIN_SECONDS = 15
 
 
 def ports_of(first: int) -> dict[str, int]:
@@ -47,9 +50,8 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
     """
     # Unix sockets need short paths; and two stacks must not share HAProxy's files.
     scratch = Path(tempfile.mkdtemp(prefix="faces-"))
-    haproxy = {
+    proxy = {
         "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
-        "SOCKET_PATH": scratch / "admin.sock",
         "SERVER_STATE_BASE": scratch,
         "SERVER_STATE_FILE": scratch / "server-state",
         "METRICS_SOCKET_PATH": scratch / "metrics.sock",
@@ -72,7 +74,8 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": inner_port + _DIRECT_PORTS,
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": inner_port + _DIRECT_PORTS + 1,
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": inner_port + 2 * _DIRECT_PORTS,
-        **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in haproxy.items()},
+        _ADMIN_SOCKET: scratch / "admin.sock",
+        **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in proxy.items()},
     }
     return Process(
         "Ray Serve",
@@ -134,6 +137,8 @@ def main(config: Path) -> None:
     from ray.serve.scripts import cli
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
+        haproxy.drain(Path(os.environ[_ADMIN_SOCKET]), _DRAIN_SECONDS)
         raise KeyboardInterrupt
 
     document = yaml.safe_load(config.read_text())

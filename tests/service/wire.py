@@ -82,10 +82,11 @@ class Wire(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, upstream: int) -> None:
-        super().__init__((LOOPBACK, 0), type("Bound", (Exchange,), {"wire": self}))
+    def __init__(self, upstream: int, port: int = 0) -> None:
+        super().__init__((LOOPBACK, port), type("Bound", (Exchange,), {"wire": self}))
         self.upstream = upstream
         self._faults: list[tuple[str, str, Fault]] = []
+        self._lasting: list[tuple[str, str, Fault]] = []
         self._under_way = 0
         self._changed = threading.Condition()
 
@@ -96,6 +97,15 @@ class Wire(ThreadingHTTPServer):
     def next(self, method: str, part: str, fault: Fault, times: int = 1) -> None:
         """Let it happen to the next requests of this method with this in their path."""
         self._faults += [(method, part, fault)] * times
+
+    @contextmanager
+    def during(self, method: str, part: str, fault: Fault) -> Iterator[None]:
+        """Let it happen to every request of this method with this in its path."""
+        self._lasting.append((method, part, fault))
+        try:
+            yield
+        finally:
+            self._lasting.remove((method, part, fault))
 
     def settle(self) -> None:
         """Wait until every request has got to its end; every fault has happened by then."""
@@ -120,12 +130,14 @@ class Wire(ThreadingHTTPServer):
                 if wanted == method and part in path:
                     del self._faults[n]
                     return fault
-        return None
+        lasting = (f for wanted, part, f in self._lasting if wanted == method and part in path)
+        return next(lasting, None)
 
 
 @contextmanager
-def proxied(upstream: int) -> Iterator[Wire]:
-    with Wire(upstream) as wire:
+def proxied(upstream: int, port: int = 0) -> Iterator[Wire]:
+    """The proxy, at ``port`` or anywhere."""
+    with Wire(upstream, port) as wire:
         thread = threading.Thread(target=wire.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -75,8 +75,10 @@ class Method:
         self.deployment_name = deployment_name
         self._work = work
 
-    def remote(self, *args: Any, **more: Any) -> Awaitable[Any]:
-        return self._work(*args, **more)
+    def remote(self, *args: Any, **beside: Any) -> Awaitable[Any]:
+        # What goes beside the arguments is for stages, as `serving.handles.stage` makes them.
+        is_stage = hasattr(self._work, "__wrapped__")
+        return self._work(*args, **(beside if is_stage else {}))
 
 
 def wrapped(cause: Exception) -> Exception:

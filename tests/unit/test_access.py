@@ -106,6 +106,44 @@ def test_a_caller_who_goes_away_is_counted(api: Api, answered: Answered) -> None
     assert answered == [("POST", "/infer", 499, None)]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "half"),
+    [
+        ("image/jpeg", b"\xff\xd8"),
+        ("application/json", b'{"image": "'),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name="),
+    ],
+)
+def test_a_caller_who_goes_away_while_he_sends_is_no_bug(
+    api: Api,
+    answered: Answered,
+    caplog: pytest.LogCaptureFixture,
+    content_type: str,
+    half: bytes,
+) -> None:
+    messages: list[dict[str, Any]] = [
+        {"type": "http.request", "body": half, "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/infer",
+        "query_string": b"",
+        "headers": [(b"content-type", content_type.encode())],
+    }
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: object) -> None:
+        pass
+
+    asyncio.run(api.app(scope, receive, send))
+    assert answered == [("POST", "/infer", 499, None)]
+    assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_probes_are_counted_and_not_told(
     api: Api, answered: Answered, caplog: pytest.LogCaptureFixture, path: str

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
+from serving import freshness
 from serving.errors import Unavailable
-from serving.freshness import Shared
+from serving.freshness import Shared, Versions
+from serving.gallery import Gallery
+from serving.gallery.opening import Location
+from serving.settings import GallerySettings
+from tests.memory_store import MemoryStore
+from tests.unit.gallery.people import DIMENSION, MODEL, put
 
 
 class Source:
@@ -126,3 +133,87 @@ def test_a_caller_who_goes_away_before_the_call_begins_blocks_nobody() -> None:
         assert list(await asyncio.gather(running, staying)) == [1, 2]
 
     asyncio.run(run())
+
+
+class TestVersions:
+    WHERE = Location("default", MODEL, DIMENSION)
+
+    @staticmethod
+    def of(store: MemoryStore, limit: float = 0.05) -> Versions:
+        return Versions(GallerySettings(freshness_timeout_s=limit), store=store)
+
+    def test_the_version_is_that_of_the_store(self) -> None:
+        store = MemoryStore()
+        gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION)
+
+        async def run() -> None:
+            versions = self.of(store, 10)
+            assert await versions.now(self.WHERE) == 0
+            gallery.commit([put(1)])
+            assert await versions.now(self.WHERE) == 1
+
+        asyncio.run(run())
+
+    def test_a_store_that_is_away_tells_none(self) -> None:
+        store = MemoryStore()
+
+        def away(request: str, key: str) -> None:
+            raise Unavailable("The store is away.")
+
+        store.before = away
+        assert asyncio.run(self.of(store).now(self.WHERE)) is None
+
+    def test_a_store_that_hangs_delays_nobody_for_longer_than_the_setting(self) -> None:
+        store, go, asked = MemoryStore(), threading.Event(), []
+
+        def hang(request: str, key: str) -> None:
+            asked.append(key)
+            go.wait(10)
+
+        store.before = hang
+
+        async def run() -> None:
+            versions = self.of(store)
+            try:
+                assert await asyncio.gather(*(versions.now(self.WHERE) for _ in range(5))) == (
+                    [None] * 5
+                )
+                assert len(asked) == 1  # they do not heap up
+            finally:
+                go.set()
+            assert await self.of(store, 10).now(self.WHERE) == 0
+
+        asyncio.run(run())
+
+    def test_a_store_that_hangs_takes_none_of_the_threads_that_read_requests(self) -> None:
+        store, go = MemoryStore(), threading.Event()
+
+        def hang(request: str, key: str) -> None:
+            go.wait(10)
+
+        store.before = hang
+
+        async def run() -> None:
+            versions = self.of(store)
+            places = [Location(f"c{n}", MODEL, DIMENSION) for n in range(40)]
+            try:
+                await asyncio.gather(*(versions.now(where) for where in places))
+                assert await asyncio.wait_for(asyncio.to_thread(len, "abc"), 5) == 3
+            finally:
+                go.set()
+
+        asyncio.run(run())
+
+    def test_its_client_gives_up_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that the first question after the store is back does not wait for an old one."""
+        connected: list[GallerySettings] = []
+
+        def connect(settings: GallerySettings, observer: object) -> MemoryStore:
+            connected.append(settings)
+            return MemoryStore()
+
+        monkeypatch.setattr(freshness, "connect", connect)
+        settings = GallerySettings(freshness_timeout_s=0.5, connect_timeout_s=0.2)
+        asyncio.run(Versions(settings).now(self.WHERE))
+        (used,) = connected
+        assert (used.connect_timeout_s, used.read_timeout_s) == (0.2, 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import threading
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,30 @@ class TestMatcher:
             status = await replica.status(WHERE)
             assert not status.loaded
             assert status.problem == "The store is away."
+
+        asyncio.run(run())
+
+    def test_a_store_that_hangs_keeps_nobody_from_knowing_the_state(
+        self, store: MemoryStore, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gallery.commit([put(1)])
+        go = threading.Event()
+
+        def hang(request: str, key: str) -> None:
+            go.wait(10)
+
+        async def run() -> None:
+            replica = await matcher()
+            settings = GallerySettings(freshness_timeout_s=0.05)
+            monkeypatch.setattr(replica, "_gallery_settings", settings)
+            store.before = hang
+            try:
+                status = await asyncio.wait_for(replica.status(WHERE), 5)
+            finally:
+                go.set()
+            assert (status.loaded, status.version, status.people) == (True, 1, 1)
+            assert "within 0.05 s" in str(status.problem)
+            assert await who(replica, 1, 1) == ([1], 1)
 
         asyncio.run(run())
 

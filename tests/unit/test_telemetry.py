@@ -14,11 +14,13 @@ from ray.serve._private.common import ServeComponentType
 from ray.serve._private.logging_utils import configure_component_logger
 from ray.serve.schema import LoggingConfig
 
-from serving import telemetry
+from serving import audit, telemetry
 from serving.errors import ServingError, Unavailable, UnsupportedImage
 from serving.settings import TracingSettings
 
-OURS, SERVES, OTEL = (logging.getLogger(n) for n in ("serving", "ray.serve", "opentelemetry"))
+OURS, SERVES, OTEL, AUDIT = (
+    logging.getLogger(n) for n in ("serving", "ray.serve", "opentelemetry", "faces")
+)
 
 
 class Written(logging.Handler):
@@ -39,7 +41,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     SERVES.handlers[:] = [written]
     telemetry.start("decode", TracingSettings())
     yield written
-    OURS.parent, OTEL.parent, SERVES.filters[:], SERVES.handlers[:] = before[:4]
+    OURS.parent = AUDIT.parent = before[0]
+    OTEL.parent, SERVES.filters[:], SERVES.handlers[:] = before[1:4]
     SERVES.setLevel(before[4])
 
 
@@ -50,6 +53,12 @@ def test_our_lines_are_serves_with_its_level(log: Written) -> None:
     SERVES.setLevel(logging.ERROR)  # as when the configuration changes
     logging.getLogger("serving.match").info("not seen")
     assert [(r.name, r.getMessage()) for r in log.records] == [("serving.match", "seen")]
+
+
+def test_lines_of_the_audit_are_written_at_every_level(log: Written) -> None:
+    SERVES.setLevel(logging.CRITICAL)
+    audit.log.info("delete 7")
+    assert [(r.name, r.getMessage()) for r in log.records] == [("faces.audit", "delete 7")]
 
 
 def logged(log: Written, error: Exception) -> logging.LogRecord:

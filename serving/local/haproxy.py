@@ -1,0 +1,62 @@
+"""Ending the HAProxy in front of Ray Serve in good order.
+
+Serve kills it before its replicas have finished, and with it the connections of those who wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+_PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
+
+
+def drain(admin_socket: Path, within: float) -> bool:
+    """Let it take no new request, and wait until it has answered those that it has.
+
+    Args:
+        within: seconds to wait for that.
+
+    Returns:
+        Whether it is done; False also when there is none.
+    """
+    pid = _pid(admin_socket)
+    if pid is None:
+        return False
+    deadline = time.monotonic() + within
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR1)  # its soft stop
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _pid(admin_socket: Path) -> int | None:
+    """Asked anew, since Serve starts another one whenever its configuration changes."""
+    told = b""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(2)
+            asking.connect(str(admin_socket))
+            asking.sendall(b"show info\n")
+            while part := asking.recv(65536):
+                told += part
+    except OSError:
+        return None
+    found = _PID.search(told)
+    return None if found is None else int(found[1])
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is there, and not only as what its parent has not yet noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,440 @@
+"""The service under load while what it needs fails: what its clients see, and that it comes back.
+
+FAULTS_TABLE names a file to write the table of what was seen to, in markdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from serving.gallery import Gallery
+from serving.gallery.opening import locate
+from serving.gallery.s3 import connect
+from serving.local import s3, triton
+from serving.local.process import LOOPBACK, Process
+from serving.settings import GallerySettings
+from serving.stack import BUCKET, REPOSITORY, StackSettings, running
+from tests.service.load import (
+    NO_ANSWER,
+    Answer,
+    Load,
+    Row,
+    alive,
+    descendants,
+    loaded,
+    replicas,
+    stopped,
+    table,
+    wait_until,
+)
+from tests.service.seaweed import kill
+from tests.service.wire import answer, proxied
+
+PORT = 17060
+S3_ELSEWHERE = PORT + 20
+OTHER_PORT = PORT + 40
+TIMEOUT_S = 8.0
+TRITON_TIMEOUT_S = 3.0
+FRESHNESS_S = 1.0
+IN_FLIGHT = 24
+OVERRIDES: dict[str, Any] = {
+    "triton": {"timeout_s": TRITON_TIMEOUT_S},
+    "limits": {"timeout_s": TIMEOUT_S, "max_in_flight": IN_FLIGHT},
+    "gallery": {"freshness_timeout_s": FRESHNESS_S},
+    "scale": {
+        stage: {"graceful_shutdown_timeout_s": 2} for stage in ("ingress", "decode", "detect")
+    }
+    | {"match": {"min_replicas": 2, "max_replicas": 2, "graceful_shutdown_timeout_s": 2}},
+}
+# What the work takes where nothing is wrong, on a machine that others use, too.
+WORK_S = 6.0
+RECOVERY_S = 60.0
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass
+class Stack:
+    """The stack, whose parts die and are started again."""
+
+    settings: StackSettings
+    s3: Process
+    triton: Process
+    application: Process
+    starts: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.folder
+
+    def start_s3(self, port: int | None = None) -> None:
+        port = port or self.settings.s3_port
+        self.s3 = s3.start(self.folder, self._logs(), port)
+        self.s3.wait_until(lambda: s3.make_bucket(self.folder, port, BUCKET), 60)
+
+    def start_triton(self) -> None:
+        port, model = self.settings.triton_port, self.settings.model
+        threads = len(os.sched_getaffinity(0))
+        self.triton = triton.start(self.folder, self._logs(), port, REPOSITORY, model, threads)
+        self.triton.wait_until(lambda: triton.is_ready(port, model), 60)
+
+    def _logs(self) -> Path:
+        return self.folder / "logs" / f"again-{next(self.starts)}"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("faults")
+    settings = StackSettings(folder=folder, port=PORT, overrides=OVERRIDES)
+    with running(settings) as processes:
+        s3_server, triton_server, application = processes
+        stack = Stack(settings, s3_server, triton_server, application)
+        try:
+            yield stack
+        finally:
+            for process in (stack.s3, stack.triton):
+                with contextlib.suppress(ProcessLookupError):
+                    kill(process)
+
+
+@pytest.fixture(scope="module")
+def ids() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def photos(data: Path) -> list[bytes]:
+    names = ("2576/photo_01.jpg", "2576/photo_05.jpg", "people/101/macron_2014.jpg")
+    return [(data / name).read_bytes() for name in names]
+
+
+@pytest.fixture
+def load(stack: Stack, photos: list[bytes], ids: Iterator[int]) -> Iterator[Load]:
+    for process in (stack.s3, stack.triton, stack.application):
+        process.check()
+    with loaded(stack.settings.url, photos, ids) as load:
+        load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
+        yield load
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[Row]]:
+    rows: list[Row] = []
+    yield rows
+    told = table(rows)
+    print(f"\n{told}")
+    if path := os.environ.get("FAULTS_TABLE"):
+        Path(path).write_text(told)
+
+
+@dataclass
+class Fault:
+    """What a test looks at: what clients got while something was wrong."""
+
+    began: float
+    mended: float = 0.0
+    answers: list[Answer] = field(default_factory=list)
+
+    def of(self, what: str) -> list[Answer]:
+        """Of those that were sent after it began: it takes a moment to be noticed."""
+        return [a for a in self.answers if a.what == what and a.sent > self.began]
+
+
+Watch = Callable[[str], contextlib.AbstractContextManager[Fault]]
+
+
+@pytest.fixture
+def watch(load: Load, rows: list[Row]) -> Watch:
+    """Watches what is done in the ``with``: at its end all is mended, and must come back."""
+
+    @contextlib.contextmanager
+    def watch(name: str) -> Iterator[Fault]:
+        fault = Fault(time.monotonic())
+        yield fault
+        fault.mended = time.monotonic()
+        back = load.recovered(fault.mended, ("identify", "enrol"), RECOVERY_S)
+        # What was under way when it was mended belongs to it.
+        wait_until(lambda: len(load.between(fault.mended + 0.01, time.monotonic())) > 8, RECOVERY_S)
+        fault.answers = load.between(fault.began, fault.mended)
+        everybody = load.between(0, time.monotonic())
+        acknowledged = {a.person for a in everybody if a.what == "enrol" and a.written}
+        refused = {a.person for a in everybody if a.what == "enrol" and a.written is False}
+        known = load.enrolled()
+        rows.append(Row(name, fault.answers, back, len(acknowledged), len(acknowledged - known)))
+        print(f"\n{table(rows[-1:])}")
+        assert acknowledged <= known, "an acknowledged write is lost"
+        assert not refused & known, "a refused write was carried out"
+        health = [a for a in fault.answers if a.what == "health" and a.status != 200]
+        assert health == [] or "ingress" in name
+
+    return watch
+
+
+def refusals(answers: list[Answer]) -> list[Answer]:
+    return [a for a in answers if a.status != 200]
+
+
+def all_honest(answers: list[Answer], *types: str) -> None:
+    """Each is an answer, or a problem of these types that says when to ask again."""
+    wrong = [a for a in refusals(answers) if a.type not in types or not a.detail]
+    assert wrong == []
+    assert [a for a in refusals(answers) if a.status == 503 and not a.retry_after] == []
+
+
+# --- Triton --------------------------------------------------------------------------------------
+
+
+def test_triton_is_killed_and_started_again(stack: Stack, watch: Watch) -> None:
+    with watch("Triton killed") as fault:
+        kill(stack.triton)
+        time.sleep(3)
+        stack.start_triton()
+    all_honest(fault.answers, "unavailable")
+    assert refusals(fault.of("identify"))
+    assert max(a.seconds for a in fault.answers) < WORK_S
+
+
+def test_triton_hangs(stack: Stack, watch: Watch) -> None:
+    with watch("Triton stopped (SIGSTOP)") as fault, stopped(stack.triton.pid):
+        time.sleep(TRITON_TIMEOUT_S + 3)
+    all_honest(fault.answers, "unavailable")
+    assert "did not answer within" in " ".join(a.detail for a in fault.of("identify"))
+    assert max(a.seconds for a in fault.answers) < TRITON_TIMEOUT_S + WORK_S
+
+
+def test_triton_without_the_model(stack: Stack, watch: Watch) -> None:
+    repository = f"http://{LOOPBACK}:{stack.settings.triton_port}/v2/repository/models"
+    model = f"{repository}/{stack.settings.model}"
+    with watch("the model unloaded from Triton") as fault:
+        httpx.post(f"{model}/unload").raise_for_status()
+        time.sleep(3)
+        httpx.post(f"{model}/load", timeout=60).raise_for_status()
+    all_honest(fault.answers, "unavailable")
+    assert refusals(fault.of("identify"))
+    assert max(a.seconds for a in fault.answers) < WORK_S
+
+
+# --- S3 ------------------------------------------------------------------------------------------
+
+
+def test_s3_is_killed_and_started_again(stack: Stack, watch: Watch) -> None:
+    with watch("S3 killed") as fault:
+        kill(stack.s3)
+        time.sleep(5)
+        stack.start_s3()
+    assert refusals(fault.of("identify")) == []
+    assert refusals(fault.of("enrol"))
+    all_honest(fault.answers, "unavailable")
+    assert max(a.seconds for a in fault.answers) < WORK_S
+
+
+def test_s3_hangs(stack: Stack, watch: Watch) -> None:
+    before = unconfirmed(stack)
+    with watch("S3 stopped (SIGSTOP)") as fault, stopped(stack.s3.pid):
+        time.sleep(TIMEOUT_S + 4)
+        ready = httpx.get(f"{stack.settings.url}/readyz", timeout=60)
+    assert ready.elapsed.total_seconds() < TIMEOUT_S
+    assert ready.status_code == 200, ready.text
+    assert refusals(fault.of("identify")) == []
+    assert max(a.seconds for a in fault.of("identify")) < FRESHNESS_S + WORK_S
+    assert refusals(fault.of("enrol"))
+    all_honest(fault.answers, "unavailable", "timed-out")
+    assert max(a.seconds for a in fault.answers) < TIMEOUT_S + WORK_S
+    wait_until(lambda: unconfirmed(stack) > before, 30)  # Ray gathers them every few seconds
+
+
+def unconfirmed(stack: Stack) -> float:
+    """Searches that were answered from memory since the store could not be asked."""
+    page = httpx.get(f"http://{LOOPBACK}:{PORT + 11}/metrics").text
+    name = "ray_faces_gallery_unconfirmed_total{"
+    return sum(float(x.rpartition(" ")[2]) for x in page.splitlines() if x.startswith(name))
+
+
+def test_s3_is_full(stack: Stack, watch: Watch) -> None:
+    kill(stack.s3)
+    stack.start_s3(S3_ELSEWHERE)
+    with (
+        proxied(S3_ELSEWHERE, stack.settings.s3_port) as wire,
+        watch("S3 full (507 to each PUT)") as fault,
+        wire.during("PUT", "", answer(507, "InsufficientStorage")),
+    ):
+        time.sleep(5)
+    assert refusals(fault.of("identify")) == []
+    full = fault.of("enrol")
+    assert full
+    assert {(a.status, a.type) for a in full} <= {(503, "unavailable"), (200, "")}
+    assert all("InsufficientStorage" in a.detail for a in refusals(full))
+    kill(stack.s3)
+    stack.start_s3()
+
+
+# --- replicas ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", ["decode", "detect", "match", "ingress"])
+def test_a_replica_is_killed(stack: Stack, load: Load, watch: Watch, stage: str) -> None:
+    application = stack.application.pid
+    before = replicas(application, stage)
+    with watch(f"a replica of {stage} killed") as fault:
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: not alive(before[0]), 5)
+        # It mends itself: over when all are there again and nobody is refused any more.
+        wait_until(lambda: len(replicas(application, stage)) == len(before), RECOVERY_S)
+        wait_until(lambda: not refusals(load.last(12)), RECOVERY_S)
+    refused = refusals(fault.answers)
+    if stage == "ingress":  # the only one: nobody is there to give an answer
+        assert {a.status for a in refused} <= {NO_ANSWER, 502, 503}
+    else:
+        all_honest(fault.answers, "unavailable", "overloaded")
+    assert max(a.seconds for a in fault.answers) < TIMEOUT_S + WORK_S
+
+
+# --- clients -------------------------------------------------------------------------------------
+
+
+def test_clients_go_away(stack: Stack, load: Load, watch: Watch, data: Path) -> None:
+    """Whoever left takes no place and no work from those who stay."""
+    photo = (data / "group.jpg").read_bytes()
+    head = (
+        f"POST /infer HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: image/jpeg\r\n"
+        f"Content-Length: {len(photo)}\r\n\r\n"
+    ).encode()
+    told = len(access_lines(stack))
+    with watch("clients that leave in mid-request") as fault:
+        for sent in (photo, photo[: len(photo) // 2], photo, photo[:100], photo):
+            leaving = [socket.create_connection((LOOPBACK, PORT)) for _ in range(IN_FLIGHT - 8)]
+            for client in leaving:
+                client.sendall(head + sent)
+            time.sleep(0.2)
+            for client in leaving:
+                client.close()
+            time.sleep(0.3)
+        left = time.monotonic()
+    # Without an end of the work for those who left it would be those of five bursts.
+    assert min(a.came for a in load.answers if a.what == "identify" and a.sent > left) < left + 5
+    assert refusals(fault.answers) == []
+    lines = [line for line in access_lines(stack)[told:] if line.get("route") == "/infer"]
+    statuses = {line["status"] for line in lines}
+    assert statuses == {200, 499}
+    gone = [line for line in lines if line["status"] == 499]
+    assert len(gone) > IN_FLIGHT
+    assert max(line["ms"] for line in gone) < 3000
+    assert errors_of(stack) == []
+
+
+def lines_of(stack: Stack, part: str) -> list[dict[str, Any]]:
+    files = sorted((stack.folder / "logs" / "serve").glob(f"*{part}*.log"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def access_lines(stack: Stack) -> list[dict[str, Any]]:
+    """Of the requests, in the order in which they ended in each replica that there was."""
+    return [x for x in lines_of(stack, "ingress") if x.get("name") == "serving.access"]
+
+
+def errors_of(stack: Stack) -> list[str]:
+    """What the replicas took for bugs."""
+    return [x["message"] for x in lines_of(stack, "replica") if x["levelname"] == "ERROR"]
+
+
+def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: list[bytes]) -> None:
+    answers: list[httpx.Response] = []
+
+    async def crowd() -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=stack.settings.url, limits=limits) as client:
+            until = time.monotonic() + 10
+
+            async def one(photo: bytes) -> None:
+                while time.monotonic() < until:
+                    headers = {"Content-Type": "image/jpeg"}
+                    got = await client.post("/infer", content=photo, headers=headers, timeout=60)
+                    answers.append(got)
+                    if got.status_code != 200:
+                        await asyncio.sleep(float(got.headers["Retry-After"]))
+
+            await asyncio.gather(*(one(photo) for photo in (photos * 40)[:100]))
+
+    with watch("100 clients more than can be served") as fault:
+        asyncio.run(crowd())
+    kinds = {(a.status_code, a.json().get("type", "")) for a in answers}
+    assert kinds <= {(200, ""), (503, "urn:faces:problem:overloaded")}
+    assert len(kinds) == 2
+    assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + 1
+    all_honest(fault.answers, "overloaded")
+    health = [a for a in fault.answers if a.what == "health"]
+    assert max(a.seconds for a in health) < 5
+
+
+# --- the whole service ---------------------------------------------------------------------------
+
+
+def test_the_service_is_stopped_under_load(
+    tmp_path: Path, photos: list[bytes], ids: Iterator[int], rows: list[Row]
+) -> None:
+    folder, overrides = tmp_path / "run", tmp_path / "args.yaml"
+    overrides.write_text(yaml.safe_dump(OVERRIDES))
+    options = ["--port", str(OTHER_PORT), "--folder", folder, "--args", overrides]
+    command = [sys.executable, "-m", "serving", "up", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        try:
+            assert service.stdout is not None
+            assert any("Ctrl-C" in line for line in service.stdout)
+            with loaded(f"http://{LOOPBACK}:{OTHER_PORT}", photos, ids) as load:
+                load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
+                family = [service.pid, *descendants(service.pid)]
+                time.sleep(2)
+                began = time.monotonic()
+                service.send_signal(signal.SIGTERM)
+                assert service.wait(60) == 0
+        finally:
+            service.kill()
+    assert [pid for pid in family if alive(pid)] == []
+    answers = load.between(began, time.monotonic())
+    enrolled = enrolled_in(folder)
+    acknowledged = {a.person for a in load.answers if a.what == "enrol" and a.written}
+    lost = len(acknowledged - enrolled)
+    rows.append(Row("SIGTERM to the service", answers, {}, len(acknowledged), lost))
+    print(f"\n{table(rows[-1:])}")
+    assert lost == 0
+    accepted = [a for a in answers if a.sent < began]
+    assert accepted
+    assert refusals(accepted) == []
+    assert {a.kind for a in refusals(answers)} <= {"no answer ConnectError", "503"}
+
+
+def enrolled_in(folder: Path) -> set[int]:
+    """Whom the bucket holds, read without the service."""
+    port = OTHER_PORT + 3
+    server = s3.start(folder, folder / "logs" / "again", port)
+    try:
+        server.wait_until(lambda: s3.make_bucket(folder, port, BUCKET), 60)
+        settings = GallerySettings(bucket=BUCKET, endpoint=f"http://{LOOPBACK}:{port}")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in s3.credentials(folder).items():
+                patch.setenv(name, value)
+            store = connect(settings)
+            (where,) = locate(store, settings.prefix)
+            gallery = Gallery(
+                store, settings.prefix, where.collection, where.model, where.dimension
+            )
+            return {person.id for person in gallery.refresh().list(100_000)}
+    finally:
+        kill(server)

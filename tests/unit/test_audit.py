@@ -1,0 +1,194 @@
+"""The line of each change of a gallery: who, what, whom, in which version."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from serving.errors import ServingError, Unavailable, UnknownIdentity
+from serving.freshness import Versions
+from serving.gallery import Operation, Person
+from serving.gallery.maintenance import Receipt
+from serving.gallery.opening import Location
+from serving.keys import Keys, hash_of, new_key
+from serving.records import PeoplePage
+from serving.settings import GallerySettings, KeySettings
+from tests.memory_store import MemoryStore
+from tests.unit.fakes import Api, Handle
+from tests.unit.gallery.people import DIMENSION, MODEL
+
+KEY = new_key()
+JPEG = {"content-type": "image/jpeg"}
+
+
+class Matcher:
+    """Writes version 18, in which there is everybody whom one asks for."""
+
+    def __init__(self) -> None:
+        self.failure: BaseException | None = None
+        self.reading: ServingError | None = None
+        self.asked: list[int | None] = []
+
+    async def change(
+        self, where: Location, operations: Sequence[Operation], require: Sequence[int]
+    ) -> int:
+        if self.failure is not None:
+            raise self.failure
+        return 18
+
+    async def erase(self, collection: str, person: int) -> list[Receipt]:
+        if self.failure is not None:
+            raise self.failure
+        return [
+            Receipt(model, [person], 3, [], [], n, 0.0) for n, model in enumerate(("a", "b"), 30)
+        ]
+
+    async def people(
+        self, where: Location, limit: int, after: int, at_least: int | None
+    ) -> PeoplePage:
+        self.asked.append(at_least)
+        if self.reading is not None:
+            raise self.reading
+        person = Person(after + 1, 2, "Ada", {"desk": "4b"}, 0.0, 0.0)
+        return PeoplePage([person], 1, 18)
+
+
+class Asked:
+    """Requests with a key, below the collection `shop`, and the lines that they leave."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        entry = {"name": "desk", "hash": hash_of(KEY), "scopes": ["admin"]}
+        text = yaml.safe_dump({"keys": [entry]})
+        self.api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
+        self.matcher = Matcher()
+        self.api.register._match = Handle("match", self.matcher)
+        self.api.register._versions = Versions(GallerySettings(), store=MemoryStore())
+        self._caplog = caplog
+
+    def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:
+        headers = {
+            "Authorization": f"Bearer {KEY}",
+            "X-Request-ID": "r-1",
+            **request.pop("headers", {}),
+        }
+        return self.api.request(method, f"/collections/shop{path}", headers=headers, **request)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [vars(r) for r in self._caplog.records if r.name == "faces.audit"]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        (line,) = self.lines
+        return line
+
+
+@pytest.fixture
+def ask(caplog: pytest.LogCaptureFixture) -> Asked:
+    return Asked(caplog)
+
+
+ROW = [1.0] * DIMENSION
+CHANGES: dict[str, tuple[str, str, dict[str, Any], list[int], dict[str, Any]]] = {
+    "enrol": (
+        "POST",
+        "/generate?id=7&name=Ada&mode=append",
+        {"content": b"photo", "headers": JPEG},
+        [7],
+        {"mode": "append", "photos": 1},
+    ),
+    "describe": ("PATCH", "/identities/7", {"json": {"name": "Ada"}}, [7], {}),
+    "delete": ("DELETE", "/identities/7", {}, [7], {}),
+    "delete-all": ("DELETE", "/identities?confirm=all", {}, [], {}),
+    "merge": ("POST", "/identities/7/merge", {"json": {"from": [8, 9]}}, [7, 8, 9], {}),
+    "add": (
+        "POST",
+        "/identities/7/embeddings",
+        {"json": {"model": MODEL, "embeddings": [ROW, ROW]}},
+        [7],
+        {"mode": "append", "photos": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_change_is_told(ask: Asked, action: str) -> None:
+    method, path, request, ids, more = CHANGES[action]
+    answer = ask(method, path, **request)
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = {"action": action, "outcome": "done", "ids": ids, **more}
+    told |= {"key": "desk", "collection": "shop", "gallery_version": 18, "request_id": "r-1"}
+    assert told.items() <= ask.line.items()
+    assert ask.line["levelname"] == "INFO"
+    # Where lines are text, the fields are not in them.
+    message = ask.line["message"]
+    assert message.startswith(f"{action} ")
+    assert all(part in message for part in ("shop", "desk", "18", *map(str, ids)))
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_names_photos_embeddings_and_keys_are_in_no_line(ask: Asked, action: str) -> None:
+    method, path, request, _, _ = CHANGES[action]
+    ask(method, path, **request)
+    line = json.dumps(ask.line, default=str)
+    assert not [secret for secret in ("Ada", "4b", "photo'", "1.0, 1.0", KEY) if secret in line]
+
+
+def test_an_erasure_has_a_line_for_each_gallery(ask: Asked) -> None:
+    assert ask("DELETE", "/identities/7?erase=true").status_code == 200
+    told = [(x["action"], x["ids"], x["model"], x["gallery_version"]) for x in ask.lines]
+    assert told == [("erase", [7], "a", 30), ("erase", [7], "b", 31)]
+
+
+@pytest.mark.parametrize("action", CHANGES)
+@pytest.mark.parametrize("failure", [UnknownIdentity("Nobody."), Unavailable("Away.")])
+def test_what_was_refused_has_no_line(ask: Asked, action: str, failure: ServingError) -> None:
+    ask.matcher.failure = ask.api.pipeline.failure = failure
+    method, path, request, _, _ = CHANGES[action]
+    assert ask(method, path, **request).status_code == failure.status
+    assert ask.lines == []
+
+
+@pytest.mark.parametrize("path", ["/identities", "/identities/7"])
+def test_reading_has_no_line(ask: Asked, path: str) -> None:
+    assert ask("GET", path).status_code == 200
+    assert ask.lines == []
+
+
+@pytest.mark.parametrize("action", [a for a in CHANGES if a != "enrol"])
+def test_a_caller_who_left_leaves_a_line_of_what_may_have_been_done(
+    ask: Asked, action: str
+) -> None:
+    ask.matcher.failure = asyncio.CancelledError()
+    method, path, request, ids, _ = CHANGES[action]
+    with pytest.raises(asyncio.CancelledError):
+        ask(method, path, **request)
+    assert (ask.line["outcome"], ask.line["ids"]) == ("unknown", ids)
+    assert ask.line["gallery_version"] is None
+
+
+def test_a_caller_who_left_before_anything_was_written_leaves_none(ask: Asked) -> None:
+    ask.api.pipeline.failure = asyncio.CancelledError()
+    method, path, request, _, _ = CHANGES["enrol"]
+    with pytest.raises(asyncio.CancelledError):
+        ask(method, path, **request)
+    assert ask.lines == []
+
+
+def test_what_was_written_is_told_though_it_cannot_be_read_back(ask: Asked) -> None:
+    ask.matcher.reading = Unavailable("The store is away.")
+    answer = ask("PATCH", "/identities/7", json={"name": "Ada"})
+    assert answer.status_code == 503
+    assert "It is written, as version 18" in answer.json()["detail"]
+    assert ask.line["outcome"] == "done"
+
+
+def test_what_was_written_is_read_back_in_its_own_version(ask: Asked) -> None:
+    assert ask("PATCH", "/identities/7", json={"name": "Ada"}).json()["gallery_version"] == 18
+    assert ask.matcher.asked == [18]
