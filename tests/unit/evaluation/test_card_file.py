@@ -9,7 +9,6 @@ import pytest
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from tritonclient.grpc import model_config_pb2
 
-from serving.evaluation import card_file
 from serving.evaluation.card_file import write_card
 from serving.evaluation.sample import NotMeasurable, read_card
 from serving.impostors import Impostors
@@ -72,7 +71,7 @@ def test_a_full_disk_leaves_what_was_there(path: Path, monkeypatch: pytest.Monke
     def full(part: Path, target: Path) -> None:
         raise OSError(28, os.strerror(28), str(target))
 
-    monkeypatch.setattr(card_file.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(NotMeasurable, match="No space left"):
         write_card(path, NEW)
     assert (path.read_text(), path.with_name("config.pbtxt").read_text()) == before
