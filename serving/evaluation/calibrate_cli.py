@@ -11,7 +11,7 @@ import numpy as np
 from serving.console import NEW_PATH, Failed
 from serving.evaluation import calibrate as calibrating
 from serving.evaluation.card_file import write_card
-from serving.evaluation.measuring import embedded, list_failures, measuring, print_section
+from serving.evaluation.measuring import embedded, list_failures, measuring, opened, print_section
 from serving.evaluation.sample import read_card
 from serving.evaluation.tables import Section
 from serving.model import ModelCard
@@ -59,11 +59,12 @@ def calibrate_command(
     dry_run: bool,
 ) -> None:
     """Fit thresholds and confidences to the people of DIR, and write them into the model's card."""
-    local, sample, _ = embedded(folder, model, repository, args)
+    persons, local, _ = opened(folder, model, repository, args)
     path = card or repository / model / "model.json"
     before = read_card(path)
     if before.id != local.card.id:
         raise Failed(f"{path} is the card of {before.id}, and {local.card.id} was measured.")
+    sample = embedded(persons, local)
     wanted = calibrating.Wanted(gallery=people, fpir=fpir, far=far)
     found = calibrating.calibrate(sample, wanted, np.random.default_rng(seed), source)
     after = found.card(before)

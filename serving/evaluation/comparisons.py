@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.evaluation.lookups import centroid_of
-from serving.evaluation.metrics import Floats
+from serving.evaluation.lookups import centroid_of, others_of
+from serving.evaluation.metrics import Floats, row_products
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tail import Comparisons
 from serving.evaluation.verification import pairs_of
@@ -50,7 +50,7 @@ def compare(sample: Sample, rng: np.random.Generator) -> Compared:
         NotMeasurable: too few people or photos.
     """
     usable = sample.usable
-    vectors, person = sample.vectors[usable].astype(np.float64), sample.person[usable]
+    vectors, person = sample.vectors[usable], sample.person[usable]
     present, person = np.unique(person, return_inverse=True)
     people, counts = len(present), np.bincount(person)
     if people < FEWEST_PEOPLE or (counts > 1).sum() < 2:
@@ -60,14 +60,10 @@ def compare(sample: Sample, rng: np.random.Generator) -> Compared:
         )
     centroids = np.stack([centroid_of(vectors[person == p]) for p in range(people)])
     several = np.flatnonzero(counts[person] > 1)
-    rest = [
-        float(vectors[i] @ centroid_of(np.delete(vectors, i, 0)[np.delete(person, i) == person[i]]))
-        for i in several
-    ]
     cells = np.flatnonzero(person[:, None] != np.arange(people))
     if len(cells) > _MOST:
         cells = rng.choice(cells, _MOST, replace=False)
-    photo, whom = np.divmod(cells, people)
+    cells = np.stack(np.divmod(cells, people), axis=1)
     pairs = pairs_of(sample, rng, _MOST)
     one, two = (
         (places[np.isfinite(scores)], scores[np.isfinite(scores)])
@@ -82,11 +78,14 @@ def compare(sample: Sample, rng: np.random.Generator) -> Compared:
         photos=len(person),
         people=people,
         single=Own(one[1], sample.person[one[0][:, 0]]),
-        centroid=Own(np.array(rest), person[several]),
+        centroid=Own(
+            row_products(vectors, others_of(vectors, person), np.stack([several] * 2, axis=1)),
+            person[several],
+        ),
         strangers=Comparisons(
-            np.einsum("ij,ij->i", vectors[photo], centroids[whom]),
-            np.stack([present[person[photo]], present[whom]], axis=1),
-            1 / counts[person[photo]],
+            row_products(vectors, centroids, cells),
+            np.stack([present[person[cells[:, 0]]], present[cells[:, 1]]], axis=1),
+            1 / counts[person[cells[:, 0]]],
         ),
         strange_pairs=Comparisons(two[1], strange, 1 / photos[strange].prod(axis=1)),
     )

@@ -17,7 +17,7 @@ from serving.console import NEW_PATH, PATH, Failed, progress_bar
 from serving.evaluation import plots
 from serving.evaluation.distractors import Distractors, read_distractors
 from serving.evaluation.evaluate import STEPS, Asked, Report, evaluate, worst_pairs
-from serving.evaluation.measuring import embedded, list_failures, measuring, print_section
+from serving.evaluation.measuring import embedded, list_failures, measuring, opened, print_section
 from serving.evaluation.page import Pictures, page
 from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
@@ -73,7 +73,7 @@ def evaluate_command(
         raise click.UsageError("--pictures shows faces in a page; give --html FILE too.")
     if html_file is not None:
         plots.check()
-    local, sample, settings = embedded(folder, model, repository, args)
+    people, local, settings = opened(folder, model, repository, args)
     matching = settings.match
     if threshold is not None:
         matching = MatchSettings(threshold=threshold, fpir=matching.fpir)
@@ -82,7 +82,8 @@ def evaluate_command(
         raise Failed(problem)
     others = Distractors(np.empty((0, 0), np.float16), 0)
     if gallery is not None:
-        others = read_distractors(gallery, local.card.id, sample.ids)
+        others = read_distractors(gallery, local.card.id, np.array([p.id for p in people]))
+    sample = embedded(people, local)
     with progress_bar() as progress:
         task = progress.add_task("Measuring", total=STEPS)
         report, curves = evaluate(

@@ -85,6 +85,22 @@ def centroid_of(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return centroid
 
 
+def others_of(vectors: NDArray[np.float32], person: NDArray[np.intp]) -> NDArray[np.float32]:
+    """For each of vectors (n, D) the centroid of the person's others: (n, D); zeros of nothing.
+
+    Args:
+        vectors: unit length, or zeros, which do not count.
+        person: (n,), whose each is.
+    """
+    sums = np.zeros((int(person.max()) + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, person, vectors)
+    there = vectors.any(axis=1)
+    others = np.bincount(person, there)[person] - there
+    rest: NDArray[np.float32] = normalised(sums[person] - vectors)
+    rest[others < 1] = 0
+    return rest
+
+
 def _split(
     sample: Sample,
     known: NDArray[np.intp],
@@ -110,11 +126,10 @@ def _split(
     of_known[known] = np.arange(len(known))
     own = of_known[person]
     if enrolled == ALL_BUT_ONE:
-        for photo in np.flatnonzero(own >= 0):
-            others = person == person[photo]
-            others[photo] = False
-            rest = centroid_of(vectors[others])
-            cosines[photo, own[photo]] = vectors[photo] @ rest if rest.any() else -np.inf
+        photos = np.flatnonzero(own >= 0)
+        rest = others_of(vectors, person)[photos]
+        found = np.einsum("ij,ij->i", vectors[photos], rest)
+        cosines[photos, own[photos]] = np.where(rest.any(axis=1), found, -np.inf)
     best_place = cosines.argmax(axis=1)
     best = cosines[np.arange(len(person)), best_place]
     right = (best_place == own) & (best > nearest) & usable

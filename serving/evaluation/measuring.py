@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from serving.console import PATH, Failed, plain, progress_bar
-from serving.enrolling import people_in
+from serving.enrolling import PersonFolder, people_in
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import Section
 from serving.settings import AppArgs
@@ -53,19 +53,22 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def embedded(
+def opened(
     folder: Path, model: str, repository: Path, args: Path | None
-) -> tuple[LocalModel, Sample, AppArgs]:
+) -> tuple[Sequence[PersonFolder], LocalModel, AppArgs]:
+    """The people, the model and the settings: all that can fail before the photos are looked at."""
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
     people = people_in(folder)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.evaluation.local_model import LocalModel
 
-    local = LocalModel(repository, model, settings)
+    return people, LocalModel(repository, model, settings), settings
+
+
+def embedded(people: Sequence[PersonFolder], local: LocalModel) -> Sample:
     with progress_bar() as progress:
         task = progress.add_task("Looking at photos", total=sum(len(p.photos) for p in people))
-        sample = local.embed(people, lambda count: progress.advance(task, count))
-    return local, sample, settings
+        return local.embed(people, lambda count: progress.advance(task, count))
 
 
 def print_section(section: Section) -> None:

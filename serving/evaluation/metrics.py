@@ -93,6 +93,15 @@ class Scores:
         return summed / total if total else np.full(len(self._ends), np.nan)
 
 
+def row_products(a: NDArray[Any], b: NDArray[Any], places: NDArray[np.intp]) -> Floats:
+    """The products of rows of ``a`` (n, D) and ``b`` (m, D) at ``places`` (C, 2): (C,)."""
+    found = np.empty(len(places))
+    for start in range(0, len(places), 100_000):  # at most 800 MB at once
+        left, right = places[start : start + 100_000].T
+        found[start : start + 100_000] = np.einsum("ij,ij->i", a[left], b[right], dtype=np.float64)
+    return found
+
+
 def share(values: NDArray[np.bool_] | Floats, weights: Weights) -> float:
     """The weighted mean; NaN of nothing."""
     total = weights.sum()

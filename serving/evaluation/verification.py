@@ -17,6 +17,7 @@ from serving.evaluation.metrics import (
     Scores,
     calibration_error,
     reliability,
+    row_products,
     share,
 )
 from serving.evaluation.sample import Sample
@@ -203,11 +204,5 @@ def _best_threshold(genuine: Floats, impostor: Floats) -> float:
 
 
 def _cosines(sample: Sample, pairs: NDArray[np.intp]) -> Floats:
-    found = np.empty(len(pairs))
-    for start in range(0, len(pairs), 100_000):  # 400 MB of vectors
-        a, b = pairs[start : start + 100_000].T
-        found[start : start + 100_000] = np.einsum(
-            "ij,ij->i", sample.vectors[a], sample.vectors[b], dtype=np.float64
-        )
-    usable = sample.usable
-    return np.where(usable[pairs].all(axis=1), found, -np.inf)
+    found = row_products(sample.vectors, sample.vectors, pairs)
+    return np.where(sample.usable[pairs].all(axis=1), found, -np.inf)

@@ -46,7 +46,8 @@ def test_photos_of_one_person_are_no_independent_ones() -> None:
 def test_replicates_that_leave_nothing_do_not_count() -> None:
     draws = np.array([[2, 0], [0, 2], [1, 1]])
     found = estimate(lambda d: math.nan if not d[0] else float(d[0]), draws)
-    assert [found.value, found.low, found.high] == pytest.approx([1, 1.025, 1.975])
+    assert found.value == 1
+    assert [found.low, found.high] == pytest.approx([1.025, 1.975])
 
 
 def test_nothing_at_all() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serving.evaluation.estimates import draws_of
 from serving.evaluation.identification import Identification, confidence_of, identify
-from serving.evaluation.lookups import ALL_BUT_ONE, Lookups, Trial, centroid_of, trials
+from serving.evaluation.lookups import ALL_BUT_ONE, Lookups, Trial, centroid_of, others_of, trials
 from serving.evaluation.sample import Sample
 from tests.unit.evaluation.people import crowd, sample_of
 
@@ -67,6 +67,14 @@ class TestByHand:
         right = 0.5 * 0.75 / (0.5 + 0.5 * 0.9)
         assert found.reliability[5].right == pytest.approx(right)
         assert found.calibration_error.value == pytest.approx(0.5 - right)
+
+
+def test_the_others_of_a_photo() -> None:
+    rows = np.array([[1, 0], [0, 1], [0, 0], [0.6, 0.8], [0, 0], [1, 0]], np.float32)
+    found = others_of(rows, np.array([0, 0, 0, 1, 1, 2]))
+    half = np.sqrt(0.5)
+    wanted = [[0, 1], [1, 0], [half, half], [0, 0], [0.6, 0.8], [0, 0]]
+    assert found == pytest.approx(np.array(wanted))
 
 
 class TestSplits:

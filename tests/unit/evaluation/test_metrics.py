@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from serving.evaluation.metrics import Floats, Scores, calibration_error, reliability, share
 
@@ -20,10 +21,10 @@ some_scores = hnp.arrays(
 counts = st.integers(0, 2**32 - 1)
 
 
-def shares(scores: Floats, weights: Any, threshold: float) -> float:
+def shares(scores: Floats, weights: NDArray[Any], threshold: float) -> float:
     """By the definition, one at a time."""
-    accepted = sum(w for s, w in zip(scores, weights, strict=True) if s >= threshold)
-    return float(accepted / sum(weights))
+    pairs = zip(scores.tolist(), weights.tolist(), strict=True)
+    return float(sum(w for s, w in pairs if s >= threshold) / weights.sum())
 
 
 class TestByHand:
