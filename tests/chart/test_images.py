@@ -52,7 +52,8 @@ def test_nothing_else_gets_to_the_builder() -> None:
     ignore = Ignore.read(ROOT / ".dockerignore")
     for path in (".run/s3.json", ".git/config", ".venv/bin/python", ".env", "tests/__init__.py"):
         assert ignore.ignores(path), path
-    assert not list(ignore.files(ROOT, "triton/models")), "the image traces its own model"
+    # The image traces its own model; what was measured of it is taken over from its card.
+    assert {path.name for path in ignore.files(ROOT, "triton/models")} == {"model.json"}
 
 
 def test_the_last_matching_line_of_dockerignore_decides(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ KNOBS = {
             ),
             (RAY, f"{_ARGS}.gallery.bucket"): "other",
             (CONFIG, "data.serve..yaml.applications.0.args.gallery.bucket"): "other",
-            (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface/",
         },
     ),
     "s3.prefix": Knob(
@@ -192,7 +192,7 @@ KNOBS = {
         {*SERVED, TRITON, PUBLISH},
         {
             (RAY, f"{_ARGS}.triton.model"): "facenet-vggface2",
-            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2/",
             (TRITON, f"{_MODEL}.readinessProbe.httpGet.path"): "/v2/models/facenet-vggface2/ready",
         },
     ),
