@@ -19,7 +19,7 @@ from serving.decode import decode
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "40"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "90"))
 SETTINGS = DecodeSettings(max_pixels=4_000_000, max_jpeg_pixels=16_000_000)
 # A decoded photo of 4 million pixels, and the copies on the way to it.
 GROWTH_MIB = 300
