@@ -14,6 +14,9 @@ from serving.ingress import Ingress
 from serving.match import Matcher
 from serving.settings import AppArgs, Scale
 
+# What it takes at most until a replica that died is noticed and another one is started.
+_HEALTH_CHECK_SECONDS = 2
+
 
 def build(args: dict[str, Any]) -> Application:
     """The application of ``serveConfigV2``: ``import_path: serving.app:build``.
@@ -53,6 +56,7 @@ def _deployment(stage: type, name: str, scale: Scale) -> Any:
         ),
         max_ongoing_requests=scale.max_ongoing_requests,
         max_queued_requests=scale.max_queued_requests,
+        health_check_period_s=_HEALTH_CHECK_SECONDS,
         graceful_shutdown_timeout_s=scale.graceful_shutdown_timeout_s,
         ray_actor_options={
             "num_cpus": scale.num_cpus,

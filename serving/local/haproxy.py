@@ -20,22 +20,23 @@ def drain(admin_socket: Path, within: float) -> bool:
     """Let it take no new request, and wait until it has answered those that it has.
 
     Args:
+        admin_socket: as Serve was told; Serve puts it into a folder of the node's own.
         within: seconds to wait for that.
 
     Returns:
         Whether it is done; False also when there is none.
     """
-    pid = _pid(admin_socket)
-    if pid is None:
-        return False
+    sockets = admin_socket.parent.glob(f"*/{admin_socket.name}")
+    pids = [pid for path in sockets if (pid := _pid(path)) is not None]
     deadline = time.monotonic() + within
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGUSR1)  # its soft stop
-    while _runs(pid):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)  # its soft stop
+    while any(map(_runs, pids)):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
-    return True
+    return bool(pids)
 
 
 def _pid(admin_socket: Path) -> int | None:

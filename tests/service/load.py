@@ -107,9 +107,6 @@ class Load:
         """Those that were under way at some time in between."""
         return [a for a in list(self.answers) if a.came >= start and a.sent <= end]
 
-    def last(self, count: int) -> list[Answer]:
-        return list(self.answers)[-count:]
-
     def recovered(self, since: float, whats: Iterable[str], within: float) -> dict[str, float]:
         """Seconds until the first success of each kind of request that was sent after ``since``."""
         took: dict[str, float] = {}
@@ -162,6 +159,7 @@ class Row:
     """What a fault came to."""
 
     fault: str
+    lasted: float  # seconds
     answers: Sequence[Answer]  # while it lasted
     recovery: dict[str, float]
     acknowledged: int
@@ -176,6 +174,7 @@ class Row:
         back = ", ".join(f"{what} {s:.1f} s" for what, s in sorted(self.recovery.items())) or "-"
         return [
             self.fault,
+            f"{self.lasted:.1f} s",
             told("identify"),
             told("enrol"),
             f"{slowest:.1f} s",
@@ -187,6 +186,7 @@ class Row:
 
 _HEAD = [
     "fault",
+    "lasted",
     "identifications meanwhile",
     "enrolments meanwhile",
     "slowest answer",

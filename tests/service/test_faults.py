@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import itertools
 import json
 import os
@@ -177,7 +178,8 @@ def watch(load: Load, rows: list[Row]) -> Watch:
         acknowledged = {a.person for a in everybody if a.what == "enrol" and a.written}
         refused = {a.person for a in everybody if a.what == "enrol" and a.written is False}
         known = load.enrolled()
-        rows.append(Row(name, fault.answers, back, len(acknowledged), len(acknowledged - known)))
+        lasted, lost = fault.mended - fault.began, len(acknowledged - known)
+        rows.append(Row(name, lasted, fault.answers, back, len(acknowledged), lost))
         print(f"\n{table(rows[-1:])}")
         assert acknowledged <= known, "an acknowledged write is lost"
         assert not refused & known, "a refused write was carried out"
@@ -254,7 +256,7 @@ def test_s3_hangs(stack: Stack, watch: Watch) -> None:
     assert ready.status_code == 200, ready.text
     assert refusals(fault.of("identify")) == []
     assert max(a.seconds for a in fault.of("identify")) < FRESHNESS_S + WORK_S
-    assert refusals(fault.of("enrol"))
+    assert [a for a in refusals(fault.answers) if a.what == "enrol"]
     all_honest(fault.answers, "unavailable", "timed-out")
     assert max(a.seconds for a in fault.answers) < TIMEOUT_S + WORK_S
     wait_until(lambda: unconfirmed(stack) > before, 30)  # Ray gathers them every few seconds
@@ -278,7 +280,7 @@ def test_s3_is_full(stack: Stack, watch: Watch) -> None:
         time.sleep(5)
     assert refusals(fault.of("identify")) == []
     full = fault.of("enrol")
-    assert full
+    assert refusals(full)
     assert {(a.status, a.type) for a in full} <= {(503, "unavailable"), (200, "")}
     assert all("InsufficientStorage" in a.detail for a in refusals(full))
     kill(stack.s3)
@@ -295,14 +297,15 @@ def test_a_replica_is_killed(stack: Stack, load: Load, watch: Watch, stage: str)
     with watch(f"a replica of {stage} killed") as fault:
         os.kill(before[0], signal.SIGKILL)
         wait_until(lambda: not alive(before[0]), 5)
-        # It mends itself: over when all are there again and nobody is refused any more.
+        # It mends itself: over when all are there again and serve.
         wait_until(lambda: len(replicas(application, stage)) == len(before), RECOVERY_S)
-        wait_until(lambda: not refusals(load.last(12)), RECOVERY_S)
+        load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
     refused = refusals(fault.answers)
     if stage == "ingress":  # the only one: nobody is there to give an answer
         assert {a.status for a in refused} <= {NO_ANSWER, 502, 503}
     else:
-        all_honest(fault.answers, "unavailable", "overloaded")
+        # Those who wait for the only replica of a stage are served by the next one, in time or not.
+        all_honest(fault.answers, "unavailable", "overloaded", "timed-out")
     assert max(a.seconds for a in fault.answers) < TIMEOUT_S + WORK_S
 
 
@@ -316,7 +319,7 @@ def test_clients_go_away(stack: Stack, load: Load, watch: Watch, data: Path) -> 
         f"POST /infer HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: image/jpeg\r\n"
         f"Content-Length: {len(photo)}\r\n\r\n"
     ).encode()
-    told = len(access_lines(stack))
+    wrong, start = errors_of(stack), datetime.datetime.now()
     with watch("clients that leave in mid-request") as fault:
         for sent in (photo, photo[: len(photo) // 2], photo, photo[:100], photo):
             leaving = [socket.create_connection((LOOPBACK, PORT)) for _ in range(IN_FLIGHT - 8)]
@@ -330,23 +333,19 @@ def test_clients_go_away(stack: Stack, load: Load, watch: Watch, data: Path) -> 
     # Without an end of the work for those who left it would be those of five bursts.
     assert min(a.came for a in load.answers if a.what == "identify" and a.sent > left) < left + 5
     assert refusals(fault.answers) == []
-    lines = [line for line in access_lines(stack)[told:] if line.get("route") == "/infer"]
+    lines = [x for x in lines_of(stack, "ingress") if x["asctime"] > f"{start:%F %T}"]
+    lines = [x for x in lines if x["name"] == "serving.access" and x["route"] == "/infer"]
     statuses = {line["status"] for line in lines}
     assert statuses == {200, 499}
     gone = [line for line in lines if line["status"] == 499]
     assert len(gone) > IN_FLIGHT
     assert max(line["ms"] for line in gone) < 3000
-    assert errors_of(stack) == []
+    assert errors_of(stack) == wrong
 
 
 def lines_of(stack: Stack, part: str) -> list[dict[str, Any]]:
     files = sorted((stack.folder / "logs" / "serve").glob(f"*{part}*.log"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-def access_lines(stack: Stack) -> list[dict[str, Any]]:
-    """Of the requests, in the order in which they ended in each replica that there was."""
-    return [x for x in lines_of(stack, "ingress") if x.get("name") == "serving.access"]
 
 
 def errors_of(stack: Stack) -> list[str]:
@@ -374,11 +373,11 @@ def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: lis
 
     with watch("100 clients more than can be served") as fault:
         asyncio.run(crowd())
-    kinds = {(a.status_code, a.json().get("type", "")) for a in answers}
-    assert kinds <= {(200, ""), (503, "urn:faces:problem:overloaded")}
-    assert len(kinds) == 2
+    kinds = {a.json().get("type", "answer").rpartition(":")[2] for a in answers}
+    # The latter where a busy machine makes Triton late.
+    assert {"answer", "overloaded"} <= kinds <= {"answer", "overloaded", "unavailable"}
     assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + 1
-    all_honest(fault.answers, "overloaded")
+    all_honest(fault.answers, "overloaded", "unavailable")
     health = [a for a in fault.answers if a.what == "health"]
     assert max(a.seconds for a in health) < 5
 
@@ -404,14 +403,15 @@ def test_the_service_is_stopped_under_load(
                 began = time.monotonic()
                 service.send_signal(signal.SIGTERM)
                 assert service.wait(60) == 0
+                ended = time.monotonic()
         finally:
             service.kill()
     assert [pid for pid in family if alive(pid)] == []
-    answers = load.between(began, time.monotonic())
+    answers = load.between(began, ended)
     enrolled = enrolled_in(folder)
     acknowledged = {a.person for a in load.answers if a.what == "enrol" and a.written}
     lost = len(acknowledged - enrolled)
-    rows.append(Row("SIGTERM to the service", answers, {}, len(acknowledged), lost))
+    rows.append(Row("SIGTERM to it all", ended - began, answers, {}, len(acknowledged), lost))
     print(f"\n{table(rows[-1:])}")
     assert lost == 0
     accepted = [a for a in answers if a.sent < began]

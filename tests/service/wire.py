@@ -66,10 +66,13 @@ class Exchange(BaseHTTPRequestHandler):
         self._body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with self.wire.counted():
             fault = self.wire.fault_of(self.command, self.path)
-            if fault is None:
-                self.reply(self.forward())
-            else:
-                fault(self)
+            try:
+                if fault is None:
+                    self.reply(self.forward())
+                else:
+                    fault(self)
+            except ConnectionError:  # one of the two is gone
+                self.close_connection = True
 
     do_GET = do_PUT = do_DELETE = _exchange
 

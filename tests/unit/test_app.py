@@ -120,3 +120,8 @@ def told_of(found: Any) -> dict[str, Any]:
 def test_a_wrong_key_is_an_error_that_names_it(args: dict[str, Any], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         build(args)
+
+
+def test_a_replica_that_died_is_noticed_soon() -> None:
+    periods = {d._deployment_config.health_check_period_s for d in deployments({}).values()}
+    assert periods == {2}

@@ -30,7 +30,8 @@ time.sleep(float(sys.argv[1]))
 @contextmanager
 def proxy(folder: Path, requests_s: float) -> Iterator[tuple[Path, int]]:
     """Its admin socket and its pid; it has requests that take so many seconds."""
-    path = folder / "admin.sock"
+    path = folder / "node" / "admin.sock"
+    path.parent.mkdir()
     command = [sys.executable, "-c", _PROXY, str(requests_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -45,7 +46,7 @@ def proxy(folder: Path, requests_s: float) -> Iterator[tuple[Path, int]]:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             try:
-                yield path, process.pid
+                yield folder / "admin.sock", process.pid
             finally:
                 server.shutdown()
                 thread.join()
@@ -67,7 +68,8 @@ def test_but_not_for_ever(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_where_there_is_none_nobody_waits(tmp_path: Path, there: bool) -> None:
-    path = tmp_path / "admin.sock"
+    path = tmp_path / "node" / "admin.sock"
+    path.parent.mkdir()
     if there:
         path.touch()
-    assert not drain(path, 60)
+    assert not drain(tmp_path / "admin.sock", 60)
