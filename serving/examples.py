@@ -76,6 +76,7 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         body={"image": PHOTO, "top_k": 1},
         answer={
             "faces": [{**_CANDIDATE, **_PHOTO_FACE, "candidates": [_CANDIDATE]}],
+            "threshold": 0.62,
             "model": _MODEL,
             "gallery_version": 17,
         },

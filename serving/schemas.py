@@ -99,6 +99,7 @@ class FaceBody(BaseModel):
 
 class InferAnswer(BaseModel):
     faces: list[FaceBody] = Field(description="largest first")
+    threshold: float = Field(description="cosine from which on a face was named")
     model: str
     gallery_version: int
 

@@ -28,6 +28,7 @@ class FaceBody(TypedDict):
 
 class InferAnswer(TypedDict):
     faces: list[FaceBody]
+    threshold: float
     model: str
     gallery_version: int
 
