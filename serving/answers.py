@@ -49,9 +49,7 @@ def infer_answer(found: Identified, threshold: float) -> InferAnswer:
             )
         )
     version = found.matches.gallery_version
-    return InferAnswer(
-        faces=faces, threshold=threshold, model=card.id, gallery_version=version
-    )
+    return InferAnswer(faces=faces, threshold=threshold, model=card.id, gallery_version=version)
 
 
 def detect_answer(faces: Faces) -> DetectAnswer:

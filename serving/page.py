@@ -20,7 +20,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nothing inline, nothing from another host, in nobody's frame. The names of people are hostile input:
+# Nothing inline, nothing from another host, in nobody's frame. Names of people are hostile input:
 # no text can become markup or script.
 _POLICY = "; ".join(
     (
