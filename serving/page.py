@@ -6,7 +6,6 @@ The page holds no data. What it shows it asks the API for, with the key that its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def router() -> APIRouter:
     return api
 
 
-def _read(folder: Path) -> Mapping[str, _File]:
+def _read(folder: Path) -> dict[str, _File]:
     found = {}
     for path in sorted(folder.iterdir()):
         if path.suffix in _TYPES:

@@ -2,13 +2,14 @@
 
 import { knownCollections, learn, refusal } from './abilities.js';
 import { events, session } from './api.js';
+import * as compare from './compare.js';
 import { open } from './dialog.js';
 import { byId, h, labelled } from './dom.js';
 import * as identify from './identify.js';
 import * as people from './people.js';
 import * as status from './status.js';
 
-const VIEWS = { identify, people, status };
+const VIEWS = { identify, compare, people, status };
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const ANOTHER = '*';
 
@@ -34,7 +35,12 @@ async function askForKey(problem = null) {
   if (asking) return;
   asking = true;
   await open('API key', ({ close }) => {
-    const field = h('input', { type: 'password', autocomplete: 'off', spellcheck: false, value: session.key, 'data-first': '' });
+    const field = h('input', { type: 'password', autocomplete: 'off', spellcheck: false, value: session.key,
+      'data-first': '' });
+    const forget = () => {
+      close();
+      session.set({ key: '' });
+    };
     return h('form', { onsubmit: (event) => {
       event.preventDefault();
       close();
@@ -44,7 +50,7 @@ async function askForKey(problem = null) {
     labelled('API key', field, 'Kept for this browser tab only, and sent to this service only.'),
     h('div', { className: 'actions' },
       h('button', { type: 'submit', className: 'primary' }, 'Use this key'),
-      session.key && h('button', { type: 'button', onclick: () => { close(); session.set({ key: '' }); } }, 'Forget the key')));
+      session.key && h('button', { type: 'button', onclick: forget }, 'Forget the key')));
   });
   asking = false;
 }
@@ -62,7 +68,8 @@ function renderCollections() {
 
 function nameCollection() {
   return open('Another collection', ({ close }) => {
-    const field = h('input', { autocomplete: 'off', autocapitalize: 'none', spellcheck: false, maxLength: 63, 'data-first': '' });
+    const field = h('input', { autocomplete: 'off', autocapitalize: 'none', spellcheck: false, maxLength: 63,
+      'data-first': '' });
     const said = h('p', { role: 'alert' });
     return h('form', { onsubmit: (event) => {
       event.preventDefault();

@@ -2,7 +2,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element. Of the properties `on…` are listeners, `class`, `for`, `aria-…` and `role` attributes. */
+/** An element. `on…` are listeners; what is no property of the element is an attribute. */
 export function h(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
@@ -16,7 +16,7 @@ function fill(element, properties, children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
     else if (name in element && element.namespaceURI !== SVG && !name.includes('-')) element[name] = value;
-    else element.setAttribute(name === 'htmlFor' ? 'for' : name, value === true ? '' : value);
+    else element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;

@@ -31,6 +31,7 @@ export const enrolFiles = (person) => dialog({ person, files: [], preview: null,
 
 async function dialog({ person, files, preview, expected }) {
   let written = false;
+  let sending = Promise.resolve();
   const title = person === null ? 'Enrol a new person' : person.id ? `Add to ${called(person)}` : 'Add to a person';
   await open(title, ({ close, closed }) => {
     let stopped = false;
@@ -48,6 +49,7 @@ async function dialog({ person, files, preview, expected }) {
       person === null ? 'Enrol' : 'Add');
     const cancel = h('button', { type: 'button', onclick: () => close() }, 'Cancel');
     const outcome = h('div', { className: 'outcome' });
+    const unused = h('ul', { className: 'unused' });
     const fields = h('fieldset', {},
       preview,
       h('div', { className: 'row' }, labelled('Id', id), person === null && labelled('Name', name)),
@@ -108,6 +110,7 @@ async function dialog({ person, files, preview, expected }) {
       fields.disabled = true;
       go.disabled = true;
       outcome.replaceChildren();
+      unused.replaceChildren();
       const found = await holder();
       // What is there already is never taken for somebody new, and nobody is made by a slip in the id.
       if (!written && (person === null ? found : found === null)) {
@@ -118,13 +121,12 @@ async function dialog({ person, files, preview, expected }) {
         id.focus();
         return;
       }
-      await send(chosen, preview ? files : filesOf(picked), replace.checked);
+      sending = send(chosen, preview ? files : filesOf(picked), replace.checked);
     }
 
     async function send(chosen, sent, replacing) {
       const bar = h('progress', { max: sent.length, value: 0, 'aria-label': 'Photos' });
       const count = h('p', { role: 'status' });
-      const unused = h('ul', { className: 'unused' });
       outcome.replaceChildren(bar, count, unused);
       cancel.textContent = 'Stop';
       let used = 0;
@@ -136,7 +138,8 @@ async function dialog({ person, files, preview, expected }) {
               used += 1;
               written = true;
               if (expected && overlap(box, expected) < 0.3) {
-                unused.append(h('li', {}, 'The service took another face than the one you chose: look at this person.'));
+                unused.append(h('li', {},
+                  'The service took another face than the one you chose: look at this person.'));
               }
             } else {
               unused.append(h('li', {}, h('b', {}, preview ? 'The face' : file.name), ` was not used. ${reason}`));
@@ -149,7 +152,7 @@ async function dialog({ person, files, preview, expected }) {
         noteRefusal('enrol', error);
         const left = error.left ?? [];
         outcome.append(trouble(error, left.length > 0 && error.status !== 403
-          && (() => send(chosen, left, replacing && !error.begun))));
+          && (() => { sending = send(chosen, left, replacing && !error.begun); })));
         fields.disabled = false;
         cancel.textContent = 'Close';
         return;
@@ -169,5 +172,6 @@ async function dialog({ person, files, preview, expected }) {
 
     return h('form', { onsubmit: submit }, fields, outcome, h('div', { className: 'actions' }, go, cancel));
   });
+  await sending; // what was under way when the dialog was closed may still be written
   return written;
 }

@@ -2,7 +2,10 @@
 
 import { h } from './dom.js';
 
-const percent = (probability) => `${(probability * 100).toFixed(probability > 0.999 || probability < 0.1 ? 2 : 1)} %`;
+export function percent(probability) {
+  const digits = probability > 0.999 || probability < 0.1 ? 2 : 1;
+  return `${(probability * 100).toFixed(digits)} %`;
+}
 
 /**
  * {box, card, update}: `update(threshold)` shows who is named from that similarity on, null being the
@@ -92,7 +95,8 @@ function candidates(face) {
   if (face.candidates.length === 0) return h('p', {}, 'Nobody is enrolled, so there are no candidates.');
   return h('table', { className: 'candidates' },
     h('caption', {}, 'The nearest people'),
-    h('thead', {}, h('tr', {}, ['Name', 'Id', 'Similarity', 'Confidence'].map((text) => h('th', { scope: 'col' }, text)))),
+    h('thead', {}, h('tr', {},
+      ['Name', 'Id', 'Similarity', 'Confidence'].map((text) => h('th', { scope: 'col' }, text)))),
     h('tbody', {}, face.candidates.map((c) => h('tr', {},
       h('td', {}, c.name ?? '–'), h('td', {}, c.id),
       h('td', {}, c.similarity.toFixed(3)), h('td', {}, percent(c.confidence))))));

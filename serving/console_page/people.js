@@ -126,10 +126,10 @@ function render() {
   body.replaceChildren(...shown.map(row));
   table.hidden = shown.length === 0;
   more.hidden = next === null || next === '-1';
+  const everybody = plural(total, 'person', 'people');
   const among = next === null ? '' : `; ${loaded.size.toLocaleString()} are loaded`;
   if (total === 0 && next === null) status.textContent = 'Nobody is enrolled in this collection yet.';
-  else if (wanted) status.textContent = `${shown.length.toLocaleString()} found of ${plural(total, 'person', 'people')}${among}`;
-  else status.textContent = `${plural(total, 'person', 'people')}${among}`;
+  else status.textContent = `${wanted ? `${shown.length.toLocaleString()} found of ` : ''}${everybody}${among}`;
   renderChosen();
 }
 
@@ -152,7 +152,8 @@ function row(one) {
     h('td', { className: 'name' }, h('button', { type: 'button', className: 'link', onclick: async () => {
       if (await showPerson(one.id)) await reload();
     } }, one.name ?? 'No name', h('span', { className: 'away' }, `, id ${one.id}`))),
-    h('td', { className: 'photos' }, one.photos.toLocaleString(), h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
+    h('td', { className: 'photos' }, one.photos.toLocaleString(),
+      h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
     h('td', { className: 'model', title: one.model }, model),
     h('td', { className: 'since' }, h('span', { className: 'narrow' }, 'since '), time(one.created)));
 }

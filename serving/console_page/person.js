@@ -154,7 +154,8 @@ function showReceipt(id, receipt) {
   const objects = (title, names) => names.length > 0 && [
     h('dt', {}, title), names.map((name) => h('dd', { className: 'path' }, name))];
   return open('Receipt of the erasure', ({ close }) => [
-    h('p', {}, `${plural(receipt.embeddings, 'embedding')} of id ${id} ${receipt.embeddings === 1 ? 'was' : 'were'} removed. `
+    h('p', {}, `${plural(receipt.embeddings, 'embedding')} of id ${id} `
+      + `${receipt.embeddings === 1 ? 'was' : 'were'} removed. `
       + 'No object in the bucket holds them any more.'),
     receipt.galleries.map((gallery) => h('section', {},
       h('h3', {}, gallery.model),

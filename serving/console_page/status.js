@@ -116,7 +116,8 @@ function draw() {
 /** A small plot over time: bars of `width` ms each, or dots. The figures are also told as text. */
 function plot(title, unit) {
   const [w, height] = [300, 80];
-  const drawing = svg('svg', { viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': title, preserveAspectRatio: 'none' });
+  const drawing = svg('svg', { viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': title,
+    preserveAspectRatio: 'none' });
   const numbers = h('p', { className: 'hint' });
   const show = (value) => (value >= 10 ? Math.round(value).toLocaleString() : value.toFixed(1));
 
@@ -128,10 +129,12 @@ function plot(title, unit) {
     drawing.replaceChildren(
       svg('line', { x1: 0, x2: w, y1: height - 0.5, y2: height - 0.5, class: 'axis' }),
       ...points.map(({ at, value, ok }) => (width
-        ? svg('rect', { x: x(at) + 0.5, width: Math.max(1, x(from + width) - 1.5), y: y(value), height: height - y(value), class: 'column' })
+        ? svg('rect', { class: 'column', x: x(at) + 0.5, y: y(value),
+          width: Math.max(1, x(from + width) - 1.5), height: height - y(value) })
         : svg('ellipse', { cx: x(at), cy: y(value), rx: 1.6, ry: 2.4, class: ok ? 'dot' : 'dot failed' }))));
     numbers.textContent = values.length === 0 ? 'Nothing yet'
-      : `latest ${show(points.at(-1).value)}, median ${show(values[values.length >> 1])}, highest ${show(highest)} ${unit}`;
+      : `latest ${show(points.at(-1).value)}, median ${show(values[values.length >> 1])}, `
+        + `highest ${show(highest)} ${unit}`;
     drawing.setAttribute('aria-label', `${title}: ${numbers.textContent}`);
   }
 

@@ -72,7 +72,7 @@ class Page:
         )
         return found
 
-    def until(self, look: Callable[[], T], told: str) -> T:
+    def until(self, look: Callable[[], T | None], told: str) -> T:
         """The first true value of ``look``; AssertionError after a while."""
         end = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -138,7 +138,7 @@ class Page:
     def complaints(self) -> list[str]:
         """What the browser's console says of scripts and of the policy. Answers that are errors
         are told there, too; they belong to the tests."""
-        log = self.driver.get_log("browser")
+        log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [e["message"] for e in log if e["source"] not in ("network", "recommendation")]
 
     # -- doing

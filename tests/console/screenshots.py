@@ -1,6 +1,6 @@
 """The pictures of the page in ``docs/``, from the photos in ``data/``, on a stack of their own.
 
-    python -m tests.console.screenshots --out docs
+python -m tests.console.screenshots --out docs
 """
 
 from __future__ import annotations
