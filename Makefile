@@ -16,7 +16,8 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.pt
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart golden check bench bench-gallery bench-fpir format lock lock-torch clean
+.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-fpir format
+.PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
@@ -41,8 +42,9 @@ model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 $(MODEL_FILE): | .venv/installed
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(MODEL)
 
-tools: install ## fetch helm and kubectl, for the tests of the chart
+tools: install ## fetch helm, kubectl and axe-core, for the tests of the chart and of the page
 	@$(BIN)/python -m tests.chart.tools
+	@$(BIN)/python -m tests.console.tools
 
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
@@ -55,6 +57,12 @@ unit: install ## run the tests that need no server
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest tests/chart
+
+console: install model tools ## run the tests of the page, in a real Chromium
+	$(BIN)/python -m pytest tests/console
+
+screenshots: install model tools ## take the pictures of the page in docs/ anew
+	$(BIN)/python -m tests.console.screenshots --out docs
 
 golden: install tools ## render the chart anew into tests/chart/golden
 	$(BIN)/python -m tests.chart.golden

@@ -41,6 +41,7 @@ def build(args: dict[str, Any]) -> Application:
         settings.limits,
         settings.keys,
         settings.tracing,
+        settings.console,
     )
 
 

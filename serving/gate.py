@@ -34,7 +34,9 @@ NOBODY = "anonymous"
 
 # By method and path (without the collection); the first that fits counts. What fits none is for
 # admins: a route that somebody forgets here is closed, not open.
-_OPEN = re.compile(r"/(healthz|readyz|docs|docs/.*|openapi\.json|v2|v2/health/(live|ready))?")
+_OPEN = re.compile(
+    r"/(healthz|readyz|console/[\w.-]+|docs|docs/.*|openapi\.json|v2|v2/health/(live|ready))?"
+)
 _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
     (frozenset(methods.split()), re.compile(path), scope)
     for methods, path, scope in (
@@ -53,7 +55,8 @@ _WITHIN = re.compile(rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|iden
 
 
 def is_open(method: str, path: str) -> bool:
-    """Whether anybody may ask, key or no key: whether the service is up, and its description."""
+    """Whether anybody may ask, key or no key: whether the service is up, its description, and the
+    console, which holds no data."""
     return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
 
 

@@ -8,7 +8,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from serving import __version__, audit, bodies, identities, openapi, photos, problems, telemetry, v2
+from serving import (
+    __version__,
+    audit,
+    bodies,
+    identities,
+    openapi,
+    page,
+    photos,
+    problems,
+    telemetry,
+    v2,
+)
 from serving.access import Access, note
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
@@ -60,12 +71,14 @@ def build_api(
     metrics: ApiMetrics,
     keys: Keys | None = None,
     collection: str = "default",
+    console: bool = True,
 ) -> FastAPI:
     """The application.
 
     Args:
         keys: those that callers need; None: none.
         collection: the one of paths that name none.
+        console: serve the page for people.
     """
     context = Context(pipeline, register, limits, matching, metrics)
     guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
@@ -154,6 +167,8 @@ def build_api(
     api.include_router(photos.router(context))
     api.include_router(v2.router(context))
     api.include_router(identities.router(context))
+    if console:
+        api.include_router(page.router())
 
     @api.get("/collections")
     async def collections() -> CollectionsAnswer:
@@ -196,6 +211,7 @@ class Ingress:
         limits: LimitSettings,
         keys: KeySettings,
         traces: TracingSettings,
+        console: bool = True,
     ) -> None:
         telemetry.start("ingress", traces)
         self._metrics = ApiMetrics()
@@ -216,6 +232,7 @@ class Ingress:
         self._matching = matching
         self._keys = Keys(keys) if keys.required else None
         self._collection = gallery.collection
+        self._console = console
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(
@@ -226,4 +243,5 @@ class Ingress:
             self._metrics,
             self._keys,
             self._collection,
+            self._console,
         )

@@ -155,4 +155,5 @@ class AppArgs(Settings):
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     tracing: TracingSettings = TracingSettings()
+    console: bool = Field(True, description="serve the page for people at /")
     scale: ScaleSettings = ScaleSettings()

@@ -213,13 +213,20 @@ class Api:
         threshold: float | Literal["auto"] | None = None,
         verify_threshold: float | None = None,
         keys: Keys | None = None,
+        console: bool = True,
         **limits: Any,
     ) -> None:
         self.pipeline = FakePipeline()
         self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
         matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
         self.app = build_api(
-            self.pipeline, self.register, LimitSettings(**limits), matching, ApiMetrics(), keys
+            self.pipeline,
+            self.register,
+            LimitSettings(**limits),
+            matching,
+            ApiMetrics(),
+            keys,
+            console=console,
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

@@ -1,0 +1,152 @@
+// The only module that talks to the service. Addresses are relative to the page's own, so that it works behind
+// any path; the key goes into one header, and nowhere else.
+
+import { digits, parse } from './exact.js';
+
+const BASE = new URL('.', document.baseURI);
+const KEY = 'faces.key';
+const COLLECTION = 'faces.collection';
+const WITHIN = /^(infer|generate|identities|v2)(\/|\?|$)/;
+
+/** The API's own sentence. */
+export class Problem extends Error {
+  constructor(sentence, { status = 0, type = '', images = null, requestId = null } = {}) {
+    super(sentence);
+    Object.assign(this, { status, type, images, requestId });
+  }
+}
+
+// `asked` after every request, with {at, ms, ok}; `away` and `back` with the service; `unauthorized`;
+// `changed` when the key or the collection has changed.
+export const events = new EventTarget();
+const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
+
+let away = false;
+export const isAway = () => away;
+
+export const session = {
+  get key() { return sessionStorage.getItem(KEY) ?? ''; },
+  get collection() { return sessionStorage.getItem(COLLECTION) ?? ''; },
+  set({ key = this.key, collection = this.collection }) {
+    for (const [name, value] of [[KEY, key], [COLLECTION, collection]]) {
+      if (value) sessionStorage.setItem(name, value);
+      else sessionStorage.removeItem(name);
+    }
+    tell('changed');
+  },
+};
+
+/**
+ * The answer's JSON, whose ids may be marked numbers (exact.js).
+ * `body` is FormData or JSON text. Rejects with a Problem.
+ */
+export async function call(method, path, { body, quiet = false } = {}) {
+  return (await ask(method, path, { body, quiet })).body;
+}
+
+/** As `call`, with {body, headers, status}; of the statuses in `expected` none is an error. */
+export async function ask(method, path, { body, quiet = false, expected = [] } = {}) {
+  const { key, collection } = session;
+  const within = collection && WITHIN.test(path) ? `collections/${encodeURIComponent(collection)}/` : '';
+  const headers = { Accept: 'application/json' };
+  if (typeof body === 'string') headers['Content-Type'] = 'application/json';
+  if (key) headers.Authorization = `Bearer ${key}`;
+  const began = performance.now();
+  let answer;
+  let text;
+  try {
+    answer = await fetch(new URL(within + path, BASE),
+      { method, headers, body, cache: 'no-store', credentials: 'omit', redirect: 'error' });
+    text = await answer.text();
+  } catch {
+    noteAway(true);
+    tell('asked', { at: Date.now(), ms: null, ok: false });
+    throw new Problem('The service does not answer. Is it running, and is the network up?');
+  }
+  noteAway(false);
+  tell('asked', { at: Date.now(), ms: performance.now() - began, ok: answer.status < 500 });
+  const told = read(text);
+  if (answer.ok || expected.includes(answer.status)) {
+    if (told !== null) return { body: told, headers: answer.headers, status: answer.status };
+    throw new Problem('The answer is not what this page expects. Is this the address of the service?');
+  }
+  const problem = problemOf(answer, told);
+  if (answer.status === 401 && !quiet) tell('unauthorized', problem);
+  throw problem;
+}
+
+function read(text) {
+  try {
+    return parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function problemOf(answer, told) {
+  const sentence = told?.detail ?? told?.error
+    ?? `The service answered ${answer.status} without a sentence; what is in front of it may be at fault.`;
+  return new Problem(sentence, {
+    status: answer.status, type: told?.type ?? '', images: told?.images ?? null,
+    requestId: answer.status >= 500 ? told?.request_id : null,
+  });
+}
+
+function noteAway(now) {
+  if (now === away) return;
+  away = now;
+  tell(now ? 'away' : 'back');
+}
+
+/** What the page calls a person: the API's, with the id as text. */
+export const personOf = (told) => ({ ...told, id: digits(told.id) });
+
+export async function person(id) {
+  return personOf(await call('GET', `identities/${id}`));
+}
+
+export async function people(cursor = '-1', limit = 100) {
+  const page = await call('GET', `identities?limit=${limit}&cursor=${cursor}`);
+  return {
+    ...page,
+    identities: page.identities.map(personOf),
+    next: page.next === null ? null : digits(page.next),
+  };
+}
+
+/** An id that nobody has. Among those above the number of people one is always free. */
+export async function freeId() {
+  let { total, identities } = await people('-1', 1);
+  let free = BigInt(total) + 1n;
+  let cursor = free - 1n;
+  for (;;) {
+    ({ identities } = await people(cursor.toString(), 100));
+    for (const { id } of identities) {
+      if (BigInt(id) !== free) return free.toString();
+      free += 1n;
+    }
+    if (identities.length < 100) return free.toString();
+    cursor = free - 1n;
+  }
+}
+
+/** Who is in the photo: the five nearest of each face. */
+export async function identify(file) {
+  const form = new FormData();
+  form.set('image', file, 'photo');
+  form.set('top_k', '5');
+  const began = performance.now();
+  const { body, headers } = await ask('POST', 'infer', { body: form });
+  const stages = [...(headers.get('Server-Timing') ?? '').matchAll(/([\w-]+);dur=([\d.]+)/g)]
+    .map(([, stage, ms]) => [stage, Number(ms)]);
+  return {
+    ...body,
+    ms: performance.now() - began,
+    stages,
+    faces: body.faces.map((face) => ({
+      ...face,
+      id: face.id === null ? null : digits(face.id),
+      candidates: face.candidates.map(personOf),
+    })),
+  };
+}

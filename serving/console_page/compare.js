@@ -1,0 +1,89 @@
+// Whether two photos show one person. The gallery is not asked.
+
+import { refusal } from './abilities.js';
+import { call, events, isAway } from './api.js';
+import { announce, byId, h, plural, trouble } from './dom.js';
+import { percent } from './face.js';
+import { ACCEPT, filesOf, load } from './photo.js';
+
+const view = byId('view-compare');
+const refused = h('p', { className: 'note', hidden: true });
+const verdict = h('div', { className: 'verdict' });
+const slots = [slot('First photo'), slot('Second photo')];
+const content = h('div', { className: 'compare' },
+  h('div', { className: 'pair' }, slots.map(({ element }) => element)), verdict);
+let asked = 0;
+
+export function start() {
+  view.append(h('h2', {}, 'Are two photos of one person?'),
+    h('p', { className: 'hint' }, 'The largest face of each counts. Both are looked at and not kept.'),
+    refused, content);
+  events.addEventListener('abilities', () => {
+    const sentence = refusal('identify');
+    refused.textContent = sentence ?? '';
+    refused.hidden = sentence === null;
+    content.hidden = sentence !== null;
+  });
+  events.addEventListener('changed', () => verdict.replaceChildren());
+}
+
+function slot(title) {
+  const shown = h('div', { className: 'picture' });
+  const mine = { file: null };
+  let url = null;
+  const input = h('input', { type: 'file', accept: ACCEPT, hidden: true, onchange: () => {
+    const [file] = input.files;
+    input.value = '';
+    if (file) see(file);
+  } });
+  const choose = h('button', { type: 'button', 'aria-label': `${title}: choose a file`,
+    onclick: () => input.click() }, title);
+
+  async function see(file) {
+    const photo = await load(file);
+    if (url) URL.revokeObjectURL(url);
+    ({ url } = photo);
+    mine.file = file;
+    if (photo.image) photo.image.alt = title;
+    shown.replaceChildren(photo.image
+      ?? h('p', { className: 'hint' }, `${file.name} cannot be shown by this browser.`));
+    await ask();
+  }
+
+  mine.element = h('section', { className: 'slot', 'aria-label': title, ondrop: (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    const [file] = filesOf(event.dataTransfer);
+    if (file) see(file);
+  } }, shown, choose, input);
+  return mine;
+}
+
+async function ask() {
+  asked += 1;
+  const mine = asked;
+  if (slots.some(({ file }) => file === null)) return;
+  verdict.replaceChildren(h('p', { className: 'busy', role: 'status' }, 'Looking …'));
+  const form = new FormData();
+  form.set('image_a', slots[0].file, 'photo');
+  form.set('image_b', slots[1].file, 'photo');
+  try {
+    const told = await call('POST', 'verify', { body: form });
+    if (mine === asked) render(told);
+  } catch (error) {
+    if (mine === asked) verdict.replaceChildren(trouble(error, isAway() || error.status >= 429 ? ask : null));
+  }
+}
+
+function render({ same, similarity, confidence, threshold, image_a: a, image_b: b, model }) {
+  const sentence = same ? 'The same person' : 'Not the same person';
+  const others = [a, b].map(({ faces }, n) => faces > 1 && h('p', { className: 'hint' },
+    `The ${n ? 'second' : 'first'} photo shows ${plural(faces, 'face')}; the largest was taken.`));
+  verdict.replaceChildren(
+    h('p', { className: same ? 'summary known' : 'summary' }, sentence),
+    h('p', {}, `Similarity ${similarity.toFixed(2)}, confidence ${percent(confidence)}. `
+      + `From ${threshold.toFixed(2)} on two photos are taken for one person.`),
+    ...others.filter(Boolean),
+    h('p', { className: 'hint' }, `Model ${model}.`));
+  announce(`${sentence}, similarity ${similarity.toFixed(2)}`);
+}

@@ -1,0 +1,177 @@
+// Enrol somebody: a new person or one who is there, from files or from a face that was found.
+
+import { noteRefusal } from './abilities.js';
+import { freeId, person as personById } from './api.js';
+import { open } from './dialog.js';
+import { announce, called, h, labelled, plural, trouble } from './dom.js';
+import { idOf } from './exact.js';
+import { ACCEPT, cutOut, filesOf, overlap } from './photo.js';
+import { enrol } from './upload.js';
+
+/** Enrol one face of a photo; `person` is null for a new one. Resolves to whether something was written. */
+export async function enrolFace(photo, faces, index, person) {
+  const { file, box } = photo.image ? await cutOut(photo, faces, index) : { file: photo.file, box: null };
+  const url = URL.createObjectURL(file);
+  const what = photo.image
+    ? 'This part of the photo is sent and nothing else: the face with what is around it. '
+      + 'Other faces in it are covered.'
+    : 'The whole photo is sent.';
+  const kept = ' The service computes numbers from the face and keeps these, not the picture.';
+  const preview = h('figure', { className: 'cutout' },
+    photo.image && h('img', { src: url, alt: 'What is sent' }), h('figcaption', {}, what + kept));
+  try {
+    return await dialog({ person, files: [file], preview, expected: box });
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/** Enrol from files; `person` is null for a new one. Resolves to whether something was written. */
+export const enrolFiles = (person) => dialog({ person, files: [], preview: null, expected: null });
+
+async function dialog({ person, files, preview, expected }) {
+  let written = false;
+  let sending = Promise.resolve();
+  const title = person === null ? 'Enrol a new person' : person.id ? `Add to ${called(person)}` : 'Add to a person';
+  await open(title, ({ close, closed }) => {
+    let stopped = false;
+    closed.then(() => { stopped = true; });
+    const id = h('input', { inputMode: 'numeric', autocomplete: 'off', required: true, maxLength: 20,
+      value: person?.id ?? '', readOnly: Boolean(person?.id), 'data-first': person?.id === '' });
+    const name = h('input', { autocomplete: 'off', maxLength: 200, 'data-first': person === null });
+    const told = h('p', { className: 'hint', role: 'status' });
+    const replace = h('input', { type: 'checkbox' });
+    const picked = h('input', { type: 'file', multiple: true, accept: ACCEPT, required: true,
+      'data-first': Boolean(person?.id) && !preview });
+    const drop = !preview && h('div', { className: 'drop' },
+      labelled('Photos', picked, 'The largest face of each photo counts. Choose many at once, or drop them here.'));
+    const go = h('button', { type: 'submit', className: 'primary', 'data-first': Boolean(person?.id && preview) },
+      person === null ? 'Enrol' : 'Add');
+    const cancel = h('button', { type: 'button', onclick: () => close() }, 'Cancel');
+    const outcome = h('div', { className: 'outcome' });
+    const unused = h('ul', { className: 'unused' });
+    const fields = h('fieldset', {},
+      preview,
+      h('div', { className: 'row' }, labelled('Id', id), person === null && labelled('Name', name)),
+      told,
+      drop,
+      person !== null && h('label', { className: 'check' }, replace, ' Replace the photos that are enrolled'));
+
+    if (drop) {
+      drop.addEventListener('dragover', (event) => event.preventDefault());
+      drop.addEventListener('drop', (event) => {
+        event.preventDefault();
+        event.stopPropagation();
+        picked.files = event.dataTransfer.files;
+      });
+    }
+    if (person === null) suggest();
+    let looking = 0;
+    id.addEventListener('input', () => { clearTimeout(looking); looking = setTimeout(look, 250); });
+
+    async function suggest() {
+      try {
+        const free = await freeId();
+        if (id.value === '') id.value = free;
+      } catch (error) {
+        told.textContent = error.message;
+      }
+    }
+
+    /** Who has the id that is typed; undefined when that cannot be known. */
+    async function holder() {
+      try {
+        return await personById(idOf(id.value));
+      } catch (error) {
+        return error.status === 404 ? null : undefined;
+      }
+    }
+
+    async function look() {
+      const typed = id.value;
+      if (idOf(typed) === null) {
+        told.textContent = typed === '' ? '' : 'An id is a whole number.';
+        return;
+      }
+      const found = await holder();
+      if (typed !== id.value || found === undefined) return;
+      if (found) told.textContent = `${called(found)} is enrolled with ${plural(found.photos, 'photo')}.`;
+      else told.textContent = person === null ? 'This id is free.' : 'Nobody is enrolled under this id.';
+    }
+
+    async function submit(event) {
+      event.preventDefault();
+      const chosen = idOf(id.value);
+      if (chosen === null) {
+        told.textContent = 'An id is a whole number, 0 or greater.';
+        id.focus();
+        return;
+      }
+      fields.disabled = true;
+      go.disabled = true;
+      outcome.replaceChildren();
+      unused.replaceChildren();
+      const found = await holder();
+      // What is there already is never taken for somebody new, and nobody is made by a slip in the id.
+      if (!written && (person === null ? found : found === null)) {
+        await look();
+        if (person === null) told.textContent += ' Choose another id, or add the photos to this person.';
+        fields.disabled = false;
+        go.disabled = false;
+        id.focus();
+        return;
+      }
+      sending = send(chosen, preview ? files : filesOf(picked), replace.checked);
+    }
+
+    async function send(chosen, sent, replacing) {
+      const bar = h('progress', { max: sent.length, value: 0, 'aria-label': 'Photos' });
+      const count = h('p', { role: 'status' });
+      outcome.replaceChildren(bar, count, unused);
+      cancel.textContent = 'Stop';
+      let used = 0;
+      try {
+        for await (const part of enrol({ id: chosen, name: name.value.trim(), replace: replacing, files: sent })) {
+          for (const { file, used: taken, reason, box } of part) {
+            bar.value += 1;
+            if (taken) {
+              used += 1;
+              written = true;
+              if (expected && overlap(box, expected) < 0.3) {
+                unused.append(h('li', {},
+                  'The service took another face than the one you chose: look at this person.'));
+              }
+            } else {
+              unused.append(h('li', {}, h('b', {}, preview ? 'The face' : file.name), ` was not used. ${reason}`));
+            }
+          }
+          count.textContent = `${bar.value} of ${plural(sent.length, 'photo')} sent, ${used} used`;
+          if (stopped) return;
+        }
+      } catch (error) {
+        noteRefusal('enrol', error);
+        const left = error.left ?? [];
+        outcome.append(trouble(error, left.length > 0 && error.status !== 403
+          && (() => { sending = send(chosen, left, replacing && !error.begun); })));
+        fields.disabled = false;
+        cancel.textContent = 'Close';
+        return;
+      }
+      announce(count.textContent);
+      cancel.textContent = 'Close';
+      cancel.classList.add('primary');
+      if (used === 0) {
+        fields.disabled = false;
+        go.disabled = false;
+        return;
+      }
+      go.hidden = true;
+      cancel.focus();
+      if (unused.childElementCount === 0 && preview) close();
+    }
+
+    return h('form', { onsubmit: submit }, fields, outcome, h('div', { className: 'actions' }, go, cancel));
+  });
+  await sending; // what was under way when the dialog was closed may still be written
+  return written;
+}

@@ -1,0 +1,103 @@
+// One face: its box on the photo, and its card beside it.
+
+import { h } from './dom.js';
+
+export function percent(probability) {
+  const digits = probability > 0.999 || probability < 0.1 ? 2 : 1;
+  return `${(probability * 100).toFixed(digits)} %`;
+}
+
+/**
+ * {box, card, update}: `update(threshold)` shows who is named from that similarity on, null being the
+ * service's own answer, and says whether the face is named.
+ */
+export function faceView(face, index, { photo, threshold, actions }) {
+  const [nearest] = face.candidates;
+  const number = index + 1;
+  const name = h('span', { className: 'name' });
+  const label = h('span', { className: 'label' }, `${number} `, name);
+  const box = h('button', { type: 'button', className: 'box', onclick: () => show() }, label);
+  if (photo.image) place(box, face.box, photo);
+
+  const title = h('span', { className: 'who' });
+  const line = h('span', { className: 'line' });
+  const bar = meter(nearest?.similarity ?? 0);
+  const card = h('details', {},
+    h('summary', {}, h('span', { className: 'number', 'aria-hidden': 'true' }, number),
+      h('span', { className: 'text' }, title, line, bar.element)),
+    h('div', { className: 'inside' },
+      candidates(face),
+      h('p', { className: 'hint' }, `Box ${face.box.join(', ')}; detected with ${percent(face.detection_score)}.`),
+      actions));
+  const item = h('li', { className: 'face' }, card);
+  for (const part of [box, item]) {
+    part.addEventListener('pointerenter', () => light(true));
+    part.addEventListener('pointerleave', () => light(false));
+    part.addEventListener('focusin', () => light(true));
+    part.addEventListener('focusout', () => light(false));
+  }
+
+  function light(on) {
+    for (const part of [box, item]) part.classList.toggle('lit', on);
+  }
+
+  function show() {
+    card.open = true;
+    const summary = card.querySelector('summary');
+    summary.focus({ preventScroll: true });
+    item.scrollIntoView({ block: 'nearest' });
+  }
+
+  function update(to) {
+    const known = to === null ? face.id !== null : nearest !== undefined && nearest.similarity >= to;
+    const who = known ? nearest.name ?? `id ${nearest.id}` : 'Unknown';
+    for (const part of [box, item]) part.classList.toggle('known', known);
+    bar.update(to ?? threshold);
+    title.textContent = who;
+    name.textContent = who;
+    line.textContent = sentence(known);
+    box.setAttribute('aria-label', `Face ${number}: ${who}. ${line.textContent}`);
+    return known;
+  }
+
+  function sentence(known) {
+    if (!nearest) return 'Nobody is enrolled yet';
+    const numbers = `similarity ${nearest.similarity.toFixed(2)}, confidence ${percent(nearest.confidence)}`;
+    if (known) return nearest.name ? `id ${nearest.id}, ${numbers}` : numbers;
+    return `nearest is ${nearest.name ?? `id ${nearest.id}`}: ${numbers}`;
+  }
+
+  return { box, card: item, update };
+}
+
+function place(box, [x1, y1, x2, y2], { width, height }) {
+  box.style.left = `${(x1 / width) * 100}%`;
+  box.style.top = `${(y1 / height) * 100}%`;
+  box.style.width = `${((x2 - x1) / width) * 100}%`;
+  box.style.height = `${((y2 - y1) / height) * 100}%`;
+  // Written below the face, or above it where there is no room below.
+  box.classList.toggle('low', y2 / height > 0.93);
+  box.classList.toggle('right', x1 / width > 0.65);
+}
+
+/** How similar, with a mark at the threshold. What it shows is also said in words beside it. */
+function meter(similarity) {
+  const fill = h('span', { className: 'fill' });
+  const mark = h('span', { className: 'mark' });
+  fill.style.width = `${Math.max(0, Math.min(1, similarity)) * 100}%`;
+  return {
+    element: h('span', { className: 'meter', 'aria-hidden': 'true' }, fill, mark),
+    update: (threshold) => { mark.style.left = `${Math.max(0, threshold) * 100}%`; },
+  };
+}
+
+function candidates(face) {
+  if (face.candidates.length === 0) return h('p', {}, 'Nobody is enrolled, so there are no candidates.');
+  return h('table', { className: 'candidates' },
+    h('caption', {}, 'The nearest people'),
+    h('thead', {}, h('tr', {},
+      ['Name', 'Id', 'Similarity', 'Confidence'].map((text) => h('th', { scope: 'col' }, text)))),
+    h('tbody', {}, face.candidates.map((c) => h('tr', {},
+      h('td', {}, c.name ?? '–'), h('td', {}, c.id),
+      h('td', {}, c.similarity.toFixed(3)), h('td', {}, percent(c.confidence))))));
+}

@@ -1,0 +1,159 @@
+// Who is enrolled.
+
+import { refusal } from './abilities.js';
+import { events, people, person as personById } from './api.js';
+import { byId, h, plural, time, trouble } from './dom.js';
+import { enrolFiles } from './enrol.js';
+import { idOf } from './exact.js';
+import { merge } from './merge.js';
+import { eraseById, showPerson } from './person.js';
+
+const view = byId('view-people');
+const search = h('input', { type: 'search', id: 'people-search', autocomplete: 'off', oninput: () => searched() });
+const status = h('p', { className: 'hint', role: 'status' });
+const body = h('tbody');
+const table = h('div', { className: 'table' }, h('table', { className: 'people' },
+  h('caption', { className: 'away' }, 'People'),
+  h('thead', {}, h('tr', {},
+    h('th', { scope: 'col' }, h('span', { className: 'away' }, 'Choose')),
+    ['Id', 'Name', 'Photos', 'Model', 'Since'].map((text) => h('th', { scope: 'col' }, text)))),
+  body));
+const more = h('button', { type: 'button', onclick: () => loadMore() }, 'Load more');
+const mergeChosen = h('button', { type: 'button', hidden: true, onclick: async () => {
+  const both = [...loaded.values()].filter(({ id }) => chosen.has(id));
+  if (await merge(both)) await reload();
+} });
+const failed = h('div');
+const content = h('div', {},
+  h('div', { className: 'bar' },
+    h('div', { className: 'field' }, h('label', { htmlFor: 'people-search' }, 'Search by id or name'), search),
+    h('div', { className: 'actions' },
+      h('button', { type: 'button', className: 'primary', onclick: async () => {
+        if (await enrolFiles(null)) await reload();
+      } }, 'Enrol a person'),
+      mergeChosen,
+      h('button', { type: 'button', onclick: () => reload() }, 'Reload'))),
+  failed, status, table, h('div', { className: 'actions' }, more));
+const refused = h('p', { className: 'note' });
+const eraser = h('button', { type: 'button', className: 'plain', onclick: async () => {
+  if (await eraseById()) await reload();
+} }, 'Erase somebody who was deleted before');
+
+let loaded = new Map();
+let chosen = new Set();
+let next = null;
+let total = 0;
+let fresh = false;
+let asked = 0;
+
+export function start() {
+  view.append(h('h2', {}, 'People'), refused, content, h('p', {}, eraser));
+  for (const name of ['abilities', 'changed', 'back']) {
+    events.addEventListener(name, () => {
+      fresh = false;
+      if (!view.hidden) show();
+    });
+  }
+}
+
+/** The view has come into sight. */
+export async function show() {
+  const sentence = refusal('enrol');
+  refused.textContent = sentence ?? '';
+  refused.hidden = sentence === null;
+  content.hidden = sentence !== null;
+  eraser.hidden = sentence !== null || refusal('admin') !== null;
+  if (sentence === null && !fresh) await reload();
+}
+
+async function reload() {
+  loaded = new Map();
+  chosen = new Set();
+  next = '-1';
+  fresh = true;
+  await loadMore();
+}
+
+async function loadMore() {
+  asked += 1;
+  const mine = asked;
+  more.disabled = true;
+  failed.replaceChildren();
+  try {
+    // Whoever searches wants to get through them.
+    const page = await people(next, search.value.trim() ? 1000 : 100);
+    if (mine !== asked) return;
+    for (const one of page.identities) loaded.set(one.id, one);
+    ({ next, total } = page);
+  } catch (error) {
+    if (mine !== asked) return;
+    fresh = false;
+    failed.replaceChildren(trouble(error, loadMore));
+  }
+  more.disabled = false;
+  render();
+}
+
+let typing = 0;
+
+function searched() {
+  render();
+  clearTimeout(typing);
+  typing = setTimeout(lookUp, 300);
+}
+
+/** An id that is typed out is asked for, wherever it is in the list. */
+async function lookUp() {
+  const id = idOf(search.value);
+  if (id === null || loaded.has(id) || next === null) return;
+  try {
+    loaded.set(id, await personById(id));
+    render();
+  } catch {
+    // Nobody has it; what is loaded is shown.
+  }
+}
+
+function fits({ id, name }, wanted) {
+  return id.startsWith(wanted)
+    || (name ?? '').toLowerCase().split(/\s+/).some((_, n, words) => words.slice(n).join(' ').startsWith(wanted));
+}
+
+function render() {
+  const wanted = search.value.trim().toLowerCase().replace(/\s+/g, ' ');
+  const all = [...loaded.values()];
+  const shown = wanted ? all.filter((one) => fits(one, wanted)) : all;
+  body.replaceChildren(...shown.map(row));
+  table.hidden = shown.length === 0;
+  more.hidden = next === null || next === '-1';
+  const everybody = plural(total, 'person', 'people');
+  const among = next === null ? '' : `; ${loaded.size.toLocaleString()} are loaded`;
+  if (total === 0 && next === null) status.textContent = 'Nobody is enrolled in this collection yet.';
+  else status.textContent = `${wanted ? `${shown.length.toLocaleString()} found of ` : ''}${everybody}${among}`;
+  renderChosen();
+}
+
+function renderChosen() {
+  mergeChosen.hidden = chosen.size < 2;
+  mergeChosen.textContent = `Merge ${chosen.size} people`;
+}
+
+function row(one) {
+  const tick = h('input', { type: 'checkbox', checked: chosen.has(one.id),
+    'aria-label': `Choose ${one.name ?? one.id} (id ${one.id})`, onchange: () => {
+      if (tick.checked) chosen.add(one.id);
+      else chosen.delete(one.id);
+      renderChosen();
+    } });
+  const model = one.model.replace(/@.*/, '');
+  return h('tr', {},
+    h('td', {}, h('label', { className: 'tick' }, tick)),
+    h('td', { className: 'id' }, one.id),
+    h('td', { className: 'name' }, h('button', { type: 'button', className: 'link', onclick: async () => {
+      if (await showPerson(one.id)) await reload();
+    } }, one.name ?? 'No name', h('span', { className: 'away' }, `, id ${one.id}`))),
+    h('td', { className: 'photos' }, one.photos.toLocaleString(),
+      h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
+    h('td', { className: 'model', title: one.model }, model),
+    h('td', { className: 'since' }, h('span', { className: 'narrow' }, 'since '), time(one.created)));
+}

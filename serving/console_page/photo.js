@@ -1,0 +1,96 @@
+// Photos on this side: from files, the clipboard and the camera; and the part of one that shows one face.
+
+import { open } from './dialog.js';
+import { h } from './dom.js';
+
+// What the service reads. Named one by one, so that a phone converts its own formats.
+export const ACCEPT = 'image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff';
+
+// Of the face's longer side, on each side of the face; and the longer side of what is sent, in pixels.
+const MARGIN = 0.8;
+const LONGEST = 1600;
+
+/** {file, url, image, width, height}; `image` is null for what this browser cannot show. */
+export async function load(file) {
+  const url = URL.createObjectURL(file);
+  const image = new Image();
+  image.src = url;
+  try {
+    await image.decode();
+    return { file, url, image, width: image.naturalWidth, height: image.naturalHeight };
+  } catch {
+    return { file, url, image: null, width: 0, height: 0 };
+  }
+}
+
+/** The image files of a drop or of the clipboard; what says nothing of its type is left to the service. */
+export const filesOf = (transfer) => [...(transfer?.files ?? [])];
+
+/**
+ * A JPEG of one face and what is around it. Other faces in that part are covered, so that the service takes
+ * the one that is meant. Resolves to {file, box}: where the face is in it.
+ */
+export async function cutOut(photo, faces, index) {
+  const [x1, y1, x2, y2] = faces[index].box;
+  const margin = MARGIN * Math.max(x2 - x1, y2 - y1);
+  const left = Math.max(0, Math.floor(x1 - margin));
+  const top = Math.max(0, Math.floor(y1 - margin));
+  const width = Math.min(photo.width, Math.ceil(x2 + margin)) - left;
+  const height = Math.min(photo.height, Math.ceil(y2 + margin)) - top;
+  const scale = Math.min(1, LONGEST / Math.max(width, height));
+  const canvas = h('canvas', { width: Math.round(width * scale), height: Math.round(height * scale) });
+  const context = canvas.getContext('2d');
+  const within = ([a, b, c, d]) => [(a - left) * scale, (b - top) * scale, (c - left) * scale, (d - top) * scale];
+  const paint = () => context.drawImage(photo.image, left, top, width, height, 0, 0, canvas.width, canvas.height);
+  const box = within(faces[index].box);
+  paint();
+  context.fillStyle = '#808080';
+  faces.forEach((face, other) => {
+    if (other === index) return;
+    const [a, b, c, d] = within(face.box);
+    context.fillRect(a, b, c - a, d - b);
+  });
+  // Where faces overlap, all of this one is wanted.
+  context.beginPath();
+  context.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
+  context.clip();
+  paint();
+  const blob = await new Promise((done) => { canvas.toBlob(done, 'image/jpeg', 0.95); });
+  return { file: new File([blob], 'face.jpg', { type: 'image/jpeg' }), box };
+}
+
+/** How much two boxes are the same: intersection over union, 0 to 1. */
+export function overlap(a, b) {
+  const side = (n) => Math.max(0, Math.min(a[n + 2], b[n + 2]) - Math.max(a[n], b[n]));
+  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+  const both = side(0) * side(1);
+  return both / (area(a) + area(b) - both);
+}
+
+/** A photo of the camera as a File, or undefined. */
+export async function photograph() {
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'user', width: { ideal: 1920 } } });
+  } catch {
+    return open('No camera', () => h('p', {},
+      'This browser gives the page no camera: there is none, or it was not allowed. Choose a photo instead.'));
+  }
+  try {
+    return await open('Take a photo', ({ close }) => {
+      const video = h('video', { autoplay: true, muted: true, playsInline: true, srcObject: stream });
+      const take = async () => {
+        const canvas = h('canvas', { width: video.videoWidth, height: video.videoHeight });
+        canvas.getContext('2d').drawImage(video, 0, 0);
+        const blob = await new Promise((done) => { canvas.toBlob(done, 'image/jpeg', 0.95); });
+        close(new File([blob], 'camera.jpg', { type: 'image/jpeg' }));
+      };
+      const shutter = h('button', { type: 'button', className: 'primary', disabled: true, onclick: take,
+        'data-first': '' }, 'Take the photo');
+      video.addEventListener('loadeddata', () => { shutter.disabled = false; shutter.focus(); });
+      return [video, h('div', { className: 'actions' }, shutter)];
+    }, { wide: true });
+  } finally {
+    stream.getTracks().forEach((track) => track.stop());
+  }
+}
