@@ -102,7 +102,8 @@ class Page:
             dialogs = self.driver.find_elements(By.CSS_SELECTOR, "dialog[open]")
             root = dialogs[-1] if dialogs else self.driver
             found = root.find_elements(By.CSS_SELECTOR, selector)
-            fitting = [e for e in found if e.is_displayed() and _words(e.text) == words]
+            shown = [e for e in found if e.is_displayed()]
+            fitting = [e for e in shown if words in (_words(e.text), e.get_attribute("aria-label"))]
             return fitting[0] if fitting else None
 
         return self.until(look, f"nothing to click says {words!r}")
