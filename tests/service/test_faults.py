@@ -194,10 +194,11 @@ def refusals(answers: list[Answer]) -> list[Answer]:
 
 
 def all_honest(answers: list[Answer], *types: str) -> None:
-    """Each is an answer, or a problem of these types that says when to ask again."""
-    wrong = [a for a in refusals(answers) if a.type not in types or not a.detail]
-    assert wrong == []
-    assert [a for a in refusals(answers) if a.status == 503 and not a.retry_after] == []
+    """Each is an answer, or a problem of these types that says when to ask again; of a write also
+    that nobody knows whether it was carried out, which is not to be sent again blindly."""
+    refused = [a for a in refusals(answers) if (a.what, a.type) != ("enrol", "not-confirmed")]
+    assert [a for a in refused if a.type not in types or not a.detail] == []
+    assert [a for a in refused if a.status == 503 and not a.retry_after] == []
 
 
 # --- Triton --------------------------------------------------------------------------------------
@@ -333,8 +334,7 @@ def test_clients_go_away(stack: Stack, load: Load, watch: Watch, data: Path) -> 
     # Without an end of the work for those who left it would be those of five bursts.
     assert min(a.came for a in load.answers if a.what == "identify" and a.sent > left) < left + 5
     assert refusals(fault.answers) == []
-    lines = [x for x in lines_of(stack, "ingress") if x["asctime"] > f"{start:%F %T}"]
-    lines = [x for x in lines if x["name"] == "serving.access" and x["route"] == "/infer"]
+    lines = identified_since(stack, start)
     statuses = {line["status"] for line in lines}
     assert statuses == {200, 499}
     gone = [line for line in lines if line["status"] == 499]
@@ -348,6 +348,12 @@ def lines_of(stack: Stack, part: str) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
+def identified_since(stack: Stack, start: datetime.datetime) -> list[dict[str, Any]]:
+    """The lines of the access log."""
+    lines = [x for x in lines_of(stack, "ingress") if x["asctime"] > f"{start:%F %T}"]
+    return [x for x in lines if x["name"] == "serving.access" and x["route"] == "/infer"]
+
+
 def errors_of(stack: Stack) -> list[str]:
     """What the replicas took for bugs."""
     return [x["message"] for x in lines_of(stack, "replica") if x["levelname"] == "ERROR"]
@@ -355,6 +361,7 @@ def errors_of(stack: Stack) -> list[str]:
 
 def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: list[bytes]) -> None:
     answers: list[httpx.Response] = []
+    start = datetime.datetime.now()
 
     async def crowd() -> None:
         limits = httpx.Limits(max_connections=None)
@@ -376,7 +383,9 @@ def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: lis
     kinds = {a.json().get("type", "answer").rpartition(":")[2] for a in answers}
     # The latter where a busy machine makes Triton late.
     assert {"answer", "overloaded"} <= kinds <= {"answer", "overloaded", "unavailable"}
-    assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + 1
+    # As the service measures it; its clients here have to wait for a busy machine, too.
+    assert max(line["ms"] for line in identified_since(stack, start)) < 1000 * (TIMEOUT_S + 1)
+    assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + WORK_S
     all_honest(fault.answers, "overloaded", "unavailable")
     health = [a for a in fault.answers if a.what == "health"]
     assert max(a.seconds for a in health) < 5
