@@ -149,9 +149,11 @@ function row(one) {
   return h('tr', {},
     h('td', {}, h('label', { className: 'tick' }, tick)),
     h('td', { className: 'id' }, one.id),
-    h('td', { className: 'name' }, h('button', { type: 'button', className: 'link', onclick: async () => {
-      if (await showPerson(one.id)) await reload();
-    } }, one.name ?? 'No name', h('span', { className: 'away' }, `, id ${one.id}`))),
+    h('td', { className: 'name' }, h('button', { type: 'button', className: 'link',
+      'aria-label': `${one.name ?? 'No name'}, id ${one.id}`,
+      onclick: async () => {
+        if (await showPerson(one.id)) await reload();
+      } }, one.name ?? 'No name')),
     h('td', { className: 'photos' }, one.photos.toLocaleString(),
       h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
     h('td', { className: 'model', title: one.model }, model),

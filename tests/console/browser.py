@@ -102,7 +102,8 @@ class Page:
             dialogs = self.driver.find_elements(By.CSS_SELECTOR, "dialog[open]")
             root = dialogs[-1] if dialogs else self.driver
             found = root.find_elements(By.CSS_SELECTOR, selector)
-            fitting = [e for e in found if e.is_displayed() and _words(e.text) == words]
+            shown = [e for e in found if e.is_displayed()]
+            fitting = [e for e in shown if words in (_words(e.text), e.get_attribute("aria-label"))]
             return fitting[0] if fitting else None
 
         return self.until(look, f"nothing to click says {words!r}")
@@ -145,11 +146,11 @@ class Page:
 
     def open(self, view: str = "identify", key: str | None = None) -> None:
         """Open the page anew, in a tab that knows this key."""
-        self.driver.get(f"{self.url}/")
+        self.driver.get(f"{self.url}/#{view}")
         if key is not None:
             self.driver.execute_script("sessionStorage.setItem('faces.key', arguments[0])", key)
             self.driver.refresh()
-        self.go(view)
+        self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
     def go(self, view: str) -> None:
         self.named(view.capitalize(), "nav a").click()
