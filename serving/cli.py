@@ -100,8 +100,8 @@ def up(port: int, model: str, folder: Path, args: Path | None) -> None:
     try:
         with running(settings, say) as processes:
             console.print(
-                f"\nThe service is up at [bold]{settings.url}[/bold], its API is described at "
-                f"{settings.url}/docs.\n"
+                f"\nThe service is up: open [bold]{settings.url}[/bold] in a browser. Its API is "
+                f"described at {settings.url}/docs.\n"
                 f"Try: curl -F image=@data/id_is_2576.jpg {settings.url}/infer\n"
                 "Ctrl-C stops it; what was enrolled stays.",
                 soft_wrap=True,

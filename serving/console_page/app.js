@@ -59,7 +59,7 @@ function renderCollections() {
   const { collection } = session;
   const names = [...new Set([...knownCollections(), ...(collection ? [collection] : [])])].sort();
   chooser.replaceChildren(
-    h('option', { value: '' }, 'Default'),
+    h('option', { value: '' }, 'The default'),
     ...names.map((name) => h('option', { value: name }, name)),
     h('option', { value: ANOTHER }, 'Another …'));
   chooser.value = collection;

@@ -18,7 +18,7 @@ function fill(element, properties, children) {
     else if (name in element && element.namespaceURI !== SVG && !name.includes('-')) element[name] = value;
     else element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

@@ -3,6 +3,9 @@
 import { h } from './dom.js';
 
 export function percent(probability) {
+  // Nothing is certain, however it is rounded.
+  if (probability < 0.0001) return '< 0.01 %';
+  if (probability > 0.9999) return '> 99.99 %';
   const digits = probability > 0.999 || probability < 0.1 ? 2 : 1;
   return `${(probability * 100).toFixed(digits)} %`;
 }
@@ -27,7 +30,7 @@ export function faceView(face, index, { photo, threshold, actions }) {
       h('span', { className: 'text' }, title, line, bar.element)),
     h('div', { className: 'inside' },
       candidates(face),
-      h('p', { className: 'hint' }, `Box ${face.box.join(', ')}; detected with ${percent(face.detection_score)}.`),
+      h('p', { className: 'hint' }, `Box ${face.box.join(', ')}; detection score ${face.detection_score.toFixed(3)}.`),
       actions));
   const item = h('li', { className: 'face' }, card);
   for (const part of [box, item]) {

@@ -134,7 +134,10 @@ function render() {
   }));
   const summary = h('p', { className: 'summary', role: 'status' });
   const output = h('output', {}, answer.threshold.toFixed(2));
-  const slider = h('input', { type: 'range', min: Math.min(0, answer.threshold), max: 1, step: 0.01,
+  // Down to where everybody is named.
+  const nearest = faces.flatMap(({ candidates }) => candidates.slice(0, 1)).map(({ similarity }) => similarity);
+  const least = Math.floor(Math.min(0, answer.threshold, ...nearest) * 100) / 100;
+  const slider = h('input', { type: 'range', min: least, max: 1, step: 0.01,
     value: answer.threshold, id: 'threshold', 'aria-describedby': 'threshold-hint' });
   const reset = h('button', { type: 'button', className: 'plain', hidden: true, onclick: () => {
     slider.value = answer.threshold;

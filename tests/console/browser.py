@@ -146,11 +146,11 @@ class Page:
 
     def open(self, view: str = "identify", key: str | None = None) -> None:
         """Open the page anew, in a tab that knows this key."""
-        self.driver.get(f"{self.url}/")
+        self.driver.get(f"{self.url}/#{view}")
         if key is not None:
             self.driver.execute_script("sessionStorage.setItem('faces.key', arguments[0])", key)
             self.driver.refresh()
-        self.go(view)
+        self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
     def go(self, view: str) -> None:
         self.named(view.capitalize(), "nav a").click()

@@ -21,7 +21,7 @@ from tests.images import DATA, GROUP
 _PORT = 17500
 # Somebody in the group has to be a stranger.
 _STRANGER = 104
-_DESKTOP, _PHONE = (1200, 800), (390, 800)
+_TALL, _DESKTOP, _PHONE = (1200, 1000), (1200, 640), (390, 800)
 
 
 def main() -> None:
@@ -33,12 +33,13 @@ def main() -> None:
         with running(settings), chromium(Path(scratch, "profile")) as driver:
             _enrol(Client(settings.url))
             page = Page(driver, settings.url)
-            page.size(*_DESKTOP)
+            page.size(*_TALL)
             page.open()
             page.identify(GROUP)
             page.all(".face summary")[-1].click()
             page.driver.execute_script("scrollTo(0, 0)")
             _save(page, out / "console-identify.png")
+            page.size(*_DESKTOP)
             page.go("people")
             page.shows("4 people", "#view-people")
             _save(page, out / "console-people.png")
