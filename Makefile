@@ -42,9 +42,8 @@ model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 $(MODEL_FILE): | .venv/installed
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(MODEL)
 
-tools: install ## fetch helm, kubectl and axe-core, for the tests of the chart and of the page
+tools: install ## fetch helm and kubectl, for the tests of the chart
 	@$(BIN)/python -m tests.chart.tools
-	@$(BIN)/python -m tests.console.tools
 
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
@@ -58,10 +57,11 @@ unit: install ## run the tests that need no server
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest tests/chart
 
-console: install model tools ## run the tests of the page, in a real Chromium
+console: install model ## run the tests of the page, in a real Chromium
+	@$(BIN)/python -m tests.console.tools
 	$(BIN)/python -m pytest tests/console
 
-screenshots: install model tools ## take the pictures of the page in docs/ anew
+screenshots: install model ## take the pictures of the page in docs/ anew
 	$(BIN)/python -m tests.console.screenshots --out docs
 
 golden: install tools ## render the chart anew into tests/chart/golden

@@ -65,6 +65,8 @@ async function dialog({ person, files, preview, expected }) {
         picked.files = event.dataTransfer.files;
       });
     }
+    let touched = false;
+    id.addEventListener('focus', () => { touched = true; });
     if (person === null) suggest();
     let looking = 0;
     id.addEventListener('input', () => { clearTimeout(looking); looking = setTimeout(look, 250); });
@@ -72,7 +74,8 @@ async function dialog({ person, files, preview, expected }) {
     async function suggest() {
       try {
         const free = await freeId();
-        if (id.value === '') id.value = free;
+        // Not into what somebody is typing.
+        if (!touched) id.value = free;
       } catch (error) {
         told.textContent = error.message;
       }

@@ -152,7 +152,10 @@ function showReceipt(id, receipt) {
   const text = stringify(receipt, 2);
   const url = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
   const objects = (title, names) => names.length > 0 && [
-    h('dt', {}, title), names.map((name) => h('dd', { className: 'path' }, name))];
+    h('dt', {}, title),
+    h('dd', {}, h('details', { open: names.length <= 4 },
+      h('summary', {}, plural(names.length, 'object')),
+      h('ul', { className: 'path' }, names.map((name) => h('li', {}, name)))))];
   return open('Receipt of the erasure', ({ close }) => [
     h('p', {}, `${plural(receipt.embeddings, 'embedding')} of id ${id} `
       + `${receipt.embeddings === 1 ? 'was' : 'were'} removed. `
