@@ -42,8 +42,9 @@ model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 $(MODEL_FILE): | .venv/installed
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(MODEL)
 
-tools: install ## fetch helm and kubectl, for the tests of the chart
+tools: install ## fetch helm, kubectl and axe-core, for the tests
 	@$(BIN)/python -m tests.chart.tools
+	@$(BIN)/python -m tests.console.tools
 
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
@@ -57,8 +58,7 @@ unit: install ## run the tests that need no server
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest tests/chart
 
-console: install model ## run the tests of the page, in a real Chromium
-	@$(BIN)/python -m tests.console.tools
+console: install model tools ## run the tests of the page, in a real Chromium
 	$(BIN)/python -m pytest tests/console
 
 screenshots: install model ## take the pictures of the page in docs/ anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,18 @@ Running = tuple[StackSettings, list[Process]]
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def _browser() -> None:
+    """A Chromium is there. Its tests are skipped without one, but never where nobody looks."""
+    try:
+        tools.chromium(), tools.chromedriver()
+    except tools.ToolError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="package")
+def stack(_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("console")
     keys = folder / "keys.yaml"
     entries = [{**entry, "hash": hash_of(KEYS[str(entry["name"])])} for entry in _ENTRIES]

@@ -72,10 +72,14 @@ def lines(stack: StackSettings, stage: str) -> Iterator[dict[str, Any]]:
 
 
 def line_of(stack: StackSettings, stage: str, request_id: str) -> dict[str, Any]:
-    """The line that the stage has logged about the request; exactly one."""
+    """The line that the stage has logged about the request; exactly one, besides that of audit."""
     deadline = time.monotonic() + 10
     while True:
-        found = [x for x in lines(stack, stage) if x.get("request_id") == request_id]
+        found = [
+            x
+            for x in lines(stack, stage)
+            if x.get("request_id") == request_id and "action" not in x
+        ]
         if found or time.monotonic() > deadline:
             (line,) = found
             return line
