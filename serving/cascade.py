@@ -6,7 +6,7 @@ how the networks' inputs are made and what runs the networks differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import nms
 
-from serving.area import AreaSums
+from serving.area import AreaSums, bins, compile_loops
 from serving.cascade_nets import Network, Networks
+from serving.pyramid import Level, canvases_of, paint
 
 Array = NDArray[np.float32]
 
 _CELL, _STRIDE = 12, 2  # pixels that the proposal network looks at, and from one look to the next
 _FACTOR = 0.709  # from one level of the pyramid to the next
-_AT_ONCE = 512  # windows in one call of a network
+_AT_ONCE = 128  # windows in one call of a network, at most
+_FEW, _STEPS = 32, (4, 16)  # and the steps in which their number grows, up to a few and beyond
+# How much less than the network's own probability the sketch may say of a cell; and of the last
+# cells of an odd number of pixels, where the sketch sees one that the network does not.
+_ROUGHLY, _ROUGHLY_AT_EDGE = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Cascade:
         self._networks = networks
         self._scale = _CELL / min_face_size
         self._least = thresholds or Thresholds()
+        compile_loops()
 
     def find(self, pixels: NDArray[np.uint8]) -> tuple[Array, Array, Array]:
         """Boxes (F, 4), scores (F,) and landmarks (F, 5, 2) in ``pixels``, uint8 RGB (H, W, 3)."""
@@ -50,35 +56,61 @@ class Cascade:
         boxes = self._refine(sums, boxes)
         return self._output(sums, boxes)
 
-    def _scales(self, side: int) -> Iterator[float]:
-        scale, least = self._scale, side * self._scale
-        while least >= _CELL:
-            yield scale
-            scale, least = scale * _FACTOR, least * _FACTOR
-
     def _propose(self, sums: AreaSums) -> Array:
-        found = [self._level(sums, scale) for scale in self._scales(min(sums.height, sums.width))]
-        if not found:
+        levels, places = [], []
+        for canvas in canvases_of(sums.height, sums.width, self._scale, _FACTOR, _CELL):
+            _, (probabilities,) = self._networks.sketch(paint(sums, canvas)[None])
+            levels += canvas
+            places += [self._likely(probabilities[1], level) for level in canvas]
+        if not levels:
             return np.empty((0, 4), np.float32)
-        cells, scores, moves = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        keep = _nms(cells, scores, 0.7)
+        moves, scores = self._look(sums, levels, places)
+        number = np.repeat(np.arange(len(levels)), [len(cells) for cells in places])
+        scales = np.array([level.scale for level in levels], np.float32)[number]
+        corners = np.concatenate(places)[:, ::-1].astype(np.float32) * _STRIDE
+        # The photo's pixels, in float32 as facenet-pytorch has them.
+        cells = np.concatenate([corners + 1, corners + _CELL], axis=1) / scales[:, None]
+        cells = np.floor(cells)
+        # The levels apart at first: moved to where none meets another.
+        apart = (number * 2 * max(sums.height, sums.width)).astype(np.float32)[:, None]
+        keep = np.flatnonzero(scores >= self._least.proposals)
+        keep = keep[_nms((cells + apart)[keep], scores[keep], 0.5)]
+        keep = keep[_nms(cells[keep], scores[keep], 0.7)]
         cells, moves = cells[keep], moves[keep]
         sides = cells[:, 2:] - cells[:, :2]
         return _square(cells + moves * np.tile(sides, 2))
 
-    def _level(self, sums: AreaSums, scale: float) -> tuple[Array, Array, Array]:
-        """Of one level of the pyramid: cells (C, 4) in pixels of the photo, scores and moves."""
-        image = sums.resized(int(sums.height * scale + 1), int(sums.width * scale + 1))
-        moves, probabilities = self._networks.proposals(image[None])
-        likely = probabilities[0, 1] >= self._least.proposals
-        scores = probabilities[0, 1][likely]
-        rows, columns = np.nonzero(likely)
-        corners = np.stack([columns, rows], axis=1).astype(np.float32) * _STRIDE
-        # The photo's pixels, in float32 as facenet-pytorch has them.
-        cells = np.concatenate([corners + 1, corners + _CELL], axis=1) / np.float32(scale)
-        cells = np.floor(cells)
-        keep = _nms(cells, scores, 0.5)
-        return cells[keep], scores[keep], moves[0][:, likely].T[keep]
+    def _likely(self, sketch: Array, level: Level) -> NDArray[np.int64]:
+        """The cells (N, 2), row and column, of a level that are worth a look, by what the proposal
+        network says roughly of the canvas."""
+        top, left = level.top // _STRIDE, level.left // _STRIDE
+        cells = sketch[top : top + _cells(level.height), left : left + _cells(level.width)]
+        least = np.full(cells.shape, self._least.proposals - _ROUGHLY, np.float32)
+        if level.height % _STRIDE:
+            least[-1] = self._least.proposals - _ROUGHLY_AT_EDGE
+        if level.width % _STRIDE:
+            least[:, -1] = self._least.proposals - _ROUGHLY_AT_EDGE
+        return np.argwhere(cells >= least)
+
+    def _look(
+        self, sums: AreaSums, levels: Sequence[Level], places: Sequence[NDArray[np.int64]]
+    ) -> tuple[Array, Array]:
+        """What the network says of cells of the levels: moves (N, 4) and scores (N,)."""
+        grids = [_pixels(sums, level, cells) for level, cells in zip(levels, places, strict=True)]
+        top, bottom, left, right = (np.concatenate(edges) for edges in zip(*grids, strict=True))
+        moves, scores = np.empty((len(top), 4), np.float32), np.empty(len(top), np.float32)
+        # The last cell of an odd number of pixels sees one less.
+        short, narrow = bottom[:, -1] == 0, right[:, -1] == 0
+        for less_high in (False, True):
+            for less_wide in (False, True):
+                n = np.flatnonzero((short == less_high) & (narrow == less_wide))
+                if not len(n):
+                    continue
+                h, w = _CELL - less_high, _CELL - less_wide
+                windows = sums.averages(top[n, :h], bottom[n, :h], left[n, :w], right[n, :w])
+                found, probabilities = _in_parts(self._networks.proposals, windows)
+                moves[n], scores[n] = found[:, :, 0, 0], probabilities[:, 1, 0, 0]
+        return moves, scores
 
     def _refine(self, sums: AreaSums, boxes: Array) -> Array:
         boxes, windows = _windows(sums, boxes, 24)
@@ -109,10 +141,32 @@ class Cascade:
 
 
 def _in_parts(network: Network, windows: Array) -> list[Array]:
-    parts = [
-        network(windows[start : start + _AT_ONCE]) for start in range(0, len(windows), _AT_ONCE)
-    ]
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+    # In numbers of which there are few: OpenVINO prepares a network anew for each that it meets.
+    step = _STEPS[len(windows) > _FEW]
+    filled = np.zeros((-(-len(windows) // step) * step, *windows.shape[1:]), np.float32)
+    filled[: len(windows)] = windows
+    parts = [network(filled[start : start + _AT_ONCE]) for start in range(0, len(filled), _AT_ONCE)]
+    return [np.concatenate(outputs)[: len(windows)] for outputs in zip(*parts, strict=True)]
+
+
+def _pixels(
+    sums: AreaSums, level: Level, places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], ...]:
+    """Of the pixels that cells (N, 2) of a level see, top, bottom, left and right (N, 12) in the
+    photo; zeros for one that is outside of the level."""
+    edges = []
+    for axis, length, shown in ((0, sums.height, level.height), (1, sums.width, level.width)):
+        seen = places[:, axis, None] * _STRIDE + np.arange(_CELL)
+        edges += [
+            np.append(ends[0], 0)[np.minimum(seen, shown)]
+            for ends in bins(np.array([length]), shown)
+        ]
+    return tuple(edges)
+
+
+def _cells(length: int) -> int:
+    """How many cells the proposal network makes of so many pixels: its pooling rounds up."""
+    return -(-(length - 2) // _STRIDE) - 4
 
 
 def _windows(sums: AreaSums, boxes: Array, size: int) -> tuple[Array, Array]:

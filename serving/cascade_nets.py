@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -21,9 +22,16 @@ Array = NDArray[np.float32]
 
 
 class Network:
-    """One network on RGB float32 (N, H, W, 3), 0 to 255; called by one thread at a time."""
+    """One network on RGB (N, H, W, 3), 0 to 255; called by one thread at a time.
 
-    def __init__(self, net: torch.nn.Module, side: int | None, threads: int) -> None:
+    Args:
+        side: pixels of its images; None: any.
+        rough: takes uint8 instead of float32, and computes in bfloat16 where the processor can.
+    """
+
+    def __init__(
+        self, net: torch.nn.Module, side: int | None, threads: int, rough: bool = False
+    ) -> None:
         example = torch.zeros(2, 3, side or 32, side or 32)
         with torch.no_grad(), warnings.catch_warnings():
             # TorchScript is what OpenVINO reads.
@@ -36,18 +44,21 @@ class Network:
         model.reshape([-1, 3, side or -1, side or -1])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_layout(ov.Layout("NHWC"))
+        if rough:
+            steps.input().tensor().set_element_type(ov.Type.u8)
+            steps.input().preprocess().convert_element_type(ov.Type.f32)
         steps.input().preprocess().mean(127.5).scale(128.0)
         steps.input().model().set_layout(ov.Layout("NCHW"))
         settings = {
-            # In the precision of the weights, also where the processor has bfloat16.
-            "INFERENCE_PRECISION_HINT": "f32",
+            # Otherwise in the precision of the weights, also where the processor has bfloat16.
+            "INFERENCE_PRECISION_HINT": "bf16" if rough else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
         compiled = ov.Core().compile_model(steps.build(), "CPU", settings)
         self._request = compiled.create_infer_request()
 
-    def __call__(self, images: Array) -> list[Array]:
+    def __call__(self, images: NDArray[Any]) -> list[Array]:
         """The network's outputs, as facenet-pytorch orders them."""
         found = self._request.infer([images], share_inputs=True, share_outputs=False)
         return list(found.values())
@@ -55,8 +66,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Networks:
-    """``proposals`` takes images of any size, ``refining`` 24 and ``output`` 48 pixels a side."""
+    """``proposals`` takes images of any size, ``refining`` 24 and ``output`` 48 pixels a side;
+    ``sketch`` is the first once more, rough and faster."""
 
+    sketch: Network
     proposals: Network
     refining: Network
     output: Network
@@ -64,6 +77,7 @@ class Networks:
     @classmethod
     def load(cls, threads: int) -> Networks:
         return cls(
+            Network(PNet(), None, threads, rough=True),
             Network(PNet(), None, threads),
             Network(RNet(), 24, threads),
             Network(ONet(), 48, threads),
