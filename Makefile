@@ -2,7 +2,10 @@
 
 PORT ?= 8000
 MODEL ?= facenet-casia-webface
-WEIGHTS ?= $(MODEL:facenet-%=%)
+# facenet-casia-webface-openvino is facenet-casia-webface, run by OpenVINO.
+RUNTIME := $(if $(filter %-openvino,$(MODEL)),openvino,torchscript)
+NAME := $(MODEL:%-openvino=%)
+WEIGHTS ?= $(NAME:facenet-%=%)
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)))
 
 # Of the images: REGISTRY=registry.example.com/faces TAG=1.2.0 GPU=1 PLATFORM=linux/amd64,linux/arm64
@@ -13,7 +16,7 @@ PLATFORM ?=
 DOCKER ?= docker
 
 BIN := .venv/bin
-MODEL_FILE := triton/models/$(MODEL)/1/model.pt
+MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
 .PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-fpir format
@@ -40,7 +43,7 @@ install: .venv/installed ## make .venv from the lock
 model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 
 $(MODEL_FILE): | .venv/installed
-	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(MODEL)
+	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
 
 tools: install ## fetch helm, kubectl and axe-core, for the tests
 	@$(BIN)/python -m tests.chart.tools

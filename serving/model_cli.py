@@ -10,7 +10,7 @@ from serving.gallery.s3 import connect
 from serving.publishing import Target, publish
 from serving.settings import GallerySettings
 from serving.stack import REPOSITORY
-from serving.traced import MODEL, TracedModel
+from serving.traced import TracedModel
 
 # The reply to an upload comes when the store has written all of it.
 _READ_TIMEOUT_S = 30.0
@@ -84,7 +84,7 @@ def publish_(
     if dry_run and written:
         click.echo(f"{local.card.id} would be published to {target.storage_uri}")
     elif written:
-        size = len(local.files[MODEL]) / 1e6
+        size = len(local.files[local.weights]) / 1e6
         click.echo(f"{local.card.id} ({size:.0f} MB) is published to {target.storage_uri}")
     else:
         click.echo(f"{local.card.id} is at {target.storage_uri} already; nothing to do.")

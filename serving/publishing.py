@@ -6,6 +6,8 @@ Under ``s3://<bucket>/<prefix>/<model>`` lie exactly these objects, and are writ
     <model>/config.pbtxt    Triton's configuration, with the card
     <model>/model.json      the card
 
+or, for OpenVINO, ``model.bin`` and ``model.xml`` in place of ``model.pt``.
+
 So no card promises what is not there, and the model's file itself says whose upload was broken off.
 Each object is written on the condition that it still is what was looked at before; whoever loses
 such a race looks again, and nobody is done before he has found the whole model there.
@@ -16,7 +18,8 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from serving.errors import Conflict, StoreUnfit, Unavailable
@@ -27,10 +30,10 @@ from serving.gallery.store import (
     PreconditionFailed,
     StoredObject,
 )
-from serving.traced import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
+from serving.traced import CARD, ModelError, TracedModel, id_of
 
 _TRIES = 5
-_MAX_TEXT_BYTES = 2**20
+_MAX_TEXT_BYTES = 2**23
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<path>[A-Za-z0-9_./=+@-]+)")
 
 
@@ -64,20 +67,15 @@ class Target:
 
 @dataclass(frozen=True)
 class _Found:
-    """What lies at a target."""
+    """What lies at a target: the file with the weights, and the others by name."""
 
-    model: ObjectInfo | None
-    config: StoredObject | None
-    card: StoredObject | None
-
-    def etag(self, name: str) -> str | None:
-        found = {MODEL: self.model, CONFIG: self.config, CARD: self.card}[name]
-        return found.etag if found else None
+    weights: ObjectInfo | None
+    texts: dict[str, StoredObject]
 
     def ids(self) -> set[str]:
         """Of the models that the objects say they are of."""
-        of_model = self.model.metadata.get("model-id") if self.model else None
-        of_card = id_of(self.card.data) if self.card else None
+        of_model = self.weights.metadata.get("model-id") if self.weights else None
+        of_card = id_of(self.texts[CARD].data) if CARD in self.texts else None
         return {told for told in (of_model, of_card) if told}
 
 
@@ -125,7 +123,7 @@ def publish(
     for attempt in range(_TRIES):
         if attempt:
             sleep(random.uniform(0.5, 1) * 2 ** (attempt - 1))
-        steps = _steps(_look(store, target), target, local, replace)
+        steps = _steps(_look(store, target, local), target, local, replace)
         try:
             for step in steps:
                 key = target.key(step.name)
@@ -133,7 +131,11 @@ def publish(
                 if not dry_run:
                     _write(store, key, step, local)
                 done.append(key)
-            if dry_run or not steps or not _steps(_look(store, target), target, local, replace):
+            if (
+                dry_run
+                or not steps
+                or not _steps(_look(store, target, local), target, local, replace)
+            ):
                 return done
             reason = None
         except StoreUnfit:
@@ -150,40 +152,39 @@ def publish(
     )
 
 
-def _look(store: DescribedStore, target: Target) -> _Found:
+def _look(store: DescribedStore, target: Target, local: TracedModel) -> _Found:
     # Listed first, because that tells of a missing bucket: some stores make one for who writes.
     sizes = {
         entry.key: entry.size
         for entry in store.list(f"{target.path}/")
         if entry.size or not entry.key.endswith("/")  # what some tools take for a folder
     }
-    foreign = sorted(sizes.keys() - {target.key(name) for name in (MODEL, CONFIG, CARD)})
+    foreign = sorted(sizes.keys() - {target.key(name) for name in local.files})
     if foreign:
         raise ModelError(
             f"{target.storage_uri} also holds {foreign[0]}, which Triton would load too; remove it "
             "or publish under another prefix."
         )
-
-    def text(name: str) -> StoredObject | None:
+    texts = {}
+    for name in local.texts:
         key = target.key(name)
         if sizes.get(key, 0) > _MAX_TEXT_BYTES:
             raise ModelError(f"{key} has {sizes[key]} bytes, and is none of this project's.")
-        try:
-            return store.get(key) if key in sizes else None
-        except NotFound:
-            return None
-
-    try:
-        model = store.head(target.key(MODEL)) if target.key(MODEL) in sizes else None
-    except NotFound:
-        model = None
-    return _Found(model, text(CONFIG), text(CARD))
+        with suppress(NotFound):
+            if key in sizes:
+                texts[name] = store.get(key)
+    weights = None
+    with suppress(NotFound):
+        if (key := target.key(local.weights)) in sizes:
+            weights = store.head(key)
+    return _Found(weights, texts)
 
 
 def _steps(found: _Found, target: Target, local: TracedModel, replace: bool) -> list[_Step]:
     """What brings ``local`` there, in order. Raises ModelError when something else is there."""
     model_id = local.card.id
-    if found != _Found(None, None, None) and found.ids() != {model_id}:
+    etag = found.weights.etag if found.weights else None
+    if found != _Found(None, {}) and found.ids() != {model_id}:
         if not replace:
             others = sorted(found.ids() - {model_id})
             raise ModelError(
@@ -191,26 +192,22 @@ def _steps(found: _Found, target: Target, local: TracedModel, replace: bool) -> 
                 f"{model_id}; publish under another prefix, or give --replace."
             )
         # First the card and the configuration go: beside the new file they would be wrong.
-        old = [(CARD, found.card), (CONFIG, found.config)]
         return [
-            *(_Step(name, True, None) for name, present in old if present),
-            _Step(MODEL, False, found.etag(MODEL)),
-            _Step(CONFIG, False, None),
-            _Step(CARD, False, None),
+            *(_Step(name, True, None) for name in reversed(local.texts) if name in found.texts),
+            _Step(local.weights, False, etag),
+            *(_Step(name, False, None) for name in local.texts),
         ]
-    return [_Step(name, False, found.etag(name)) for name in _wanting(found, local)]
-
-
-def _wanting(found: _Found, local: TracedModel) -> Iterator[str]:
-    other_config = found.config is not None and found.config.data != local.files[CONFIG]
-    told = found.model.metadata if found.model else {}
-    # A changed configuration is only known to fit the file that it was written with.
-    if not _whole(found.model, local) or (other_config and told.get("sha256") != local.sha256):
-        yield MODEL
-    if found.config is None or other_config:
-        yield CONFIG
-    if found.card is None or found.card.data != local.files[CARD]:
-        yield CARD
+    wanting = [
+        _Step(name, False, found.texts[name].etag if name in found.texts else None)
+        for name in local.texts
+        if name not in found.texts or found.texts[name].data != local.files[name]
+    ]
+    # What is changed is only known to fit the file that it was written with.
+    changed = any(step.etag and step.name != CARD for step in wanting)
+    told = found.weights.metadata if found.weights else {}
+    if not _whole(found.weights, local) or (changed and told.get("sha256") != local.sha256):
+        wanting.insert(0, _Step(local.weights, False, etag))
+    return wanting
 
 
 def _whole(model: ObjectInfo | None, local: TracedModel) -> bool:
@@ -233,7 +230,7 @@ def _write(store: DescribedStore, key: str, step: _Step, local: TracedModel) -> 
     data = local.files[step.name]
     metadata = (
         {"model-id": local.card.id, "size": str(len(data)), "sha256": local.sha256}
-        if step.name == MODEL
+        if step.name == local.weights
         else {}
     )
     store.put_described(key, data, metadata, if_match=step.etag, if_absent=step.etag is None)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from serving.model import ModelCard
 
-# The files of a model, in the order in which they may appear to others.
 MODEL = "1/model.pt"
 CONFIG = "config.pbtxt"
 CARD = "model.json"
-_SUM = "1/model.sha256"
+# The file with the weights, of TorchScript or of OpenVINO, and what else it takes to run them.
+_WEIGHTS = {MODEL: (), "1/model.bin": ("1/model.xml",)}
+_SUMS = "1/model.sha256"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -24,15 +25,31 @@ class ModelError(Exception):
 
 @dataclass(frozen=True)
 class TracedModel:
-    """A model that was read and verified; ``files`` holds its bytes by name."""
+    """A model that was read and verified.
+
+    Args:
+        files: their bytes by name, in the order in which they may appear to others: first the one
+            with the weights, last the card.
+        sha256: hex, of the weights.
+    """
 
     card: ModelCard
     files: dict[str, bytes]
-    sha256: str  # hex, of model.pt
+    sha256: str
+
+    @property
+    def weights(self) -> str:
+        """The name of the file with the weights."""
+        return next(iter(self.files))
+
+    @property
+    def texts(self) -> list[str]:
+        """The names of the other files, in their order."""
+        return list(self.files)[1:]
 
     @classmethod
     def read(cls, repository: Path, name: str) -> TracedModel:
-        """The model of this name, verified by the sum that was written when it was traced.
+        """The model of this name, verified by the sums that were written when it was traced.
 
         Raises:
             ModelError: it is not there, not traced, or not whole.
@@ -43,28 +60,42 @@ class TracedModel:
             raise ModelError(
                 f"There is no model {name!r} in {repository}; there are: {', '.join(known) or '-'}."
             )
-        files = {CARD: _read(folder / CARD), CONFIG: _read(folder / CONFIG)}
-        if id_of(files[CARD]) is None or not (folder / MODEL).is_file():
+        config, about = _read(folder / CONFIG), _read(folder / CARD)
+        weights = weights_in(folder)
+        if id_of(about) is None or weights is None:
             raise ModelError(f"{name} is not traced; run triton/trace_model.py (in {repository}).")
         try:
-            card = ModelCard.from_json(files[CARD].decode())
+            card = ModelCard.from_json(about.decode())
         except ValueError as error:
             raise ModelError(f"{folder / CARD} is no card of a model: {error}") from None
         if card.name != name:
             raise ModelError(f"{folder / CARD} is the card of the model {card.name!r}.")
-        if card.to_pbtxt() not in files[CONFIG].decode(errors="replace"):
+        if card.to_pbtxt() not in config.decode(errors="replace"):
             raise ModelError(
                 f"{folder / CONFIG} holds another card than {CARD}; run triton/trace_model.py."
             )
-        expected = _read(folder / _SUM).decode(errors="replace").partition(" ")[0]
-        files[MODEL] = _read(folder / MODEL)
-        sha256 = hashlib.sha256(files[MODEL]).hexdigest()
-        if sha256 != expected:
-            raise ModelError(
-                f"{folder / MODEL} is damaged or half-written: its sha256 is {sha256}, and "
-                f"{_SUM} says {expected[:64] or 'nothing'}; run triton/trace_model.py."
-            )
-        return cls(card, files, sha256)
+        sums = dict(
+            reversed(line.split(maxsplit=1))
+            for line in _read(folder / _SUMS).decode(errors="replace").splitlines()
+            if len(line.split()) == 2
+        )
+        files = {}
+        for part in (weights, *_WEIGHTS[weights]):
+            files[part] = _read(folder / part)
+            sha256 = hashlib.sha256(files[part]).hexdigest()
+            expected = sums.get(part.removeprefix("1/"))
+            if sha256 != expected:
+                raise ModelError(
+                    f"{folder / part} is damaged or half-written: its sha256 is {sha256}, and "
+                    f"{_SUMS} says {(expected or 'nothing')[:64]}; run triton/trace_model.py."
+                )
+        files |= {CONFIG: config, CARD: about}
+        return cls(card, files, hashlib.sha256(files[weights]).hexdigest())
+
+
+def weights_in(folder: Path) -> str | None:
+    """The name of the file with the weights in a model's folder; None: it is not traced."""
+    return next((name for name in _WEIGHTS if (folder / name).is_file()), None)
 
 
 def id_of(card: bytes) -> str | None:

@@ -1,7 +1,7 @@
 """The real tritonserver of the one-machine stack, from the pip package nvidia-pytriton.
 
-The package has the Python backend only. `triton/backends/pytorch` stands in for the PyTorch
-backend, so that the model repository is served as it is.
+The package has the Python backend only. `triton/backends` has stand-ins for the PyTorch and the
+OpenVINO backend, so that the model repository is served as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from serving.local.process import CALM_THREADS, LOOPBACK, Process, StackError
+from serving.traced import weights_in
 
 _GLIBC = (2, 35)
 
@@ -32,18 +33,18 @@ def start(
     """Start tritonserver on loopback with one model of the repository.
 
     Args:
-        threads: of torch, for one inference.
+        threads: for one inference.
 
     Raises:
         StackError: something is missing; the sentence says what.
     """
-    if not (repository / model / "1" / "model.pt").is_file():
+    if weights_in(repository / model) is None:
         raise StackError(
             f"The model {model} is not traced yet; run make model MODEL={model} "
             f"(the repository is {repository})."
         )
     server = _server()
-    backends = _backends(folder, server, repository.parent / "backends" / "pytorch")
+    backends = _backends(folder, server, repository.parent / "backends")
     command = [
         str(server / "bin" / "tritonserver"),
         f"--model-repository={repository}",
@@ -103,7 +104,7 @@ def _library_path(server: Path) -> list[str]:
     )
 
 
-def _backends(folder: Path, server: Path, pytorch: Path) -> Path:
+def _backends(folder: Path, server: Path, ours: Path) -> Path:
     """A backend folder: the Python backend with the stub of this Python, and ours beside it."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
@@ -113,5 +114,7 @@ def _backends(folder: Path, server: Path, pytorch: Path) -> Path:
     shutil.rmtree(backends, ignore_errors=True)
     shutil.copytree(server / "backends" / "python", backends / "python")
     shutil.copy2(stub, backends / "python")
-    shutil.copytree(pytorch, backends / "pytorch")
+    for name in ("pytorch", "openvino"):
+        shutil.copytree(ours / name, backends / name)
+        shutil.copytree(ours / "shared", backends / name, dirs_exist_ok=True)
     return backends

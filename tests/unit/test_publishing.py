@@ -206,8 +206,8 @@ class TestAnotherModel:
         assert_whole(store, local)
 
     def test_is_refused_when_the_card_is_none(self, store: MemoryStore, local: TracedModel) -> None:
-        store.put(KEYS[2], bytes(2**20 + 1))
-        with pytest.raises(ModelError, match=r"model\.json has 1048577 bytes"):
+        store.put(KEYS[2], bytes(2**23 + 1))
+        with pytest.raises(ModelError, match=r"model\.json has 8388609 bytes"):
             run(store, local, replace=True)
 
     def test_is_replaced_and_never_has_the_other_ones_card(

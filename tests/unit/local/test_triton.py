@@ -89,8 +89,11 @@ class TestBackends:
 
     @pytest.fixture
     def ours(self, tmp_path: Path) -> Path:
-        (tmp_path / "ours").mkdir()
-        (tmp_path / "ours" / "model.py").write_text("new")
+        for name in ("pytorch", "openvino", "shared"):
+            (tmp_path / "ours" / name).mkdir(parents=True)
+        (tmp_path / "ours" / "pytorch" / "model.py").write_text("new")
+        (tmp_path / "ours" / "openvino" / "model.py").write_text("newer")
+        (tmp_path / "ours" / "shared" / "batch.py").write_text("shared")
         return tmp_path / "ours"
 
     def test_the_stub_is_that_of_this_python(
@@ -108,8 +111,10 @@ class TestBackends:
         (left / "model.py").write_text("old")
         (left / "removed.py").touch()
         folder = triton._backends(tmp_path, server, ours)
-        assert [p.name for p in (folder / "pytorch").iterdir()] == ["model.py"]
-        assert (folder / "pytorch" / "model.py").read_text() == "new"
+        held = {p.name: p.read_text() for p in (folder / "pytorch").iterdir()}
+        assert held == {"model.py": "new", "batch.py": "shared"}
+        held = {p.name: p.read_text() for p in (folder / "openvino").iterdir()}
+        assert held == {"model.py": "newer", "batch.py": "shared"}
 
     def test_a_python_that_the_package_does_not_serve(
         self, tmp_path: Path, server: Path, ours: Path
