@@ -45,7 +45,7 @@ class Scale(Settings):
         return self
 
 
-# A class for each stage with defaults of its own, so that an entry that gives one key keeps the others.
+# A class for each stage with defaults of its own: an entry that gives one key keeps the others.
 class IngressScale(Scale):
     max_ongoing_requests: int = Field(64, ge=1)
     target_ongoing_requests: float = Field(16, gt=0)

@@ -398,6 +398,16 @@ KNOBS = {
             (policy("head"), "spec.egress.1.ports.0.port"): 6380,
         },
     ),
+    "ray.tokenAuth": Knob(
+        {"ray": {"tokenAuth": {"enabled": True}}},
+        {RAY},
+        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token"}},
+    ),
+    "ray.tokenAuth.existingSecret": Knob(
+        {"ray": {"tokenAuth": {"enabled": True, "existingSecret": "ray-token"}}},
+        {RAY},
+        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token", "secretName": "ray-token"}},
+    ),
     # Helm reads numbers as floats: all digits must be there.
     "test.personId": Knob(
         {"test": {"personId": 9007199254740989}},
