@@ -1,5 +1,5 @@
-"""Ray's pods as KubeRay starts and asks them, with the chart's parameters and a token: real Ray, a
-head and two workers on this machine.
+"""Ray's pods as KubeRay starts and asks them: real Ray, a head and two workers on this machine, by
+the chart's parameters, with a token and with certificates that the chart's init container signs.
 
 Left out is the chart's HAProxy, of which a machine can have one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from typing import Any
 
 import httpx
 import pytest
+from ray._private import services
 
 from serving.local.process import LOOPBACK, Process, check_ports
 from tests.chart.helm import Helm, Object
 from tests.chart.objects import only
+from tests.service.test_tls import certificate
 
 # Past those that Ray keeps for its workers.
 GCS, DASHBOARD, AGENTS, METRICS, PORT = 21600, 21601, 21602, 21612, 21622
@@ -50,15 +53,50 @@ def service() -> Object:
     values = {
         "s3": {"existingSecret": "s3"},
         "auth": {"existingSecret": "keys"},
-        "ray": {"tokenAuth": {"enabled": True}},
+        "ray": {
+            "tokenAuth": {"enabled": True},
+            "tls": {"enabled": True, "existingSecret": "authority"},
+        },
     }
     return only(helm.template(values), "RayService")
 
 
-def environment(pod: str) -> dict[str, str]:
+def sign(service: Object, folder: Path) -> dict[str, str]:
+    """A certificate as the init container signs it; where Ray finds it, as the chart has it."""
+    (folder / "ca").mkdir(parents=True)
+    (folder / "tls").mkdir()
+    authority, key = certificate(folder)
+    authority.rename(folder / "ca" / "tls.crt")
+    key.rename(folder / "ca" / "tls.key")
+    head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
+    (init,) = head["initContainers"]
+    places = {"/etc/ray": str(folder), "/tmp": str(folder)}
+    (shell, options, script) = (replaced(word, places) for word in init["command"])
+    # Not all of Ray takes the address that it is told.
+    address = services.get_node_ip_address()
+    made = subprocess.run(
+        [shell, options, script],
+        env={"PATH": os.environ["PATH"], "POD_IP": address, "FQ_RAY_IP": "head.example"},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    return {
+        each["name"]: replaced(each["value"], places)
+        for each in head["containers"][0]["env"]
+        if each["name"].startswith(("RAY_TLS_", "RAY_USE_TLS"))
+    }
+
+
+def replaced(word: str, places: Mapping[str, str]) -> str:
+    return re.sub("|".join(places), lambda match: places[match[0]], word)
+
+
+def environment(pod: str, tls: Mapping[str, str]) -> dict[str, str]:
     """What KubeRay adds to that of the chart."""
     return {
         **os.environ,
+        **tls,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -69,7 +107,9 @@ def environment(pod: str) -> dict[str, str]:
     }
 
 
-def start(pod: str, number: int, given: Mapping[str, str], folder: Path) -> Process:
+def start(
+    pod: str, number: int, given: Mapping[str, str], folder: Path, tls: Mapping[str, str]
+) -> Process:
     """`ray start` as KubeRay composes it, with the addresses of this machine."""
     here = {
         "node-ip-address": LOOPBACK,
@@ -88,11 +128,18 @@ def start(pod: str, number: int, given: Mapping[str, str], folder: Path) -> Proc
         del here["temp-dir"]
     options = " ".join(f"--{key}={value}" for key, value in {**given, **here}.items())
     command = f"exec ray start {'--head ' if pod == 'head' else ''}{options} --block"
-    return Process(pod, ["bash", "-c", command], log=folder / f"{pod}.log", env=environment(pod))
+    return Process(
+        pod, ["bash", "-c", command], log=folder / f"{pod}.log", env=environment(pod, tls)
+    )
 
 
 @pytest.fixture(scope="module")
-def pods(service: Object) -> Iterator[list[Process]]:
+def tls(service: Object, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return sign(service, tmp_path_factory.mktemp("tls") / "pod")
+
+
+@pytest.fixture(scope="module")
+def pods(service: Object, tls: dict[str, str]) -> Iterator[list[Process]]:
     cluster = service["spec"]["rayClusterConfig"]
     decode = next(g for g in cluster["workerGroupSpecs"] if g["groupName"] == "decode")
     # Unix sockets need short paths.
@@ -100,11 +147,11 @@ def pods(service: Object) -> Iterator[list[Process]]:
     check_ports({"GCS": GCS, "dashboard": DASHBOARD, "agent": AGENTS, "HTTP": PORT})
     started: list[Process] = []
     try:
-        started.append(start("head", 0, cluster["headGroupSpec"]["rayStartParams"], folder))
+        started.append(start("head", 0, cluster["headGroupSpec"]["rayStartParams"], folder, tls))
         started[0].wait_until(lambda: answers(SERVE, HEADERS), 60)
         for number, pod in enumerate(NODES[1:], 1):
             # One after the other: they share a folder, which two that start at once fight for.
-            started.append(start(pod, number, decode["rayStartParams"], folder))
+            started.append(start(pod, number, decode["rayStartParams"], folder, tls))
             agent = f"http://{LOOPBACK}:{AGENTS + number}/api/healthz"
             started[-1].wait_until(functools.partial(answers, agent, {}), 60)
         yield started
@@ -170,7 +217,9 @@ def test_the_kubelet_needs_no_token(pods: list[Process], service: Object) -> Non
     assert [url for url in asked if not answers(url, {})] == []
 
 
-def test_a_pod_that_goes_hands_its_replicas_over(pods: list[Process], service: Object) -> None:
+def test_a_pod_that_goes_hands_its_replicas_over(
+    pods: list[Process], service: Object, tls: dict[str, str]
+) -> None:
     # Serve itself starts with it.
     httpx.put(SERVE, json=DOCUMENT, headers=HEADERS, timeout=60).raise_for_status()
     assert eventually(lambda: len(homes()) == 1, 90), details()
@@ -183,7 +232,9 @@ def test_a_pod_that_goes_hands_its_replicas_over(pods: list[Process], service: O
     hook = container["lifecycle"]["preStop"]["exec"]["command"]
     # It waits until no replica is left, and sees those of all nodes on this machine.
     hook = [sys.executable, *hook[1:-1], "15"]
-    with subprocess.Popen(hook, env=environment(old), stderr=subprocess.PIPE, text=True) as going:
+    with subprocess.Popen(
+        hook, env=environment(old, tls), stderr=subprocess.PIPE, text=True
+    ) as going:
         seen = []
         while going.poll() is None:
             seen.append(httpx.get(f"http://{LOOPBACK}:{PORT}/").text)
@@ -200,7 +251,7 @@ def test_a_pod_whose_head_is_gone_does_not_wait(service: Object) -> None:
     group = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
     (container,) = group["template"]["spec"]["containers"]
     hook = container["lifecycle"]["preStop"]["exec"]["command"]
-    nobody = {**environment("worker-0"), "RAY_ADDRESS": f"{LOOPBACK}:{GCS + 99}"}
+    nobody = {**environment("worker-0", {}), "RAY_ADDRESS": f"{LOOPBACK}:{GCS + 99}"}
     gone = subprocess.run(
         [sys.executable, *hook[1:]], env=nobody, capture_output=True, text=True, timeout=30
     )

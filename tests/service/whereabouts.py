@@ -7,10 +7,10 @@ import os
 from ray import serve
 
 
-@serve.deployment(ray_actor_options={"num_cpus": 0, "resources": {"decode": 1}})
 class Whereabouts:
     def __call__(self) -> str:
         return os.environ["RAY_CLOUD_INSTANCE_ID"]
 
 
-application = Whereabouts.bind()
+_PLACE = {"num_cpus": 0, "resources": {"decode": 1}}
+application = serve.deployment(ray_actor_options=_PLACE)(Whereabouts).bind()
