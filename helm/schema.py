@@ -27,6 +27,8 @@ DERIVED = {
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
 }
+# As `Scale`, but for their defaults.
+_SCALES = ("IngressScale", "DetectScale", "MatchScale")
 # Words that tell a reader of the schema nothing that the settings do not.
 _NOISE = {"title", "default"}
 
@@ -34,7 +36,8 @@ _NOISE = {"title", "default"}
 def definitions() -> dict[str, Any]:
     """The definitions of the settings, by name."""
     found = _of(AppArgs) | _of(Key)
-    del found["ScaleSettings"], found["KeySettings"]
+    for name in ("ScaleSettings", "KeySettings", *_SCALES):
+        del found[name]
     for name, keys in DERIVED.items():
         for key in keys:
             del found[name]["properties"][key]

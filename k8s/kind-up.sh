@@ -119,7 +119,8 @@ make_api_key() {
   [[ $made == faces_*$'\n'keys:* ]] || fail "faces key new made no key."
   key=${made%%$'\n'*} file=${made#*$'\n'}
   file=${file//$'\n'/$'\n    '}
-  kube create -f - <<YAML
+  # Both or, after a run that was broken off between them, both anew.
+  kube apply --server-side --force-conflicts -f - <<YAML
 apiVersion: v1
 kind: Secret
 metadata:

@@ -45,15 +45,30 @@ class Scale(Settings):
         return self
 
 
+# A class for each stage with defaults of its own: an entry that gives one key keeps the others.
+class IngressScale(Scale):
+    max_ongoing_requests: int = Field(64, ge=1)
+    target_ongoing_requests: float = Field(16, gt=0)
+
+
+class DetectScale(Scale):
+    max_ongoing_requests: int = Field(4, ge=1)
+
+
+class MatchScale(Scale):
+    max_ongoing_requests: int = Field(32, ge=1)
+    target_ongoing_requests: float = Field(8, gt=0)
+
+
 class ScaleSettings(Settings):
     """For the one-machine stack, where nothing scales while it runs. Serve restarts all stages
     after any change of ``args``, but not after one of the application's ``deployments``, where
     the chart says the same."""
 
-    ingress: Scale = Scale(max_ongoing_requests=64, target_ongoing_requests=16)
+    ingress: IngressScale = IngressScale()
     decode: Scale = Scale()
-    detect: Scale = Scale(max_ongoing_requests=4)
-    match: Scale = Scale(max_ongoing_requests=32, target_ongoing_requests=8)
+    detect: DetectScale = DetectScale()
+    match: MatchScale = MatchScale()
 
 
 class DecodeSettings(Settings):

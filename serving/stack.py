@@ -19,7 +19,7 @@ import yaml
 
 from serving.local import s3, serve, triton
 from serving.local.process import LOOPBACK, Process, StackError, check_ports
-from serving.settings import AppArgs
+from serving.settings import AppArgs, ScaleSettings
 
 REPOSITORY = Path(__file__).resolve().parent.parent / "triton" / "models"
 BUCKET = "faces"
@@ -86,12 +86,7 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
         },
         "gallery": {"bucket": BUCKET, "endpoint": f"http://{LOOPBACK}:{settings.s3_port}"},
         "detect": {"threads": _cores()},
-        "scale": {
-            "ingress": {**scale, "max_ongoing_requests": 64},
-            "decode": scale,
-            "detect": {**scale, "max_ongoing_requests": 4},
-            "match": {**scale, "max_ongoing_requests": 32},
-        },
+        "scale": {stage: dict(scale) for stage in ScaleSettings.model_fields},
     }
     return {
         "proxy_location": "HeadOnly",

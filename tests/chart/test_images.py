@@ -16,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from serving.local.process import CALM_THREADS
 from tests.chart.dockerfiles import Ignore, arguments, bases, copied, instructions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,12 @@ def test_the_user_is_a_number_and_not_root(dockerfile: Path, context: Path) -> N
         "CMD",
         "HEALTHCHECK",
     }
+
+
+@pytest.mark.parametrize("dockerfile", [SERVING, TRITON], ids=["serving", "triton"])
+def test_no_threads_spin_while_they_wait(dockerfile: Path) -> None:
+    env = " ".join(i.rest for i in instructions(dockerfile) if i.name == "ENV")
+    assert CALM_THREADS.items() <= dict(re.findall(r"(\w+)=(\S+)", env)).items()
 
 
 def test_the_python_of_the_image_is_one_that_the_project_supports() -> None:

@@ -64,6 +64,44 @@ def test_they_say_what_a_caller_needs(helm4: Helm, tmp_path: Path) -> None:
     assert "Authorization" not in without
 
 
+@pytest.mark.parametrize(
+    ("values", "address", "told"),
+    [
+        ({}, None, False),
+        ({"ingress": {"enabled": True, "hosts": ["a.example"]}}, "http://a.example/infer", True),
+        (
+            {
+                "ingress": {
+                    "enabled": True,
+                    "hosts": ["a.example"],
+                    "tls": [{"secretName": "tls", "hosts": ["a.example"]}],
+                }
+            },
+            "https://a.example/infer",
+            False,
+        ),
+        (
+            {
+                "httpRoute": {
+                    "enabled": True,
+                    "parentRefs": [{"name": "gateway"}],
+                    "hostnames": ["a.example"],
+                }
+            },
+            "http://a.example/infer",
+            True,
+        ),
+    ],
+)
+def test_an_address_without_tls_is_told_of(
+    helm4: Helm, values: dict[str, object], address: str | None, told: bool
+) -> None:
+    command = ("install", RELEASE, str(CHART), "--dry-run=client")
+    said = helm4.run(*command, values=values, files=[VARIANTS["defaults"]])
+    assert re.findall(r"https?://\S+/infer", said) == [address] * (address is not None)
+    assert ("in\nthe open" in said) is told
+
+
 @pytest.mark.parametrize("part", ["networkPolicy", "auth"])
 def test_what_is_open_is_warned_of(helm4: Helm, part: str) -> None:
     command = ("install", RELEASE, str(CHART), "--dry-run=client")

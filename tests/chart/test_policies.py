@@ -31,6 +31,9 @@ OTHERS = {
     "far-stranger": Endpoint("far-stranger", "elsewhere", {"app": "stranger"}),
     "kubernetes": Endpoint("kubernetes", ip="10.96.0.1"),
     "s3": Endpoint("s3", ip="203.0.113.7"),
+    "pod-identity": Endpoint("pod-identity", ip="169.254.170.23"),
+    "pod-identity-6": Endpoint("pod-identity-6", ip="fd00:ec2::23"),
+    "node-metadata": Endpoint("node-metadata", ip="169.254.169.254"),
     "internet": Endpoint("internet", ip="198.51.100.9"),
 }
 
@@ -76,6 +79,9 @@ OUTBOUND: dict[str, Table] = {
         ("their-triton", 8080): set(),
         ("internet", 9443): set(),
         ("internet", 443): STAGES,  # traces
+        ("pod-identity", 80): GALLERY,
+        ("pod-identity-6", 80): GALLERY,
+        ("node-metadata", 80): set(),
         ("kubernetes", 6443): set(),  # no autoscaler
     },
     # The values name no peers: anywhere, but only at these ports.
@@ -84,6 +90,7 @@ OUTBOUND: dict[str, Table] = {
         ("s3", 443): GALLERY | {"maintenance", "publish", "triton", "head"},
         ("kubernetes", 6443): {"head"},
         ("internet", 80): set(),
+        ("pod-identity", 80): set(),
         ("internet", 8000): set(),
         ("collector", 4318): set(),
         ("stranger", 8080): set(),

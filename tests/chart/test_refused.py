@@ -102,6 +102,19 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "a setting out of its range": ({"settings": {"match": {"threshold": 2}}}, "threshold"),
     "an Ingress for nobody": ({"ingress": {"enabled": True}}, "set ingress.hosts"),
     "a route from nowhere": ({"httpRoute": {"enabled": True}}, "set httpRoute.parentRefs"),
+    "a head without a limit of memory": (
+        {"ray": {"head": {"resources": {"limits": None}}}},
+        r"ray\.head\.resources\.limits needs memory",
+    ),
+    "a head that is all object store": (
+        {"ray": {"head": {"objectStoreMemory": "3Gi"}}},
+        r"ray\.head: objectStoreMemory",
+    ),
+    # KubeRay tells Ray of no request.
+    "a stage with a request of memory alone": (
+        {"stages": {"decode": {"resources": {"limits": None}}}},
+        r"stages\.decode\.resources\.limits needs memory",
+    ),
     "no Redis": ({"ray": {"gcsFaultTolerance": {"enabled": True}}}, "redisAddress"),
     "no CA": ({"ray": {"tls": {"enabled": True}}}, "ray.tls.enabled needs a CA"),
     "two CAs": (

@@ -107,7 +107,10 @@ HEALTHY = {
         *"config current-context"*) echo prod ;;
         *jsonpath*) echo True ;;
         *"go-template={{.data.key | base64decode}}"*) echo faces_kept ;;
-        *"create -f -"*) cat >> "$CALLS.secrets"; echo --- >> "$CALLS.secrets" ;;
+        *"create -f -"* | *"--namespace faces apply "*)
+            cat >> "$CALLS.secrets"
+            echo --- >> "$CALLS.secrets"
+            ;;
         *"apply "*"-f -"*) cat > /dev/null ;;
     esac""",
     "kind": 'case "$call" in *"get clusters"*) echo faces ;; esac',

@@ -64,7 +64,7 @@ def built(args: dict[str, Any]) -> dict[str, DeploymentInfo]:
 
 
 def scale_of(version: DeploymentVersion) -> Scale:
-    """The settings that lead to this."""
+    """The settings that lead to this, whatever the stage's own defaults are."""
     config, actor = version.deployment_config, version.ray_actor_options
     autoscaling = config.autoscaling_config
     return Scale(
@@ -91,7 +91,7 @@ def of_values(stage: str) -> Mapping[str, Any]:
 def test_a_stage_scales_as_in_the_application(helm4: Helm, stage: str) -> None:
     """But for what values.yaml says."""
     default: Scale = getattr(AppArgs().scale, stage)
-    expected = default.model_copy(update={**of_values(stage), "resources": {stage: 1}})
+    expected = Scale(**{**default.model_dump(), **of_values(stage), "resources": {stage: 1}})
     assert scale_of(served(helm4)[stage]) == expected
     # How much it takes on is no matter of where it runs.
     for key in ("target_ongoing_requests", "max_ongoing_requests", "max_queued_requests"):

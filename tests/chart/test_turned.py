@@ -398,6 +398,16 @@ KNOBS = {
             (policy("head"), "spec.egress.1.ports.0.port"): 6380,
         },
     ),
+    "ray.tokenAuth": Knob(
+        {"ray": {"tokenAuth": {"enabled": True}}},
+        {RAY},
+        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token"}},
+    ),
+    "ray.tokenAuth.existingSecret": Knob(
+        {"ray": {"tokenAuth": {"enabled": True, "existingSecret": "ray-token"}}},
+        {RAY},
+        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token", "secretName": "ray-token"}},
+    ),
     # Helm reads numbers as floats: all digits must be there.
     "test.personId": Knob(
         {"test": {"personId": 9007199254740989}},
@@ -530,6 +540,21 @@ def test_a_drain_leaves_pods_with_a_replica(
     values = {"stages": {"decode": stage}, "ray": {"autoscaler": {"enabled": autoscaler}}}
     objects = by_name(helm4.template(values, files=[VARIANTS["defaults"]]))
     assert look(objects.get(budget("decode")), "spec.minAvailable") == kept
+
+
+@pytest.mark.parametrize("variant", ["values-aws", "values-minio"])
+def test_nodes_may_go_but_that_of_the_head(helm4: Helm, variant: str) -> None:
+    """The cluster autoscaler keeps a node with a pod of a custom controller or an emptyDir."""
+    objects = helm4.template(files=[VARIANTS[variant]])
+    cluster = look(only(objects, "RayService"), _CLUSTER)
+    annotation = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+    templates = [group["template"] for group in cluster["workerGroupSpecs"]]
+    triton = look(only(objects, "InferenceService"), "spec.predictor.annotations")
+    assert cluster["headGroupSpec"]["template"]["metadata"]["annotations"][annotation] == "false"
+    assert {each["metadata"]["annotations"][annotation] for each in templates} == {"true"}
+    assert triton[annotation] == "true"
+    kept = [item["metadata"]["name"] for item in of_kind(objects, "PodDisruptionBudget")]
+    assert len(kept) == len(templates) + 1
 
 
 def test_the_pod_of_helm_test_stays_for_its_logs(helm4: Helm) -> None:

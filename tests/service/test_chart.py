@@ -121,6 +121,19 @@ def test_whoever_has_no_key_is_refused(stack: StackSettings) -> None:
     assert httpx.get(f"{stack.url}/readyz").status_code == 200
 
 
+def test_the_readiness_probe_asks_the_proxy(
+    rendered: tuple[Object, ...], stack: StackSettings
+) -> None:
+    probed = {
+        container["readinessProbe"]["httpGet"]["path"]
+        for pod in pods([only(rendered, "RayService")])
+        for container in pod.containers
+        if container.get("readinessProbe", {}).get("httpGet", {}).get("port") == "serve"
+    }
+    (path,) = probed
+    assert httpx.get(f"{stack.url}{path}").status_code == 200
+
+
 def test_the_helm_test_passes(
     rendered: tuple[Object, ...], stack: StackSettings, api: httpx.Client, data: Path
 ) -> None:

@@ -38,9 +38,14 @@ def test_unknown_keys_are_refused_everywhere(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", list(_sections(AppArgs)), ids=".".join)
 def test_an_empty_section_is_the_default(path: tuple[str, ...]) -> None:
-    # The scale of one stage has defaults of its own, apart from the other stages'.
-    if path[:1] != ("scale",) or len(path) < 2:
-        assert AppArgs.model_validate(_nested(path, {})) == AppArgs()
+    assert AppArgs.model_validate(_nested(path, {})) == AppArgs()
+
+
+@pytest.mark.parametrize("stage", ScaleSettings.model_fields)
+def test_one_key_of_a_scale_leaves_the_others_of_its_stage(stage: str) -> None:
+    default: Scale = getattr(AppArgs().scale, stage)
+    given = AppArgs.model_validate({"scale": {stage: {"max_replicas": 7}}})
+    assert getattr(given.scale, stage) == default.model_copy(update={"max_replicas": 7})
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -8,7 +8,10 @@
   {{- end }}
 {{- end -}}
 
-{{/* The way to S3. Where the platform gives the keys, they come over HTTPS, too. */}}
+{{/*
+The way to S3 and, where the platform gives the keys, to them: IRSA's come from AWS by HTTPS, those of EKS
+Pod Identity from an agent on the node.
+*/}}
 {{- define "facenet-serving.networkPolicy.s3" -}}
 {{- if .Values.minio.enabled -}}
 - to:
@@ -24,5 +27,12 @@
   to:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- if .Values.s3.workloadIdentity }}
+- to:
+    - ipBlock: {cidr: 169.254.170.23/32}
+    - ipBlock: {cidr: "fd00:ec2::23/128"}
+  ports:
+    - {port: 80, protocol: TCP}
+{{- end }}
 {{- end -}}
 {{- end -}}

@@ -108,7 +108,7 @@ initContainers:
 - name: shared-mem
   emptyDir:
     medium: Memory
-    sizeLimit: {{ dig "limits" "memory" "" (index . 1) | default (dig "requests" "memory" "" (index . 1)) }}
+    sizeLimit: {{ (index . 1).limits.memory }}
 {{- if include "facenet-serving.tls.ca" (index . 0) }}
 - name: ray-tls
   emptyDir: {medium: Memory, sizeLimit: 1Mi}

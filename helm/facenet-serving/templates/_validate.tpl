@@ -43,13 +43,7 @@
 {{- if gt (mulf $cpus $each 1000 | ceil | int) $has -}}
 {{- fail (printf "stages.%s: %d replicas of num_cpus %v need more CPU than the pod has (%dm); raise resources or lower num_cpus or replicasPerPod." $stage $each $cpus $has) -}}
 {{- end -}}
-{{- $memory := dig "limits" "memory" "" $values.resources | default (dig "requests" "memory" "" $values.resources) -}}
-{{- if not $memory -}}
-{{- fail (printf "stages.%s.resources needs memory: Ray would count on that of the whole node." $stage) -}}
-{{- end -}}
-{{- if ge (include "facenet-serving.bytes" $values.objectStoreMemory | int64) (include "facenet-serving.bytes" $memory | int64) -}}
-{{- fail (printf "stages.%s: objectStoreMemory (%v) is a part of the pod's memory (%v) and must leave room for the processes." $stage $values.objectStoreMemory $memory) -}}
-{{- end -}}
+{{- include "facenet-serving.validate.memory" (list (printf "stages.%s" $stage) $values) -}}
 {{- $gpus := 0 -}}
 {{- range $resource, $count := $values.resources.limits -}}
 {{- if hasSuffix "gpu" $resource -}}{{- $gpus = int $count -}}{{- end -}}
@@ -60,6 +54,19 @@
 {{- if lt (int $values.terminationGracePeriodSeconds) 30 -}}
 {{- fail (printf "stages.%s.terminationGracePeriodSeconds is too short for a replica to be replaced; give it 30 or more." $stage) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The memory of a pod of Ray: (list where values). KubeRay tells Ray of a limit only. */}}
+{{- define "facenet-serving.validate.memory" -}}
+{{- $where := index . 0 -}}
+{{- $store := (index . 1).objectStoreMemory -}}
+{{- $memory := dig "limits" "memory" "" ((index . 1).resources | default dict) -}}
+{{- if not $memory -}}
+{{- fail (printf "%s.resources.limits needs memory: Ray would count on that of the whole node." $where) -}}
+{{- end -}}
+{{- if ge (include "facenet-serving.bytes" $store | int64) (include "facenet-serving.bytes" $memory | int64) -}}
+{{- fail (printf "%s: objectStoreMemory (%v) is a part of the pod's memory (%v) and must leave room for the processes." $where $store $memory) -}}
 {{- end -}}
 {{- end -}}
 
@@ -136,6 +143,7 @@
 
 {{- define "facenet-serving.validate.ray" -}}
 {{- $ray := .Values.ray -}}
+{{- include "facenet-serving.validate.memory" (list "ray.head" $ray.head) -}}
 {{- if and $ray.gcsFaultTolerance.enabled (not $ray.gcsFaultTolerance.redisAddress) -}}
 {{- fail "ray.gcsFaultTolerance.enabled needs a Redis: set ray.gcsFaultTolerance.redisAddress." -}}
 {{- end -}}
