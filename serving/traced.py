@@ -14,7 +14,7 @@ MODEL = "1/model.pt"
 CONFIG = "config.pbtxt"
 CARD = "model.json"
 # The file with the weights, of TorchScript or of OpenVINO, and what else it takes to run them.
-_WEIGHTS = {MODEL: (), "1/model.bin": ("1/model.xml",)}
+_WEIGHTS: dict[str, tuple[str, ...]] = {MODEL: (), "1/model.bin": ("1/model.xml",)}
 _SUMS = "1/model.sha256"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -74,12 +74,9 @@ class TracedModel:
             raise ModelError(
                 f"{folder / CONFIG} holds another card than {CARD}; run triton/trace_model.py."
             )
-        sums = dict(
-            reversed(line.split(maxsplit=1))
-            for line in _read(folder / _SUMS).decode(errors="replace").splitlines()
-            if len(line.split()) == 2
-        )
-        files = {}
+        lines = _read(folder / _SUMS).decode(errors="replace").splitlines()
+        sums = {part: sha256 for sha256, _, part in (line.partition("  ") for line in lines)}
+        files: dict[str, bytes] = {}
         for part in (weights, *_WEIGHTS[weights]):
             files[part] = _read(folder / part)
             sha256 = hashlib.sha256(files[part]).hexdigest()

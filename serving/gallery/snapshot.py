@@ -119,8 +119,10 @@ class Snapshot:
         k = min(top_k, len(self))
         slots = np.zeros((len(probes), k), np.intp)
         similarities = np.empty((len(probes), k), np.float32)
-        for n, probe in enumerate(probes if k else ()):
-            slots[n], similarities[n] = self._nearest(probe, k)
+        if k:
+            likely = self._candidates(probes, max(_CANDIDATES, 10 * k))
+            for n, (probe, among) in enumerate(zip(probes, likely, strict=True)):
+                slots[n], similarities[n] = self._nearest(probe, among, k)
         return Hits(
             ids=self._columns.ids[slots],
             # Rounding can carry a cosine a little past 1.
@@ -132,28 +134,37 @@ class Snapshot:
         )
 
     def _nearest(
-        self, probe: NDArray[np.float32], k: int
+        self, probe: NDArray[np.float32], among: NDArray[np.intp], k: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Slots (k,) and cosines (k,), best first."""
-        slots = self._candidates(probe, max(_CANDIDATES, 10 * k))
         # In float32: there is no fast product of float16 on a CPU.
-        cosines = self._columns.centroids[slots].astype(np.float32) @ probe
+        cosines = self._columns.centroids[among].astype(np.float32) @ probe
         best = np.argpartition(cosines, -k)[-k:]
         best = best[np.argsort(-cosines[best], kind="stable")]
-        return slots[best], cosines[best]
+        return among[best], cosines[best]
 
-    def _candidates(self, probe: NDArray[np.float32], wanted: int) -> NDArray[np.intp]:
-        """At least half of ``wanted`` alive slots, among them the nearest; all, where few are."""
-        used, asked = len(self._alive), wanted
-        while asked < used and wanted < len(self):
-            codes = self._columns.codes[:used]
-            _, found = faiss.knn_hamming(codes_of(probe[None]), codes, asked)
-            alive: NDArray[np.intp] = found[0][self._alive[found[0]]]
-            if 2 * len(alive) >= wanted:
-                return alive
+    def _candidates(self, probes: NDArray[np.float32], wanted: int) -> list[NDArray[np.intp]]:
+        """For each probe at least half of ``wanted`` alive slots, among them the nearest; all,
+        where few are."""
+        used = len(self._alive)
+        if wanted >= used or wanted >= len(self):
+            return [np.flatnonzero(self._alive)] * len(probes)
+        # All probes at once: each code is fetched from memory once.
+        codes = self._columns.codes[:used]
+        _, found = faiss.knn_hamming(codes_of(probes), codes, wanted)
+        likely: list[NDArray[np.intp]] = [row[self._alive[row]] for row in found]
+        for n, slots in enumerate(likely):
             # Around somebody who was enrolled again and again lie his dead slots.
-            asked *= 4
-        return np.flatnonzero(self._alive)
+            asked = wanted
+            while 2 * len(slots) < wanted:
+                asked *= 4
+                if asked >= used:
+                    slots = np.flatnonzero(self._alive)
+                    break
+                _, (row,) = faiss.knn_hamming(codes_of(probes[n : n + 1]), codes, asked)
+                slots = row[self._alive[row]]
+            likely[n] = slots
+        return likely
 
     def __contains__(self, person: int) -> bool:
         return self._slot(person) is not None
