@@ -67,6 +67,12 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
+def json_body(request: type[BaseModel]) -> dict[str, Any]:
+    """A body of JSON that `serving.bodies.json_of` reads."""
+    content = {_JSON: {"schema": _inlined(request)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def protocol_body(request: type[BaseModel]) -> dict[str, Any]:
     """The forms of an inference request and its answer: JSON, and JSON with binary data behind."""
     binary = {"application/octet-stream": {"schema": _BINARY}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 
 PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 Box = Annotated[
@@ -198,7 +198,7 @@ class IdentityPatch(_Request):
     @field_validator("metadata")
     @classmethod
     def _small(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        if len(json.dumps(metadata)) > _METADATA_BYTES:
+        if len(json.dumps(metadata, allow_nan=False)) > _METADATA_BYTES:
             raise ValueError(f"metadata is longer than {_METADATA_BYTES} bytes of JSON")
         return metadata
 
@@ -213,7 +213,10 @@ class EmbeddingsRequest(_Request):
     """Embeddings that were made elsewhere, with this model."""
 
     model: str = Field(description="id of the model that made them")
-    embeddings: list[list[float]] = Field(min_length=1, max_length=1000)
+    # Of half a million numbers that are none, the first one is enough.
+    embeddings: Annotated[list[Annotated[list[float], FailFast()]], FailFast()] = Field(
+        min_length=1, max_length=1000
+    )
     mode: Literal["append", "replace"] = "append"
 
 
