@@ -81,7 +81,11 @@ def build_api(
         console: serve the page for people.
     """
     context = Context(pipeline, register, limits, matching, metrics)
-    guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
+    guard = Middleware(
+        problems.RequestGuard,
+        max_body_bytes=limits.max_body_bytes,
+        timeout_s=limits.timeout_s,
+    )
     access = Middleware(Access, metrics=metrics)
     gate = Middleware(Gate, keys=keys, collection=collection, max_in_flight=limits.max_in_flight)
     api = FastAPI(
