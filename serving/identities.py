@@ -90,7 +90,7 @@ def router(context: Context) -> APIRouter:
         """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
         somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            with audit.change(request, "erase", [person]) as done:
+            with audit.change(request, "erase", [person], in_parts=True) as done:
                 receipts = await written(register.erase(collection, person))
                 for receipt in receipts:  # a line for each gallery: its versions are its own
                     done(receipt.gallery_version, model=receipt.model)

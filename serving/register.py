@@ -77,7 +77,7 @@ class Register:
         return await self._change(collection, _operation(Kind.CLEAR, 0), [])
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
-        receipts: list[Receipt] = await call(self._match.erase, collection, person)
+        receipts: list[Receipt] = await write(self._match.erase, collection, person)
         return receipts
 
     async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:
