@@ -184,6 +184,7 @@ class Gate:
         key = await self._keys.find(presented)
         if key is None:
             raise _Refused(Unauthorized("This API key is not valid."))
+        note(Request(scope), key=key.name)  # also of what is refused
         if (wait := self._rates.take(key)) > 0:
             too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
             raise _Refused(too_many, max(1, math.ceil(wait)))

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 
 PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+# Without control characters, which would be obeyed by the terminal of whoever lists people.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Box = Annotated[
     list[int],
     Field(
@@ -48,7 +50,7 @@ class EncodedImage(_Request):
 
 class GenerateOptions(_Request):
     id: PersonId
-    name: str | None = Field(None, min_length=1, max_length=200)
+    name: Name | None = None
     mode: Literal["replace", "append"] = Field(
         "replace", description="replace the person's photos, or add to them"
     )
@@ -192,7 +194,7 @@ class IdentitiesAnswer(BaseModel):
 class IdentityPatch(_Request):
     """What is not given stays; null removes it."""
 
-    name: str | None = Field(None, min_length=1, max_length=200)
+    name: Name | None = None
     metadata: dict[str, Any] | None = Field(None, description="replaced as a whole")
 
     @field_validator("metadata")

@@ -265,7 +265,7 @@ def test_s3_hangs(stack: Stack, watch: Watch) -> None:
 
 def unconfirmed(stack: Stack) -> float:
     """Searches that were answered from memory since the store could not be asked."""
-    page = httpx.get(f"http://{LOOPBACK}:{PORT + 11}/metrics").text
+    page = httpx.get(f"http://{LOOPBACK}:{PORT + 11}/metrics", timeout=30).text
     name = "ray_faces_gallery_unconfirmed_total{"
     return sum(float(x.rpartition(" ")[2]) for x in page.splitlines() if x.startswith(name))
 

@@ -40,7 +40,7 @@ class Pages:
         return {
             (name, frozenset(_LABEL.findall(labels))): float(value)
             for url in self._urls
-            for name, labels, value in _SAMPLE.findall(httpx.get(url).text)
+            for name, labels, value in _SAMPLE.findall(httpx.get(url, timeout=30).text)
         }
 
     def settled(self) -> Series:

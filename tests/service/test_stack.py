@@ -94,7 +94,7 @@ def test_the_gallery_is_measured(api: httpx.Client, stack: StackSettings) -> Non
     found: list[str] = []
     while time.monotonic() < deadline and not any(line.endswith(f" {version}.0") for line in found):
         time.sleep(1)  # Ray gathers them every few seconds
-        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics").text
+        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics", timeout=30).text
         found = [
             line for line in page.splitlines() if line.startswith("ray_faces_gallery_version{")
         ]

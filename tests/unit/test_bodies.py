@@ -105,6 +105,14 @@ class TestForms:
         assert answer.status_code == 200, answer.text
         assert api.asked["name"] == name
 
+    @pytest.mark.parametrize("name", ["Ada\nBob", "\x1b[2J", "a\x00", "\x9b1m", "\x7f"])
+    def test_a_name_that_a_terminal_would_obey_is_refused(self, api: Api, name: str) -> None:
+        files = {"images": PHOTO}
+        assert "name" in detail_of(
+            api.post("/generate", data={"id": "7", "name": name}, files=files), 400
+        )
+        detail_of(api.request("PATCH", "/identities/7", json={"name": name}), 400)
+
     def test_the_largest_id(self, api: Api) -> None:
         largest = 2**63 - 1
         answer = api.post("/generate", json={"id": largest, "images": [{"image": B64}]})

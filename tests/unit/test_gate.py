@@ -151,6 +151,20 @@ def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
     assert infer(api, bearer("admin")).status_code == 200  # each key for itself
 
 
+def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(keys=keys_of(collections=["shop"], rate=1))
+    with caplog.at_level("INFO", "serving.access"):
+        for path in ("/generate", "/infer"):  # by its scope; by its rate
+            infer(api, bearer("identify"), path)
+        infer(api, {})
+    told = [vars(r) for r in caplog.records if r.name == "serving.access"]
+    assert [(x["status"], x.get("key")) for x in told] == [
+        (403, "identify"),
+        (429, "identify"),
+        (401, None),
+    ]
+
+
 def test_a_bucket_fills_with_time_and_holds_one_second() -> None:
     now = [0.0]
     rates = Rates(clock=lambda: now[0])
