@@ -221,11 +221,10 @@ class Drip:
         with self._socket as connection:
             while time.monotonic() < began + within:
                 try:
-                    connection.sendall(b"1\r\n \r\n")
                     if answer := connection.recv(4096):
                         return int(answer.split()[1]), time.monotonic() - began
                 except TimeoutError:
-                    continue
+                    connection.sendall(b"1\r\n \r\n")
         pytest.fail("There was no answer.")
 
 

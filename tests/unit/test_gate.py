@@ -152,7 +152,7 @@ def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
 
 
 def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -> None:
-    api = Api(keys=keys_of(collections=["shop"], rate=1))
+    api = Api(keys=keys_of(collections=["shop"], rate=0.01))
     with caplog.at_level("INFO", "serving.access"):
         for path in ("/generate", "/infer"):  # by its scope; by its rate
             infer(api, bearer("identify"), path)

@@ -100,7 +100,7 @@ def test_a_body_that_drips_holds_no_place_for_longer_than_a_request_may_take(
             yield b" "
             await asyncio.sleep(0.005)
 
-    api = Api(timeout_s=0.1, max_in_flight=1)
+    api = Api(timeout_s=0.5, max_in_flight=1)
     headers = {"content-type": "application/json"}
     answer = api.request(method, path, content=dripping(), headers=headers)
     assert answer.status_code == 504, answer.text
@@ -109,12 +109,12 @@ def test_a_body_that_drips_holds_no_place_for_longer_than_a_request_may_take(
 
 def test_the_time_for_an_answer_begins_with_the_request() -> None:
     """Not with each of the steps, of which a change has two."""
-    api = Api(timeout_s=0.3)
+    api = Api(timeout_s=1)
     asked = []
 
     async def describe(*args: object) -> int:
         asked.append(deadline.current())
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
         return 18
 
     async def person(*args: object) -> None:
