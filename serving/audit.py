@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from fastapi import Request
 
-from serving.errors import NotConfirmed, TimedOut
+from serving.errors import Conflict, NotConfirmed, Overloaded, TimedOut, Unavailable
 from serving.problems import request_id_of
 
 log = logging.getLogger("faces.audit")
@@ -33,6 +33,8 @@ def change(
     action: str,
     ids: Sequence[int],
     begun: Callable[[], bool] = lambda: True,
+    *,
+    in_parts: bool = False,
 ) -> Iterator[Done]:
     """Carry out a change inside of the ``with``, and tell what it yields when it is done.
 
@@ -40,6 +42,7 @@ def change(
         action: enrol, add, describe, merge, delete, delete-all or erase.
         ids: whom it is about; of a merge first who remains.
         begun: whether the change itself had begun, for a caller who left before that.
+        in_parts: it takes several commits, so when it fails some of them may be done.
     """
 
     def line(outcome: str, gallery_version: int | None, more: dict[str, int | str]) -> None:
@@ -71,7 +74,8 @@ def change(
 
     try:
         yield done
-    except _UNKNOWN:
-        if begun():
+    except (*_UNKNOWN, Conflict, Unavailable) as error:
+        unknown = isinstance(error, _UNKNOWN) or (in_parts and not isinstance(error, Overloaded))
+        if unknown and begun():
             line("unknown", None, {})
         raise

@@ -9,7 +9,8 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -33,6 +34,14 @@ from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
+
+# All of a JSON body is parsed before it can be refused, and each value of it, however short, takes
+# hundreds of bytes then, and as an error thousands. So values are counted before: base64 has no
+# commas.
+JSON_VALUES = 10_000
+# What no option is longer than.
+_OPTION_CHARACTERS = 100
+_WHITESPACE = string.whitespace.encode()
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -61,7 +70,7 @@ async def read_verify(
     kind = _media_type(request)
     if kind == "application/json":
         body = await request.body()
-        asked = await asyncio.to_thread(_parse, VerifyRequest, body)
+        asked = await asyncio.to_thread(parse, VerifyRequest, body)
         images = dict(
             zip(_PAIR_FIELDS, await decode_base64([asked.image_a, asked.image_b]), strict=True)
         )
@@ -89,7 +98,7 @@ async def _read_photo(
     kind = _media_type(request)
     if kind == "application/json":
         body = await request.body()
-        asked = await asyncio.to_thread(_parse, whole, body)
+        asked = await asyncio.to_thread(parse, whole, body)
         (image,) = await decode_base64([asked.image])
         found = _options(options, request, values=_given(asked))
     elif kind == "multipart/form-data":
@@ -112,7 +121,7 @@ async def read_generate(
     kind = _media_type(request)
     if kind == "application/json":
         body = await request.body()
-        asked = await asyncio.to_thread(_parse, GenerateRequest, body)
+        asked = await asyncio.to_thread(parse, GenerateRequest, body)
         _check_count(len(asked.images), limits)
         images = await decode_base64([i.image for i in asked.images])
         options = _options(GenerateOptions, request, values=_given(asked))
@@ -184,7 +193,26 @@ async def _read_form(
     return files, fields
 
 
-def _parse(model: type[M], body: bytes) -> M:
+def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Awaitable[M]]:
+    """A dependency of a route: its JSON body, parsed in a thread.
+
+    Raises:
+        BadRequest: it is no JSON of this shape.
+        TooLarge: it has more than so many values.
+    """
+
+    async def read(request: Request) -> M:
+        if _media_type(request) != "application/json":
+            raise BadRequest("Send JSON, and set Content-Type to application/json.")
+        return await asyncio.to_thread(parse, model, await request.body(), values)
+
+    return read
+
+
+def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
+    """Raises BadRequest and TooLarge, as in `json_of`."""
+    if body.count(b",") >= values:
+        raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -209,7 +237,8 @@ def _options(
     read: dict[str, Any] = {}
     for name, text in {**request.query_params, **(fields or {})}.items():
         try:
-            read[name] = text if name == "name" else json.loads(text)
+            is_text = name == "name" or len(text) > _OPTION_CHARACTERS
+            read[name] = text if is_text else json.loads(text)
         except (ValueError, RecursionError):  # the latter: thousands of brackets
             read[name] = text
     try:
@@ -230,7 +259,7 @@ def from_base64(text: str) -> bytes:
         if not header.endswith(";base64"):
             raise BadRequest("A data: URL of an image must be base64.")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode(text.encode("ascii").translate(None, _WHITESPACE), validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest(
             "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."

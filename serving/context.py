@@ -46,15 +46,18 @@ class Context:
     async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
         """The result of ``work``, which is given up when the request takes too long.
 
+        What it took before, for its body or for other work, counts; see `problems.RequestGuard`.
+
         Raises:
             TimedOut: it did; when it ``writes``, it may have written.
         """
-        seconds = self.limits.timeout_s
+        now = time.time()
+        until = deadline.current() or now + self.limits.timeout_s
         try:
-            with deadline.until(time.time() + seconds):
-                return await asyncio.wait_for(work, seconds)
+            with deadline.until(until):
+                return await asyncio.wait_for(work, until - now)
         except asyncio.TimeoutError:
-            told = f"The answer took longer than {seconds:g} s."
+            told = f"The answer took longer than {self.limits.timeout_s:g} s."
             if writes:
                 told += " Look whether it was written before you send it again."
             raise TimedOut(told) from None

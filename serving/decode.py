@@ -52,7 +52,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
         raise UnsupportedImage("The image is empty; send the bytes of a JPEG, PNG or WebP file.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return _decode_open(image, settings)
+            return _decode_open(image, data, settings)
     except (UnsupportedImage, TooLarge):
         raise
     except UnidentifiedImageError:
@@ -67,10 +67,15 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
         ) from error
 
 
-def _decode_open(image: Image.Image, settings: DecodeSettings) -> Photo:
+def _decode_open(image: Image.Image, data: bytes, settings: DecodeSettings) -> Photo:
     width, height = image.size
-    # A progressive JPEG keeps the coefficients of every pixel in memory, however small it is made.
-    reducible = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
+    # Of a JPEG with several scans libjpeg keeps the coefficients of every pixel in memory, however
+    # small it is made: of a progressive one, and of a baseline one in parts.
+    reducible = (
+        image.format in ("JPEG", "MPO")
+        and not image.info.get("progressive")
+        and _components_of_first_scan(data) == len(image.getbands())
+    )
     limit = settings.max_jpeg_pixels if reducible else settings.max_pixels
     if width * height > limit:
         raise TooLarge(_too_many(limit))
@@ -88,6 +93,18 @@ def _decode_open(image: Image.Image, settings: DecodeSettings) -> Photo:
     if orientation >= 5:  # a quarter turn
         width, height = height, width
     return Photo(pixels=np.asarray(rgb), width=width, height=height)
+
+
+def _components_of_first_scan(jpeg: bytes) -> int:
+    """How many colours the first scan of a JPEG has; 0 when there is none."""
+    at = 2
+    while (at := jpeg.find(b"\xff", at)) >= 0 and at + 4 < len(jpeg):
+        marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            return jpeg[at + 4]
+        # Fill bytes, and markers without anything behind them, are passed over byte by byte.
+        at += 1 if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9 else 2 + length
+    return 0
 
 
 def _jpeg_scale(width: int, height: int, settings: DecodeSettings) -> int:

@@ -34,6 +34,20 @@ class Forbidden(ServingError):
     title = "The API key does not allow this"
 
 
+class ForeignPage(ServingError):
+    """See `serving.browsers`."""
+
+    status = 403
+    type = "foreign-page"
+    title = "A page of another site may not ask this"
+
+
+class UnknownHost(ServingError):
+    status = 403
+    type = "unknown-host"
+    title = "The service does not go by this name"
+
+
 class UnknownIdentity(ServingError):
     status = 404
     type = "unknown-identity"

@@ -45,7 +45,7 @@ class Shared(Generic[T]):
         return await asyncio.shield(self._next)
 
     async def _after(self, previous: asyncio.Task[T] | None) -> T:
-        if previous is not None:
+        if previous is not None and not previous.done():
             await asyncio.wait([previous])
         self._running, self._next = self._next, None
         return await self._call()

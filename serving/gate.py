@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving import browsers
 from serving.access import note
 from serving.errors import (
     BadRequest,
@@ -52,6 +53,8 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
 _COLLECTIONS = "/collections"
 # What is about a gallery, and so can be asked of a collection.
 _WITHIN = re.compile(rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|v2/.*)")
+# What is about no gallery, and so may be asked with a key of any collection.
+_WITHOUT = ("/detect", "/verify")
 
 
 def is_open(method: str, path: str) -> bool:
@@ -107,6 +110,7 @@ class Gate:
         keys: None: nobody needs one.
         collection: the one that a path without a collection means.
         max_in_flight: requests that this replica works on at once; health is always told.
+        hosts: names that the service is called by; None: any.
     """
 
     def __init__(
@@ -115,12 +119,14 @@ class Gate:
         keys: Keys | None,
         collection: str,
         max_in_flight: int,
+        hosts: Sequence[str] | None = None,
         rates: Rates | None = None,
     ) -> None:
         self._app = app
         self._keys = keys
         self._default = collection
         self._max_in_flight = max_in_flight
+        self._hosts = hosts
         self._rates = rates or Rates()
         self._in_flight = 0
 
@@ -128,21 +134,35 @@ class Gate:
         if scope["type"] != "http" or is_open(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
+
+        async def send_private(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                # Who is enrolled is for him who asked, and for no cache on the way to him.
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
         try:
+            refusal = browsers.refusal(
+                scope["method"], Headers(scope=scope), self._hosts, self._keys is not None
+            )
+            if refusal is not None:
+                raise _Refused(refusal)
             below, collection = self._collection_of(scope["path"])
             scope["root_path"] = scope.get("root_path", "") + below
             who = await self._who(scope, collection)
             with self._place():
                 scope.setdefault("state", {}).update(key=who, collection=collection)
                 note(Request(scope), key=who, collection=collection)
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, send_private)
         except _Refused as refused:
             answer = problem_of(Request(scope), refused.error)
             if isinstance(refused.error, Unauthorized):
                 answer.headers["WWW-Authenticate"] = "Bearer"
             if refused.retry_after is not None:
                 answer.headers["Retry-After"] = str(refused.retry_after)
-            await answer(scope, receive, send)
+            await answer(scope, receive, send_private)
 
     def _collection_of(self, path: str) -> tuple[str, str]:
         """What of the path says it, and the collection. Raises _Refused."""
@@ -164,6 +184,7 @@ class Gate:
         key = await self._keys.find(presented)
         if key is None:
             raise _Refused(Unauthorized("This API key is not valid."))
+        note(Request(scope), key=key.name)  # also of what is refused
         if (wait := self._rates.take(key)) > 0:
             too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
             raise _Refused(too_many, max(1, math.ceil(wait)))
@@ -176,7 +197,7 @@ class Gate:
             )
         if scope["path"] == _COLLECTIONS and key.collections is not None:
             raise _Refused(Forbidden(f"The key {key.name!r} may not see all collections."))
-        if not key.may_use(collection):
+        if scope["path"] not in _WITHOUT and not key.may_use(collection):
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
             )

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 
-from serving import audit
+from serving import audit, bodies, openapi
 from serving.context import Collection, Context
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
 from serving.gallery import Person
@@ -29,7 +29,15 @@ from serving.schemas import (
 )
 
 _MAX_ID = 2**63 - 1
+# A thousand embeddings of 4,096 dimensions.
+_EMBEDDING_VALUES = 1000 * 4096
 PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
+# Not by FastAPI, which parses on the event loop and takes whatever ends a body for damaged JSON.
+PatchBody = Annotated[IdentityPatch, Depends(bodies.json_of(IdentityPatch))]
+MergeBody = Annotated[MergeRequest, Depends(bodies.json_of(MergeRequest))]
+EmbeddingsBody = Annotated[
+    EmbeddingsRequest, Depends(bodies.json_of(EmbeddingsRequest, _EMBEDDING_VALUES))
+]
 
 
 def router(context: Context) -> APIRouter:
@@ -62,9 +70,9 @@ def router(context: Context) -> APIRouter:
         """One person."""
         return await _answer(context, collection, person)
 
-    @api.patch("/{id}")
+    @api.patch("/{id}", openapi_extra=openapi.json_body(IdentityPatch))
     async def describe(
-        request: Request, collection: Collection, person: PersonPath, patch: IdentityPatch
+        request: Request, collection: Collection, person: PersonPath, patch: PatchBody
     ) -> IdentityAnswer:
         """Change the name or the metadata."""
         if not patch.model_fields_set:
@@ -82,7 +90,7 @@ def router(context: Context) -> APIRouter:
         """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
         somebody who was deleted before, and in the galleries of all models."""
         if erase:
-            with audit.change(request, "erase", [person]) as done:
+            with audit.change(request, "erase", [person], in_parts=True) as done:
                 receipts = await written(register.erase(collection, person))
                 for receipt in receipts:  # a line for each gallery: its versions are its own
                     done(receipt.gallery_version, model=receipt.model)
@@ -104,9 +112,9 @@ def router(context: Context) -> APIRouter:
             done(version)
         return WriteAnswer(gallery_version=version)
 
-    @api.post("/{id}/merge")
+    @api.post("/{id}/merge", openapi_extra=openapi.json_body(MergeRequest))
     async def merge(
-        request: Request, collection: Collection, person: PersonPath, asked: MergeRequest
+        request: Request, collection: Collection, person: PersonPath, asked: MergeBody
     ) -> IdentityAnswer:
         """Several records of one person become one, without their photos."""
         with audit.change(request, "merge", [person, *asked.sources]) as done:
@@ -114,9 +122,9 @@ def router(context: Context) -> APIRouter:
             done(version)
         return await _answer(context, collection, person, version)
 
-    @api.post("/{id}/embeddings")
+    @api.post("/{id}/embeddings", openapi_extra=openapi.json_body(EmbeddingsRequest))
     async def add(
-        request: Request, collection: Collection, person: PersonPath, asked: EmbeddingsRequest
+        request: Request, collection: Collection, person: PersonPath, asked: EmbeddingsBody
     ) -> IdentityAnswer:
         """Add embeddings that were made elsewhere; enrols the person if need be."""
         vectors = await asyncio.to_thread(_array, asked.embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -72,6 +73,7 @@ def build_api(
     keys: Keys | None = None,
     collection: str = "default",
     console: bool = True,
+    hosts: Sequence[str] | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -79,11 +81,22 @@ def build_api(
         keys: those that callers need; None: none.
         collection: the one of paths that name none.
         console: serve the page for people.
+        hosts: names that the service is called by; None: any.
     """
     context = Context(pipeline, register, limits, matching, metrics)
-    guard = Middleware(problems.RequestGuard, max_body_bytes=limits.max_body_bytes)
+    guard = Middleware(
+        problems.RequestGuard,
+        max_body_bytes=limits.max_body_bytes,
+        timeout_s=limits.timeout_s,
+    )
     access = Middleware(Access, metrics=metrics)
-    gate = Middleware(Gate, keys=keys, collection=collection, max_in_flight=limits.max_in_flight)
+    gate = Middleware(
+        Gate,
+        keys=keys,
+        collection=collection,
+        max_in_flight=limits.max_in_flight,
+        hosts=hosts,
+    )
     api = FastAPI(
         title="Face identification",
         description=_DESCRIPTION,
@@ -98,10 +111,12 @@ def build_api(
             },
         ],
         redoc_url=None,
+        # It would send callers to whatever host they name themselves.
+        redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     problems.install(api)
-    openapi.install(api)
+    openapi.install(api, keys is not None)
 
     @api.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
     async def infer(request: Request, response: Response, collection: Collection) -> InferAnswer:
@@ -212,6 +227,7 @@ class Ingress:
         keys: KeySettings,
         traces: TracingSettings,
         console: bool = True,
+        hosts: Sequence[str] | None = None,
     ) -> None:
         telemetry.start("ingress", traces)
         self._metrics = ApiMetrics()
@@ -233,6 +249,7 @@ class Ingress:
         self._keys = Keys(keys) if keys.required else None
         self._collection = gallery.collection
         self._console = console
+        self._hosts = hosts
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(
@@ -244,4 +261,5 @@ class Ingress:
             self._keys,
             self._collection,
             self._console,
+            self._hosts,
         )

@@ -52,7 +52,7 @@ class Key(BaseModel):
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
-    rate: float | None = Field(None, gt=0, description="requests a second")
+    rate: float | None = Field(None, ge=0.001, le=1e6, description="requests a second")
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -95,6 +95,8 @@ def parse(text: str) -> tuple[Key, ...]:
     names = [key.name for key in keys]
     if len(set(names)) < len(names):
         raise BadRequest("Two keys have the same name, so the audit log could not tell who it was.")
+    if len({key.hash for key in keys}) < len(keys):
+        raise BadRequest("Two entries have the same hash, so it is not clear what the key may do.")
     return keys
 
 

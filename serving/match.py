@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serving import deadline, handles, refs, telemetry
 from serving.embed import Embedder
-from serving.errors import GalleryCorrupt, ServingError, Unavailable
+from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location, erase_everywhere, locate, open_store
@@ -186,7 +186,7 @@ class Matcher:
             known = self._galleries.get(where)
             if known is None:
                 return GalleryStatus(False, 0, 0, 0, self._problem)
-            self._note(known, self._problem)
+            self._note(known, error)
             snapshot, loaded = known.snapshot, known.loaded
         else:
             loaded = True
@@ -199,7 +199,8 @@ class Matcher:
             try:
                 store = await self._checked_store()
             except ServingError:
-                self._gauges.unopened(where)
+                if self._is_default(where):
+                    self._gauges.unopened(where)
                 raise
             # No await from here on, so two callers do not open it twice.
             if where not in self._galleries:
@@ -214,8 +215,18 @@ class Matcher:
                 )
         self._galleries.move_to_end(where)
         while len(self._galleries) > self._settings.galleries:
-            self._gauges.forget(self._galleries.popitem(last=False)[0])
+            gone = self._least_wanted(where)
+            del self._galleries[gone]
+            self._gauges.forget(gone)
         return self._galleries[where]
+
+    def _least_wanted(self, but: Location) -> Location:
+        """One in which nobody ever was, for callers may make up as many as they like; or else the
+        one that was asked for longest ago."""
+        others = [where for where in self._galleries if where != but]
+        held = self._galleries
+        empty = (w for w in others if held[w].loaded and not held[w].snapshot.version)
+        return next(empty, others[0])
 
     async def _checked_store(self) -> Store:
         async with self._opening:
@@ -236,7 +247,7 @@ class Matcher:
         try:
             snapshot = await self._in(self._store_pool, lambda: gallery.refresh(at_least))
         except ServingError as error:
-            self._note(gallery, str(error))
+            self._note(gallery, error)
             if not isinstance(error, GalleryCorrupt) or not gallery.loaded:
                 raise
             # The people who were read before the damage are as good as they were.
@@ -256,10 +267,16 @@ class Matcher:
                 f"The object store has not told what is new within {limit:g} s."
             ) from None
 
-    def _note(self, gallery: Gallery, problem: str | None) -> None:
-        self._problem = problem
+    def _note(self, gallery: Gallery, error: ServingError | None) -> None:
+        self._problem = None if error is None else str(error)
         where = Location(gallery.collection, gallery.model, gallery.dimension)
-        self._gauges.show(where, gallery.snapshot, problem)
+        # A collection that a caller made up must not become a label.
+        exists = gallery.snapshot.version or isinstance(error, (GalleryCorrupt, ModelMismatch))
+        if exists or self._is_default(where):
+            self._gauges.show(where, gallery.snapshot, self._problem)
+
+    def _is_default(self, where: Location) -> bool:
+        return where.collection == self._gallery_settings.collection
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:

@@ -8,13 +8,22 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from serving.examples import EXAMPLES, Example
+from serving.gate import is_open
 
 _JSON = "application/json"
 _BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
-def install(api: FastAPI) -> None:
-    """Let ``api`` describe itself with the examples, and its errors as what they are."""
+# The two ways in which a key may be sent; see `serving.gate`.
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def install(api: FastAPI, keys: bool = False) -> None:
+    """Let ``api`` describe itself with the examples, its errors as what they are, and what needs a
+    key, if anything does."""
     generate = api.openapi
 
     def described() -> dict[str, Any]:
@@ -23,6 +32,10 @@ def install(api: FastAPI) -> None:
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
                     _complete(operation, EXAMPLES.get((method, path)))
+                    if keys and not is_open(method.upper(), path):
+                        operation["security"] = [{scheme: []} for scheme in _SCHEMES]
+            if keys:
+                document["components"]["securitySchemes"] = _SCHEMES
         return api.openapi_schema or {}
 
     api.openapi = described  # type: ignore[method-assign]
@@ -65,6 +78,12 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     if len(files) == 1:
         content["image/*"] = {"schema": _BINARY}
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def json_body(request: type[BaseModel]) -> dict[str, Any]:
+    """A body of JSON that `serving.bodies.json_of` reads."""
+    content = {_JSON: {"schema": _inlined(request)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def protocol_body(request: type[BaseModel]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from serving import refs, tracing
 from serving.embed import Embedder
 from serving.errors import NoUsableFace, ServingError, TooLarge, Unavailable, UnsupportedImage
-from serving.freshness import Versions
+from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
 from serving.handles import call, write
 from serving.model import ModelCard
@@ -114,6 +114,8 @@ class Pipeline:
         self._embedder = embedder
         self._versions = versions
         self._up = False
+        # Anybody may ask, as often as he likes; and it costs Triton and the store a request each.
+        self._looks = Shared(self._look)
 
     async def identify(
         self,
@@ -187,7 +189,13 @@ class Pipeline:
         return await timings.of("embed", self._embedder.embed(crops))
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
-        """The state of what the service depends on: ``ok``, a sentence, or the gallery's status."""
+        """The state of what the service depends on: ``ok``, a sentence, or the gallery's status.
+
+        Those who ask at the same time share one look at it all.
+        """
+        return await self._looks()
+
+    async def _look(self) -> dict[str, str | GalleryStatus]:
         stages = await self._stages()
         try:
             card = (await self._embedder.served()).card

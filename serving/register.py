@@ -77,7 +77,7 @@ class Register:
         return await self._change(collection, _operation(Kind.CLEAR, 0), [])
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
-        receipts: list[Receipt] = await call(self._match.erase, collection, person)
+        receipts: list[Receipt] = await write(self._match.erase, collection, person)
         return receipts
 
     async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:
@@ -108,11 +108,12 @@ class Register:
                 f"These are embeddings of {model}, but {card.id} is served: the two cannot be "
                 "compared."
             )
-        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        # In float32 the squares of large numbers are infinite, and the rows would become zeros.
+        lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
         if embeddings.shape[1] != card.dimension or not (lengths > 1e-6).all():
             raise BadRequest(f"An embedding is {card.dimension} finite numbers, not all zero.")
         kind = Kind.PUT if replace else Kind.APPEND
-        operation = _operation(kind, person, embeddings=embeddings / lengths)
+        operation = _operation(kind, person, embeddings=(embeddings / lengths).astype(np.float32))
         return await self._change(collection, operation, [])
 
     async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 
 PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+# Without control characters, which would be obeyed by the terminal of whoever lists people.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Box = Annotated[
     list[int],
     Field(
@@ -48,7 +50,7 @@ class EncodedImage(_Request):
 
 class GenerateOptions(_Request):
     id: PersonId
-    name: str | None = Field(None, min_length=1, max_length=200)
+    name: Name | None = None
     mode: Literal["replace", "append"] = Field(
         "replace", description="replace the person's photos, or add to them"
     )
@@ -192,13 +194,13 @@ class IdentitiesAnswer(BaseModel):
 class IdentityPatch(_Request):
     """What is not given stays; null removes it."""
 
-    name: str | None = Field(None, min_length=1, max_length=200)
+    name: Name | None = None
     metadata: dict[str, Any] | None = Field(None, description="replaced as a whole")
 
     @field_validator("metadata")
     @classmethod
     def _small(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        if len(json.dumps(metadata)) > _METADATA_BYTES:
+        if len(json.dumps(metadata, allow_nan=False)) > _METADATA_BYTES:
             raise ValueError(f"metadata is longer than {_METADATA_BYTES} bytes of JSON")
         return metadata
 
@@ -213,7 +215,10 @@ class EmbeddingsRequest(_Request):
     """Embeddings that were made elsewhere, with this model."""
 
     model: str = Field(description="id of the model that made them")
-    embeddings: list[list[float]] = Field(min_length=1, max_length=1000)
+    # Of half a million numbers that are none, the first one is enough.
+    embeddings: Annotated[list[Annotated[list[float], FailFast()]], FailFast()] = Field(
+        min_length=1, max_length=1000
+    )
     mode: Literal["append", "replace"] = "append"
 
 

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 
+# As browsers send it: small letters, no port.
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -171,4 +174,7 @@ class AppArgs(Settings):
     limits: LimitSettings = LimitSettings()
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
+    hosts: tuple[HostName, ...] | None = Field(
+        None, description="names that the service is called by, besides addresses; None: any"
+    )
     scale: ScaleSettings = ScaleSettings()

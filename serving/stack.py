@@ -86,6 +86,8 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
         },
         "gallery": {"bucket": BUCKET, "endpoint": f"http://{LOOPBACK}:{settings.s3_port}"},
         "detect": {"threads": _cores()},
+        # On loopback, without keys, a page of others in a browser here is all that might ask.
+        "hosts": ["localhost"],
         "scale": {stage: dict(scale) for stage in ScaleSettings.model_fields},
     }
     return {

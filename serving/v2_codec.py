@@ -15,12 +15,11 @@ import numpy as np
 from kserve import InferOutput, InferResponse
 from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from serving.bodies import check_size, from_base64
+from serving.bodies import check_size, from_base64, parse
 from serving.errors import BadRequest, Unavailable
 from serving.pipeline import Identified
-from serving.problems import sentence_of
 from serving.settings import LimitSettings
 
 MODEL = "face-identification"
@@ -112,13 +111,10 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Asked
 
     Raises:
         BadRequest: it is none, or its sizes, shapes or types do not fit.
-        TooLarge: a photo has too many bytes.
+        TooLarge: a photo has too many bytes, or the JSON too many values.
     """
     json_length = len(body) if header_length is None else _length(header_length, len(body))
-    try:
-        request = ProtocolRequest.model_validate_json(body[:json_length])
-    except ValidationError as error:
-        raise BadRequest(sentence_of(error)) from None
+    request = parse(ProtocolRequest, body[:json_length])
     parameters = request.parameters or InferParameters()
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"Send one input, {INPUT}.")

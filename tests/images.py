@@ -80,3 +80,25 @@ def _png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks
     )
+
+
+def flat_jpeg(width: int, height: int, *, scans: int) -> bytes:
+    """A grey baseline JPEG of three components: all in one scan, or each in one of its own."""
+    sizes = struct.pack(">HH", height, width)
+    components = b"".join(bytes([n, 0x11, 0]) for n in (1, 2, 3))
+    # Of both kinds of tables one code, 0: no difference, and no more coefficients.
+    one_code = bytes([1, *[0] * 15, 0])
+    file = b"\xff\xd8"
+    file += _segment(0xDB, bytes([0, *[1] * 64]))
+    file += _segment(0xC0, bytes([8]) + sizes + bytes([3]) + components)
+    file += _segment(0xC4, b"\x00" + one_code + b"\x10" + one_code)
+    blocks = -(-width // 8) * -(-height // 8)
+    for part in [(1, 2, 3)] if scans == 1 else [(1,), (2,), (3,)]:
+        selected = b"".join(bytes([n, 0]) for n in part)
+        file += _segment(0xDA, bytes([len(part)]) + selected + b"\x00\x3f\x00")
+        file += bytes(-(-2 * len(part) * blocks // 8))
+    return file + b"\xff\xd9"
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content

@@ -115,6 +115,7 @@ def _backends(folder: Path, server: Path, ours: Path) -> Path:
     shutil.copytree(server / "backends" / "python", backends / "python")
     shutil.copy2(stub, backends / "python")
     for name in ("pytorch", "openvino"):
-        shutil.copytree(ours / name, backends / name)
-        shutil.copytree(ours / "shared", backends / name, dirs_exist_ok=True)
+        (backends / name).mkdir()
+        shutil.copyfile(ours / f"{name}_model.py", backends / name / "model.py")
+        shutil.copy(ours / "batch.py", backends / name)
     return backends

@@ -94,12 +94,16 @@ class Load:
     ids: Iterator[int]
     answers: list[Answer] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    # Clients that wait for an answer now.
+    waiting: set[int] = field(default_factory=set)
 
     def run(self, what: str) -> None:
         with httpx.Client(base_url=self.url, timeout=_PATIENCE_S) as client:
             for photo in itertools.cycle(self.photos):
                 person = next(self.ids) if what == "enrol" else -1
+                self.waiting.add(threading.get_ident())
                 self.answers.append(ask(client, what, photo, person))
+                self.waiting.discard(threading.get_ident())
                 if self.over.wait(_PAUSE_S):
                     return
 

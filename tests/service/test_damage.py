@@ -90,7 +90,7 @@ def problems(stack: StackSettings, wanted: str = "1.0") -> str:
     """The metric's highest value, when it is the wanted one or after a minute."""
     deadline = time.monotonic() + 60
     while True:
-        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics").text
+        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics", timeout=30).text
         lines = [x for x in page.splitlines() if x.startswith("ray_faces_gallery_problem{")]
         highest = max((line.rpartition(" ")[2] for line in lines), default="none")
         if highest == wanted or time.monotonic() > deadline:

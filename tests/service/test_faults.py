@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import datetime
 import itertools
-import json
 import os
 import signal
 import socket
@@ -32,6 +31,7 @@ from serving.local import s3, triton
 from serving.local.process import LOOPBACK, Process
 from serving.settings import GallerySettings
 from serving.stack import BUCKET, REPOSITORY, StackSettings, running
+from tests.service import logs
 from tests.service.load import (
     NO_ANSWER,
     Answer,
@@ -265,7 +265,7 @@ def test_s3_hangs(stack: Stack, watch: Watch) -> None:
 
 def unconfirmed(stack: Stack) -> float:
     """Searches that were answered from memory since the store could not be asked."""
-    page = httpx.get(f"http://{LOOPBACK}:{PORT + 11}/metrics").text
+    page = httpx.get(f"http://{LOOPBACK}:{PORT + 11}/metrics", timeout=30).text
     name = "ray_faces_gallery_unconfirmed_total{"
     return sum(float(x.rpartition(" ")[2]) for x in page.splitlines() if x.startswith(name))
 
@@ -316,47 +316,55 @@ def test_a_replica_is_killed(stack: Stack, load: Load, watch: Watch, stage: str)
 def test_clients_go_away(stack: Stack, load: Load, watch: Watch, data: Path) -> None:
     """Whoever left takes no place and no work from those who stay."""
     photo = (data / "group.jpg").read_bytes()
-    head = (
-        f"POST /infer HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: image/jpeg\r\n"
-        f"Content-Length: {len(photo)}\r\n\r\n"
-    ).encode()
-    wrong, start = errors_of(stack), datetime.datetime.now()
+    wrong = errors_of(stack)
+    gone: list[logs.Line] = []
     with watch("clients that leave in mid-request") as fault:
-        for sent in (photo, photo[: len(photo) // 2], photo, photo[:100], photo):
-            leaving = [socket.create_connection((LOOPBACK, PORT)) for _ in range(IN_FLIGHT - 8)]
-            for client in leaving:
-                client.sendall(head + sent)
+        for burst, size in enumerate((len(photo), len(photo) // 2, len(photo), 100, len(photo))):
+            leaving = [Leaving(photo, size, f"left-{burst}-{n}") for n in range(IN_FLIGHT - 8)]
             time.sleep(0.2)
             for client in leaving:
-                client.close()
-            time.sleep(0.3)
+                client.leave()
+            # Their places are free again before others come.
+            gone += logs.wait_for(stack.folder, [client.id for client in leaving])
         left = time.monotonic()
     # Without an end of the work for those who left it would be those of five bursts.
-    assert min(a.came for a in load.answers if a.what == "identify" and a.sent > left) < left + 5
+    first = min(a.came for a in load.answers if a.what == "identify" and a.sent > left)
+    assert first < left + WORK_S
     assert refusals(fault.answers) == []
-    lines = identified_since(stack, start)
-    statuses = {line["status"] for line in lines}
-    assert statuses == {200, 499}
-    gone = [line for line in lines if line["status"] == 499]
+    # Some had their answer before they left.
+    assert {line["status"] for line in gone} <= {200, 499}
+    gone = [line for line in gone if line["status"] == 499]
     assert len(gone) > IN_FLIGHT
-    assert max(line["ms"] for line in gone) < 3000
+    assert max(line["ms"] for line in gone) < 1000 * WORK_S
     assert errors_of(stack) == wrong
 
 
-def lines_of(stack: Stack, part: str) -> list[dict[str, Any]]:
-    files = sorted((stack.folder / "logs" / "serve").glob(f"*{part}*.log"))
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+class Leaving:
+    """A client who sends a part of his photo, or all of it, and does not wait for the answer."""
+
+    def __init__(self, photo: bytes, size: int, id_: str) -> None:
+        self.id = id_
+        self._connection = socket.create_connection((LOOPBACK, PORT))
+        head = (
+            f"POST /infer HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: image/jpeg\r\n"
+            f"Content-Length: {len(photo)}\r\nX-Request-ID: {id_}\r\n\r\n"
+        )
+        self._connection.sendall(head.encode() + photo[:size])
+
+    def leave(self) -> None:
+        self._connection.close()
 
 
-def identified_since(stack: Stack, start: datetime.datetime) -> list[dict[str, Any]]:
+def identified_since(stack: Stack, start: datetime.datetime) -> list[logs.Line]:
     """The lines of the access log."""
-    lines = [x for x in lines_of(stack, "ingress") if x["asctime"] > f"{start:%F %T}"]
-    return [x for x in lines if x["name"] == "serving.access" and x["route"] == "/infer"]
+    lines = logs.lines(stack.folder, "_ingress_")
+    lines = (x for x in lines if x["asctime"] > f"{start:%F %T}" and x["name"] == logs.ACCESS)
+    return [x for x in lines if x["route"] == "/infer"]
 
 
 def errors_of(stack: Stack) -> list[str]:
     """What the replicas took for bugs."""
-    return [x["message"] for x in lines_of(stack, "replica") if x["levelname"] == "ERROR"]
+    return [x["message"] for x in logs.lines(stack.folder) if x["levelname"] == "ERROR"]
 
 
 def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: list[bytes]) -> None:
@@ -374,21 +382,22 @@ def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: lis
                     got = await client.post("/infer", content=photo, headers=headers, timeout=60)
                     answers.append(got)
                     if got.status_code != 200:
-                        await asyncio.sleep(float(got.headers["Retry-After"]))
+                        await asyncio.sleep(float(got.headers.get("Retry-After", 1)))
 
             await asyncio.gather(*(one(photo) for photo in (photos * 40)[:100]))
 
     with watch("100 clients more than can be served") as fault:
         asyncio.run(crowd())
     kinds = {a.json().get("type", "answer").rpartition(":")[2] for a in answers}
-    # The latter where a busy machine makes Triton late.
-    assert {"answer", "overloaded"} <= kinds <= {"answer", "overloaded", "unavailable"}
+    # The others where a busy machine makes Triton late, or all of it.
+    honest = {"overloaded", "unavailable", "timed-out"}
+    assert {"answer", "overloaded"} <= kinds <= {"answer", *honest}
     # As the service measures it; its clients here have to wait for a busy machine, too.
     assert max(line["ms"] for line in identified_since(stack, start)) < 1000 * (TIMEOUT_S + 1)
     assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + WORK_S
-    all_honest(fault.answers, "overloaded", "unavailable")
+    all_honest(fault.answers, *honest)
     health = [a for a in fault.answers if a.what == "health"]
-    assert max(a.seconds for a in health) < 5
+    assert max(a.seconds for a in health) < WORK_S
 
 
 # --- the whole service ---------------------------------------------------------------------------
@@ -409,6 +418,8 @@ def test_the_service_is_stopped_under_load(
                 load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
                 family = [service.pid, *descendants(service.pid)]
                 time.sleep(2)
+                # At this moment some wait for their answers.
+                wait_until(lambda: len(load.waiting) >= 3, 30)
                 began = time.monotonic()
                 service.send_signal(signal.SIGTERM)
                 assert service.wait(60) == 0
@@ -426,7 +437,9 @@ def test_the_service_is_stopped_under_load(
     accepted = [a for a in answers if a.sent < began]
     assert accepted
     assert refusals(accepted) == []
-    assert {a.kind for a in refusals(answers)} <= {"no answer ConnectError", "503"}
+    # Who comes while the door is being closed is not let in, or put out unheard.
+    shut = {"ConnectError", "ReadError", "WriteError", "RemoteProtocolError"}
+    assert {a.kind for a in refusals(answers)} <= {"503", *(f"no answer {e}" for e in shut)}
 
 
 def enrolled_in(folder: Path) -> set[int]:

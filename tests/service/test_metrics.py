@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,15 @@ import pytest
 
 from serving.local.serve import metrics_port
 from serving.local.triton import ports_of
-from serving.stack import SERVE_LOGS, StackSettings
+from serving.stack import StackSettings
 from tests.promql import TARGET_LABELS, queries, read
+from tests.service import logs
 
 JPEG = {"content-type": "image/jpeg"}
-# Every process tells its metrics every 10 s.
-GATHERED = 15
-LONGEST = 120
+# Every process tells its metrics every 10 s, and on a busy machine later than that.
+LOOK_S = 5
+QUIET_S = 25
+LONGEST_S = 240
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -39,17 +40,19 @@ class Pages:
         return {
             (name, frozenset(_LABEL.findall(labels))): float(value)
             for url in self._urls
-            for name, labels, value in _SAMPLE.findall(httpx.get(url).text)
+            for name, labels, value in _SAMPLE.findall(httpx.get(url, timeout=30).text)
         }
 
     def settled(self) -> Series:
-        """When what came before has been gathered."""
-        deadline = time.monotonic() + LONGEST
-        before, now = Series(), self.read()
-        while ours_of(before) != ours_of(now):
+        """When what came before has been gathered: nothing new has come for a while."""
+        deadline = time.monotonic() + LONGEST_S
+        now, since = self.read(), time.monotonic()
+        while time.monotonic() < since + QUIET_S:
             assert time.monotonic() < deadline
-            time.sleep(GATHERED)
+            time.sleep(LOOK_S)
             before, now = now, self.read()
+            if ours_of(before) != ours_of(now):
+                since = time.monotonic()
         return now
 
 
@@ -65,25 +68,12 @@ def total(series: Series, metric: str, **labels: str) -> float:
     )
 
 
-def lines(stack: StackSettings, stage: str) -> Iterator[dict[str, Any]]:
-    """What the replicas of a stage have logged."""
-    for file in (stack.folder / SERVE_LOGS).glob(f"replica_faces_{stage}_*.log"):
-        yield from map(json.loads, file.read_text().splitlines())
-
-
 def line_of(stack: StackSettings, stage: str, request_id: str) -> dict[str, Any]:
-    """The line that the stage has logged about the request; exactly one, besides that of audit."""
-    deadline = time.monotonic() + 10
-    while True:
-        found = [
-            x
-            for x in lines(stack, stage)
-            if x.get("request_id") == request_id and "action" not in x
-        ]
-        if found or time.monotonic() > deadline:
-            (line,) = found
-            return line
-        time.sleep(0.2)
+    """The line that the stage has logged about the request; exactly one, of the ingress one of
+    access."""
+    logger = logs.ACCESS if stage == "ingress" else ""
+    (line,) = logs.wait_for(stack.folder, request_id, f"_{stage}_", logger)
+    return line
 
 
 @pytest.fixture(scope="module")

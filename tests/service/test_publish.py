@@ -313,7 +313,8 @@ def test_an_upload_that_was_broken_off_is_completed(
                 break
         job.kill()
         job.communicate(timeout=60)
-        assert CARD not in bucket.objects()
+        # On a busy machine it may have got further before it was killed.
+        bucket.client.delete_object(Bucket=BUCKET, Key=bucket.key(CARD))
     done = publish()
     assert (done.returncode, done.stderr) == (0, "")
     assert_is_published(bucket.download(folder / "models"))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from serving.local.serve import metrics_port
 from serving.stack import StackSettings
@@ -59,13 +60,41 @@ def test_replicas_listen_to_nobody_without_the_stacks_key(
     assert (stack.folder / "ray.key").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({"Origin": "https://evil.example"}, "foreign-page"),
+        ({"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"}, "foreign-page"),
+        ({"Host": "evil.example:15000", "Sec-Fetch-Site": "same-origin"}, "unknown-host"),
+    ],
+)
+def test_a_page_that_somebody_opens_in_his_browser_enrols_nobody(
+    api: httpx.Client, data: Path, new_id: int, headers: dict[str, str], kind: str
+) -> None:
+    photo = {"images": (data / "group.jpg").read_bytes()}
+    answer = api.post("/generate", headers=headers, data={"id": str(new_id)}, files=photo)
+    assert (answer.status_code, answer.json()["type"]) == (403, f"urn:faces:problem:{kind}")
+    assert api.get(f"/identities/{new_id}").status_code == 404
+    if "Host" in headers:
+        assert api.get("/identities", headers=headers).status_code == 403
+
+
+def test_the_stack_is_called_by_address_or_as_localhost(
+    api: httpx.Client, stack: StackSettings
+) -> None:
+    for host in (f"localhost:{stack.port}", f"127.0.0.1:{stack.port}"):
+        origin = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        assert api.get("/identities", headers=origin).status_code == 200
+        assert api.post("/detect", content=b"x", headers=origin).status_code == 415
+
+
 def test_the_gallery_is_measured(api: httpx.Client, stack: StackSettings) -> None:
     version = api.get("/readyz").json()["checks"]["gallery"]["version"]
     deadline = time.monotonic() + 60
     found: list[str] = []
     while time.monotonic() < deadline and not any(line.endswith(f" {version}.0") for line in found):
         time.sleep(1)  # Ray gathers them every few seconds
-        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics").text
+        page = httpx.get(f"http://127.0.0.1:{metrics_port(stack.port)}/metrics", timeout=30).text
         found = [
             line for line in page.splitlines() if line.startswith("ray_faces_gallery_version{")
         ]

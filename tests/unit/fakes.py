@@ -214,6 +214,7 @@ class Api:
         verify_threshold: float | None = None,
         keys: Keys | None = None,
         console: bool = True,
+        hosts: Sequence[str] | None = None,
         **limits: Any,
     ) -> None:
         self.pipeline = FakePipeline()
@@ -227,6 +228,7 @@ class Api:
             ApiMetrics(),
             keys,
             console=console,
+            hosts=hosts,
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

@@ -70,6 +70,9 @@ def test_an_enrolment(api: Api, answered: Answered, caplog: pytest.LogCaptureFix
         ("GET", "/infer", ("GET", "/infer", 405, "method-not-allowed")),
         ("GET", "/made/up", ("GET", "none", 404, "not-found")),
         ("GET", "/docs", ("GET", "none", 200, None)),
+        ("HEAD", "/v2", ("HEAD", "/v2", 200, None)),
+        ("HEAD", "/infer", ("HEAD", "/infer", 405, "method-not-allowed")),
+        ("HEAD", "/made/up", ("HEAD", "none", 404, "not-found")),
     ],
 )
 def test_routes_are_told_by_their_template(

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from ray.exceptions import RayActorError
 
-from serving.errors import ServingError, Unavailable, UnknownIdentity
+from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Operation, Person
 from serving.gallery.maintenance import Receipt
@@ -153,6 +154,31 @@ def test_what_was_refused_has_no_line(ask: Asked, action: str, failure: ServingE
     method, path, request, _, _ = CHANGES[action]
     assert ask(method, path, **request).status_code == failure.status
     assert ask.lines == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcomes"),
+    [
+        (Unavailable("The store went away."), ["unknown"]),
+        (Conflict("Others were faster."), ["unknown"]),
+        (UnknownIdentity("Nobody."), []),
+        (Overloaded("Too many wait."), []),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_erasure_that_failed_may_be_done_in_part(
+    ask: Asked, failure: ServingError, outcomes: list[str]
+) -> None:
+    ask.matcher.failure = failure
+    assert ask("DELETE", "/identities/7?erase=true").status_code == failure.status
+    assert [line["outcome"] for line in ask.lines] == outcomes
+
+
+def test_an_erasure_whose_matcher_died_is_not_confirmed(ask: Asked) -> None:
+    ask.matcher.failure = RayActorError()
+    answer = ask("DELETE", "/identities/7?erase=true")
+    assert answer.json()["type"] == "urn:faces:problem:not-confirmed"
+    assert [line["outcome"] for line in ask.lines] == ["unknown"]
 
 
 @pytest.mark.parametrize("path", ["/identities", "/identities/7"])

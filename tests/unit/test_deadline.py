@@ -27,8 +27,8 @@ def test_it_ends_with_its_block() -> None:
 def test_what_waits_for_a_thread_too_long_is_not_begun() -> None:
     begun = []
     with ThreadPoolExecutor(1) as pool:
-        with deadline.until(time.time() + 0.05):
-            blocking = pool.submit(deadline.checked(lambda: time.sleep(0.2)))
+        with deadline.until(time.time() + 1):
+            blocking = pool.submit(deadline.checked(lambda: time.sleep(1.2)))
             late = pool.submit(deadline.checked(lambda: begun.append(1)))
         blocking.result()  # begun in time, and not broken off
         with pytest.raises(TimedOut):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,23 @@ class TestSize:
         limits = DecodeSettings(max_jpeg_pixels=1_000)
         with pytest.raises(TooLarge, match=r"0\.001 million pixels"):
             decode(encode(quadrants(), "JPEG"), limits)
+
+    @pytest.mark.parametrize(("scans", "refused"), [(1, False), (3, True)])
+    def test_a_jpeg_in_parts_counts_in_full(self, scans: int, refused: bool) -> None:
+        """One of 240 million pixels has 3 MB, and takes 1.4 GB."""
+        limits = DecodeSettings(max_pixels=4000, max_jpeg_pixels=1_000_000, reduce_above_side=64)
+        file = images.flat_jpeg(320, 240, scans=scans)
+        with pytest.raises(TooLarge) if refused else contextlib.nullcontext():
+            assert decode(file, limits).pixels.shape == (30, 40, 3)
+
+    @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "YCbCr"])
+    @pytest.mark.parametrize("options", [{}, {"optimize": True}, {"exif": b"\xff\xda\xff\xff" * 9}])
+    def test_an_ordinary_jpeg_of_any_colours_is_reduced(
+        self, mode: str, options: dict[str, Any]
+    ) -> None:
+        limits = DecodeSettings(max_pixels=4000, max_jpeg_pixels=1_000_000, reduce_above_side=64)
+        file = encode(quadrants(320, 240).convert(mode), "JPEG", **options)
+        assert decode(file, limits).pixels.shape == (30, 40, 3)
 
     def test_a_progressive_jpeg_counts_in_full(self) -> None:
         limits = DecodeSettings(max_pixels=64 * 48 - 1)

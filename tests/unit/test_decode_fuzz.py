@@ -18,6 +18,7 @@ from PIL import Image
 from serving.decode import decode
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
+from tests import images
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "90"))
 SETTINGS = DecodeSettings(max_pixels=4_000_000, max_jpeg_pixels=16_000_000)
@@ -47,7 +48,7 @@ def seeds() -> list[bytes]:
         ("TIFF", rgb.convert("1"), {"compression": "group4"}),
         ("BMP", rgb, {}),
     ]
-    files = []
+    files = [images.flat_jpeg(60, 40, scans=3)]
     for name, image, options in kinds:
         buffer = io.BytesIO()
         image.save(buffer, name, **options)

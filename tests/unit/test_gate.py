@@ -118,6 +118,30 @@ def test_a_key_reaches_only_its_collections() -> None:
     assert "'bank'" in detail_of(infer(api, bearer("admin"), "/collections/bank/infer"), 403)
 
 
+def test_a_key_of_any_collection_may_ask_what_is_about_none() -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    jpeg = {"Content-Type": "image/jpeg", **bearer("identify")}
+    assert api.post("/detect", content=b"photo", headers=jpeg).status_code == 200
+    photos = {"image_a": b"photo", "image_b": b"photo"}
+    assert api.post("/verify", files=photos, headers=bearer("identify")).status_code == 200
+    assert api.post("/detect", content=b"photo", headers=bearer("enrol")).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/v2/models/face-identification", "/infer", "/nowhere"])
+def test_no_cache_keeps_what_is_told(path: str) -> None:
+    for api in (Api(), Api(keys=keys_of())):  # an answer, or a refusal
+        headers = api.get(path).headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/infer/", "/identities/"])
+def test_nobody_is_sent_elsewhere(path: str) -> None:
+    answer = Api().post(path, headers={"host": "evil.example"})
+    detail_of(answer, 404)
+    assert "location" not in answer.headers
+
+
 def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
     api = Api(keys=keys_of(rate=0.5))
     assert infer(api, bearer("identify")).status_code == 200
@@ -125,6 +149,20 @@ def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
     detail_of(answer, 429)
     assert answer.headers["retry-after"] == "2"
     assert infer(api, bearer("admin")).status_code == 200  # each key for itself
+
+
+def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(keys=keys_of(collections=["shop"], rate=0.01))
+    with caplog.at_level("INFO", "serving.access"):
+        for path in ("/generate", "/infer"):  # by its scope; by its rate
+            infer(api, bearer("identify"), path)
+        infer(api, {})
+    told = [vars(r) for r in caplog.records if r.name == "serving.access"]
+    assert [(x["status"], x.get("key")) for x in told] == [
+        (403, "identify"),
+        (429, "identify"),
+        (401, None),
+    ]
 
 
 def test_a_bucket_fills_with_time_and_holds_one_second() -> None:

@@ -95,8 +95,11 @@ def test_a_key_is_bound_to_its_collections() -> None:
         (file_of(entry("x", scopes=[])), "scopes"),
         (file_of(entry("x", collections=["../other"])), "collections"),
         (file_of(entry("x", rate=0)), "rate"),
+        (file_of(entry("x", rate=1e-320)), "rate"),
+        (file_of(entry("x", rate=float("inf"))), "rate"),
         (file_of(entry("x", scope="admin")), "scope"),
         (file_of(entry("x"), entry("y")), "same name"),
+        (file_of(entry("x"), entry("x", "other", scopes=["admin"])), "same hash"),
     ],
 )
 def test_a_bad_file_is_refused_without_repeating_it(text: str, says: str) -> None:

@@ -324,6 +324,26 @@ class TestTold:
         asyncio.run(matcher())
         assert told == [("unopened", WHERE)]
 
+    def test_a_collection_that_a_caller_made_up(
+        self, store: MemoryStore, told: list[tuple[Any, ...]]
+    ) -> None:
+        made_up = Location("made-up", MODEL, DIMENSION)
+
+        async def run() -> None:
+            store.before = away
+            replica = await matcher()
+            with pytest.raises(Unavailable):
+                await replica.people(made_up, 1, -1, None)
+            store.before = lambda request, key: None
+            await replica.people(made_up, 1, -1, None)
+            await replica.status(made_up)
+            store.before = away
+            await replica.people(made_up, 1, -1, None)
+            await replica.status(made_up)
+
+        asyncio.run(run())
+        assert told == [("unopened", WHERE), ("unconfirmed",)]
+
     def test_threads_work_in_the_context_of_the_request(self, gallery: Gallery) -> None:
         request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 
@@ -366,5 +386,24 @@ class TestCollections:
             assert len(replica._galleries) == 2
 
         asyncio.run(run())
-        checks = {key for request, key in store.requests if "/.check/" in key}
-        assert len(checks) == 1  # the bucket is tried once, however many collections there are
+        assert_checked_once(store)
+
+    def test_those_that_callers_make_up_take_no_place_from_others(self, store: MemoryStore) -> None:
+        async def run() -> None:
+            replica = await matcher(galleries=3)
+            shop = Location("shop", MODEL, DIMENSION)
+            for where in (WHERE, shop):
+                await replica.enrol(where, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
+            for n in range(9):
+                await replica.people(Location(f"made-up-{n}", MODEL, DIMENSION), 1, -1, None)
+            assert list(replica._galleries)[:2] == [WHERE, shop]
+            assert len(replica._galleries) == 3
+
+        asyncio.run(run())
+        assert_checked_once(store)
+
+
+def assert_checked_once(store: MemoryStore) -> None:
+    """The bucket is tried once, however many collections there are."""
+    checks = {key for request, key in store.requests if "/.check/" in key}
+    assert len(checks) == 1

@@ -9,12 +9,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from serving.decode import decode
 from serving.detect import find_faces
 from serving.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
+from serving.keys import Keys, hash_of
 from serving.mtcnn import FaceDetector
-from serving.settings import DecodeSettings
+from serving.settings import DecodeSettings, KeySettings
 from tests.unit.fakes import Api
 
 JSON = "application/json"
@@ -66,6 +68,19 @@ def test_errors_are_problems_and_below_v2_those_of_the_protocol(document: dict[s
         kind = JSON if path.startswith("/v2") else "application/problem+json"
         assert media == (kind, {"schema": {"$ref": f"#/components/schemas/{model}"}})
         assert "422" not in operation["responses"]
+
+
+def test_what_needs_a_key_is_told(document: dict[str, Any]) -> None:
+    assert not any("security" in operation for _, operation in operations(document))
+    entry = {"name": "k", "hash": hash_of("k"), "scopes": ["admin"]}
+    text = yaml.safe_dump({"keys": [entry]})
+    api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
+    described = dict(api.get("/openapi.json").json())
+    schemes = described["components"]["securitySchemes"]
+    for (method, path), operation in operations(described):
+        answer = api.request(method, re.sub(r"{\w+}", "7", path))
+        assert ("security" in operation) == (answer.status_code == 401), path
+        assert {name for way in operation.get("security", []) for name in way} <= set(schemes)
 
 
 @pytest.mark.parametrize("photo", [PHOTO, OTHER_PHOTO], ids=["photo", "other"])

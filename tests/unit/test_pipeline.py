@@ -359,6 +359,26 @@ class TestReady:
             assert run(pipeline.ready())["stages"] == "ok"
         assert pipeline.stages.asked == ["ready", "ready"]
 
+    def test_however_many_ask_it_is_looked_twice_at_most(
+        self, pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = []
+
+        async def ready() -> bool:
+            looks.append(1)
+            await asyncio.sleep(0.01)
+            return True
+
+        monkeypatch.setattr(pipeline.embedder, "ready", ready)
+
+        async def crowd() -> list[dict[str, Any]]:
+            first = asyncio.ensure_future(pipeline.ready())
+            await asyncio.sleep(0.005)  # it has begun
+            return await asyncio.gather(first, *(pipeline.ready() for _ in range(50)))
+
+        assert [checks["triton"] for checks in run(crowd())] == ["ok"] * 51
+        assert len(looks) == 2
+
     def test_a_triton_that_unloaded_the_model(self, pipeline: LocalPipeline) -> None:
         pipeline.embedder.is_ready = False
         assert run(pipeline.ready())["triton"] != "ok"

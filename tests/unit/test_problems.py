@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from serving import deadline
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.pipeline import NoFaceInAny, PhotoReport
 from serving.records import GalleryStatus
@@ -78,6 +79,55 @@ def test_a_body_that_never_comes_is_broken_off() -> None:
     detail_of(answer, 504)
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", "/identities/7"),
+        ("POST", "/identities/7/merge"),
+        ("POST", "/identities/7/embeddings"),
+        ("POST", "/generate"),
+        ("POST", "/verify"),
+        ("POST", "/v2/models/face-identification/infer"),
+    ],
+)
+def test_a_body_that_drips_holds_no_place_for_longer_than_a_request_may_take(
+    method: str, path: str
+) -> None:
+    """Each drop comes soon after the last one."""
+
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.005)
+
+    api = Api(timeout_s=0.5, max_in_flight=1)
+    headers = {"content-type": "application/json"}
+    answer = api.request(method, path, content=dripping(), headers=headers)
+    assert answer.status_code == 504, answer.text
+    assert api.post("/detect", content=b"photo", headers=JPEG).status_code == 200
+
+
+def test_the_time_for_an_answer_begins_with_the_request() -> None:
+    """Not with each of the steps, of which a change has two."""
+    api = Api(timeout_s=1)
+    asked = []
+
+    async def describe(*args: object) -> int:
+        asked.append(deadline.current())
+        await asyncio.sleep(0.1)
+        return 18
+
+    async def person(*args: object) -> None:
+        asked.append(deadline.current())
+        await asyncio.sleep(10)
+
+    api.register.describe = describe  # type: ignore[method-assign,assignment]
+    api.register.person = person  # type: ignore[method-assign,assignment]
+    answer = api.request("PATCH", "/identities/7", json={"name": "Ada"})
+    assert "version 18" in detail_of(answer, 503)
+    assert asked[0] == asked[1]
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/generate/7"])
 def test_what_does_not_exist(api: Api, path: str) -> None:
     detail_of(api.post(path), 404)
@@ -141,6 +191,18 @@ class TestLongBodies:
         length = {"content-length": str(self.LIMIT + 1)}
         detail_of(api.post("/infer", content=body(), headers={**JPEG, **length}), 413)
         assert not read
+
+    @pytest.mark.parametrize("length", ["9" * 18, "9" * 5000])
+    def test_however_long_it_is_announced(self, api: Api, length: str) -> None:
+        headers = {**JPEG, "content-length": length}
+        detail_of(api.post("/infer", content=b"x", headers=headers), 413)
+
+    def test_a_length_that_is_none_is_left_to_the_server(self, api: Api) -> None:
+        headers = [
+            *((k.encode(), v.encode()) for k, v in JPEG.items()),
+            (b"content-length", b"\xb2"),
+        ]
+        assert api.post("/infer", content=b"x", headers=headers).status_code == 200
 
     @pytest.mark.parametrize(
         "kind", ["image/jpeg", "application/json", "multipart/form-data; boundary=x"]

@@ -89,11 +89,10 @@ class TestBackends:
 
     @pytest.fixture
     def ours(self, tmp_path: Path) -> Path:
-        for name in ("pytorch", "openvino", "shared"):
-            (tmp_path / "ours" / name).mkdir(parents=True)
-        (tmp_path / "ours" / "pytorch" / "model.py").write_text("new")
-        (tmp_path / "ours" / "openvino" / "model.py").write_text("newer")
-        (tmp_path / "ours" / "shared" / "batch.py").write_text("shared")
+        (tmp_path / "ours").mkdir()
+        (tmp_path / "ours" / "pytorch_model.py").write_text("new")
+        (tmp_path / "ours" / "openvino_model.py").write_text("newer")
+        (tmp_path / "ours" / "batch.py").write_text("shared")
         return tmp_path / "ours"
 
     def test_the_stub_is_that_of_this_python(

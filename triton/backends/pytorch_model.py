@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))  # where Triton does not look
-import batch
+import batch  # beside this file, as it is copied
 
 
 class TritonPythonModel:

@@ -1,0 +1,270 @@
+"""Keys, limits and the audit log of a service that strangers reach."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from serving.keys import hash_of, new_key
+from serving.local.process import LOOPBACK
+from serving.stack import StackSettings, running
+from tests.service import logs
+
+PORT = 15500
+TIMEOUT_S = 8.0
+JPEG = {"Content-Type": "image/jpeg"}
+KEYS = {name: new_key() for name in ("kiosk", "desk", "boss", "shop", "slow", "gone")}
+ENTRIES: dict[str, dict[str, Any]] = {
+    "kiosk": {"scopes": ["identify"]},
+    "desk": {"scopes": ["enrol"]},
+    "boss": {"scopes": ["admin"]},
+    "shop": {"scopes": ["identify", "enrol", "admin"], "collections": ["shop"]},
+    "slow": {"scopes": ["identify"], "rate": 0.01},
+    "gone": {"scopes": ["identify"]},
+}
+MODEL = "/v2/models/face-identification"
+# Method, path, and which keys may; of paths below /collections/bank none but the boss's.
+ROUTES: list[tuple[str, str, set[str]]] = [
+    ("POST", "/infer", {"kiosk", "boss"}),
+    ("POST", "/detect", {"kiosk", "boss", "shop"}),
+    ("POST", "/verify", {"kiosk", "boss", "shop"}),
+    ("GET", MODEL, {"kiosk", "boss"}),
+    ("HEAD", MODEL, {"kiosk", "boss"}),
+    ("GET", f"{MODEL}/ready", {"kiosk", "boss"}),
+    ("POST", f"{MODEL}/infer", {"kiosk", "boss"}),
+    ("POST", f"{MODEL}/versions/1/infer", {"kiosk", "boss"}),
+    ("POST", "/generate", {"desk", "boss"}),
+    ("GET", "/identities", {"desk", "boss"}),
+    ("HEAD", "/identities", {"desk", "boss"}),
+    ("GET", "/identities/7", {"desk", "boss"}),
+    ("PATCH", "/identities/7", {"desk", "boss"}),
+    ("POST", "/identities/7/merge", {"desk", "boss"}),
+    ("POST", "/identities/7/embeddings", {"desk", "boss"}),
+    ("DELETE", "/identities/7", {"boss"}),
+    ("DELETE", "/identities/7?erase=true", {"boss"}),
+    ("DELETE", "/identities?confirm=yes", {"boss"}),
+    ("GET", "/collections", {"boss"}),
+    ("GET", "/nowhere", {"boss"}),
+    ("GET", "/metrics", {"boss"}),
+]
+OPEN = ["/", "/healthz", "/readyz", "/docs", "/openapi.json", "/v2", "/v2/health/ready"]
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("keys") / "keys.yaml"
+    write(path, *KEYS)
+    return path
+
+
+def write(path: Path, *names: str) -> None:
+    entries = [{"name": n, "hash": hash_of(KEYS[n]), **ENTRIES[n]} for n in names]
+    path.write_text(yaml.safe_dump({"keys": entries}))
+
+
+@pytest.fixture(scope="module")
+def stack(key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
+    overrides = {
+        "keys": {"required": True, "file": str(key_file)},
+        "limits": {"timeout_s": TIMEOUT_S, "max_in_flight": 4},
+    }
+    folder = tmp_path_factory.mktemp("keyed")
+    settings = StackSettings(folder=folder, port=PORT, overrides=overrides)
+    with running(settings):
+        yield settings
+
+
+@pytest.fixture(scope="module")
+def service(stack: StackSettings) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=60) as client:
+        yield client
+
+
+def of(name: str, **more: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[name]}", **more}
+
+
+def kind_of(answer: httpx.Response) -> str:
+    return str(answer.json()["type"]).rpartition(":")[2]
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_what_needs_no_key_is_told_to_anybody(service: httpx.Client, path: str) -> None:
+    assert service.get(path).status_code == 200
+
+
+def test_what_serve_itself_answers_tells_nothing(service: httpx.Client) -> None:
+    assert service.get("/-/routes").json() == {"/": "faces"}
+    assert service.get("/-/healthz").text == "success"
+
+
+@pytest.mark.parametrize(("method", "path", "allowed"), ROUTES)
+def test_a_route_is_open_to_the_keys_that_are_for_it(
+    service: httpx.Client, method: str, path: str, allowed: set[str]
+) -> None:
+    for headers in ({}, {"Authorization": f"Bearer {new_key()}"}, {"X-API-Key": "x"}):
+        refused = service.request(method, path, headers=headers)
+        assert refused.status_code == 401, headers
+        assert refused.headers["www-authenticate"] == "Bearer"
+    for name in ("kiosk", "desk", "boss", "shop"):
+        # A body that no route takes: who may ask is told that.
+        answer = service.request(method, path, headers=of(name), content=b"{")
+        assert (answer.status_code != 403) == (name in allowed), (name, answer.text)
+        assert answer.status_code != 401
+        assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/infer"),
+        ("POST", "/generate"),
+        ("GET", "/identities"),
+        ("DELETE", "/identities/7"),
+        ("GET", MODEL),
+        ("POST", f"{MODEL}/infer"),
+    ],
+)
+def test_a_key_stays_in_its_collections(service: httpx.Client, method: str, path: str) -> None:
+    within = service.request(method, f"/collections/shop{path}", headers=of("shop"), content=b"{")
+    assert within.status_code not in (401, 403), within.text
+    for other in ("/collections/bank", "/collections/default", ""):
+        outside = service.request(method, f"{other}{path}", headers=of("shop"), content=b"{")
+        assert outside.status_code == 403, outside.text
+
+
+def test_a_rate_is_kept(service: httpx.Client) -> None:
+    first, second = (service.get(MODEL, headers=of("slow")) for _ in range(2))
+    assert first.status_code == 200
+    assert second.status_code == 429
+    assert 1 < int(second.headers["retry-after"]) <= 100
+    assert service.get(MODEL, headers=of("kiosk")).status_code == 200
+
+
+def test_a_key_is_withdrawn_and_given_back_without_a_restart(
+    service: httpx.Client, key_file: Path
+) -> None:
+    def until(status: int) -> None:
+        deadline = time.monotonic() + 20
+        while service.get(MODEL, headers=of("gone")).status_code != status:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    until(200)
+    write(key_file, *(name for name in KEYS if name != "gone"))
+    until(401)
+    key_file.write_text("keys: [")  # a mistake: the former keys stay
+    time.sleep(1.5)
+    until(401)
+    assert service.get(MODEL, headers=of("kiosk")).status_code == 200
+    write(key_file, *KEYS)
+    until(200)
+
+
+def test_every_change_has_a_line_of_audit_and_no_key_is_in_any_log(
+    service: httpx.Client, stack: StackSettings, data: Path
+) -> None:
+    photo = (data / "people/103/sunak.jpg").read_bytes()
+    steps: list[tuple[str, str, str, str, dict[str, Any]]] = [
+        ("desk", "enrol", "POST", "/generate?id=21&name=Rishi", {"content": photo}),
+        ("desk", "enrol", "POST", "/generate?id=22", {"content": photo}),
+        ("desk", "describe", "PATCH", "/identities/21", {"json": {"name": "R. Sunak"}}),
+        ("desk", "merge", "POST", "/identities/21/merge", {"json": {"from": [22]}}),
+        ("boss", "delete", "DELETE", "/identities/21", {}),
+        ("boss", "erase", "DELETE", "/identities/21?erase=true", {}),
+        ("boss", "delete-all", "DELETE", "/identities?confirm=all", {}),
+    ]
+    version = 0
+    for n, (key, action, method, path, request) in enumerate(steps):
+        kind = JPEG if "content" in request else {}
+        headers = of(key, **{"X-Request-ID": f"audit-{n}", **kind})
+        answer = service.request(method, f"/collections/audited{path}", headers=headers, **request)
+        assert answer.status_code == 200, answer.text
+        (line,) = logs.wait_for(stack.folder, f"audit-{n}", logger=logs.AUDIT)
+        told = {"action": action, "key": key, "collection": "audited", "outcome": "done"}
+        assert told.items() <= line.items()
+        assert line["levelname"] == "INFO"
+        assert version < line["gallery_version"]
+        version = line["gallery_version"]
+        assert "unak" not in json.dumps(line)
+    refused = service.delete("/identities/21", headers=of("desk", **{"X-Request-ID": "refused"}))
+    assert refused.status_code == 403
+    (line,) = logs.wait_for(stack.folder, "refused", logger="")  # of access, and none of audit
+    assert (line["name"], line["status"]) == (logs.ACCESS, 403)
+    for file in (stack.folder / "logs").rglob("*.log"):
+        text = file.read_text(errors="replace")
+        assert not [name for name, key in KEYS.items() if key in text], file.name
+
+
+class Drip:
+    """A request whose body comes a byte at a time, and has no length."""
+
+    def __init__(self, path: str, kind: str, key: str) -> None:
+        self._socket = socket.create_connection((LOOPBACK, PORT), timeout=0.2)
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: {kind}\r\n"
+            f"Authorization: Bearer {KEYS[key]}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        self._socket.sendall(head.encode())
+
+    def until_answered(self, within: float) -> tuple[int, float]:
+        """The status, and the seconds that it took."""
+        began = time.monotonic()
+        with self._socket as connection:
+            while time.monotonic() < began + within:
+                try:
+                    if answer := connection.recv(4096):
+                        return int(answer.split()[1]), time.monotonic() - began
+                except TimeoutError:
+                    connection.sendall(b"1\r\n \r\n")
+        pytest.fail("There was no answer.")
+
+
+def test_bodies_that_drip_take_the_places_no_longer_than_a_request_may(
+    service: httpx.Client, data: Path
+) -> None:
+    drips = [
+        Drip("/infer", "image/jpeg", "kiosk"),
+        Drip("/verify", "multipart/form-data; boundary=x", "kiosk"),
+        Drip("/identities/7/merge", "application/json", "desk"),
+        Drip(f"{MODEL}/infer", "application/json", "kiosk"),
+    ]
+    time.sleep(0.5)
+    photo = (data / "people/103/sunak.jpg").read_bytes()
+    full = service.post("/detect", content=photo, headers=of("kiosk", **JPEG))
+    assert (full.status_code, kind_of(full)) == (503, "overloaded")
+    # One after the other: those that are not fed do not come to an end earlier.
+    answers = [drip.until_answered(3 * TIMEOUT_S) for drip in drips]
+    assert [status for status, _ in answers] == [504] * len(drips)
+    assert answers[0][1] > TIMEOUT_S / 2
+    again = service.post("/detect", content=photo, headers=of("kiosk", **JPEG))
+    assert again.status_code == 200, again.text
+
+
+def test_a_body_without_a_length_ends_at_the_limit(service: httpx.Client) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(70):
+            yield bytes(2**20)
+
+    try:
+        answer = service.post("/infer", content=endless(), headers=of("kiosk", **JPEG))
+    except httpx.TransportError:  # it is answered while it is still being sent
+        pass
+    else:
+        assert answer.status_code == 413
+    assert service.get(MODEL, headers=of("kiosk")).status_code == 200
+
+
+def test_json_that_would_take_gigabytes_is_refused(service: httpx.Client) -> None:
+    body = b'{"id": 7, "images": [' + b"1," * 4_000_000 + b"1]}"
+    headers = of("desk", **{"Content-Type": "application/json"})
+    answer = service.post("/generate", content=body, headers=headers)
+    assert (answer.status_code, kind_of(answer)) == (413, "too-large")

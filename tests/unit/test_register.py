@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.errors import BadRequest, OtherModel
+from serving.freshness import Versions
+from serving.gallery import Operation
+from serving.register import Register
+from serving.settings import GallerySettings
+from tests.memory_store import MemoryStore
+from tests.unit.fakes import FakeEmbedder, Handle
+from tests.unit.gallery.people import DIMENSION, MODEL
+
+
+class Matcher:
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    async def change(self, where: Any, operations: list[Operation], require: Sequence[int]) -> int:
+        self.operations += operations
+        return 1
+
+
+@pytest.fixture
+def matcher() -> Matcher:
+    return Matcher()
+
+
+def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
+    versions = Versions(GallerySettings(), store=MemoryStore())
+    register = Register(Handle("match", matcher), FakeEmbedder(), versions)
+    vectors = np.array(rows, np.float32)
+    return asyncio.run(register.add("default", 7, model, vectors, replace=False))
+
+
+@pytest.mark.parametrize("value", [1e-3, 1.0, 1e30, 3e38])
+def test_embeddings_of_any_length_become_unit_length(matcher: Matcher, value: float) -> None:
+    add(matcher, [[value] * DIMENSION])
+    (operation,) = matcher.operations
+    assert operation.embeddings is not None
+    assert operation.embeddings.dtype == np.float32
+    assert np.linalg.norm(operation.embeddings, axis=1) == pytest.approx(1)
+
+
+def test_what_are_no_embeddings_of_the_model_are_refused(matcher: Matcher) -> None:
+    with pytest.raises(BadRequest):
+        add(matcher, [[0.0] * DIMENSION])
+    with pytest.raises(BadRequest):
+        add(matcher, [[1.0] * (DIMENSION + 1)])
+    with pytest.raises(OtherModel):
+        add(matcher, [[1.0] * DIMENSION], "facenet-other@0123456789ab")
+    assert matcher.operations == []
