@@ -21,7 +21,7 @@ from serving import (
     v2,
 )
 from serving.access import Access, note
-from serving.answers import generate_answer, image_reports, infer_answer
+from serving.answers import conflict_bodies, generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
 from serving.embed import Embedder
 from serving.freshness import Versions
@@ -29,7 +29,7 @@ from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import ApiMetrics, StoreMetrics
 from serving.naming import problem_of
-from serving.pipeline import NoFaceInAny, Pipeline, what_is_missing
+from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (
     CollectionBody,
@@ -44,6 +44,7 @@ from serving.schemas import (
     Ready,
 )
 from serving.settings import (
+    EnrolmentSettings,
     GallerySettings,
     KeySettings,
     LimitSettings,
@@ -145,9 +146,10 @@ def build_api(
                     person=options.id,
                     name=options.name,
                     append=options.mode == "append",
+                    force=options.force,
                     timings=timings,
                 )
-                used = sum(photo.face is not None for photo in report.photos)
+                used = sum(photo.used for photo in report.photos)
                 done(report.enrolled.gallery_version, mode=options.mode, photos=used)
             return generate_answer(options.id, report)
 
@@ -161,6 +163,13 @@ def build_api(
         reports = [report.model_dump() for report in image_reports(error.photos)]
         return problems.problem_of(request, error, images=reports)
 
+    async def conflicting(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ConflictsRefused)
+        images = [report.model_dump() for report in image_reports(error.photos)]
+        found = [c.model_dump() for c in conflict_bodies(error.conflicts, error.photos)]
+        return problems.problem_of(request, error, images=images, conflicts=found)
+
+    api.add_exception_handler(ConflictsRefused, conflicting)
     api.add_exception_handler(NoFaceInAny, no_face)
     api.add_exception_handler(NoFaceToCompare, no_face)
 
@@ -212,6 +221,7 @@ class Ingress:
         keys: KeySettings,
         traces: TracingSettings,
         console: bool = True,
+        enrolment: EnrolmentSettings | None = None,
     ) -> None:
         telemetry.start("ingress", traces)
         self._metrics = ApiMetrics()
@@ -226,6 +236,7 @@ class Ingress:
             limits,
             gallery.collection,
             self._metrics.seen,
+            enrolment,
         )
         self._register = Register(match, embedder, versions)
         self._limits = limits
