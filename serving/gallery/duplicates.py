@@ -76,8 +76,8 @@ def find(
         pairs, cosines = pairs[best], cosines[best]
         advance(len(block))
     told = [
-        Pair(*(snapshot.person(int(slots[row])) for row in pair), similarity)
-        for pair, similarity in zip(pairs, cosines.tolist(), strict=True)
+        Pair(snapshot.person(int(a)), snapshot.person(int(b)), similarity)
+        for (a, b), similarity in zip(slots[pairs].tolist(), cosines.tolist(), strict=True)
     ]
     return Pairs(told, found, None if end == len(ids) else int(ids[end - 1]))
 

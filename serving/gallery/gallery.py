@@ -164,7 +164,7 @@ class Gallery:
             Unavailable: the store is away; nothing was written.
             NotConfirmed: the store went away during the last write, and the outcome is not known.
         """
-        return self._writer.commit(operations, require)
+        return self._writer.commit(operations, require, check)
 
     def commit_segments(
         self,
