@@ -168,7 +168,7 @@ def _enroll(
             for photo, report in zip(photos, answer["images"], strict=True):
                 if not report["used"]:
                     progress.console.print(f"{photo}: not used. {report['reason']}")
-            for line in conflict_lines(photos, answer["conflicts"] or ()):
+            for line in conflict_lines(photos, answer.get("conflicts") or ()):
                 progress.console.print(line)
         progress.advance(task, len(photos))
     if refused is not None:
