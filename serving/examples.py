@@ -144,7 +144,7 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
             "gallery_version": 17,
         },
     ),
-    ("get", "/identities/duplicates"): Example(
+    ("get", "/duplicates"): Example(
         parameters={"limit": 100, "cursor": -1, "threshold": 0.63},
         answer={
             "duplicates": [

@@ -44,6 +44,7 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
         ("GET POST", r"/v2/.*", Scope.IDENTIFY),
         ("POST", r"/generate", Scope.ENROL),
         ("GET", r"/identities(/[^/]+)?", Scope.ENROL),
+        ("GET", r"/duplicates", Scope.ENROL),
         ("PATCH", r"/identities/[^/]+", Scope.ENROL),
         ("POST", r"/identities/[^/]+/(merge|embeddings)", Scope.ENROL),
         ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
@@ -51,7 +52,9 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
 )
 _COLLECTIONS = "/collections"
 # What is about a gallery, and so can be asked of a collection.
-_WITHIN = re.compile(rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|v2/.*)")
+_WITHIN = re.compile(
+    rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|duplicates|v2/.*)"
+)
 
 
 def is_open(method: str, path: str) -> bool:

@@ -17,8 +17,6 @@ from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
 from serving.gallery import Person
 from serving.gallery.maintenance import Receipt
 from serving.schemas import (
-    DuplicateBody,
-    DuplicatesAnswer,
     EmbeddingsRequest,
     ErasureReceipt,
     GalleryReceipt,
@@ -30,8 +28,8 @@ from serving.schemas import (
     WriteAnswer,
 )
 
-_MAX_ID = 2**63 - 1
-PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
+MAX_ID = 2**63 - 1
+PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
 
 
 def router(context: Context) -> APIRouter:
@@ -43,58 +41,16 @@ def router(context: Context) -> APIRouter:
     async def people(
         collection: Collection,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        cursor: Annotated[int, Query(ge=-1, le=_MAX_ID, description="`next` of a page")] = -1,
+        cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
     ) -> IdentitiesAnswer:
         """Who is enrolled, in pages, in the order of the ids."""
 
         async def work() -> IdentitiesAnswer:
             card, page = await register.card(), await register.page(collection, limit, cursor)
             return IdentitiesAnswer(
-                identities=[_identity(p, card.id) for p in page.people],
+                identities=[identity_of(p, card.id) for p in page.people],
                 next=page.people[-1].id if len(page.people) == limit else None,
                 total=page.total,
-                model=card.id,
-                gallery_version=page.gallery_version,
-            )
-
-        return await in_time(work())
-
-    # Before the path of one person, which would take the word for an id.
-    @api.get("/duplicates")
-    async def duplicates(
-        collection: Collection,
-        limit: Annotated[int, Query(ge=1, le=1000, description="pairs in a page")] = 100,
-        cursor: Annotated[int, Query(ge=-1, le=_MAX_ID, description="`next` of a page")] = -1,
-        threshold: Annotated[
-            float | None,
-            Query(
-                ge=-1,
-                le=1,
-                allow_inf_nan=False,
-                description="cosine from which on; default: from which on /infer names somebody",
-            ),
-        ] = None,
-    ) -> DuplicatesAnswer:
-        """People who may be one person, to be merged. Of a large gallery a page compares only some
-        people with all others: go on with `next`."""
-
-        async def work() -> DuplicatesAnswer:
-            card = await register.card()
-            page = await register.duplicates(collection, threshold, limit, cursor)
-            return DuplicatesAnswer(
-                duplicates=[
-                    DuplicateBody(
-                        a=_identity(pair.a, card.id),
-                        b=_identity(pair.b, card.id),
-                        similarity=round(pair.similarity, 4),
-                        confidence=round(card.confidence(pair.similarity, page.people), 4),
-                    )
-                    for pair in page.pairs
-                ],
-                found=page.found,
-                next=page.next,
-                threshold=round(page.threshold, 4),
-                total=page.people,
                 model=card.id,
                 gallery_version=page.gallery_version,
             )
@@ -184,7 +140,7 @@ async def _answer(
     async def work() -> IdentityAnswer:
         card = await register.card()
         found, version = await register.person(collection, person, written)
-        return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
+        return IdentityAnswer(**identity_of(found, card.id).model_dump(), gallery_version=version)
 
     try:
         return await context.in_time(work())
@@ -196,7 +152,7 @@ async def _answer(
         raise NotReadBack(f"{told} {error}") from error
 
 
-def _identity(person: Person, model: str) -> Identity:
+def identity_of(person: Person, model: str) -> Identity:
     return Identity(
         id=person.id,
         name=person.name,

@@ -13,6 +13,7 @@ from serving import (
     audit,
     bodies,
     identities,
+    likely,
     openapi,
     page,
     photos,
@@ -59,8 +60,8 @@ Says for every face in a photo who it is, how sure it is and where the face is, 
 nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or as multipart.
 
 Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, `/generate`,
-`/identities` and `/v2` chooses it, and without it the default one is meant. With API keys:
-`Authorization: Bearer KEY`.
+`/identities`, `/duplicates` and `/v2` chooses it, and without it the default one is meant. With API
+keys: `Authorization: Bearer KEY`.
 """
 
 
@@ -176,6 +177,7 @@ def build_api(
     api.include_router(photos.router(context))
     api.include_router(v2.router(context))
     api.include_router(identities.router(context))
+    api.include_router(likely.router(context))
     if console:
         api.include_router(page.router())
 

@@ -138,7 +138,7 @@ def duplicates(
     limit: int, cursor: int | None, threshold: float | None, timeout_s: float | None
 ) -> Call[answers.DuplicatesAnswer]:
     params = _given(limit=limit, cursor=cursor, threshold=threshold)
-    return Call("GET", "/identities/duplicates", params=params, timeout_s=timeout_s)
+    return Call("GET", "/duplicates", params=params, timeout_s=timeout_s)
 
 
 def identity(person: SupportsIndex, timeout_s: float | None) -> Call[answers.IdentityAnswer]:

@@ -6,7 +6,7 @@ import { digits, parse } from './exact.js';
 const BASE = new URL('.', document.baseURI);
 const KEY = 'faces.key';
 const COLLECTION = 'faces.collection';
-const WITHIN = /^(infer|generate|identities|v2)(\/|\?|$)/;
+const WITHIN = /^(infer|generate|identities|duplicates|v2)(\/|\?|$)/;
 
 /** The API's own sentence. */
 export class Problem extends Error {
@@ -120,7 +120,7 @@ export async function people(cursor = '-1', limit = 100) {
 
 /** Pairs of people who may be one; of a large gallery a part, and `next` for the following one. */
 export async function duplicates(cursor = '-1') {
-  const page = await call('GET', `identities/duplicates?cursor=${cursor}`);
+  const page = await call('GET', `duplicates?cursor=${cursor}`);
   return {
     ...page,
     duplicates: page.duplicates.map((pair) => ({ ...pair, a: personOf(pair.a), b: personOf(pair.b) })),

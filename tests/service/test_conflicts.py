@@ -86,7 +86,7 @@ def test_another_collection_tells_nothing(people: People) -> None:
     place = "/collections/conflicts"
     answer = people.ask(1, [ARDERN[3]], place)
     assert answer.json()["conflicts"] == []
-    assert people.api.get(f"{place}/identities/duplicates").json()["duplicates"] == []
+    assert people.api.get(f"{place}/duplicates").json()["duplicates"] == []
     people.api.delete(f"{place}/identities", params={"confirm": "all"}).raise_for_status()
 
 
@@ -119,21 +119,21 @@ def test_likely_duplicates_until_they_are_merged(people: People) -> None:
     people.enrol(2576, *ARDERN[:3], name="Jacinda Ardern")
     people.enrol(7, *ARDERN[3:6], name="J. Ardern")
     people.enrol(102, OBAMA)
-    found = people.api.get("/identities/duplicates").raise_for_status().json()
+    found = people.api.get("/duplicates").raise_for_status().json()
     (pair,) = found["duplicates"]
     assert (pair["a"]["id"], pair["b"]["id"]) == (7, 2576)
     assert (pair["a"]["name"], pair["b"]["photos"]) == ("J. Ardern", 3)
     assert pair["similarity"] > found["threshold"]
     assert (found["found"], found["next"], found["total"]) == (1, None, 3)
-    everybody = people.api.get("/identities/duplicates", params={"threshold": -1, "limit": 2})
+    everybody = people.api.get("/duplicates", params={"threshold": -1, "limit": 2})
     assert len(everybody.json()["duplicates"]) == 2
     assert everybody.json()["found"] == 3
     people.api.post("/identities/2576/merge", json={"from": [7]}).raise_for_status()
-    assert people.api.get("/identities/duplicates").json()["duplicates"] == []
+    assert people.api.get("/duplicates").json()["duplicates"] == []
 
 
 @pytest.mark.parametrize("params", [{"limit": 0}, {"threshold": 2}, {"cursor": -2}])
 def test_wrong_questions_for_duplicates(people: People, params: dict[str, int]) -> None:
-    answer = people.api.get("/identities/duplicates", params=params)
+    answer = people.api.get("/duplicates", params=params)
     assert answer.status_code == 400
     assert next(iter(params)) in answer.json()["detail"]

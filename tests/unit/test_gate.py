@@ -119,7 +119,7 @@ def test_duplicates_are_for_who_enrols_and_within_his_collections() -> None:
         return DuplicatesPage([], 0, None, 0.5, 0, 1)
 
     api.register.duplicates = duplicates  # type: ignore[method-assign]
-    path = "/identities/duplicates"
+    path = "/duplicates"
     assert "scope enrol" in detail_of(api.get(path, headers=bearer("identify")), 403)
     assert "'default'" in detail_of(api.get(path, headers=bearer("enrol")), 403)
     answer = api.get(f"/collections/shop{path}", headers=bearer("enrol"))

@@ -132,9 +132,9 @@ def test_duplicates_are_asked_for_page_by_page(service: FakeService, call: Calle
     ]
     assert call("duplicates", threshold=0.7, page_size=5) == ["first", "second", "third"]
     assert service.asked == [
-        "GET /identities/duplicates?limit=5&threshold=0.7",
-        "GET /identities/duplicates?limit=5&cursor=9&threshold=0.7",
-        "GET /identities/duplicates?limit=5&cursor=12&threshold=0.7",
+        "GET /duplicates?limit=5&threshold=0.7",
+        "GET /duplicates?limit=5&cursor=9&threshold=0.7",
+        "GET /duplicates?limit=5&cursor=12&threshold=0.7",
     ]
 
 
