@@ -29,7 +29,7 @@ from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.stack import REPOSITORY, StackSettings
 from tests.bench.face_size import Model
 
-SIDES = (16, 20, 24, 28, 32, 40, 48, 64)
+SIDES = (16, 20, 24, 28, 32, 40, 48)
 SIGMAS = (0, 1, 2, 3, 4, 5, 6)
 STREAKS = (9, 13, 17, 21, 25, 33)
 
@@ -132,7 +132,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     model = Model(REPOSITORY / StackSettings().model)
-    detector, fine = FaceDetector(), FaceDetector(min_face_size=12, second_look=False)
+    detector = FaceDetector(threads=1)
+    fine = FaceDetector(min_face_size=12, second_look=False, threads=1)
     read_ = list(read(args.folder, model, detector))
     found = [(s, mate) for s in read_ if (mate := others(read_, s)) is not None]
     samples, mates = [s for s, _ in found], [m for _, m in found]

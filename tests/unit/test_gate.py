@@ -118,7 +118,7 @@ def test_duplicates_are_for_who_enrols_and_within_his_collections() -> None:
         asked.append(collection)
         return DuplicatesPage([], 0, None, 0.5, 0, 1)
 
-    api.register.duplicates = duplicates  # type: ignore[method-assign]
+    api.register.duplicates = duplicates  # type: ignore[method-assign,assignment]
     path = "/duplicates"
     assert "scope enrol" in detail_of(api.get(path, headers=bearer("identify")), 403)
     assert "'default'" in detail_of(api.get(path, headers=bearer("enrol")), 403)

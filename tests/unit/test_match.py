@@ -242,7 +242,8 @@ class TestComparePeople:
         monkeypatch.setattr(matching, "_LEAST_COMPARED", 2)
         monkeypatch.setattr(matching, "_COMPARISONS", 0)
         gallery.commit([put(n, seed=n % 3) for n in range(7)])
-        found, after = [], -1
+        found: list[tuple[int, int]] = []
+        after: int | None = -1
         while after is not None:
             page = compare_people(gallery.refresh(), CARD, 0.9, 10, after, MatchSettings())
             found += [(p.a.id, p.b.id) for p in page.pairs]
@@ -315,6 +316,7 @@ class TestMatcher:
         async def run() -> None:
             one, other = await matcher(), await matcher()
             done = await one.enrol(WHERE, Enrolment(7, unit_rows(1, DIMENSION, seed=7), CARD))
+            assert isinstance(done, Enrolled)
             assert await who(other, 7, done.gallery_version) == ([7], 1)
 
         asyncio.run(run())

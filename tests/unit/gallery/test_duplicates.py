@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.gallery import Gallery, Kind, Operation, Snapshot, duplicates
-from serving.gallery.duplicates import find
+from serving.gallery.duplicates import Pair, find
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
 
@@ -26,7 +26,9 @@ def gallery_of(rows: NDArray[np.float32], ids: NDArray[np.int64]) -> Snapshot:
     return gallery.refresh()
 
 
-def expected(rows: NDArray[np.float32], ids: NDArray[np.int64], threshold: float) -> dict:
+def expected(
+    rows: NDArray[np.float32], ids: NDArray[np.int64], threshold: float
+) -> dict[tuple[int, int], float]:
     cosines = rows @ rows.T
     return {
         (min(a, b), max(a, b)): float(cosines[m, n])
@@ -79,12 +81,14 @@ def test_of_more_than_the_limit_the_best_are_told(
 
 def test_parts_make_the_whole(crowd: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:
     snapshot = gallery_of(*crowd)
-    parts, after = [], -1
-    while after is not None:
+    parts: list[Pair] = []
+    next_: int | None = -1
+    while next_ is not None:
+        after = next_
         part = find(snapshot, 0.7, 1000, after=after, people=700)
         assert all(p.a.id > after for p in part.best)
         parts += part.best
-        after = part.next
+        next_ = part.next
     assert sorted(parts, key=lambda p: -p.similarity) == find(snapshot, 0.7, 1000).best
 
 
