@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport
-from serving.records import Candidate, Faces
+from serving.records import Candidate, Conflict, Faces
 from serving.schemas import (
     CandidateBody,
     ComparedFace,
+    ConflictBody,
     DetectAnswer,
     DetectedFace,
     FaceBody,
@@ -94,6 +95,9 @@ def generate_answer(person: int, report: EnrolmentReport) -> GenerateAnswer:
         name=report.enrolled.name,
         photos=report.enrolled.photos,
         images=image_reports(report.photos),
+        conflicts=None
+        if report.enrolled.conflicts is None
+        else conflict_bodies(report.enrolled.conflicts, report.photos),
         model=report.card.id,
         gallery_version=report.enrolled.gallery_version,
     )
@@ -102,13 +106,32 @@ def generate_answer(person: int, report: EnrolmentReport) -> GenerateAnswer:
 def image_reports(photos: Sequence[PhotoReport]) -> list[ImageReport]:
     return [
         ImageReport(
-            used=photo.face is not None,
+            used=photo.used,
             reason=photo.reason,
+            gate=photo.gate,
             box=None if photo.face is None else _box(photo.face, 0),
             detection_score=None if photo.face is None else _score(photo.face, 0),
             faces=photo.faces,
         )
         for photo in photos
+    ]
+
+
+def conflict_bodies(
+    conflicts: Sequence[Conflict], photos: Sequence[PhotoReport]
+) -> list[ConflictBody]:
+    """``photos`` are those of the request; conflicts count only those that were used."""
+    used = [place for place, photo in enumerate(photos) if photo.used]
+    return [
+        ConflictBody(
+            type=conflict.kind.value,
+            images=[used[n] for n in conflict.photos],
+            similarity=round(conflict.similarity, 4),
+            confidence=round(conflict.confidence, 4),
+            id=conflict.id,
+            name=conflict.name,
+        )
+        for conflict in conflicts
     ]
 
 

@@ -42,6 +42,7 @@ def build(args: dict[str, Any]) -> Application:
         settings.keys,
         settings.tracing,
         settings.console,
+        settings.enrolment,
         settings.hosts,
     )
 

@@ -21,7 +21,7 @@ from serving import __version__, model_cli
 from serving.client import Client, ClientError
 from serving.console import PATH, Failed, plain, progress_bar
 from serving.draw import draw, percent
-from serving.enrolling import NotPeople, PersonFolder, batches, people_in
+from serving.enrolling import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.errors import NoUsableFace, ServingError
 from serving.evaluation.calibrate_cli import calibrate_command
 from serving.evaluation.evaluate_cli import evaluate_command
@@ -120,8 +120,9 @@ def up(port: int, model: str, folder: Path, args: Path | None) -> None:
 @click.argument("folder", type=PATH)
 @click.option("--names", type=PATH, help="A JSON object from id to name.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
+@click.option("--force", is_flag=True, help="Also photos that are poor, or of somebody else.")
 @_URL
-def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
+def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str) -> None:
     """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
     people = people_in(folder, names)
     client = Client(url)
@@ -131,7 +132,7 @@ def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
         for person in people:
             progress.update(task, description=f"Enrolling {person.id}")
             try:
-                _enroll(client, person, append, progress, task)
+                _enroll(client, person, append, force, progress, task)
             except ClientError as error:
                 failed.append(f"{person.id}: {error}")
     for line in failed:
@@ -142,14 +143,23 @@ def enroll(folder: Path, names: Path | None, append: bool, url: str) -> None:
 
 
 def _enroll(
-    client: Client, person: PersonFolder, append: bool, progress: Progress, task: Any
+    client: Client,
+    person: PersonFolder,
+    append: bool,
+    force: bool,
+    progress: Progress,
+    task: Any,
 ) -> None:
     # Without a single usable photo in the first batch the next one has to begin the person.
     begun, refused = False, None
     for photos in batches(person.photos):
         try:
-            answer = client.generate(person.id, photos, name=person.name, append=append or begun)
+            answer = client.generate(
+                person.id, photos, name=person.name, append=append or begun, force=force
+            )
         except ClientError as error:
+            for line in conflict_lines(photos, error.conflicts):
+                progress.console.print(line)
             if error.status != NoUsableFace.status:
                 raise
             refused = error
@@ -158,6 +168,8 @@ def _enroll(
             for photo, report in zip(photos, answer["images"], strict=True):
                 if not report["used"]:
                     progress.console.print(f"{photo}: not used. {report['reason']}")
+            for line in conflict_lines(photos, answer.get("conflicts") or ()):
+                progress.console.print(line)
         progress.advance(task, len(photos))
     if refused is not None:
         if not begun:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.client import ConflictBody
+
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
 # Of one request; well under the service's defaults.
 _BATCH_PHOTOS = 50
@@ -62,6 +64,21 @@ def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
         size += bytes_
     if part:
         yield part
+
+
+def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) -> list[str]:
+    """A sentence for each photo that speaks against the enrolment of ``photos``."""
+    lines = []
+    for conflict in conflicts:
+        similarity = f"similarity {conflict['similarity']:.2f}"
+        told = f"seems to show somebody else than the other photos of this person ({similarity})"
+        if conflict["type"] == "already-enrolled":
+            name = f" ({conflict['name']})" if conflict["name"] else ""
+            told = (
+                f"shows somebody who is enrolled already, as {conflict['id']}{name}: {similarity}"
+            )
+        lines += [f"{photos[n]}: {told}" for n in conflict["images"]]
+    return lines
 
 
 def _photos(folder: Path) -> list[Path]:

@@ -69,6 +69,14 @@ class Conflict(ServingError):
     retry_after = 1
 
 
+class EnrolmentConflict(ServingError):
+    """The photos contradict one another or who is enrolled; nothing was written."""
+
+    status = 409
+    type = "enrolment-conflict"
+    title = "The photos contradict who is enrolled"
+
+
 class TooLarge(ServingError):
     status = 413
     type = "too-large"

@@ -87,7 +87,17 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
             "id": _PERSON,
             "name": "Jacinda Ardern",
             "photos": 1,
-            "images": [{"used": True, "reason": None, **_OTHER_FACE, "faces": 1}],
+            "images": [{"used": True, "reason": None, "gate": None, **_OTHER_FACE, "faces": 1}],
+            "conflicts": [
+                {
+                    "type": "already-enrolled",
+                    "images": [0],
+                    "similarity": 0.9997,
+                    "confidence": 0.9999,
+                    "id": 104,
+                    "name": "J. Ardern",
+                }
+            ],
             "model": _MODEL,
             "gallery_version": 17,
         },
@@ -130,6 +140,25 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
             "identities": [_IDENTITY],
             "next": None,
             "total": 1,
+            "model": _MODEL,
+            "gallery_version": 17,
+        },
+    ),
+    ("get", "/duplicates"): Example(
+        parameters={"limit": 100, "cursor": -1, "threshold": 0.63},
+        answer={
+            "duplicates": [
+                {
+                    "a": {**_IDENTITY, "id": 104, "name": "J. Ardern"},
+                    "b": _IDENTITY,
+                    "similarity": 0.9997,
+                    "confidence": 0.9999,
+                }
+            ],
+            "found": 1,
+            "next": None,
+            "threshold": 0.63,
+            "total": 2,
             "model": _MODEL,
             "gallery_version": 17,
         },

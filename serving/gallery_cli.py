@@ -17,11 +17,12 @@ from rich.table import Table
 from serving import console, operating
 from serving.console import CONFIG, NEW_PATH, PATH, Failed
 from serving.errors import ServingError
-from serving.gallery import Kind, Operation, Person
+from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.maintenance import Check, Maintenance
 from serving.gallery.opening import Location, erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
-from serving.operating import Bucket, read_config
+from serving.naming import threshold_of
+from serving.operating import Bucket, naming_card, read_config
 
 _ID = click.IntRange(0, 2**63 - 1)
 _COLLECTION = click.option("--collection", help="Instead of the configured one.")
@@ -44,7 +45,8 @@ class _Opened:
     """One gallery, opened by the options."""
 
     def __init__(self, config: Path, collection: str | None, model: str | None) -> None:
-        self.bucket = Bucket.of(read_config(config), collection)
+        self.args = read_config(config)
+        self.bucket = Bucket.of(self.args, collection)
         self.place = self.bucket.one(model)
         self.gallery = self.bucket.gallery(self.place)
 
@@ -173,6 +175,60 @@ def merge(
         raise click.UsageError("A person cannot be merged into himself.")
     opened = _Opened(config, collection, model)
     opened.change(Kind.MERGE, person, [person, *sources], sources=sources)
+
+
+@gallery.command(name="duplicates")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(-1, 1),
+    help="Cosine from which on; by default that at which the service names somebody.",
+)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@_JSON
+@_where
+def duplicates_(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    threshold: float | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List pairs of people who may be one person, the most alike first; see merge.
+
+    Without --threshold the served model's card is asked for it, so Triton has to be up.
+    """
+    opened = _Opened(config, collection, model)
+    snapshot = opened.gallery.refresh()
+    if threshold is None:
+        threshold = _naming(opened, len(snapshot))
+    with console.progress_bar() as progress:
+        task = progress.add_task("Comparing", total=len(snapshot))
+        found = duplicates.find(
+            snapshot, threshold, limit, advance=lambda people: progress.advance(task, people)
+        )
+    if as_json:
+        told = [
+            {"a": dataclasses.asdict(a), "b": dataclasses.asdict(b), "similarity": round(s, 4)}
+            for a, b, s in found.best
+        ]
+        click.echo(json.dumps(told, indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("similarity", "id", "photos", "name", "id", "photos", "name"):
+        # In a narrow terminal names are broken, not cut off.
+        table.add_column(header, no_wrap=header != "name", overflow="fold")
+    for a, b, similarity in found.best:
+        about = [v for p in (a, b) for v in (str(p.id), str(p.photos), p.name)]
+        table.add_row(f"{similarity:.3f}", *about)
+    if found.best:
+        console.plain().print(table)
+    click.echo(
+        f"{opened.place}, version {snapshot.version}: {found.found} pairs from {threshold:.2f} on "
+        f"among {len(snapshot)} people"
+    )
+    if found.found > len(found.best):
+        click.echo(f"The {len(found.best)} most alike are listed; --limit lists more.")
 
 
 @gallery.command()
@@ -346,6 +402,15 @@ def _each(
                 click.echo(f"{place}: {line}")
     if failed:
         raise Failed("\n".join(failed))
+
+
+def _naming(opened: _Opened, people: int) -> float:
+    """The cosine from which on the service names somebody of this gallery."""
+    matching = opened.args.match
+    if matching.threshold is None or matching.threshold == "auto":
+        card = naming_card(opened.args, opened.place.model)
+        return threshold_of(None, matching, card, people)
+    return matching.threshold
 
 
 def _told(person: Person) -> dict[str, str]:

@@ -45,6 +45,7 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
         ("GET POST", r"/v2/.*", Scope.IDENTIFY),
         ("POST", r"/generate", Scope.ENROL),
         ("GET", r"/identities(/[^/]+)?", Scope.ENROL),
+        ("GET", r"/duplicates", Scope.ENROL),
         ("PATCH", r"/identities/[^/]+", Scope.ENROL),
         ("POST", r"/identities/[^/]+/(merge|embeddings)", Scope.ENROL),
         ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
@@ -52,7 +53,9 @@ _RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
 )
 _COLLECTIONS = "/collections"
 # What is about a gallery, and so can be asked of a collection.
-_WITHIN = re.compile(rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|v2/.*)")
+_WITHIN = re.compile(
+    rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|duplicates|v2/.*)"
+)
 # What is about no gallery, and so may be asked with a key of any collection.
 _WITHOUT = ("/detect", "/verify")
 

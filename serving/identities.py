@@ -28,10 +28,10 @@ from serving.schemas import (
     WriteAnswer,
 )
 
-_MAX_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 # A thousand embeddings of 4,096 dimensions.
 _EMBEDDING_VALUES = 1000 * 4096
-PersonPath = Annotated[int, Path(ge=0, le=_MAX_ID, alias="id")]
+PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
 # Not by FastAPI, which parses on the event loop and takes whatever ends a body for damaged JSON.
 PatchBody = Annotated[IdentityPatch, Depends(bodies.json_of(IdentityPatch))]
 MergeBody = Annotated[MergeRequest, Depends(bodies.json_of(MergeRequest))]
@@ -49,14 +49,14 @@ def router(context: Context) -> APIRouter:
     async def people(
         collection: Collection,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        cursor: Annotated[int, Query(ge=-1, le=_MAX_ID, description="`next` of a page")] = -1,
+        cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
     ) -> IdentitiesAnswer:
         """Who is enrolled, in pages, in the order of the ids."""
 
         async def work() -> IdentitiesAnswer:
             card, page = await register.card(), await register.page(collection, limit, cursor)
             return IdentitiesAnswer(
-                identities=[_identity(p, card.id) for p in page.people],
+                identities=[identity_of(p, card.id) for p in page.people],
                 next=page.people[-1].id if len(page.people) == limit else None,
                 total=page.total,
                 model=card.id,
@@ -148,7 +148,7 @@ async def _answer(
     async def work() -> IdentityAnswer:
         card = await register.card()
         found, version = await register.person(collection, person, written)
-        return IdentityAnswer(**_identity(found, card.id).model_dump(), gallery_version=version)
+        return IdentityAnswer(**identity_of(found, card.id).model_dump(), gallery_version=version)
 
     try:
         return await context.in_time(work())
@@ -160,7 +160,7 @@ async def _answer(
         raise NotReadBack(f"{told} {error}") from error
 
 
-def _identity(person: Person, model: str) -> Identity:
+def identity_of(person: Person, model: str) -> Identity:
     return Identity(
         id=person.id,
         name=person.name,

@@ -14,6 +14,7 @@ from serving import (
     audit,
     bodies,
     identities,
+    likely,
     openapi,
     page,
     photos,
@@ -22,7 +23,7 @@ from serving import (
     v2,
 )
 from serving.access import Access, note
-from serving.answers import generate_answer, image_reports, infer_answer
+from serving.answers import conflict_bodies, generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
 from serving.embed import Embedder
 from serving.freshness import Versions
@@ -30,7 +31,7 @@ from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import ApiMetrics, StoreMetrics
 from serving.naming import problem_of
-from serving.pipeline import NoFaceInAny, Pipeline, what_is_missing
+from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (
     CollectionBody,
@@ -45,6 +46,7 @@ from serving.schemas import (
     Ready,
 )
 from serving.settings import (
+    EnrolmentSettings,
     GallerySettings,
     KeySettings,
     LimitSettings,
@@ -59,8 +61,8 @@ Says for every face in a photo who it is, how sure it is and where the face is, 
 nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or as multipart.
 
 Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, `/generate`,
-`/identities` and `/v2` chooses it, and without it the default one is meant. With API keys:
-`Authorization: Bearer KEY`.
+`/identities`, `/duplicates` and `/v2` chooses it, and without it the default one is meant. With API
+keys: `Authorization: Bearer KEY`.
 """
 
 
@@ -160,9 +162,10 @@ def build_api(
                     person=options.id,
                     name=options.name,
                     append=options.mode == "append",
+                    force=options.force,
                     timings=timings,
                 )
-                used = sum(photo.face is not None for photo in report.photos)
+                used = sum(photo.used for photo in report.photos)
                 done(report.enrolled.gallery_version, mode=options.mode, photos=used)
             return generate_answer(options.id, report)
 
@@ -176,12 +179,20 @@ def build_api(
         reports = [report.model_dump() for report in image_reports(error.photos)]
         return problems.problem_of(request, error, images=reports)
 
+    async def conflicting(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ConflictsRefused)
+        images = [report.model_dump() for report in image_reports(error.photos)]
+        found = [c.model_dump() for c in conflict_bodies(error.conflicts, error.photos)]
+        return problems.problem_of(request, error, images=images, conflicts=found)
+
+    api.add_exception_handler(ConflictsRefused, conflicting)
     api.add_exception_handler(NoFaceInAny, no_face)
     api.add_exception_handler(NoFaceToCompare, no_face)
 
     api.include_router(photos.router(context))
     api.include_router(v2.router(context))
     api.include_router(identities.router(context))
+    api.include_router(likely.router(context))
     if console:
         api.include_router(page.router())
 
@@ -227,6 +238,7 @@ class Ingress:
         keys: KeySettings,
         traces: TracingSettings,
         console: bool = True,
+        enrolment: EnrolmentSettings | None = None,
         hosts: Sequence[str] | None = None,
     ) -> None:
         telemetry.start("ingress", traces)
@@ -242,6 +254,7 @@ class Ingress:
             limits,
             gallery.collection,
             self._metrics.seen,
+            enrolment,
         )
         self._register = Register(match, embedder, versions)
         self._limits = limits

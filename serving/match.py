@@ -17,12 +17,22 @@ from numpy.typing import NDArray
 from serving import deadline, handles, refs, telemetry
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
-from serving.gallery import Gallery, Kind, Operation, Snapshot
+from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location, erase_everywhere, locate, open_store
 from serving.gallery.store import Store
+from serving.matching import compare_people, enrol, nearest
 from serving.metrics import GalleryGauges, StoreMetrics
-from serving.records import Candidate, Enrolled, Enrolment, GalleryStatus, Matches, PeoplePage
+from serving.model import ModelCard
+from serving.records import (
+    DuplicatesPage,
+    Enrolled,
+    Enrolment,
+    GalleryStatus,
+    Matches,
+    PeoplePage,
+    Refused,
+)
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 
 log = logging.getLogger(__name__)
@@ -32,38 +42,8 @@ T = TypeVar("T")
 _PRELOAD_TRIES = 5
 
 
-def nearest(snapshot: Snapshot, probes: NDArray[np.float32], top_k: int) -> Matches:
-    """Candidates for each probe, float32 (F, D), unit length."""
-    hits = snapshot.search(probes, top_k)
-    rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
-    return Matches(
-        candidates=tuple(
-            tuple(Candidate(*candidate) for candidate in zip(*row, strict=True)) for row in rows
-        ),
-        gallery_version=snapshot.version,
-        people=len(snapshot),
-    )
-
-
-def enrol(gallery: Gallery, person: Enrolment) -> Enrolled:
-    """Commit the enrolment and say what the gallery holds of the person then."""
-    operation = Operation(
-        kind=Kind.APPEND if person.append else Kind.PUT,
-        id=person.id,
-        time=gallery.now(),
-        embeddings=person.embeddings,
-        details={} if person.name is None else {"name": person.name},
-    )
-    version = gallery.commit([operation])
-    try:
-        enrolled = gallery.refresh(at_least=version).get(person.id)
-    except Unavailable as error:
-        # What was committed stays: a failure to read it back must not look like one to write.
-        log.warning("enrolled in version %d, but cannot read it back: %s", version, error)
-        return Enrolled(person.name, None, version)
-    if enrolled is None:  # deleted by somebody else since
-        return Enrolled(person.name, None, version)
-    return Enrolled(enrolled.name, enrolled.photos, version)
+def _one_core() -> None:
+    faiss.omp_set_num_threads(1)
 
 
 @handles.stage
@@ -93,10 +73,14 @@ class Matcher:
             thread_name_prefix="match",
             # One core a search: several searches share the replica's cores better than the threads
             # of one.
-            initializer=lambda: faiss.omp_set_num_threads(1),
+            initializer=_one_core,
         )
         # Apart from searching: a store that hangs must not keep the threads from answering.
-        self._store_pool = ThreadPoolExecutor(settings.store_threads, thread_name_prefix="gallery")
+        self._store_pool = ThreadPoolExecutor(
+            settings.store_threads, thread_name_prefix="gallery", initializer=_one_core
+        )
+        # What takes seconds: one at a time, and never in a thread that identifies.
+        self._long_pool = ThreadPoolExecutor(1, thread_name_prefix="long", initializer=_one_core)
         await self._preload(triton)
 
     async def _preload(self, triton: TritonSettings) -> None:
@@ -140,9 +124,28 @@ class Matcher:
         # By reference: a thousand faces with a hundred candidates each are more than a message.
         return await refs.put(matches)
 
-    async def enrol(self, where: Location, person: Enrolment) -> Enrolled:
+    async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         gallery = await self._gallery(where)
-        return await self._in(self._store_pool, lambda: enrol(gallery, person))
+        settings = self._settings
+        return await self._in(self._store_pool, lambda: enrol(gallery, person, settings))
+
+    async def duplicates(
+        self,
+        where: Location,
+        card: ModelCard,
+        threshold: float | None,
+        limit: int,
+        after: int,
+        at_least: int | None,
+    ) -> DuplicatesPage:
+        """See `compare_people`."""
+        gallery = await self._gallery(where)
+        snapshot = await self._snapshot(gallery, at_least)
+        settings = self._settings
+        return await self._in(
+            self._long_pool,
+            lambda: compare_people(snapshot, card, threshold, limit, after, settings),
+        )
 
     async def people(
         self, where: Location, limit: int, after: int, at_least: int | None

@@ -150,6 +150,19 @@ def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Sourc
     return sources
 
 
+def naming_card(args: AppArgs, model: str) -> ModelCard:
+    """The card of a gallery's model, which says from which cosine on somebody is named.
+
+    Raises:
+        BadRequest: another model is served.
+        Unavailable: Triton is away.
+    """
+    card = asyncio.run(_served_card(args.triton))
+    if card.id != model:
+        raise BadRequest(f"Served is {card.id}, and not {model}: give a --threshold.")
+    return card
+
+
 async def _served_card(settings: TritonSettings) -> ModelCard:
     embedder = Embedder(settings)
     try:

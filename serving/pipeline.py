@@ -13,13 +13,29 @@ from numpy.typing import NDArray
 
 from serving import refs, tracing
 from serving.embed import Embedder
-from serving.errors import NoUsableFace, ServingError, TooLarge, Unavailable, UnsupportedImage
+from serving.errors import (
+    EnrolmentConflict,
+    NoUsableFace,
+    ServingError,
+    TooLarge,
+    Unavailable,
+    UnsupportedImage,
+)
 from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
 from serving.handles import call, write
 from serving.model import ModelCard
-from serving.records import Enrolled, Enrolment, Faces, GalleryStatus, Matches
-from serving.settings import LimitSettings
+from serving.quality import fault
+from serving.records import (
+    Conflict,
+    Enrolled,
+    Enrolment,
+    Faces,
+    GalleryStatus,
+    Matches,
+    Refused,
+)
+from serving.settings import EnrolmentSettings, LimitSettings
 
 T = TypeVar("T")
 
@@ -65,11 +81,23 @@ class Identified:
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What became of one photo of an enrolment; ``face`` holds just the face that was taken."""
+    """What became of one photo of an enrolment.
+
+    Attributes:
+        face: just the largest one; None: there is none.
+        faces: how many there are.
+        reason: why the photo was not used; None: it was.
+        gate: which of the quality gates the face did not pass, see `serving.quality`.
+    """
 
     face: Faces | None
     faces: int
     reason: str | None
+    gate: str | None = None
+
+    @property
+    def used(self) -> bool:
+        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -83,6 +111,13 @@ class NoFaceInAny(NoUsableFace):
     """No photo was usable; ``photos`` says why for each."""
 
     photos: Sequence[PhotoReport] = ()
+
+
+class ConflictsRefused(EnrolmentConflict):
+    """The settings refuse an enrolment with conflicts; ``photos`` and ``conflicts`` tell them."""
+
+    photos: Sequence[PhotoReport] = ()
+    conflicts: Sequence[Conflict] = ()
 
 
 class Pipeline:
@@ -104,6 +139,7 @@ class Pipeline:
         limits: LimitSettings,
         collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
+        enrolment: EnrolmentSettings | None = None,
     ) -> None:
         self._decode = decode
         self._detect = detect
@@ -111,6 +147,7 @@ class Pipeline:
         self._limits = limits
         self._collection = collection
         self._seen = seen
+        self._enrolment = enrolment or EnrolmentSettings()
         self._embedder = embedder
         self._versions = versions
         self._up = False
@@ -154,30 +191,52 @@ class Pipeline:
         person: int,
         name: str | None,
         append: bool,
+        force: bool,
         timings: Timings,
     ) -> EnrolmentReport:
         """Enrol the largest face of each photo.
 
+        Args:
+            force: whatever its quality, and whatever conflicts there are.
+
         Raises:
             NoFaceInAny: no photo is usable; nothing was written.
+            ConflictsRefused: there are conflicts, and the settings refuse them; nothing was
+                written.
         """
         card = (await self._embedder.served()).card
         free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
 
         async def look(data: bytes) -> PhotoReport:
             async with free:
-                return await self._largest_face(data, timings)
+                return await self._enrollable(data, timings, force)
 
         photos = await all_of(look(data) for data in images)
-        usable = [photo.face.crops for photo in photos if photo.face is not None]
+        usable = [p.face.crops for p in photos if p.used and p.face is not None]
         if not usable:
             error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
             error.photos = photos
             raise error
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
-        enrolment = Enrolment(id=person, embeddings=embeddings, name=name, append=append)
+        enrolment = Enrolment(
+            id=person,
+            embeddings=embeddings,
+            card=card,
+            name=name,
+            append=append,
+            refuse=self._enrolment.conflicts == "refuse" and not force,
+        )
         where = Location(collection, card.id, card.dimension)
-        enrolled = await timings.of("match", write(self._match.enrol, where, enrolment))
+        enrolled: Enrolled | Refused = await timings.of(
+            "match", write(self._match.enrol, where, enrolment)
+        )
+        if isinstance(enrolled, Refused):
+            refused = ConflictsRefused(
+                "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
+                "written. Send other photos, or force=true if it is right."
+            )
+            refused.photos, refused.conflicts = photos, enrolled.conflicts
+            raise refused
         return EnrolmentReport(photos, enrolled, card)
 
     async def card(self) -> ModelCard:
@@ -244,7 +303,7 @@ class Pipeline:
         finally:
             self._seen(outcome, faces)
 
-    async def _largest_face(self, data: bytes, timings: Timings) -> PhotoReport:
+    async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
             self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
@@ -254,7 +313,11 @@ class Pipeline:
             return PhotoReport(None, 0, str(error))
         if not len(faces):
             return PhotoReport(None, 0, "No face was found.")
-        return PhotoReport(faces.first(1), len(faces), None)
+        face = faces.first(1)
+        found = None if force else await asyncio.to_thread(fault, face, self._enrolment)
+        if found is not None:
+            return PhotoReport(face, len(faces), found.sentence, found.gate)
+        return PhotoReport(face, len(faces), None)
 
 
 def what_is_missing(checks: Mapping[str, str | GalleryStatus]) -> str | None:

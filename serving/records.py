@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery import Person
+from serving.gallery.duplicates import Pair
+from serving.model import ModelCard
 
 CROP_SIZE = 160  # pixels; FaceNet's input is (3, 160, 160)
 
@@ -73,23 +76,81 @@ class Matches:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One person's new embeddings: float32 (P, D), unit length, one row a photo."""
+    """One person's new embeddings: float32 (P, D), unit length, one row a photo.
+
+    ``card`` is of the model that made them. With ``refuse`` nothing is written when there are
+    conflicts.
+    """
 
     id: int
     embeddings: NDArray[np.float32]
+    card: ModelCard
     name: str | None = None
     append: bool = False
+    refuse: bool = False
+
+
+class ConflictKind(str, Enum):
+    OTHER_PERSON = "other-person"
+    ALREADY_ENROLLED = "already-enrolled"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What speaks against an enrolment; ``photos`` are rows of its embeddings.
+
+    Attributes:
+        similarity: cosine, to the person's other photos or to whom is enrolled; of several photos
+            the highest.
+        confidence: the probability that it is the same person.
+        id, name: who is enrolled already.
+    """
+
+    kind: ConflictKind
+    photos: tuple[int, ...]
+    similarity: float
+    confidence: float
+    id: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
 class Enrolled:
     """What the gallery holds of a person after an enrolment.
 
-    ``photos`` is None when the write is done but the store could not be read again to count them.
+    ``photos`` and ``conflicts`` are None when the write is done but the store could not be read
+    again.
     """
 
     name: str | None
     photos: int | None
+    gallery_version: int
+    conflicts: tuple[Conflict, ...] | None = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An enrolment that was not written, since it has conflicts."""
+
+    conflicts: tuple[Conflict, ...]
+
+
+@dataclass(frozen=True)
+class DuplicatesPage:
+    """Likely duplicates, most alike first, among some people and all others.
+
+    Attributes:
+        found: how many there are; the best of them are in ``pairs``.
+        next: go on past this id; None: everybody was compared.
+        threshold: cosine from which on two people are told.
+        people: in the gallery.
+    """
+
+    pairs: Sequence[Pair]
+    found: int
+    next: int | None
+    threshold: float
+    people: int
     gallery_version: int
 
 

@@ -17,7 +17,7 @@ from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location
 from serving.handles import call, write
 from serving.model import ModelCard
-from serving.records import PeoplePage
+from serving.records import DuplicatesPage, PeoplePage
 
 
 class Register:
@@ -63,6 +63,18 @@ class Register:
         if not page.people or page.people[0].id != person:
             raise UnknownIdentity(f"Nobody is enrolled under the id {person}.")
         return page.people[0], page.gallery_version
+
+    async def duplicates(
+        self, collection: str, threshold: float | None, limit: int, after: int
+    ) -> DuplicatesPage:
+        """Likely duplicates; see `serving.matching.compare_people`."""
+        where = await self._where(collection)
+        version = await self._versions.now(where)
+        card = await self.card()
+        page: DuplicatesPage = await call(
+            self._match.duplicates, where, card, threshold, limit, after, version
+        )
+        return page
 
     async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
         """Change name and metadata, those that ``details`` has; returns the version."""

@@ -54,6 +54,9 @@ class GenerateOptions(_Request):
     mode: Literal["replace", "append"] = Field(
         "replace", description="replace the person's photos, or add to them"
     )
+    force: bool = Field(
+        False, description="enrol whatever the quality of the photos and whatever conflicts"
+    )
 
 
 class GenerateRequest(GenerateOptions):
@@ -144,9 +147,28 @@ class ImageReport(BaseModel):
 
     used: bool
     reason: str | None = Field(None, description="why it was not used")
+    gate: Literal["too-small", "too-turned", "too-blurred"] | None = Field(
+        None, description="what of its quality kept it out; `force` lets it in"
+    )
     box: Box | None = None
     detection_score: float | None = None
     faces: int = Field(0, description="faces in the photo; the largest is taken")
+
+
+class ConflictBody(BaseModel):
+    """What speaks against an enrolment."""
+
+    type: Literal["other-person", "already-enrolled"] = Field(
+        description="other-person: a photo shows somebody else than the person's other photos; "
+        "already-enrolled: photos show somebody who is enrolled under another id"
+    )
+    images: list[int] = Field(description="which photos of the request, from 0")
+    similarity: float = Field(
+        description="cosine, to the other photos or to who is enrolled; the highest of the photos"
+    )
+    confidence: float = Field(description="calibrated probability that it is the same person")
+    id: int | None = Field(description="who is enrolled already")
+    name: str | None
 
 
 class GenerateAnswer(BaseModel):
@@ -156,6 +178,9 @@ class GenerateAnswer(BaseModel):
         description="of this person in the gallery now; null: written, but not read back yet"
     )
     images: list[ImageReport] = Field(description="in the order of the request")
+    conflicts: list[ConflictBody] | None = Field(
+        description="all the same enrolled; null: written, but they could not be looked for"
+    )
     model: str
     gallery_version: int
 
@@ -186,6 +211,25 @@ class CollectionsAnswer(BaseModel):
 class IdentitiesAnswer(BaseModel):
     identities: list[Identity] = Field(description="in the order of their ids")
     next: int | None = Field(description="the cursor of the next page; null: this is the last")
+    total: int = Field(description="people in the gallery")
+    model: str
+    gallery_version: int
+
+
+class DuplicateBody(BaseModel):
+    """Two people who may be one."""
+
+    a: Identity = Field(description="of the two ids the lower one")
+    b: Identity
+    similarity: float = Field(description="cosine of the two, -1 to 1")
+    confidence: float = Field(description="calibrated probability that they are one person")
+
+
+class DuplicatesAnswer(BaseModel):
+    duplicates: list[DuplicateBody] = Field(description="most alike first")
+    found: int = Field(description="in this page; more than are told where `limit` was reached")
+    next: int | None = Field(description="the cursor of the next page; null: this is the last")
+    threshold: float = Field(description="cosine from which on two people are told")
     total: int = Field(description="people in the gallery")
     model: str
     gallery_version: int
@@ -252,6 +296,7 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     images: list[ImageReport] | None = None
+    conflicts: list[ConflictBody] | None = None
 
 
 class Ready(BaseModel):

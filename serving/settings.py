@@ -137,6 +137,21 @@ class MatchSettings(Settings):
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
 
 
+class EnrolmentSettings(Settings):
+    """What is enrolled, and what is not unless the caller insists (``force``). Identification looks
+    at every face. docs/enrolment.md has what the limits were measured on."""
+
+    conflicts: Literal["report", "refuse"] = Field(
+        "report", description="photos of somebody else, or of somebody who is enrolled already"
+    )
+    min_side: int = Field(24, ge=0, description="pixels of the face's box, its shorter side")
+    min_sharpness: float = Field(0.004, ge=0, description="see serving/quality.py; 0: any")
+    max_turn: float = Field(
+        0.45, gt=0, description="the nose from the middle of the eyes, in distances of the eyes"
+    )
+    min_eyes: float = Field(0.2, ge=0, description="distance of the eyes, in heights of the box")
+
+
 class KeySettings(Settings):
     """API keys; see `serving.keys` for the file. The keys themselves are nowhere but with their
     callers."""
@@ -170,6 +185,7 @@ class AppArgs(Settings):
     decode: DecodeSettings = DecodeSettings()
     detect: DetectSettings = DetectSettings()
     match: MatchSettings = MatchSettings()
+    enrolment: EnrolmentSettings = EnrolmentSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     tracing: TracingSettings = TracingSettings()

@@ -6,7 +6,7 @@ that is newer may send more of them.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class CandidateBody(TypedDict):
@@ -62,9 +62,19 @@ class VerifyAnswer(TypedDict):
 class ImageReport(TypedDict):
     used: bool
     reason: str | None
+    gate: Literal["too-small", "too-turned", "too-blurred"] | None
     box: list[int] | None
     detection_score: float | None
     faces: int
+
+
+class ConflictBody(TypedDict):
+    type: Literal["other-person", "already-enrolled"]
+    images: list[int]
+    similarity: float
+    confidence: float
+    id: int | None
+    name: str | None
 
 
 class GenerateAnswer(TypedDict):
@@ -72,6 +82,7 @@ class GenerateAnswer(TypedDict):
     name: str | None
     photos: int | None
     images: list[ImageReport]
+    conflicts: list[ConflictBody] | None
     model: str
     gallery_version: int
 
@@ -93,6 +104,23 @@ class IdentityAnswer(Identity):
 class IdentitiesAnswer(TypedDict):
     identities: list[Identity]
     next: int | None
+    total: int
+    model: str
+    gallery_version: int
+
+
+class DuplicateBody(TypedDict):
+    a: Identity
+    b: Identity
+    similarity: float
+    confidence: float
+
+
+class DuplicatesAnswer(TypedDict):
+    duplicates: list[DuplicateBody]
+    found: int
+    next: int | None
+    threshold: float
     total: int
     model: str
     gallery_version: int

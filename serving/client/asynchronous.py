@@ -91,10 +91,13 @@ class AsyncClient:
         *,
         name: str | None = None,
         append: bool = False,
+        force: bool = False,
         timeout_s: float | None = None,
     ) -> answers.GenerateAnswer:
         """See `Client.generate`."""
-        return await self._ask(lambda: calls.generate(person, photos, name, append, timeout_s))
+        return await self._ask(
+            lambda: calls.generate(person, photos, name, append, force, timeout_s)
+        )
 
     enrol = generate
 
@@ -107,6 +110,25 @@ class AsyncClient:
             page = await self._ask(partial(calls.page, page_size, cursor, timeout_s))
             for identity in page["identities"]:
                 yield identity
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    async def duplicates(
+        self,
+        *,
+        threshold: float | None = None,
+        page_size: int = 1000,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[answers.DuplicateBody]:
+        """See `Client.duplicates`."""
+        cursor: int | None = None
+        while True:
+            page = await self._ask(
+                partial(calls.duplicates, page_size, cursor, threshold, timeout_s)
+            )
+            for pair in page["duplicates"]:
+                yield pair
             cursor = page["next"]
             if cursor is None:
                 return

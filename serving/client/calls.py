@@ -102,11 +102,13 @@ def generate(
     photos: Photo | Iterable[Photo],
     name: str | None,
     append: bool,
+    force: bool,
     timeout_s: float | None,
 ) -> Call[answers.GenerateAnswer]:
     fields = {
         "id": str(operator.index(person)),
         "mode": "append" if append else "replace",
+        **({"force": "true"} if force else {}),
         **_given(name=name),
     }
     try:
@@ -130,6 +132,13 @@ def generate(
 def page(limit: int, cursor: int | None, timeout_s: float | None) -> Call[answers.IdentitiesAnswer]:
     params = _given(limit=limit, cursor=cursor)
     return Call("GET", "/identities", params=params, timeout_s=timeout_s)
+
+
+def duplicates(
+    limit: int, cursor: int | None, threshold: float | None, timeout_s: float | None
+) -> Call[answers.DuplicatesAnswer]:
+    params = _given(limit=limit, cursor=cursor, threshold=threshold)
+    return Call("GET", "/duplicates", params=params, timeout_s=timeout_s)
 
 
 def identity(person: SupportsIndex, timeout_s: float | None) -> Call[answers.IdentityAnswer]:

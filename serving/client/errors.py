@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.client.answers import ImageReport
+from serving.client.answers import ConflictBody, ImageReport
 
 
 class ClientError(Exception):
@@ -19,6 +19,7 @@ class ClientError(Exception):
         request_id: what the service's log has it under; None when nothing was sent.
         retry_after: seconds to wait before asking again, where the service says so.
         images: what became of each photo, in their order, where photos were refused.
+        conflicts: what speaks against an enrolment that was refused for it.
         not_confirmed: it was a write, and nobody knows whether it was carried out, or how far.
             Look whether it is there before you send it again.
     """
@@ -33,6 +34,7 @@ class ClientError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
         images: Sequence[ImageReport] = (),
+        conflicts: Sequence[ConflictBody] = (),
         not_confirmed: bool = False,
     ) -> None:
         super().__init__(text)
@@ -42,4 +44,5 @@ class ClientError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.images = images
+        self.conflicts = conflicts
         self.not_confirmed = not_confirmed

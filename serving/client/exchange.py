@@ -11,10 +11,16 @@ from typing import Any, cast
 import httpx
 
 from serving import __version__
-from serving.client.answers import ImageReport
+from serving.client.answers import ConflictBody, ImageReport
 from serving.client.calls import Call
 from serving.client.errors import ClientError
-from serving.errors import GalleryCorrupt, GalleryError, ModelMismatch, StoreUnfit
+from serving.errors import (
+    EnrolmentConflict,
+    GalleryCorrupt,
+    GalleryError,
+    ModelMismatch,
+    StoreUnfit,
+)
 
 URL = "http://127.0.0.1:8000"
 _TYPE_PREFIX = "urn:faces:problem:"
@@ -140,12 +146,17 @@ class Exchange:
     def _refusal(self, call: Call[Any], answer: httpx.Response, body: Any) -> ClientError:
         status = answer.status_code
         images: list[ImageReport] = []
+        conflicts: list[ConflictBody] = []
         type_ = request_id = None
         if isinstance(body, dict):
             if isinstance(body.get("type"), str):
                 type_ = body["type"].removeprefix(_TYPE_PREFIX)
             if isinstance(body.get("images"), list):
                 images = [cast(ImageReport, i) for i in body["images"] if isinstance(i, dict)]
+            if isinstance(body.get("conflicts"), list):
+                conflicts = [
+                    cast(ConflictBody, c) for c in body["conflicts"] if isinstance(c, dict)
+                ]
             detail = str(body.get("detail", "Refused."))
             if isinstance(body.get("request_id"), str):
                 request_id = body["request_id"]
@@ -162,10 +173,11 @@ class Exchange:
             request_id=request_id or answer.headers.get("x-request-id") or call.request_id,
             retry_after=_seconds(answer.headers.get("retry-after")),
             images=images,
+            conflicts=conflicts,
         )
         # A refusal below 500 comes before anything is written, but a lost race may end a write
         # that takes several commits.
-        may_be_done = status >= 500 or status == 409
+        may_be_done = status >= 500 or (status == 409 and error.type != EnrolmentConflict.type)
         error.not_confirmed = call.writes and may_be_done and not _rejected(call, error)
         return error
 

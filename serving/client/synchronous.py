@@ -120,6 +120,7 @@ class Client:
         *,
         name: str | None = None,
         append: bool = False,
+        force: bool = False,
         timeout_s: float | None = None,
     ) -> answers.GenerateAnswer:
         """Enrol a person from photos; the largest face of each counts.
@@ -129,8 +130,9 @@ class Client:
         Args:
             person: the id, 0 or more.
             append: add to the photos that are enrolled, instead of replacing them.
+            force: enrol whatever the quality of the photos, and whatever conflicts there are.
         """
-        return self._ask(lambda: calls.generate(person, photos, name, append, timeout_s))
+        return self._ask(lambda: calls.generate(person, photos, name, append, force, timeout_s))
 
     enrol = generate
 
@@ -146,6 +148,28 @@ class Client:
         while True:
             page = self._ask(partial(calls.page, page_size, cursor, timeout_s))
             yield from page["identities"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def duplicates(
+        self,
+        *,
+        threshold: float | None = None,
+        page_size: int = 1000,
+        timeout_s: float | None = None,
+    ) -> Iterator[answers.DuplicateBody]:
+        """Pairs of people who may be one person, to be merged. Asked for page by page; in each the
+        most alike come first, and all people of a small gallery are in one.
+
+        Args:
+            threshold: cosine from which on; by default that at which `infer` names somebody.
+            page_size: pairs in one page at most; of more the most alike.
+        """
+        cursor: int | None = None
+        while True:
+            page = self._ask(partial(calls.duplicates, page_size, cursor, threshold, timeout_s))
+            yield from page["duplicates"]
             cursor = page["next"]
             if cursor is None:
                 return

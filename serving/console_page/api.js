@@ -6,13 +6,13 @@ import { digits, parse } from './exact.js';
 const BASE = new URL('.', document.baseURI);
 const KEY = 'faces.key';
 const COLLECTION = 'faces.collection';
-const WITHIN = /^(infer|generate|identities|v2)(\/|\?|$)/;
+const WITHIN = /^(infer|generate|identities|duplicates|v2)(\/|\?|$)/;
 
 /** The API's own sentence. */
 export class Problem extends Error {
-  constructor(sentence, { status = 0, type = '', images = null, requestId = null } = {}) {
+  constructor(sentence, { status = 0, type = '', images = null, conflicts = null, requestId = null } = {}) {
     super(sentence);
-    Object.assign(this, { status, type, images, requestId });
+    Object.assign(this, { status, type, images, conflicts, requestId });
   }
 }
 
@@ -88,6 +88,7 @@ function problemOf(answer, told) {
     ?? `The service answered ${answer.status} without a sentence; what is in front of it may be at fault.`;
   return new Problem(sentence, {
     status: answer.status, type: told?.type ?? '', images: told?.images ?? null,
+    conflicts: told?.conflicts?.map(conflictOf) ?? null,
     requestId: answer.status >= 500 ? told?.request_id : null,
   });
 }
@@ -101,6 +102,9 @@ function noteAway(now) {
 /** What the page calls a person: the API's, with the id as text. */
 export const personOf = (told) => ({ ...told, id: digits(told.id) });
 
+/** A conflict of an enrolment, with the id as text where somebody is named. */
+export const conflictOf = (told) => (told.id === null ? told : personOf(told));
+
 export async function person(id) {
   return personOf(await call('GET', `identities/${id}`));
 }
@@ -110,6 +114,16 @@ export async function people(cursor = '-1', limit = 100) {
   return {
     ...page,
     identities: page.identities.map(personOf),
+    next: page.next === null ? null : digits(page.next),
+  };
+}
+
+/** Pairs of people who may be one; of a large gallery a part, and `next` for the following one. */
+export async function duplicates(cursor = '-1') {
+  const page = await call('GET', `duplicates?cursor=${cursor}`);
+  return {
+    ...page,
+    duplicates: page.duplicates.map((pair) => ({ ...pair, a: personOf(pair.a), b: personOf(pair.b) })),
     next: page.next === null ? null : digits(page.next),
   };
 }

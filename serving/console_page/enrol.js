@@ -2,9 +2,11 @@
 
 import { noteRefusal } from './abilities.js';
 import { freeId, person as personById } from './api.js';
+import { conflictList } from './conflicts.js';
 import { open } from './dialog.js';
 import { announce, called, h, labelled, plural, trouble } from './dom.js';
 import { idOf } from './exact.js';
+import { merge } from './merge.js';
 import { ACCEPT, cutOut, filesOf, overlap } from './photo.js';
 import { enrol } from './upload.js';
 
@@ -127,15 +129,25 @@ async function dialog({ person, files, preview, expected }) {
       sending = send(chosen, preview ? files : filesOf(picked), replace.checked);
     }
 
-    async function send(chosen, sent, replacing) {
+    async function send(chosen, sent, replacing, force = false) {
       const bar = h('progress', { max: sent.length, value: 0, 'aria-label': 'Photos' });
       const count = h('p', { role: 'status' });
-      outcome.replaceChildren(bar, count, unused);
+      const ways = h('div', { className: 'actions' });
+      const subject = preview ? 'The face' : null;
+      const union = (other) => h('div', { className: 'actions' },
+        h('button', { type: 'button', onclick: () => unite(chosen, other, conflicts) }, `Merge with ${called(other)}`));
+      const conflicts = conflictList({ subject, wayOut: union });
+      outcome.replaceChildren(bar, count, unused, conflicts.element, ways);
+      unused.replaceChildren();
+      fields.disabled = true;
+      go.disabled = true;
       cancel.textContent = 'Stop';
       let used = 0;
+      const poor = [];
       try {
-        for await (const part of enrol({ id: chosen, name: name.value.trim(), replace: replacing, files: sent })) {
-          for (const { file, used: taken, reason, box } of part) {
+        const wanted = { id: chosen, name: name.value.trim(), replace: replacing, force, files: sent };
+        for await (const part of enrol(wanted)) {
+          for (const { file, used: taken, reason, gate, box } of part.photos) {
             bar.value += 1;
             if (taken) {
               used += 1;
@@ -145,24 +157,36 @@ async function dialog({ person, files, preview, expected }) {
                   'The service took another face than the one you chose: look at this person.'));
               }
             } else {
-              unused.append(h('li', {}, h('b', {}, preview ? 'The face' : file.name), ` was not used. ${reason}`));
+              if (gate) poor.push(file);
+              unused.append(h('li', {}, h('b', {}, subject ?? file.name), ` was not used. ${reason}`));
             }
           }
+          conflicts.add(part.conflicts);
           count.textContent = `${bar.value} of ${plural(sent.length, 'photo')} sent, ${used} used`;
           if (stopped) return;
         }
       } catch (error) {
         noteRefusal('enrol', error);
-        const left = error.left ?? [];
-        outcome.append(trouble(error, left.length > 0 && error.status !== 403
-          && (() => { sending = send(chosen, left, replacing && !error.begun); })));
         fields.disabled = false;
+        go.disabled = false;
         cancel.textContent = 'Close';
+        const left = error.left ?? [];
+        if (error.conflicts) {
+          refuse(error, chosen, left, replacing && !error.begun);
+          return;
+        }
+        outcome.append(trouble(error, left.length > 0 && error.status !== 403
+          && (() => { sending = send(chosen, left, replacing && !error.begun, force); })));
         return;
       }
-      announce(count.textContent);
+      announce([count, ...conflicts.element.children].map(({ textContent }) => textContent).join('. '));
       cancel.textContent = 'Close';
       cancel.classList.add('primary');
+      if (poor.length) {
+        ways.append(h('button', { type: 'button', onclick: () => {
+          sending = send(chosen, poor, replacing && used === 0, true);
+        } }, poor.length === 1 ? 'Use it all the same' : `Use the ${poor.length} poor photos all the same`));
+      }
       if (used === 0) {
         fields.disabled = false;
         go.disabled = false;
@@ -170,7 +194,29 @@ async function dialog({ person, files, preview, expected }) {
       }
       go.hidden = true;
       cancel.focus();
-      if (unused.childElementCount === 0 && preview) close();
+      if (preview && !unused.childElementCount && !conflicts.element.childElementCount) close();
+    }
+
+    /** The service refuses photos with conflicts; nothing of `left` is written. */
+    function refuse(error, chosen, left, replacing) {
+      const instead = (other) => h('div', { className: 'actions' },
+        h('button', { type: 'button', onclick: () => { sending = send(other.id, left, false); } },
+          `Add to ${called(other)} instead`));
+      const conflicts = conflictList({ subject: preview && 'The face', wayOut: instead });
+      conflicts.add(error.conflicts);
+      outcome.append(trouble(error), conflicts.element, h('div', { className: 'actions' },
+        h('button', { type: 'button', onclick: () => { sending = send(chosen, left, replacing, true); } },
+          person === null ? 'Enrol all the same' : 'Add all the same')));
+    }
+
+    async function unite(chosen, other, conflicts) {
+      try {
+        // Who was there before stays, unless the reader chooses otherwise.
+        if (await merge([await personById(other.id), await personById(chosen)])) close();
+      } catch (error) {
+        conflicts.remove(other.id);
+        outcome.append(trouble(error));
+      }
     }
 
     return h('form', { onsubmit: submit }, fields, outcome, h('div', { className: 'actions' }, go, cancel));

@@ -3,6 +3,7 @@
 import { refusal } from './abilities.js';
 import { events, people, person as personById } from './api.js';
 import { byId, h, plural, time, trouble } from './dom.js';
+import { showDuplicates } from './duplicates.js';
 import { enrolFiles } from './enrol.js';
 import { idOf } from './exact.js';
 import { merge } from './merge.js';
@@ -32,6 +33,9 @@ const content = h('div', {},
         if (await enrolFiles(null)) await reload();
       } }, 'Enrol a person'),
       mergeChosen,
+      h('button', { type: 'button', onclick: async () => {
+        if (await showDuplicates()) await reload();
+      } }, 'Likely duplicates'),
       h('button', { type: 'button', onclick: () => reload() }, 'Reload'))),
   failed, status, table, h('div', { className: 'actions' }, more));
 const refused = h('p', { className: 'note' });

@@ -1,6 +1,6 @@
 // Photos of one person to POST /generate, in parts that fit into a request.
 
-import { call } from './api.js';
+import { call, conflictOf } from './api.js';
 
 // Few enough for progress to be seen; well under the service's limits.
 const PHOTOS = 8;
@@ -22,41 +22,51 @@ function* parts(files) {
 }
 
 /**
- * Enrol photos; yields [{file, used, reason, box}, …] for each part that is done.
+ * Enrol photos; yields {photos: [{file, used, reason, gate, box}, …], conflicts: [{…, files}, …]} for each part
+ * that is done.
  *
  * With `replace` the first part that has a usable photo replaces what is enrolled, and later ones are added.
- * Throws a Problem when a part could not be carried out; `left` of it has the files that were not sent.
+ * With `force` the quality of the photos and conflicts do not count.
+ * Throws a Problem when a part could not be carried out; `left` of it has the files that were not enrolled, and
+ * `conflicts` what speaks against the first of them.
  */
-export async function* enrol({ id, name, replace, files }) {
+export async function* enrol({ id, name, replace, force, files }) {
   const waiting = [...parts(files)];
   let begun = !replace;
   while (waiting.length) {
     const part = waiting.shift();
-    let images;
+    const withFiles = (conflicts) => (conflicts ?? []).map((one) => (
+      { ...one, files: one.images.map((index) => part[index]) }));
+    let told;
     try {
-      ({ images } = await send({ id, name, files: part, mode: begun ? 'append' : 'replace' }));
+      told = await send({ id, name, force, files: part, mode: begun ? 'append' : 'replace' });
       begun = true;
     } catch (problem) {
       if (problem.status === 413 && part.length > 1) {
         waiting.unshift(...part.map((file) => [file]));
         continue;
       }
-      images = problem.images;
-      if (problem.status === 413) images = [{ used: false, reason: problem.message, box: null }];
-      if (!images) {
+      if (problem.status === 413) told = { images: [{ used: false, reason: problem.message, box: null }] };
+      else if (problem.images && !problem.conflicts) told = problem;
+      else {
         problem.left = [part, ...waiting].flat();
         problem.begun = begun;
+        if (problem.conflicts) problem.conflicts = withFiles(problem.conflicts);
         throw problem;
       }
     }
-    yield images.map((told, index) => ({ ...told, file: part[index] }));
+    yield {
+      photos: told.images.map((image, index) => ({ ...image, file: part[index] })),
+      conflicts: withFiles(told.conflicts?.map(conflictOf)),
+    };
   }
 }
 
-function send({ id, name, files, mode }) {
+function send({ id, name, force, files, mode }) {
   const form = new FormData();
   form.set('id', id);
   if (name) form.set('name', name);
+  if (force) form.set('force', 'true');
   form.set('mode', mode);
   for (const file of files) form.append('images', file, 'photo');
   return call('POST', 'generate', { body: form });

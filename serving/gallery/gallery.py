@@ -17,7 +17,7 @@ from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 from serving.gallery.store import Store
-from serving.gallery.writer import Writer
+from serving.gallery.writer import Check, Writer
 
 
 class Gallery:
@@ -141,13 +141,21 @@ class Gallery:
         self._snapshot = people.snapshot(manifest.version)
         self._loaded = True
 
-    def commit(self, operations: Sequence[Operation], require: Sequence[int] = ()) -> int:
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        require: Sequence[int] = (),
+        check: Check | None = None,
+    ) -> int:
         """Write all of the operations or none; returns the version that contains them.
 
         Calls that arrive while another commit is under way are committed together.
 
         Args:
             require: ids that must be enrolled before the operations.
+            check: is given the people whom the operations will change, and what will be committed
+                together with them and before them; what it raises is raised here, and nothing is
+                written. It is called for every attempt, maybe in the thread of another caller.
 
         Raises:
             ValueError: embeddings are not unit vectors of this gallery's dimension.
@@ -156,7 +164,7 @@ class Gallery:
             Unavailable: the store is away; nothing was written.
             NotConfirmed: the store went away during the last write, and the outcome is not known.
         """
-        return self._writer.commit(operations, require)
+        return self._writer.commit(operations, require, check)
 
     def commit_segments(
         self,

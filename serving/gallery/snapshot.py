@@ -171,7 +171,25 @@ class Snapshot:
 
     def get(self, person: int) -> Person | None:
         slot = self._slot(person)
-        return None if slot is None else self._person(slot)
+        return None if slot is None else self.person(slot)
+
+    def everybody(self) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.uint8]]:
+        """All people in the order of their ids: slots (N,), ids (N,) and codes (N, D/8)."""
+        slots = np.flatnonzero(self._alive)
+        slots = slots[np.argsort(self._columns.ids[slots])]
+        return slots, self._columns.ids[slots], self._columns.codes[slots]
+
+    def centroids(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Of these slots: (N, D), unit length."""
+        return self._columns.centroids[slots].astype(np.float32)
+
+    def sum_of(self, person: int) -> tuple[NDArray[np.float32], int] | None:
+        """The sum of the person's embeddings, float32 (D,), and how many they are."""
+        slot = self._slot(person)
+        if slot is None:
+            return None
+        centroid = self._columns.centroids[slot].astype(np.float32)
+        return centroid * self._columns.norms[slot], int(self._columns.photos[slot])
 
     def _slot(self, person: int) -> int | None:
         used = len(self._alive)
@@ -185,9 +203,10 @@ class Snapshot:
         slots = np.flatnonzero(self._alive & (ids > after))
         if len(slots) > limit:
             slots = slots[np.argpartition(ids[slots], limit - 1)[:limit]]
-        return [self._person(int(s)) for s in slots[np.argsort(ids[slots])]]
+        return [self.person(int(s)) for s in slots[np.argsort(ids[slots])]]
 
-    def _person(self, slot: int) -> Person:
+    def person(self, slot: int) -> Person:
+        """Who is in this slot."""
         columns = self._columns
         details = columns.told(slot, self._details)
         return Person(

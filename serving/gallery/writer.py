@@ -18,6 +18,10 @@ from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
 
+# Looks at the people whom the commit will change, and at what will be committed with it and before
+# it; raises to refuse.
+Check = Callable[[Snapshot, Sequence[Operation]], None]
+
 _BROKEN_OFF = (
     "The process that wrote was stopped: look whether it is there before you send it again."
 )
@@ -29,6 +33,7 @@ class _Waiting:
 
     operations: Sequence[Operation]
     require: Sequence[int]
+    check: Check | None = None
     version: int | None = None
     error: Exception | None = None
     # Set when it is done, or when it is its turn to commit what waits.
@@ -75,10 +80,15 @@ class Writer:
         """Commits that wait for the one that is under way."""
         return len(self._queue)
 
-    def commit(self, operations: Sequence[Operation], require: Sequence[int] = ()) -> int:
+    def commit(
+        self,
+        operations: Sequence[Operation],
+        require: Sequence[int] = (),
+        check: Check | None = None,
+    ) -> int:
         """See `serving.gallery.Gallery.commit`."""
         Segment.of(operations, self._dimension)  # a bad one fails alone, not with its neighbours
-        mine = _Waiting(operations, require)
+        mine = _Waiting(operations, require, check)
         with self._lock:
             self._queue.append(mine)
             first, self._busy = not self._busy, True
@@ -165,10 +175,10 @@ class Writer:
                 self._queue[0].woken.set()
 
     def _accept(self, waiting: Sequence[_Waiting], manifest: Manifest) -> list[_Waiting]:
-        """Those whose required people are enrolled, each after those before it; notes the error
-        of the others."""
+        """Those whose required people are enrolled and whose check passes, each after those before
+        it; notes the error of the others."""
         people: Snapshot | None = None
-        if any(w.require for w in waiting):
+        if any(w.require or w.check for w in waiting):
             people = self._people_at(manifest.version)
             if people.version != manifest.version:
                 raise PreconditionFailed("what is in memory is newer than this manifest")
@@ -178,12 +188,18 @@ class Writer:
         def enrolled(person: int) -> bool:
             return changed.get(person, not cleared and people is not None and person in people)
 
-        accepted = []
+        accepted: list[_Waiting] = []
         for w in waiting:
             missing = [i for i in w.require if not enrolled(i)]
             w.error = UnknownIdentity(_nobody(missing)) if missing else None
             if missing:
                 continue
+            if w.check is not None and people is not None:
+                try:
+                    w.check(people, [o for other in accepted for o in other.operations])
+                except Exception as error:
+                    w.error = error
+                    continue
             accepted.append(w)
             for operation in w.operations:
                 if operation.kind in (Kind.PUT, Kind.APPEND):

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -85,8 +85,7 @@ def test_a_stranger_is_enrolled_from_files_and_then_known(page: Page, api: httpx
     page.shows("1 face, 1 named")
     assert page.text(".face .who") == "Jacinda Ardern"
     assert "id 2576, similarity 0.8" in page.text(".face .line")
-    # Among two people it is as good as certain, and so told as more than can be told.
-    assert "confidence > 99.99 %" in page.text(".face .line")
+    assert re.search(r"confidence (> )?99\.\d+ %", page.text(".face .line"))
     assert page.text(".box .label") == "1 Jacinda Ardern"
     known = page.style(".box", "border-top-style"), page.style(".face", "border-left-style")
     assert known == ("solid", "solid")
@@ -266,6 +265,74 @@ def test_an_erasure_has_a_receipt(page: Page, api: httpx.Client) -> None:
     page.fill("To confirm, type 7", "7")
     page.click("Erase")
     page.shows("Receipt of the erasure", "dialog")
+
+
+def blurred(photo: Path, folder: Path) -> Path:
+    """The photo as a camera out of focus would have made it."""
+    with Image.open(photo) as image:
+        made = folder / "blurred.jpg"
+        image.convert("RGB").filter(ImageFilter.GaussianBlur(image.width / 30)).save(made)
+    return made
+
+
+def test_somebody_who_is_enrolled_already_is_told_and_merged(page: Page, api: httpx.Client) -> None:
+    enrol(api, LONGEST_ID, *ARDERN[:3], name=HOSTILE)
+    page.open("people", key=KEYS["enrol"])
+    page.click("Enrol a person")
+    page.fill("Id", "5")
+    page.choose(*ARDERN[3:6], MACRON, selector=DIALOG_FILES)
+    page.click("Enrol")
+    page.shows("4 of 4 photos sent, 4 used", "dialog")
+    page.shows("macron_2025.jpg seems to show somebody else", "dialog .conflicts")
+    page.shows(
+        f"{HOSTILE} ({LONGEST_ID}), who is enrolled already: similarity", "dialog .conflicts"
+    )
+    assert "100 %" not in page.text("dialog .conflicts")
+    page.click(f"Merge with {HOSTILE} ({LONGEST_ID})")
+    page.shows(f"{HOSTILE} ({LONGEST_ID}) stays, with 7 photos", "dialog")
+    page.click("Merge")
+    page.shows("1 person", "#view-people .hint")
+    assert person_of(api, LONGEST_ID)["photos"] == 7
+
+
+def test_a_poor_photo_says_why_and_can_be_used_all_the_same(
+    page: Page, api: httpx.Client, tmp_path: Path
+) -> None:
+    page.open("people", key=KEYS["enrol"])
+    page.click("Enrol a person")
+    page.fill("Id", "102")
+    page.choose(OBAMA, blurred(OBAMA, tmp_path), selector=DIALOG_FILES)
+    page.click("Enrol")
+    page.shows("2 of 2 photos sent, 1 used", "dialog")
+    page.shows("blurred.jpg was not used. The face is too blurred: sharpness 0.", "dialog .unused")
+    page.click("Use it all the same")
+    page.shows("1 of 1 photo sent, 1 used", "dialog")
+    assert person_of(api, 102)["photos"] == 2
+
+
+def test_likely_duplicates_are_looked_at_and_merged(page: Page, api: httpx.Client) -> None:
+    page.open("people", key=KEYS["enrol"])
+    page.click("Likely duplicates")
+    page.shows("Nobody looks like somebody else", "dialog")
+    page.press(Keys.ESCAPE)
+    enrol(api, 7, *ARDERN[:2], name="J. Ardern")
+    enrol(api, 2576, *ARDERN[2:6], name="Jacinda Ardern")
+    enrol(api, 102, OBAMA, name="Barack Obama")
+    page.tab_to("Likely duplicates")
+    page.press(Keys.ENTER)
+    page.shows("1 pair may be one person each", "dialog")
+    cells = [c.text for c in page.all("dialog .duplicates td")]
+    assert cells[:2] == ["J. Ardern id 7, 2 photos", "Jacinda Ardern id 2576, 4 photos"]
+    assert re.fullmatch(r"0\.\d{3}", cells[2])
+    assert cells[3] != "100 %"
+    page.tab_to("Merge J. Ardern (7) and Jacinda Ardern (2576)")
+    page.press(Keys.ENTER)
+    page.shows("Jacinda Ardern (2576) stays, with 6 photos", "dialog")
+    page.click("Merge")
+    page.shows("Nobody looks like somebody else", "dialog")
+    page.press(Keys.ESCAPE)
+    page.shows("2 people", "#view-people .hint")
+    assert person_of(api, 2576)["photos"] == 6
 
 
 def test_a_hostile_name_stays_text(page: Page, api: httpx.Client) -> None:
@@ -559,6 +626,16 @@ def shown_in_turn(page: Page) -> Iterator[str]:
     yield "people"
     page.click("Enrol a person")
     yield "enrol from files"
+    page.until(lambda: page.field("Id").get_attribute("value"), "no free id is proposed")
+    page.choose(*ARDERN[:2], MACRON, NO_PHOTO, selector=DIALOG_FILES)
+    page.click("Enrol")
+    page.shows("who is enrolled already", "dialog .conflicts")
+    yield "conflicts"
+    page.click("Close")
+    page.shows("2 people", "#view-people")
+    page.click("Likely duplicates")
+    page.shows("1 pair may be", "dialog")
+    yield "duplicates"
     page.press(Keys.ESCAPE)
     page.one(".people .link").click()
     page.shows("since", "dialog")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,16 @@ import torch
 
 from serving.embed import Embedder
 from serving.errors import Unavailable
+from serving.local import triton
+from serving.model import ModelCard
 from serving.settings import TritonSettings
 from serving.stack import REPOSITORY, StackSettings
+from tests.service.conftest import PORT
+
+# The folder is no package, and must not be: torch imports a compiler package named triton.
+sys.path.insert(0, str(REPOSITORY.parent))
+
+import trace_model
 
 
 @pytest.fixture
@@ -42,6 +52,41 @@ def test_any_number_of_faces_is_embedded(settings: TritonSettings, count: int) -
             expected = module(torch.from_numpy(crops(count))).numpy()
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
+    """Converted, written and served by a tritonserver of its own, under the id of the original."""
+    original = REPOSITORY / "facenet-casia-webface"
+    card = ModelCard.from_json((original / "model.json").read_text())
+    card = card.model_copy(update={"name": f"{card.name}-openvino"})
+    module = torch.jit.load(str(original / "1" / "model.pt"))  # type: ignore[no-untyped-call]
+    trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
+    (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
+    process = triton.start(
+        tmp_path / "run", tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
+    )
+
+    async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        embedder = Embedder(TritonSettings(url=f"http://127.0.0.1:{PORT + 90}", model=card.name))
+        try:
+            served = (await embedder.served()).card.id
+            # As the requests of several photos, which Triton joins.
+            parts = await asyncio.gather(*(embedder.embed(crops(n)) for n in (1, 2, 33)))
+            return served, np.concatenate(parts)
+        finally:
+            await embedder.close()
+
+    try:
+        process.wait_until(lambda: triton.is_ready(PORT + 90, card.name), 120)
+        served, vectors = asyncio.run(embed())
+    finally:
+        process.stop(10)
+    assert served == card.id
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(np.concatenate([crops(n) for n in (1, 2, 33)]))).numpy()
+    # bfloat16, where the processor has it.
+    assert (vectors * expected).sum(axis=1).min() > 0.9995
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
 def test_a_model_that_is_not_served_is_named(settings: TritonSettings) -> None:

@@ -21,10 +21,18 @@ from serving.ingress import build_api
 from serving.keys import Keys
 from serving.metrics import ApiMetrics
 from serving.model import Calibration, ModelCard
-from serving.pipeline import EnrolmentReport, Identified, PhotoReport, Pipeline, Timings
+from serving.pipeline import (
+    ConflictsRefused,
+    EnrolmentReport,
+    Identified,
+    PhotoReport,
+    Pipeline,
+    Timings,
+)
 from serving.records import (
     CROP_SIZE,
     Candidate,
+    Conflict,
     Enrolled,
     Faces,
     GalleryStatus,
@@ -54,9 +62,15 @@ def faces(*boxes: tuple[float, float, float, float]) -> Faces:
     return Faces(
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         scores=np.linspace(0.99, 0.95, count, dtype=np.float32),
-        landmarks=np.zeros((count, 5, 2), np.float32),
+        landmarks=np.array([_landmarks(*box) for box in boxes], np.float32).reshape(-1, 5, 2),
         crops=crops,
     )
+
+
+def _landmarks(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
+    """Those of a face that looks into the camera."""
+    places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places]
 
 
 class Handle:
@@ -140,6 +154,8 @@ class FakePipeline(Pipeline):
         self.failure: BaseException | None = None
         self.seconds = 0.0
         self.found: dict[bytes, Faces | Exception] = {}
+        self.conflicts: list[Conflict] = []
+        self.refused = False
         self.embedder = FakeEmbedder()
         self.state: dict[str, str | GalleryStatus] = {
             "stages": "ok",
@@ -170,13 +186,19 @@ class FakePipeline(Pipeline):
         person: int,
         name: str | None,
         append: bool,
+        force: bool,
         timings: Timings,
     ) -> EnrolmentReport:
         self.collections.append(collection)
         asked = {"images": list(images), "person": person, "name": name, "append": append}
-        await self._work(asked, timings)
+        await self._work({**asked, "force": force}, timings)
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
-        return EnrolmentReport(photos, Enrolled(name, len(images), 18), CARD)
+        if self.refused and not force:
+            error = ConflictsRefused("The photos contradict who is enrolled.")
+            error.photos, error.conflicts = photos, self.conflicts
+            raise error
+        enrolled = Enrolled(name, len(images), 18, tuple(self.conflicts))
+        return EnrolmentReport(photos, enrolled, CARD)
 
     async def faces(self, data: bytes, timings: Timings) -> Faces:
         await self._work({"data": data}, timings)

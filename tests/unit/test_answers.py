@@ -6,7 +6,7 @@ import pytest
 
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport
-from serving.records import Candidate, Enrolled, Matches
+from serving.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
 from serving.schemas import FaceBody
 from tests.unit.fakes import CARD, faces
 
@@ -98,11 +98,41 @@ def test_an_enrolment_tells_of_every_photo_in_order() -> None:
     assert (good.used, good.reason, good.box, good.faces) == (True, None, [10, 21, 110, 222], 3)
 
 
+def test_conflicts_count_the_photos_of_the_request() -> None:
+    photos = [
+        PhotoReport(None, 0, "No face was found."),
+        PhotoReport(faces(BOX), 1, None),
+        PhotoReport(faces(BOX), 1, "The face is too small.", "too-small"),
+        PhotoReport(faces(BOX), 1, None),
+    ]
+    conflicts = (
+        Conflict(ConflictKind.OTHER_PERSON, (1,), 0.12345, 0.01),
+        Conflict(ConflictKind.ALREADY_ENROLLED, (0, 1), 0.8, 0.99996, 5, "Eve"),
+    )
+    answer = generate_answer(7, EnrolmentReport(photos, Enrolled(None, 2, 9, conflicts), CARD))
+    assert [i.used for i in answer.images] == [False, True, False, True]
+    assert (answer.images[2].gate, answer.images[2].box) == ("too-small", [10, 21, 110, 222])
+    assert answer.conflicts is not None
+    other, enrolled = [c.model_dump() for c in answer.conflicts]
+    told = {"similarity": 0.1235, "confidence": 0.01, "id": None, "name": None}
+    assert other == {"type": "other-person", "images": [3], **told}
+    assert (enrolled["type"], enrolled["images"]) == ("already-enrolled", [1, 3])
+    assert (enrolled["id"], enrolled["name"], enrolled["similarity"]) == (5, "Eve", 0.8)
+
+
+def test_conflicts_that_are_not_known_are_not_told_to_be_none() -> None:
+    report = EnrolmentReport(
+        [PhotoReport(faces(BOX), 1, None)], Enrolled(None, None, 9, None), CARD
+    )
+    assert generate_answer(7, report).conflicts is None
+
+
 def test_reports_of_photos_without_a_face_have_no_box() -> None:
     (report,) = image_reports([PhotoReport(None, 0, "No image.")])
     assert report.model_dump() == {
         "used": False,
         "reason": "No image.",
+        "gate": None,
         "box": None,
         "detection_score": None,
         "faces": 0,

@@ -12,6 +12,7 @@ from serving.app import build
 from serving.settings import (
     DecodeSettings,
     DetectSettings,
+    EnrolmentSettings,
     GallerySettings,
     KeySettings,
     LimitSettings,
@@ -52,6 +53,7 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
         "keys": {"required": True},
         "tracing": {"endpoint": "http://collector:4318"},
         "console": False,
+        "enrolment": {"conflicts": "refuse"},
         "hosts": ["faces.example"],
     }
     built = deployments(args)
@@ -61,8 +63,9 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
     assert built["decode"].init_args == (DecodeSettings(max_pixels=1000), traces)
     assert built["detect"].init_args == (DetectSettings(min_score=0.5), traces)
     assert built["match"].init_args == (match, gallery, triton, traces)
-    page = (False, ("faces.example",))
-    assert built["ingress"].init_args[3:] == (triton, gallery, match, limits, keys, traces, *page)
+    enrolment = EnrolmentSettings(conflicts="refuse")
+    told = (triton, gallery, match, limits, keys, traces, False, enrolment, ("faces.example",))
+    assert built["ingress"].init_args[3:] == told
 
 
 def test_every_stage_goes_on_with_its_callers_trace() -> None:

@@ -77,7 +77,13 @@ class TestForms:
         body = {"id": 7, "name": "Ada", "mode": "append", "images": [{"image": B64}] * 2}
         answer = api.post("/generate", json=body)
         assert answer.status_code == 200, answer.text
-        assert api.asked == {"images": [PHOTO] * 2, "person": 7, "name": "Ada", "append": True}
+        assert api.asked == {
+            "images": [PHOTO] * 2,
+            "person": 7,
+            "name": "Ada",
+            "append": True,
+            "force": False,
+        }
 
     def test_enrolling_by_a_form_keeps_the_order_of_photos(self, api: Api) -> None:
         files = [
@@ -92,12 +98,19 @@ class TestForms:
             "person": 7,
             "name": None,
             "append": False,
+            "force": False,
         }
 
     def test_enrolling_by_a_raw_body(self, api: Api) -> None:
         answer = api.post("/generate?id=7&name=Ada", content=PHOTO, headers=JPEG)
         assert answer.status_code == 200, answer.text
-        assert api.asked == {"images": [PHOTO], "person": 7, "name": "Ada", "append": False}
+        assert api.asked == {
+            "images": [PHOTO],
+            "person": 7,
+            "name": "Ada",
+            "append": False,
+            "force": False,
+        }
 
     @pytest.mark.parametrize("name", ["1984", "true", "null", '"Ada"', "José"])
     def test_a_name_in_a_form_stays_text(self, api: Api, name: str) -> None:

@@ -261,6 +261,30 @@ class TestEnroll:
         assert ended.code == 1
         assert "7: The store is away." in ended.err
 
+    def test_conflicts_are_told_by_the_photo(
+        self, faces: Faces, service: FakeService, tmp_path: Path
+    ) -> None:
+        told = {"similarity": 0.81, "confidence": 0.99}
+        eve = {"type": "already-enrolled", "images": [1], "id": 5, "name": "Eve", **told}
+        other = {"type": "other-person", "images": [0], "id": None, "name": None, **told}
+        service.answers = [
+            (200, {**report(True, True), "conflicts": [eve]}),
+            (409, {"detail": "They contradict.", "conflicts": [other]}),
+        ]
+        ended = faces("enroll", self.folder(tmp_path, p7=2, p8=1))
+        assert ended.code == 1
+        assert "7/1.jpg: shows somebody who is enrolled already, as 5 (Eve)" in ended.err
+        assert "8/0.jpg: seems to show somebody else than the other photos" in ended.err
+        assert "8: They contradict." in ended.err
+
+    @pytest.mark.parametrize("force", [True, False])
+    def test_force_is_asked_for(
+        self, faces: Faces, service: FakeService, tmp_path: Path, force: bool
+    ) -> None:
+        service.body = report(True)
+        assert faces("enroll", self.folder(tmp_path, p7=1), *["--force"] * force).code == 0
+        assert (b'name="force"\r\n\r\ntrue' in service.bodies[0]) is force
+
     def test_a_folder_without_people(self, faces: Faces, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         ended = faces("enroll", tmp_path / "empty")

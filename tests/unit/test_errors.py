@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from serving import errors
-from serving.errors import NotConfirmed, NotReadBack, ServingError
+from serving.errors import EnrolmentConflict, NotConfirmed, NotReadBack, ServingError
 
 
 def _tree(cls: type[ServingError] = ServingError) -> Iterator[type[ServingError]]:
@@ -41,8 +41,8 @@ def test_types_are_distinct() -> None:
     assert len({cls.type for cls in TREE}) == len(TREE)
 
 
-# Sent again, these could be done twice.
-NEVER_BLINDLY = (NotConfirmed, NotReadBack)
+# Sent again, these could be done twice, or would be refused again.
+NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict)
 
 
 @pytest.mark.parametrize(

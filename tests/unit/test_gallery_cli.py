@@ -17,6 +17,7 @@ from serving.gallery import Gallery, opening
 from serving.gallery.store import StoredObject
 from serving.stack import StackSettings, serve_config
 from tests.memory_store import MemoryStore
+from tests.unit.fakes import CARD, FakeEmbedder
 from tests.unit.gallery.people import DIMENSION, MODEL, put
 
 OTHER = "facenet-other@ffffffffffff"
@@ -214,3 +215,37 @@ def test_before_anybody_is_enrolled_there_is_nothing_to_keep_in_order(
     store.objects.clear()
     assert "holds no gallery of any collection" in faces(command)
     assert "no gallery of staff" in faces(command, "--collection", "staff", code=1)
+
+
+@pytest.fixture
+def twins(store: MemoryStore) -> None:
+    again = [put(9, seed=1, name="Ada L."), put(4, seed=2, photos=3), put(5, seed=1)]
+    gallery(store).commit(again)
+
+
+def test_duplicates_are_listed_the_most_alike_first(faces: Faces, twins: None) -> None:
+    told = json.loads(faces.run("duplicates", "--threshold", 0.9, "--json").stdout)
+    pairs = {(p["a"]["id"], p["b"]["id"]) for p in told}
+    assert pairs == {(1, 5), (1, 9), (5, 9), (2, 4)}
+    assert all(p["similarity"] == pytest.approx(1, abs=1e-3) for p in told)
+    assert told[0]["a"].keys() == {"id", "photos", "name", "metadata", "created", "updated"}
+    table = faces("duplicates", "--threshold", 0.9)
+    assert "Ada L." in table
+    assert f"default/{MODEL}, version 2: 4 pairs from 0.90 on among 6 people" in table
+    assert "most alike" not in table
+    assert "The 2 most alike are listed" in faces("duplicates", "--threshold", 0.9, "--limit", 2)
+
+
+def test_no_duplicates(faces: Faces) -> None:
+    assert "version 1: 0 pairs from 0.90 on" in faces("duplicates", "--threshold", 0.9)
+    assert json.loads(faces.run("duplicates", "--threshold", 0.9, "--json").stdout) == []
+
+
+def test_the_threshold_of_duplicates_is_that_of_naming(
+    faces: Faces, twins: None, monkeypatch: pytest.MonkeyPatch, store: MemoryStore
+) -> None:
+    monkeypatch.setattr(operating, "Embedder", lambda settings: FakeEmbedder())
+    assert f"4 pairs from {CARD.threshold:.2f} on" in faces("duplicates")
+    Gallery(store, "galleries", "default", OTHER, DIMENSION).commit([put(1)])
+    assert "give a --threshold" in faces.fails("duplicates", "--model", OTHER)
+    assert "0 pairs" in faces("duplicates", "--model", OTHER, "--threshold", 0.5)

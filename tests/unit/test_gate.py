@@ -10,6 +10,7 @@ import yaml
 
 from serving.gate import Rates, is_open, scope_for
 from serving.keys import Key, Keys, Scope, hash_of, new_key
+from serving.records import DuplicatesPage
 from serving.settings import KeySettings
 from tests.unit.fakes import Api, detail_of
 
@@ -107,6 +108,23 @@ def test_every_route_has_a_scope_of_its_own() -> None:
         ("DELETE", "/identities"),
         ("DELETE", "/identities/{id}"),
     }
+
+
+def test_duplicates_are_for_who_enrols_and_within_his_collections() -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    asked: list[str] = []
+
+    async def duplicates(collection: str, *more: Any) -> DuplicatesPage:
+        asked.append(collection)
+        return DuplicatesPage([], 0, None, 0.5, 0, 1)
+
+    api.register.duplicates = duplicates  # type: ignore[method-assign,assignment]
+    path = "/duplicates"
+    assert "scope enrol" in detail_of(api.get(path, headers=bearer("identify")), 403)
+    assert "'default'" in detail_of(api.get(path, headers=bearer("enrol")), 403)
+    answer = api.get(f"/collections/shop{path}", headers=bearer("enrol"))
+    assert answer.json()["duplicates"] == []
+    assert asked == ["shop"]
 
 
 def test_a_key_reaches_only_its_collections() -> None:

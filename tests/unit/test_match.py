@@ -6,21 +6,26 @@ import asyncio
 import contextvars
 import logging
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from serving import match, refs
-from serving.errors import GalleryCorrupt, Unavailable
+from serving import deadline, match, matching, refs
+from serving.errors import GalleryCorrupt, TimedOut, Unavailable
 from serving.gallery import Gallery, Snapshot, opening
 from serving.gallery.opening import Location
 from serving.gallery.store import StoredObject
-from serving.match import Matcher, enrol, nearest
-from serving.records import Enrolment, Matches
+from serving.match import Matcher
+from serving.matching import compare_people, enrol, nearest
+from serving.records import Enrolled, Enrolment, Matches, Refused
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from tests.memory_store import MemoryStore
-from tests.unit.fakes import FakeEmbedder, Held
+from tests.unit.fakes import CARD, FakeEmbedder, Held
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
 
 WHERE = Location("default", MODEL, DIMENSION)
@@ -78,24 +83,37 @@ class TestNearest:
         assert type(candidate.similarity) is float
 
 
+def alike(photos: int, seed: int = 0) -> NDArray[np.float32]:
+    """Embeddings of one person: float32 (P, D)."""
+    rows = unit_rows(1, DIMENSION, seed=seed) + 0.3 * unit_rows(photos, DIMENSION, seed=seed + 1000)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def enrolled(gallery: Gallery, person: Enrolment, **settings: Any) -> Enrolled:
+    done = enrol(gallery, person, MatchSettings(**settings))
+    assert isinstance(done, Enrolled)
+    return done
+
+
 def enrolment(person: int = 7, photos: int = 2, **options: Any) -> Enrolment:
-    return Enrolment(person, unit_rows(photos, DIMENSION), **options)
+    return Enrolment(person, alike(photos), CARD, **options)
 
 
 class TestEnrol:
     def test_the_answer_is_what_the_gallery_holds_now(self, gallery: Gallery) -> None:
-        done = enrol(gallery, enrolment(name="Ada"))
+        done = enrolled(gallery, enrolment(name="Ada"))
         assert (done.name, done.photos, done.gallery_version) == ("Ada", 2, 1)
 
     def test_replacing_keeps_the_name_unless_another_is_given(self, gallery: Gallery) -> None:
-        enrol(gallery, enrolment(name="Ada", photos=5))
-        done = enrol(gallery, enrolment(photos=1))
+        enrolled(gallery, enrolment(name="Ada", photos=5))
+        done = enrolled(gallery, enrolment(photos=1))
         assert (done.name, done.photos, done.gallery_version) == ("Ada", 1, 2)
-        assert enrol(gallery, enrolment(name="Eve")).name == "Eve"
+        assert enrolled(gallery, enrolment(name="Eve")).name == "Eve"
 
     def test_appending_adds_photos(self, gallery: Gallery) -> None:
-        enrol(gallery, enrolment(name="Ada", photos=5))
-        done = enrol(gallery, enrolment(photos=1, append=True))
+        enrolled(gallery, enrolment(name="Ada", photos=5))
+        done = enrolled(gallery, enrolment(photos=1, append=True))
         assert (done.name, done.photos) == ("Ada", 6)
 
     def test_what_was_written_is_acknowledged_though_it_cannot_be_read_back(
@@ -106,7 +124,7 @@ class TestEnrol:
                 store.before = away
 
         store.after = gone_after_the_commit
-        done = enrol(gallery, enrolment(name="Ada"))
+        done = enrolled(gallery, enrolment(name="Ada"))
         assert (done.name, done.photos, done.gallery_version) == ("Ada", None, 1)
         store.before = lambda request, key: None
         assert [p.id for p in open_gallery(store).refresh().list(9)] == [7]
@@ -116,7 +134,126 @@ class TestEnrol:
     ) -> None:
         store.before = away
         with pytest.raises(Unavailable, match="Nothing was written"):
-            enrol(gallery, enrolment())
+            enrolled(gallery, enrolment())
+
+    def test_somebody_who_is_enrolled_already_is_reported(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(5, name="Eve"))
+        done = enrolled(gallery, enrolment(7))
+        assert done.conflicts is not None
+        (conflict,) = done.conflicts
+        assert (conflict.kind, conflict.id, conflict.name) == ("already-enrolled", 5, "Eve")
+        assert conflict.photos == (0, 1)
+        assert done.photos == 2
+
+    def test_nobody_conflicts_with_himself(self, gallery: Gallery) -> None:
+        for append in (False, True, True, False):
+            assert enrolled(gallery, enrolment(7, append=append)).conflicts == ()
+
+    def test_one_who_replaces_somebody_else_is_told(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(7, name="Ada"))
+        other = Enrolment(7, alike(2, seed=1), CARD)
+        done = enrolled(gallery, other)
+        assert [c.kind for c in done.conflicts or ()] == ["other-person"] * 2
+
+    def test_it_costs_no_request_to_the_store(self, store: MemoryStore, gallery: Gallery) -> None:
+        def requests(work: Callable[[], Any]) -> list[str]:
+            asked: list[str] = []
+            store.before = lambda request, key: asked.append(request)
+            work()
+            return asked
+
+        def plain() -> None:
+            gallery.refresh(at_least=gallery.commit([put(3)]))
+
+        gallery.commit([put(1)])
+        gallery.refresh()
+        usual = requests(plain)
+        assert requests(lambda: enrolled(gallery, enrolment(2))) == usual
+        refusing = Enrolment(4, alike(1, seed=9), CARD, refuse=True)
+        assert requests(lambda: enrolled(gallery, refusing)) == usual
+
+    def test_who_enrols_later_learns_of_who_was_earlier_elsewhere(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        gallery.refresh()
+        enrolled(open_gallery(store), enrolment(5))
+        done = enrolled(gallery, enrolment(7))
+        assert [c.id for c in done.conflicts or ()] == [5]
+
+    def test_a_conflict_is_refused_and_nothing_written(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        gallery.refresh()
+        enrolled(open_gallery(store), enrolment(5))  # of which this replica has not heard
+        done = enrol(gallery, enrolment(7, refuse=True), MatchSettings())
+        assert isinstance(done, Refused)
+        assert [c.id for c in done.conflicts] == [5]
+        assert [p.id for p in open_gallery(store).refresh().list(9)] == [5]
+
+    def test_of_two_at_once_one_is_refused(self, store: MemoryStore, gallery: Gallery) -> None:
+        """Both wait for a commit that is under way, and are then committed together."""
+        under_way, go_on = threading.Event(), threading.Event()
+
+        def hold(request: str, key: str) -> None:
+            if request == "put" and not under_way.is_set():
+                under_way.set()
+                assert go_on.wait(10)
+
+        store.before = hold
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(gallery.commit, [put(1)])
+            assert under_way.wait(10)
+            both = [
+                pool.submit(enrol, gallery, enrolment(n, refuse=True), MatchSettings())
+                for n in (5, 7)
+            ]
+            while gallery.waiting < 2:
+                time.sleep(0.001)
+            go_on.set()
+            done = [b.result(10) for b in both]
+            first.result(10)
+        assert sorted(type(d).__name__ for d in done) == ["Enrolled", "Refused"]
+        assert len(gallery.refresh()) == 2
+
+    def test_without_the_read_back_conflicts_are_not_known(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        def gone_after_the_commit(request: str, key: str) -> None:
+            if request == "put" and key.endswith("manifest.json"):
+                store.before = away
+
+        store.after = gone_after_the_commit
+        assert enrolled(gallery, enrolment()).conflicts is None
+
+
+class TestComparePeople:
+    def test_duplicates_come_with_names_and_the_threshold(self, gallery: Gallery) -> None:
+        for person, seed in ((9, 0), (3, 0), (4, 1)):
+            enrolled(gallery, Enrolment(person, alike(2, seed), CARD, name=f"p{person}"))
+        page = compare_people(gallery.refresh(), CARD, None, 10, -1, MatchSettings())
+        (pair,) = page.pairs
+        assert (pair.a.name, pair.b.name, pair.a.photos) == ("p3", "p9", 2)
+        assert pair.similarity == pytest.approx(1, abs=1e-3)
+        assert (page.threshold, page.people, page.next, page.found) == (CARD.threshold, 3, None, 1)
+
+    def test_a_large_gallery_is_compared_in_parts(
+        self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(matching, "_LEAST_COMPARED", 2)
+        monkeypatch.setattr(matching, "_COMPARISONS", 0)
+        gallery.commit([put(n, seed=n % 3) for n in range(7)])
+        found: list[tuple[int, int]] = []
+        after: int | None = -1
+        while after is not None:
+            page = compare_people(gallery.refresh(), CARD, 0.9, 10, after, MatchSettings())
+            found += [(p.a.id, p.b.id) for p in page.pairs]
+            after = page.next
+        assert sorted(found) == [(0, 3), (0, 6), (1, 4), (2, 5), (3, 6)]
+
+    def test_it_ends_when_nobody_waits_any_more(self, gallery: Gallery) -> None:
+        gallery.commit([put(1), put(2)])
+        with deadline.until(1.0), pytest.raises(TimedOut):
+            compare_people(gallery.refresh(), CARD, 0.9, 10, -1, MatchSettings())
 
 
 @pytest.fixture
@@ -178,7 +315,8 @@ class TestMatcher:
     def test_what_one_replica_wrote_another_sees(self) -> None:
         async def run() -> None:
             one, other = await matcher(), await matcher()
-            done = await one.enrol(WHERE, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
+            done = await one.enrol(WHERE, Enrolment(7, unit_rows(1, DIMENSION, seed=7), CARD))
+            assert isinstance(done, Enrolled)
             assert await who(other, 7, done.gallery_version) == ([7], 1)
 
         asyncio.run(run())
@@ -361,7 +499,7 @@ class TestCollections:
             replica = await matcher()
             shop, bank = (Location(name, MODEL, DIMENSION) for name in ("shop", "bank"))
             embedding = unit_rows(1, DIMENSION, seed=7)
-            await replica.enrol(shop, Enrolment(7, embedding))
+            await replica.enrol(shop, Enrolment(7, embedding, CARD))
             for where, ids in ((shop, [7]), (bank, []), (WHERE, [])):
                 found = await (await replica.identify(where, embedding, 1, None)).get()
                 assert [c.id for c in found.candidates[0]] == ids
@@ -378,7 +516,7 @@ class TestCollections:
             replica = await matcher(galleries=2)
             places = [Location(f"c{n}", MODEL, DIMENSION) for n in range(5)]
             for n, where in enumerate(places):
-                await replica.enrol(where, Enrolment(n, unit_rows(1, DIMENSION, seed=n)))
+                await replica.enrol(where, Enrolment(n, unit_rows(1, DIMENSION, seed=n), CARD))
             assert list(replica._galleries) == places[-2:]
             for n, where in enumerate(places):
                 page = await replica.people(where, 10, -1, None)
@@ -393,7 +531,7 @@ class TestCollections:
             replica = await matcher(galleries=3)
             shop = Location("shop", MODEL, DIMENSION)
             for where in (WHERE, shop):
-                await replica.enrol(where, Enrolment(7, unit_rows(1, DIMENSION, seed=7)))
+                await replica.enrol(where, Enrolment(7, unit_rows(1, DIMENSION, seed=7), CARD))
             for n in range(9):
                 await replica.people(Location(f"made-up-{n}", MODEL, DIMENSION), 1, -1, None)
             assert list(replica._galleries)[:2] == [WHERE, shop]

@@ -47,7 +47,7 @@ class TestDetect:
         assert face == {
             "box": [0, 0, 100, 100],
             "detection_score": 0.99,
-            "landmarks": [[0.0, 0.0]] * 5,
+            "landmarks": [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]],
         }
         assert api.asked == {"data": PHOTO}
 

@@ -13,16 +13,34 @@ from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
-from serving.pipeline import EnrolmentReport, Identified, NoFaceInAny, Pipeline, Timings
-from serving.records import Candidate, Enrolled, Enrolment, Faces, GalleryStatus, Matches
+from serving.pipeline import (
+    ConflictsRefused,
+    EnrolmentReport,
+    Identified,
+    NoFaceInAny,
+    Pipeline,
+    Timings,
+)
+from serving.records import (
+    Candidate,
+    Conflict,
+    ConflictKind,
+    Enrolled,
+    Enrolment,
+    Faces,
+    GalleryStatus,
+    Matches,
+    Refused,
+)
 from serving.refs import Ref
-from serving.settings import GallerySettings, LimitSettings
+from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from tests.unit.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
 
 T = TypeVar("T")
 
 
 WHERE = Location("shop", CARD.id, CARD.dimension)
+CONFLICT = Conflict(ConflictKind.ALREADY_ENROLLED, (0,), 0.8, 0.99, 5, "Eve")
 ASKED: dict[str, Any] = {"collection": "shop", "top_k": 1, "max_faces": None}
 
 
@@ -33,12 +51,14 @@ class Stages:
         self.asked: list[str] = []
         self.starting = False
         self.failures: dict[bytes, Exception] = {}
+        self.turned: set[bytes] = set()
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
         self.at_once = self.most_at_once = 0
         self.enrolments: list[Enrolment] = []
         self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
         self.enrol_failure: Exception | None = None
+        self.conflicts: tuple[Conflict, ...] = ()
         self.known: GalleryStatus | Exception = GalleryStatus(True, 3, 1, 1, None)
 
     async def ready(self) -> None:
@@ -63,9 +83,12 @@ class Stages:
 
     async def detect(self, photo: Ref[bytes]) -> Ref[Faces]:
         self.asked.append("detect")
-        count = int(await photo.get())
-        boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(count)]
-        return Ref((Held(faces(*boxes)),))
+        data = await photo.get()
+        boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(int(data))]
+        found = faces(*boxes)
+        if data in self.turned:
+            found.landmarks[:, 2, 0] = 0  # the noses
+        return Ref((Held(found),))
 
     async def identify(
         self, where: Location, probes: Any, top_k: int, at_least: int | None
@@ -76,12 +99,14 @@ class Stages:
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
         return Ref((Held(Matches(people, 3, 1)),))
 
-    async def enrol(self, where: Location, person: Enrolment) -> Enrolled:
+    async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         if self.enrol_failure is not None:
             raise self.enrol_failure
         assert where == WHERE
         self.enrolments.append(person)
-        return Enrolled(person.name, len(person.embeddings), 4)
+        if self.conflicts and person.refuse:
+            return Refused(self.conflicts)
+        return Enrolled(person.name, len(person.embeddings), 4, self.conflicts)
 
     async def status(self, where: Location) -> GalleryStatus:
         assert where == Location("default", CARD.id, CARD.dimension)
@@ -120,7 +145,7 @@ class FakeVersions(Versions):
 class LocalPipeline(Pipeline):
     """A pipeline over fakes; only what lies outside of the process is replaced."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, enrolment: EnrolmentSettings | None = None, **limits: Any) -> None:
         self.stages = Stages()
         self.store = Store()
         self.embedder = FakeEmbedder()
@@ -134,6 +159,7 @@ class LocalPipeline(Pipeline):
             LimitSettings(**limits),
             "default",
             lambda outcome, faces: self.seen.append((outcome, faces)),
+            enrolment or EnrolmentSettings(min_sharpness=0),  # the crops of `faces` are flat
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:
@@ -141,7 +167,7 @@ class LocalPipeline(Pipeline):
         return run(self.identify(data, **wanted))
 
     def enrolled(self, *images: bytes, **options: Any) -> EnrolmentReport:
-        told: dict[str, Any] = {"person": 7, "name": None, "append": False}
+        told: dict[str, Any] = {"person": 7, "name": None, "append": False, "force": False}
         wanted = told | {"collection": "shop", "timings": Timings()} | options
         return run(self.enrol(images, **wanted))
 
@@ -335,6 +361,50 @@ class TestEnrol:
         report = pipeline.enrolled(*[b"1"] * 30)
         assert len(report.photos) == 30
         assert pipeline.stages.most_at_once == 4
+
+    def test_a_face_that_is_not_good_enough_is_told_why(self) -> None:
+        # The n-th face of a photo is 90 - n pixels wide.
+        pipeline = LocalPipeline(EnrolmentSettings(min_side=91, min_sharpness=0))
+        with pytest.raises(NoFaceInAny) as caught:
+            pipeline.enrolled(b"1", b"0")
+        small, none = caught.value.photos
+        assert (small.gate, small.used, small.faces) == ("too-small", False, 1)
+        assert small.reason == "The face is too small: 90 pixels, and at least 91 are needed."
+        assert small.face is not None
+        assert (none.gate, none.reason) == (None, "No face was found.")
+        assert not pipeline.stages.enrolments
+
+    def test_the_others_are_enrolled_without_it(self) -> None:
+        pipeline = LocalPipeline()
+        pipeline.stages.turned.add(b"2")
+        report = pipeline.enrolled(b"1", b"2", b"3")
+        assert [p.gate for p in report.photos] == [None, "too-turned", None]
+        assert len(pipeline.stages.enrolments[0].embeddings) == 2
+
+    def test_force_opens_the_gates(self) -> None:
+        pipeline = LocalPipeline(EnrolmentSettings(min_side=1000))
+        report = pipeline.enrolled(b"1", force=True)
+        assert [p.used for p in report.photos] == [True]
+
+    def test_identification_has_no_gates(self) -> None:
+        pipeline = LocalPipeline(EnrolmentSettings(min_side=1000))
+        assert len(pipeline.identified(b"2").faces) == 2
+
+    def test_conflicts_are_reported(self, pipeline: LocalPipeline) -> None:
+        pipeline.stages.conflicts = (CONFLICT,)
+        assert pipeline.enrolled(b"1").enrolled.conflicts == (CONFLICT,)
+        (asked,) = pipeline.stages.enrolments
+        assert (asked.refuse, asked.card) == (False, CARD)
+
+    def test_conflicts_are_refused_by_the_setting(self) -> None:
+        pipeline = LocalPipeline(EnrolmentSettings(conflicts="refuse", min_sharpness=0))
+        assert pipeline.enrolled(b"1").enrolled.conflicts == ()
+        pipeline.stages.conflicts = (CONFLICT,)
+        with pytest.raises(ConflictsRefused, match="Nothing was written") as caught:
+            pipeline.enrolled(b"0", b"1")
+        assert caught.value.conflicts == (CONFLICT,)
+        assert [p.used for p in caught.value.photos] == [False, True]
+        assert pipeline.enrolled(b"1", force=True).enrolled.conflicts == (CONFLICT,)
 
     def test_a_failed_write_is_told(self, pipeline: LocalPipeline) -> None:
         pipeline.stages.enrol_failure = Unavailable("The store is away. Nothing was written.")

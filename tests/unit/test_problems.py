@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from serving import deadline
+from serving import deadline, records
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.pipeline import NoFaceInAny, PhotoReport
 from serving.records import GalleryStatus
@@ -249,6 +249,23 @@ def test_an_enrolment_without_a_face_says_why_for_each_photo(api: Api) -> None:
         (False, "No face was found."),
         (False, "This is no image."),
     ]
+
+
+def test_an_enrolment_that_is_refused_says_what_speaks_against_it(api: Api) -> None:
+    api.pipeline.refused = True
+    kind = records.ConflictKind.ALREADY_ENROLLED
+    api.pipeline.conflicts = [records.Conflict(kind, (0,), 0.8, 0.99, 2**63 - 1, "Eve")]
+    answer = api.post("/generate?id=7", content=b"photo", headers=JPEG)
+    assert "contradict" in detail_of(answer, 409)
+    body = answer.json()
+    assert body["type"] == "urn:faces:problem:enrolment-conflict"
+    (conflict,) = body["conflicts"]
+    assert (conflict["type"], conflict["images"]) == ("already-enrolled", [0])
+    assert (conflict["id"], conflict["name"]) == (2**63 - 1, "Eve")
+    assert [i["used"] for i in body["images"]] == [True]
+    forced = api.post("/generate?id=7&force=true", content=b"photo", headers=JPEG)
+    assert forced.status_code == 200
+    assert len(forced.json()["conflicts"]) == 1
 
 
 @pytest.mark.parametrize("path", ["/infer", "/generate?id=7"])

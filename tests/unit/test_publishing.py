@@ -16,7 +16,7 @@ from serving.publishing import Target, publish
 from serving.traced import CARD, CONFIG, MODEL, ModelError, TracedModel
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD as FAKE
-from tests.unit.test_traced import NAME, traced
+from tests.unit.test_traced import NAME, of_openvino, traced
 
 TARGET = Target("models", f"prod/{NAME}")
 KEYS = [TARGET.key(name) for name in (MODEL, CONFIG, CARD)]
@@ -460,3 +460,40 @@ class TestManyPublishers:
         run(store, local, replace=True)
         assert moment.over
         assert_whole(store, local, other)
+
+
+class TestOpenVINO:
+    """Two files that belong together."""
+
+    NAMES = ("1/model.bin", "1/model.xml", CONFIG, CARD)
+
+    def test_the_weights_come_first_and_the_card_last(
+        self, store: MemoryStore, tmp_path: Path
+    ) -> None:
+        model = TracedModel.read(of_openvino(tmp_path), NAME)
+        assert run(store, model) == [TARGET.key(name) for name in self.NAMES]
+        assert {TARGET.key(n): data for n, data in model.files.items()} == {
+            key: held.data for key, held in store.objects.items()
+        }
+        assert run(store, model) == []
+
+    def test_another_network_description_comes_with_its_weights(
+        self, store: MemoryStore, tmp_path: Path
+    ) -> None:
+        run(store, TracedModel.read(of_openvino(tmp_path / "old"), NAME))
+        folder = of_openvino(tmp_path / "new", b"other layout") / NAME / "1"
+        data = b"<net layout='other'/>"
+        sums = (folder / "model.sha256").read_text().splitlines()[0]
+        (folder / "model.xml").write_bytes(data)
+        (folder / "model.sha256").write_text(
+            f"{sums}\n{hashlib.sha256(data).hexdigest()}  model.xml\n"
+        )
+        new = TracedModel.read(tmp_path / "new", NAME)
+        assert run(store, new) == [TARGET.key(name) for name in self.NAMES[:2]]
+
+    def test_torchscript_does_not_come_beside_it(
+        self, store: MemoryStore, local: TracedModel, tmp_path: Path
+    ) -> None:
+        run(store, TracedModel.read(of_openvino(tmp_path / "ov"), NAME))
+        with pytest.raises(ModelError, match=r"also holds .*model\.bin"):
+            run(store, local, replace=True)

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openvino as ov
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 from google.protobuf import text_format  # type: ignore[import-untyped]
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from safetensors.torch import save_file
 from torch import nn
 
@@ -198,6 +200,41 @@ class TestCasia:
         with torch.inference_mode():
             wanted = casia((crops.float() - 127.5) / 128)
             assert torch.allclose(traced(crops), wanted, atol=1e-5)
+
+    def test_openvino_gives_the_same_embeddings_under_the_same_id(
+        self, casia: InceptionResnetV1, tmp_path: Path
+    ) -> None:
+        name = f"{CASIA.name}-openvino"
+        card = trace_model.card_of(casia, CASIA.name, "casia-webface", [CASIA / "model.json"], name)
+        trace_model.write_model(tmp_path, card, trace_model.convert(trace_model.trace(casia)))
+        model = TracedModel.read(tmp_path, name)
+        assert (model.weights, model.texts[0]) == ("1/model.bin", "1/model.xml")
+        assert model.card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
+        committed = CASIA.with_name(name)
+        assert model.card == ModelCard.from_json((committed / "model.json").read_text())
+        assert model.files["config.pbtxt"] == (committed / "config.pbtxt").read_bytes()
+        config = TestFiles.parsed((committed / "config.pbtxt").read_text())
+        assert (config.backend, config.platform) == ("openvino", "")
+        assert config.parameters["HINT_BF16"].string_value == "YES"
+
+        crops = torch.randint(0, 256, (3, 3, CROP_SIZE, CROP_SIZE), dtype=torch.uint8)
+        with torch.inference_mode():
+            wanted = casia((crops.float() - 127.5) / 128).numpy()
+        xml = tmp_path / name / "1" / "model.xml"
+        for precision, least in (("f32", 0.999999), ("bf16", 0.9995)):
+            compiled = ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+            found = compiled({"INPUT__0": crops.numpy()})["OUTPUT__0"]
+            assert (found * wanted).sum(axis=1).min() > least
+
+    def test_a_conversion_that_is_another_network_is_noticed(
+        self, casia: InceptionResnetV1, net: InceptionResnetV1, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = trace_model.trace(net)
+        monkeypatch.setattr(
+            trace_model, "TorchScriptPythonDecoder", lambda _: TorchScriptPythonDecoder(other)
+        )
+        with pytest.raises(WeightsError, match="converted model is off"):
+            trace_model.convert(trace_model.trace(casia))
 
 
 class TestFiles:

@@ -40,6 +40,42 @@ def test_what_was_traced_is_read(repository: Path) -> None:
     assert {name: (repository / NAME / name).read_bytes() for name in model.files} == model.files
 
 
+@pytest.fixture
+def openvino(tmp_path: Path) -> Path:
+    return of_openvino(tmp_path / "openvino")
+
+
+def of_openvino(repository: Path, weights: bytes = b"weights") -> Path:
+    """As `traced`, for OpenVINO."""
+    folder = traced(repository) / NAME / "1"
+    (folder / "model.pt").unlink()
+    parts = {"model.bin": weights, "model.xml": b"<net/>"}
+    for name, data in parts.items():
+        (folder / name).write_bytes(data)
+    (folder / "model.sha256").write_text(
+        "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in parts.items())
+    )
+    return repository
+
+
+def test_a_model_of_openvino_has_two_files(openvino: Path) -> None:
+    model = TracedModel.read(openvino, NAME)
+    assert list(model.files) == ["1/model.bin", "1/model.xml", CONFIG, CARD]
+    assert (model.weights, model.sha256) == ("1/model.bin", hashlib.sha256(b"weights").hexdigest())
+    assert model.texts == ["1/model.xml", CONFIG, CARD]
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.xml"])
+def test_both_files_of_openvino_are_verified(openvino: Path, name: str) -> None:
+    file = openvino / NAME / "1" / name
+    file.write_bytes(b"half")
+    with pytest.raises(ModelError, match=rf"{name} is damaged or half-written"):
+        TracedModel.read(openvino, NAME)
+    file.unlink()
+    with pytest.raises(ModelError, match=r"not traced|cannot be read"):
+        TracedModel.read(openvino, NAME)
+
+
 @pytest.mark.parametrize("name", ["facenet-nobody", "..", "../x", "", "a/b", f"{NAME}/"])
 def test_an_unknown_model_is_told_and_the_known_ones_too(repository: Path, name: str) -> None:
     with pytest.raises(ModelError, match=rf"no model .*; there are: {NAME}\."):

@@ -119,6 +119,25 @@ def test_an_enrolment(
     assert 'name="name"\r\n\r\nJosé'.encode() in body
 
 
+def test_an_enrolment_is_forced(service: FakeService, call: Caller, photo: Path) -> None:
+    call("generate", 7, [photo], force=True)
+    assert b'name="force"\r\n\r\ntrue\r\n' in service.bodies[0]
+
+
+def test_duplicates_are_asked_for_page_by_page(service: FakeService, call: Caller) -> None:
+    service.answers = [
+        (200, {"duplicates": ["first", "second"], "next": 9}),
+        (200, {"duplicates": [], "next": 12}),
+        (200, {"duplicates": ["third"], "next": None}),
+    ]
+    assert call("duplicates", threshold=0.7, page_size=5) == ["first", "second", "third"]
+    assert service.asked == [
+        "GET /duplicates?limit=5&threshold=0.7",
+        "GET /duplicates?limit=5&cursor=9&threshold=0.7",
+        "GET /duplicates?limit=5&cursor=12&threshold=0.7",
+    ]
+
+
 def test_a_person_without_a_name_is_sent_without_one(
     service: FakeService, call: Caller, photo: Path
 ) -> None:

@@ -223,6 +223,18 @@ def test_a_write_that_was_refused_was_not_carried_out(
     assert len(service.asked) == 1
 
 
+def test_an_enrolment_that_was_refused_for_conflicts_is_not_sent_again(
+    service: FakeService, call: Caller
+) -> None:
+    conflict = {"type": "already-enrolled", "images": [0], "id": 5, "name": "Eve"}
+    body = {"type": f"{PREFIX}enrolment-conflict", "detail": "No.", "conflicts": [conflict, 7]}
+    service.status, service.body = 409, body
+    error = failure(call, "enrol", 7, PHOTO)
+    assert len(service.asked) == 1
+    assert (error.type, error.not_confirmed) == ("enrolment-conflict", False)
+    assert error.conflicts == [conflict]
+
+
 def test_an_erasure_that_lost_a_race_may_have_done_half(service: FakeService, call: Caller) -> None:
     service.status, service.body = 409, {"type": f"{PREFIX}conflict"}
     assert failure(call, "erase", 7).not_confirmed

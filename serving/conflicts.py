@@ -1,0 +1,161 @@
+"""Conflicts of an enrolment: photos of somebody else, and people who are enrolled already.
+
+Two questions with two thresholds. Whether a photo shows the person of the other photos is a
+question about two (1:1), so it has the threshold of `/verify`. Whether somebody in the gallery
+looks like a photo is a question about all of them (1:N), so it has the threshold at which `/infer`
+would give the photo that name: what is reported is what would be confused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import Unavailable
+from serving.gallery import Kind, Operation, Snapshot
+from serving.model import ModelCard
+from serving.naming import threshold_of
+from serving.records import Conflict, ConflictKind, Enrolment
+from serving.settings import MatchSettings
+
+Vectors = NDArray[np.float32]
+
+# The person may be the nearest, and may be enrolled under several other ids.
+_NEAREST = 4
+
+
+class Conflicting(Exception):
+    """An enrolment that is refused; ``conflicts`` says why."""
+
+    def __init__(self, conflicts: Sequence[Conflict]) -> None:
+        super().__init__(f"{len(conflicts)} conflicts")
+        self.conflicts = tuple(conflicts)
+
+
+def before(
+    people: Snapshot,
+    earlier: Sequence[Operation],
+    person: Enrolment,
+    matching: MatchSettings,
+) -> tuple[Conflict, ...]:
+    """Conflicts of an enrolment that is not committed yet.
+
+    Args:
+        people: the gallery without it.
+        earlier: what will be committed before it, and is in ``people`` neither.
+    """
+    return (
+        *_strangers(person.embeddings, people.sum_of(person.id), person.card, matching),
+        *_enrolled(people, earlier, person, matching),
+    )
+
+
+def after(
+    people: Snapshot,
+    known: Snapshot,
+    person: Enrolment,
+    matching: MatchSettings,
+) -> tuple[Conflict, ...]:
+    """Conflicts of an enrolment that is committed.
+
+    Args:
+        people: the gallery with it, and so with all that others have written until then.
+        known: the gallery from before, as far as it was in memory: of whom is replaced.
+    """
+    own = known.sum_of(person.id)
+    if person.append and (whole := people.sum_of(person.id)) is not None:
+        own = whole[0] - person.embeddings.sum(axis=0), whole[1] - len(person.embeddings)
+    return (
+        *_strangers(person.embeddings, own, person.card, matching),
+        *_enrolled(people, (), person, matching),
+    )
+
+
+def _strangers(
+    photos: Vectors, own: tuple[Vectors, int] | None, card: ModelCard, matching: MatchSettings
+) -> list[Conflict]:
+    """Photos that show another person than what is enrolled, or than the rest of them.
+
+    Args:
+        photos: float32 (P, D), unit length.
+        own: float32 (D,), the sum of the embeddings that are enrolled, and how many; None: none.
+    """
+    threshold = matching.verify_threshold
+    if threshold is None:
+        threshold = card.pairs.threshold
+    found: dict[int, float] = {}
+    if own is not None and own[1] > 0:
+        cosines = photos @ (own[0] / _length(own[0]))
+        found = {n: float(c) for n, c in enumerate(cosines) if c < threshold}
+    left = [n for n in range(len(photos)) if n not in found]
+    # The one that is least like the others first, so that it does not spoil them.
+    while len(left) > 1:
+        others = photos[left].sum(axis=0) - photos[left]
+        cosines = (photos[left] * others).sum(axis=1) / _length(others)
+        worst = int(cosines.argmin())
+        if cosines[worst] >= threshold:
+            break
+        found[left[worst]] = float(cosines[worst])
+        if len(left) == 2:  # nobody knows which of the two is the wrong one
+            found[left[1 - worst]] = float(cosines[1 - worst])
+            break
+        del left[worst]
+    return [_stranger(photo, found[photo], card) for photo in sorted(found)]
+
+
+def _length(vectors: Vectors) -> Vectors:
+    length: Vectors = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
+    return length
+
+
+def _stranger(photo: int, similarity: float, card: ModelCard) -> Conflict:
+    confidence = card.pairs.calibration.probability(similarity)
+    return Conflict(ConflictKind.OTHER_PERSON, (photo,), similarity, confidence)
+
+
+def _enrolled(
+    people: Snapshot,
+    earlier: Sequence[Operation],
+    person: Enrolment,
+    matching: MatchSettings,
+) -> list[Conflict]:
+    """Who else is enrolled and would be named, the most alike first."""
+    card = person.card
+    threshold = _naming(matching, card, len(people))
+    seen: dict[int, tuple[str | None, dict[int, float]]] = {}
+
+    def note(photo: int, who: int, name: str | None, similarity: float) -> None:
+        if who != person.id and similarity >= threshold:
+            seen.setdefault(who, (name, {}))[1][photo] = similarity
+
+    hits = people.search(person.embeddings, _NEAREST)
+    for photo in range(len(person.embeddings)):
+        for who, similarity, name in zip(
+            hits.ids[photo].tolist(),
+            hits.similarities[photo].tolist(),
+            hits.names[photo],
+            strict=True,
+        ):
+            note(photo, who, name, similarity)
+    for operation in earlier:
+        if operation.kind in (Kind.PUT, Kind.APPEND) and operation.embeddings is not None:
+            total = operation.embeddings.sum(axis=0)
+            centroid = total / _length(total)
+            for photo, similarity in enumerate((person.embeddings @ centroid).tolist()):
+                note(photo, operation.id, operation.details.get("name"), similarity)
+    found = []
+    for who, (name, photos) in seen.items():
+        best = max(photos.values())
+        confidence = card.confidence(best, len(people))
+        kind = ConflictKind.ALREADY_ENROLLED
+        found.append(Conflict(kind, tuple(photos), best, confidence, who, name))
+    return sorted(found, key=lambda c: -c.similarity)
+
+
+def _naming(matching: MatchSettings, card: ModelCard, people: int) -> float:
+    try:
+        return threshold_of(None, matching, card, people)
+    except Unavailable:  # nobody is named then, and a hint is better than none
+        return card.threshold

@@ -1,0 +1,102 @@
+"""Likely duplicates: people of a gallery who look alike, each compared with all others.
+
+In blocks, by the signs of the centroids first as a search does, so that memory grows with the
+people and not with their pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.gallery.snapshot import Person, Snapshot
+
+_BLOCK = 1024  # people who are compared with everybody at once
+_PAIRS = 8192  # whose vectors are in memory at once
+_NEAREST = 128  # of each person, by the signs; these are compared by their vectors
+
+
+class Pair(NamedTuple):
+    """Two people, the lower id first, and the cosine of their centroids."""
+
+    a: Person
+    b: Person
+    similarity: float
+
+
+class Pairs(NamedTuple):
+    """The pairs that are most alike, best first.
+
+    Attributes:
+        found: how many reach the threshold; ``best`` are fewer where there was a limit.
+        next: the highest id that was compared; None: everybody was.
+    """
+
+    best: list[Pair]
+    found: int
+    next: int | None
+
+
+def find(
+    snapshot: Snapshot,
+    threshold: float,
+    limit: int,
+    *,
+    after: int = -1,
+    people: int | None = None,
+    advance: Callable[[int], None] = lambda people: None,
+) -> Pairs:
+    """Pairs whose cosine is at least ``threshold``.
+
+    Args:
+        limit: pairs at most.
+        after, people: compare only so many people, in the order of their ids past this one, with
+            everybody; each pair belongs to the lower of its ids.
+        advance: is told after each block how many people are done; may raise to give up.
+    """
+    slots, ids, codes = snapshot.everybody()
+    first = int(np.searchsorted(ids, after, side="right"))
+    end = len(ids) if people is None else min(len(ids), first + people)
+    pairs, cosines, found = np.empty((0, 2), np.intp), np.empty(0, np.float32), 0
+    for start in range(first, end, _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, end))
+        near = _near(codes, block)
+        rows, columns = np.nonzero(near > block[:, None])
+        mine, other = block[rows], near[rows, columns]
+        alike = _cosines(snapshot, slots[mine], slots[other])
+        keep = alike >= threshold
+        found += int(keep.sum())
+        new = np.stack([mine[keep], other[keep]], axis=1)
+        pairs, cosines = np.concatenate([pairs, new]), np.concatenate([cosines, alike[keep]])
+        best = np.lexsort((pairs[:, 1], pairs[:, 0], -cosines))[:limit]
+        pairs, cosines = pairs[best], cosines[best]
+        advance(len(block))
+    told = [
+        Pair(snapshot.person(int(a)), snapshot.person(int(b)), similarity)
+        for (a, b), similarity in zip(slots[pairs].tolist(), cosines.tolist(), strict=True)
+    ]
+    return Pairs(told, found, None if end == len(ids) else int(ids[end - 1]))
+
+
+def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Rows of those whose codes are the most like those of ``block``: (B, K)."""
+    _, near = faiss.knn_hamming(codes[block], codes, min(_NEAREST, len(codes)))
+    found: NDArray[np.int64] = near.astype(np.int64, copy=False)
+    return found
+
+
+def _cosines(
+    snapshot: Snapshot, mine: NDArray[np.intp], other: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Of the people in the slots ``mine`` with those in ``other``, in parts of little memory."""
+    found = np.empty(len(mine), np.float32)
+    for start in range(0, len(mine), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        a, b = snapshot.centroids(mine[part]), snapshot.centroids(other[part])
+        found[part] = np.einsum("nd,nd->n", a, b)
+    # Rounding can carry a cosine a little past 1.
+    return np.clip(found, -1, 1)

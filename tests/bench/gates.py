@@ -1,0 +1,170 @@
+"""What do small, blurred and turned photos do to recognition, and what do the gates see of it?
+
+    python -m tests.bench.gates FOLDER    # FOLDER/<person>/<photo>, two photos each at least
+
+Each photo is made worse in steps and compared with the other photos of its person, as they are.
+Prints tables; docs/enrolment.md has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from serving.decode import decode
+from serving.detect import find_faces
+from serving.errors import ServingError
+from serving.gallery.segment import normalised
+from serving.mtcnn import FaceDetector
+from serving.quality import Quality, fault
+from serving.records import Faces, Photo
+from serving.settings import DecodeSettings, EnrolmentSettings
+from serving.stack import REPOSITORY, StackSettings
+from tests.bench.face_size import Model
+
+SIDES = (16, 20, 24, 28, 32, 40, 48)
+SIGMAS = (0, 1, 2, 3, 4, 5, 6)
+STREAKS = (9, 13, 17, 21, 25, 33)
+
+LIMITS = EnrolmentSettings()
+Crop = NDArray[np.uint8]
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sample:
+    path: Path
+    pixels: NDArray[np.uint8]
+    face: Faces
+    vector: Vector
+
+
+def read(folder: Path, model: Model, detector: FaceDetector) -> Iterator[Sample]:
+    for path in sorted(folder.glob("*/*")):
+        try:
+            photo = decode(path.read_bytes(), DecodeSettings())
+        except (OSError, ServingError):
+            continue
+        face = find_faces(photo, detector).first(1)
+        if len(face):
+            yield Sample(path, photo.pixels, face, model.embed(face.crops[0]))
+
+
+def others(samples: Sequence[Sample], probe: Sample) -> Vector | None:
+    """The centroid of the other photos of the person."""
+    rows = [s.vector for s in samples if s.path.parent == probe.path.parent and s is not probe]
+    return normalised(np.sum(rows, axis=0)[None])[0] if rows else None
+
+
+def row(
+    name: str, model: Model, worse: Sequence[tuple[Sample, Faces]], mates: Sequence[Vector]
+) -> str:
+    """What is left of the faces' likeness, and which of them the gates refuse."""
+    vectors = np.stack([model.embed(face.crops[0]) for _, face in worse])
+    cosines = (vectors * np.stack(mates)).sum(axis=1)
+    alike = cosines >= model.card.pairs.threshold
+    refused = np.array([fault(face, LIMITS) is not None for _, face in worse])
+    sharp = np.array([Quality.of(face).sharpness for _, face in worse])
+    told = (
+        f"{len(worse)}",
+        f"{np.median(cosines):.2f}",
+        f"{alike.mean():.0%}",
+        f"{(cosines >= model.card.threshold).mean():.0%}",
+        f"{sharp.min():.4f}",
+        f"{np.median(sharp):.4f}",
+        f"{refused.mean():.0%}",
+        f"{refused[alike].mean():.0%}" if alike.any() else "",
+    )
+    return f"| {name} | " + " | ".join(told) + " |"
+
+
+HEAD = (
+    "| | photos | cosine | verified | named | least sharp | sharpness | refused | of verified |\n"
+    "|---|" + "---:|" * 8
+)
+
+
+def reduced(sample: Sample, side: float, detector: FaceDetector) -> Faces | None:
+    """The face in the photo reduced until its box's shorter side is so long; None: not found."""
+    scale = side / Quality.of(sample.face).side
+    image = Image.fromarray(sample.pixels)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    pixels = np.asarray(image.resize(size, Image.Resampling.BOX))
+    faces = find_faces(Photo(pixels, *size), detector)
+    if not len(faces):
+        return None
+    n = int(np.abs(faces.boxes / scale - sample.face.boxes[0]).max(axis=1).argmin())
+    one = slice(n, n + 1)
+    return Faces(faces.boxes[one], faces.scores[one], faces.landmarks[one], faces.crops[one])
+
+
+def with_crop(sample: Sample, change: Callable[[Crop], Crop]) -> Faces:
+    face = sample.face
+    return Faces(face.boxes, face.scores, face.landmarks, change(face.crops[0])[None])
+
+
+def defocused(sigma: float) -> Callable[[Crop], Crop]:
+    def change(crop: Crop) -> Crop:
+        image = Image.fromarray(crop.transpose(1, 2, 0)).filter(ImageFilter.GaussianBlur(sigma))
+        return np.asarray(image).transpose(2, 0, 1)
+
+    return change
+
+
+def shaken(pixels: int, axis: int) -> Callable[[Crop], Crop]:
+    def change(crop: Crop) -> Crop:
+        moved = [np.roll(crop.astype(np.float32), n - pixels // 2, axis) for n in range(pixels)]
+        blurred: Crop = np.mean(moved, axis=0).astype(np.uint8)
+        return blurred
+
+    return change
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    model = Model(REPOSITORY / StackSettings().model)
+    detector = FaceDetector(threads=1)
+    fine = FaceDetector(min_face_size=12, second_look=False, threads=1)
+    read_ = list(read(args.folder, model, detector))
+    found = [(s, mate) for s in read_ if (mate := others(read_, s)) is not None]
+    samples, mates = [s for s, _ in found], [m for _, m in found]
+
+    def told(name: str, change: Callable[[Sample], Faces | None], least: float = 0) -> None:
+        made = [
+            (s, face, m)
+            for s, m in zip(samples, mates, strict=True)
+            if Quality.of(s.face).side > least and (face := change(s)) is not None
+        ]
+        print(row(name, model, [(s, f) for s, f, _ in made], [m for *_, m in made]), flush=True)
+
+    print(HEAD, flush=True)
+    for side in SIDES:
+        told(f"{side} pixels wide", partial(reduced, side=side, detector=fine), side)
+    for sigma in SIGMAS:
+        told(f"sigma {sigma}", partial(with_crop, change=defocused(sigma)))
+    for axis, way in ((2, "sideways"), (1, "upwards")):
+        for pixels in STREAKS:
+            told(f"{pixels} pixels {way}", partial(with_crop, change=shaken(pixels, axis)))
+    print("\n| turn | eyes | cosine |\n|---:|---:|---:|")
+    turned = sorted(zip(samples, mates, strict=True), key=lambda p: -Quality.of(p[0].face).turn)
+    for sample, mate in turned[:6]:
+        quality = Quality.of(sample.face)
+        print(f"| {quality.turn:.2f} | {quality.eyes:.2f} | {sample.vector @ mate:.2f} |")
+    refused = [f.gate for s in samples if (f := fault(s.face, LIMITS)) is not None]
+    eyes = min(Quality.of(s.face).eyes for s in samples)
+    print(
+        f"\n{len(samples)} photos as they are: refused {refused}; least distance of eyes {eyes:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
