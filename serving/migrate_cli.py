@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from serving.migrating import LeftOut, NotMoved, Report
 
 _SHOWN = 20
+_TOLD = 1000  # photos
 
 
 @click.command("migrate")
@@ -96,14 +97,26 @@ def migrate_command(
         stopped = closing.enter_context(_stopping())
         progress = closing.enter_context(progress_bar())
         task = progress.add_task("Looking at photos", total=None)
+
+        def found(count: int) -> None:
+            progress.update(task, total=count)
+            click.echo(f"{count} photos have to be looked at.", err=True)
+
+        def advance(count: int) -> None:
+            progress.advance(task, count)
+            done = int(progress.tasks[0].completed)
+            # Into a log there goes no bar.
+            if done % _TOLD == 0 and not progress.console.is_terminal:
+                click.echo(f"{done} photos are done.", err=True)
+
         report = migrating.migrate(
             migration,
             migrating.Photos(people, args, largest=largest),
             network,
             dry_run=dry_run,
             stopped=stopped.is_set,
-            found=lambda count: progress.update(task, total=count),
-            advance=lambda count: progress.advance(task, count),
+            found=found,
+            advance=advance,
         )
     base = photos.resolve()
     if as_json:

@@ -14,7 +14,7 @@ from serving import __version__
 from serving.client.answers import ImageReport
 from serving.client.calls import Call
 from serving.client.errors import ClientError
-from serving.errors import GalleryCorrupt, GalleryError, ModelMismatch, StoreUnfit
+from serving.errors import GalleryCorrupt, GalleryError, ModelMismatch, NotReadBack, StoreUnfit
 
 URL = "http://127.0.0.1:8000"
 _TYPE_PREFIX = "urn:faces:problem:"
@@ -166,7 +166,8 @@ class Exchange:
         # A refusal below 500 comes before anything is written, but a lost race may end a write
         # that takes several commits.
         may_be_done = status >= 500 or status == 409
-        error.not_confirmed = call.writes and may_be_done and not _rejected(call, error)
+        known = _rejected(call, error) or error.type == NotReadBack.type
+        error.not_confirmed = call.writes and may_be_done and not known
         return error
 
 

@@ -132,7 +132,7 @@ def test_a_new_model_there_and_back(
             url = f"http://{LOOPBACK}:{TRITON_PORT}"
             process = site.migrate("--triton", url)
             assert process.stderr is not None
-            process.stderr.readline()  # the progress bar's first: it looks at photos
+            assert process.stderr.readline() == "29 photos have to be looked at.\n"
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
             assert process.returncode == 1, err
