@@ -97,8 +97,8 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         answer={
             "same": True,
             "similarity": 0.8051,
-            "confidence": 0.998,
-            "threshold": 0.44,
+            "confidence": 0.9978,
+            "threshold": 0.45,
             "image_a": {**_PHOTO_FACE, "faces": 1},
             "image_b": {**_OTHER_FACE, "faces": 1},
             "model": _MODEL,

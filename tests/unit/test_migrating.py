@@ -18,6 +18,7 @@ from PIL import Image
 
 from serving import migrating, operating
 from serving.cli import cli
+from serving.detect import find_faces
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Kind, Operation, opening
 from serving.stack import StackSettings, serve_config
@@ -188,7 +189,6 @@ def test_what_changed_in_the_old_gallery_is_caught_up_with(migrate: Migrate) -> 
 def test_ctrl_c_loses_nothing_that_was_done(
     migrate: Migrate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = migrating.find_faces
     looks = 0
 
     def interrupted(*args: Any) -> Any:
@@ -196,7 +196,7 @@ def test_ctrl_c_loses_nothing_that_was_done(
         looks += 1
         if looks == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(*args)
+        return find_faces(*args)
 
     monkeypatch.setattr(migrating, "find_faces", interrupted)
     told = migrate(code=1)
