@@ -28,6 +28,7 @@ from serving.evaluation.evaluate_cli import evaluate_command
 from serving.gallery_cli import gallery
 from serving.key_cli import key
 from serving.local.process import StackError
+from serving.migrate_cli import migrate_command
 from serving.stack import StackSettings, read_overrides, running
 from serving.traced import ModelError
 
@@ -177,6 +178,7 @@ def _enroll(
         progress.console.print(f"{person.id}: {refused}")
 
 
+gallery.add_command(migrate_command)
 cli.add_command(gallery)
 cli.add_command(key)
 cli.add_command(gallery.commands["import"])

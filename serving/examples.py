@@ -56,7 +56,7 @@ _IDENTITY = {
 }
 _PHOTO_FACE = {"box": [20, 14, 54, 58], "detection_score": 0.9992}
 _OTHER_FACE = {"box": [20, 15, 53, 58], "detection_score": 1.0}
-_CANDIDATE = {"id": _PERSON, "name": "Jacinda Ardern", "similarity": 0.8051, "confidence": 0.9958}
+_CANDIDATE = {"id": _PERSON, "name": "Jacinda Ardern", "similarity": 0.8051, "confidence": 0.9974}
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ EXAMPLES: Mapping[tuple[str, str], Example] = {
         answer={
             "same": True,
             "similarity": 0.8051,
-            "confidence": 0.998,
-            "threshold": 0.44,
+            "confidence": 0.9978,
+            "threshold": 0.45,
             "image_a": {**_PHOTO_FACE, "faces": 1},
             "image_b": {**_OTHER_FACE, "faces": 1},
             "model": _MODEL,

@@ -10,7 +10,10 @@ from serving.settings import MatchSettings
 def threshold_of(
     asked: float | None, matching: MatchSettings, card: ModelCard, people: int
 ) -> float:
-    """The caller's threshold, or that of the settings, or the card's.
+    """The caller's threshold, or that of the settings, or ``auto``.
+
+    A card that does not say how alike strangers are has a fixed threshold, too, which is used where
+    the settings do not ask for anything.
 
     Args:
         people: how many are in the gallery; ``auto`` is stricter, the more there are.
@@ -20,12 +23,12 @@ def threshold_of(
     """
     if asked is not None:
         return asked
-    if matching.threshold is None:
-        return card.threshold
-    if matching.threshold != "auto":
+    if isinstance(matching.threshold, float):
         return matching.threshold
-    # The card's fixed threshold instead would break the promise of `fpir` without a word.
     if card.impostors is None:
+        if matching.threshold is None:
+            return card.threshold
+        # The card's threshold instead would break the promise of `fpir` without a word.
         raise Unavailable(_NOT_MEASURED)
     return card.impostors.threshold(people, matching.fpir)
 

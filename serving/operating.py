@@ -85,6 +85,31 @@ class Bucket:
             )
         return found[0]
 
+    def other_than(self, model: str, wanted: str | None) -> Location:
+        """The gallery of the collection that is not of ``model``; of several, see `one`.
+
+        Raises:
+            BadRequest: there is none, or it is not clear which.
+        """
+        if wanted is not None:
+            found = self.galleries(self.settings.collection, wanted)
+        else:
+            found = self.galleries(self.settings.collection, None)
+            found = [place for place in found if place.model != model]
+        if len(found) > 1:
+            found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
+        if not found:
+            raise BadRequest(
+                f"The collection {self.settings.collection!r} of the bucket "
+                f"{self.settings.bucket!r} holds no gallery of {wanted or 'another model'}."
+            )
+        if len(found) > 1 or found[0].model == model:
+            raise BadRequest(
+                f"It is not clear from which gallery of {self.settings.collection!r}; choose one "
+                f"with --from: {', '.join(p.model for p in found if p.model != model)}."
+            )
+        return found[0]
+
     def none(self, collection: str | None, model: str | None) -> str:
         """The sentence that there is no such gallery."""
         asked = f" of {collection or 'any collection'} and {model or 'any model'}"

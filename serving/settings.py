@@ -123,7 +123,10 @@ class GallerySettings(Settings):
 class MatchSettings(Settings):
     threshold: Cosine | Literal["auto"] | None = Field(
         None,
-        description="cosine; None: the threshold of the model's card; auto: for the gallery's size",
+        description=(
+            "cosine; auto: for the gallery's size, so that fpir is kept; None: auto, and where the "
+            "model's card does not allow it, the card's threshold"
+        ),
     )
     fpir: float = Field(
         0.01, gt=0, lt=1, description="auto: the share of strangers that may be given a name"

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 from serving.client import answers
 from serving.client.errors import ClientError
 from serving.client.photos import File, Photo, file_of, files_of
-from serving.errors import Conflict, Overloaded, TooManyRequests
+from serving.errors import Conflict, Overloaded, TooManyRequests, Unavailable
 
 A = TypeVar("A")  # the answer
 
@@ -61,12 +61,12 @@ class Call(Generic[A]):
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-# Before the work has begun, or a commit that was not made.
+# Before the work has begun.
 _BEFORE = frozenset({TooManyRequests.type, Overloaded.type})
-_NOTHING_WRITTEN = _BEFORE | {Conflict.type}
-# These read back what they wrote, and a service that is overloaded then says so too.
-_READ_BACK = frozenset({TooManyRequests.type, Conflict.type})
-# Erasing takes several commits; who loses the race in a later one has done the earlier ones.
+# Or a commit that was not made. A write whose outcome the service does not know is answered with a
+# type of its own.
+_NOTHING_WRITTEN = _BEFORE | {Conflict.type, Unavailable.type}
+# Erasing takes several commits; one that fails or loses the race has the earlier ones behind it.
 _ERASURE = _BEFORE
 
 
@@ -161,7 +161,7 @@ def describe(
         _path(person),
         json=_json(patch),
         writes=True,
-        rejections=_READ_BACK,
+        rejections=_NOTHING_WRITTEN,
         timeout_s=timeout_s,
     )
 
@@ -202,7 +202,7 @@ def merge(
         f"{_path(person)}/merge",
         json=_json({"from": [operator.index(source) for source in sources]}),
         writes=True,
-        rejections=_READ_BACK,
+        rejections=_NOTHING_WRITTEN,
         timeout_s=timeout_s,
     )
 
@@ -221,7 +221,7 @@ def add_embeddings(
         f"{_path(person)}/embeddings",
         json=_json(body),
         writes=True,
-        rejections=_READ_BACK,
+        rejections=_NOTHING_WRITTEN,
         timeout_s=timeout_s,
     )
 

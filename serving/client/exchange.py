@@ -19,6 +19,7 @@ from serving.errors import (
     GalleryCorrupt,
     GalleryError,
     ModelMismatch,
+    NotReadBack,
     StoreUnfit,
 )
 
@@ -178,7 +179,8 @@ class Exchange:
         # A refusal below 500 comes before anything is written, but a lost race may end a write
         # that takes several commits.
         may_be_done = status >= 500 or (status == 409 and error.type != EnrolmentConflict.type)
-        error.not_confirmed = call.writes and may_be_done and not _rejected(call, error)
+        known = _rejected(call, error) or error.type == NotReadBack.type
+        error.not_confirmed = call.writes and may_be_done and not known
         return error
 
 

@@ -82,7 +82,8 @@ def _scores(report: Report, curves: Curves) -> Figure:
         threshold = report.identification[-1].threshold
         axes.axvline(threshold, color="black", linewidth=1, ls="--", label="current, gallery")
     axes.set(xlabel="cosine of two photos", ylabel="density")
-    axes.legend()
+    # A fixed place: finding the best one takes long where there is much to see.
+    axes.legend(loc="upper left")
     return figure
 
 
@@ -107,7 +108,7 @@ def _open_set(curves: Curves) -> Figure:
     axes.set(xscale="log", xlabel="unknown people named (FPIR)", ylabel="known people named (DIR)")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serving.evaluation.calibrate import FEW_PEOPLE
 from serving.evaluation.estimates import Estimate
 from serving.evaluation.evaluate import Report
 from serving.evaluation.metrics import Bin
@@ -48,6 +49,12 @@ def headline(report: Report) -> list[str]:
         f"95% intervals from {asked.replicates:,} replicates over people; {asked.splits:,} "
         f"divisions into known and unknown; seed {asked.seed}",
     ]
+    if report.people < FEW_PEOPLE:
+        lines.insert(
+            1,
+            f"{report.people} people are few: this says little of others (from {FEW_PEOPLE} on it "
+            "is useful)",
+        )
     if report.distractors:
         lines.insert(1, f"{report.distractors:,} more people in every gallery")
     return lines

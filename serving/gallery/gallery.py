@@ -166,6 +166,15 @@ class Gallery:
         """
         return self._writer.commit(operations, require, check)
 
+    def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
+        """Commit what ``make`` makes of the people as they are; anew, when another writer was
+        faster. So a write can depend on what is there; see `commit`.
+
+        Args:
+            make: of the same people it makes the same; None: there is nothing to commit.
+        """
+        return self._writer.commit_made(make)
+
     def commit_segments(
         self,
         segments: Callable[[], Iterable[Segment]],

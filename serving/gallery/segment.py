@@ -9,7 +9,7 @@
 | `sources` | int64 (S,) | ids that are merged into `id` |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
 | `details_length` | int32 (N,) | bytes of `details` that belong to it |
-| `details` | uint8 (B,) | JSON objects; `name` and `metadata` where they change |
+| `details` | uint8 (B,) | JSON objects; `name`, `metadata` and `origin` where they change |
 
 float32 embeddings are read too. float16 is half as large, and moves a cosine by at most 0.0005.
 Nothing in a segment is code.
@@ -52,7 +52,8 @@ class Operation:
 
     Attributes:
         embeddings: float32 (P, D), unit length.
-        details: the keys `name` (text or None) and `metadata` (object or None) that change.
+        details: the keys that change of `name` (text or None), `metadata` (object or None) and
+            `origin` (a list of the fields of `serving.gallery.snapshot.Origin`, or None).
         time: seconds since 1970.
     """
 
@@ -202,7 +203,7 @@ class Segment:
         checksum, and better things to do than to parse a million names.
         """
         if len(self.details) and not all(map(_are_details, self.each_details())):
-            raise ValueError("the details are not a name and metadata")
+            raise ValueError("the details are not a name, metadata and an origin")
 
     def select(self, keep: NDArray[np.bool_]) -> Segment:
         """The segment with only the operations of the mask ``keep``, bool (N,)."""
@@ -255,7 +256,14 @@ def _are_details(details: Any) -> bool:
         isinstance(details, dict)
         and isinstance(details.get("name"), str | None)
         and isinstance(details.get("metadata"), dict | None)
+        and _is_origin(details.get("origin"))
     )
+
+
+def _is_origin(origin: Any) -> bool:
+    if origin is None:
+        return True
+    return isinstance(origin, list) and list(map(type, origin)) == [str, float, str]
 
 
 _PER_OPERATION = ("id", "count", "created", "updated", "details_length")

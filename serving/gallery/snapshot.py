@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,21 @@ _CANDIDATES = 1000
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What somebody was moved from, of another model's gallery; see `serving.gallery.migration`.
+
+    Attributes:
+        model: of that gallery, the hash of its id.
+        updated: when the person was last changed there; so was this one, unless changed here since.
+        photos: tells one set of photos from another.
+    """
+
+    model: str
+    updated: float
+    photos: str
+
+
+@dataclass(frozen=True)
 class Person:
     """Somebody enrolled; times in seconds since 1970."""
 
@@ -26,6 +42,7 @@ class Person:
     metadata: dict[str, Any]
     created: float
     updated: float
+    origin: Origin | None = None
 
 
 class Hits(NamedTuple):
@@ -169,6 +186,13 @@ class Snapshot:
     def __contains__(self, person: int) -> bool:
         return self._slot(person) is not None
 
+    def people(self, ids: Collection[int]) -> dict[int, Person]:
+        """Those of ``ids`` who are enrolled, by id."""
+        used = len(self._alive)
+        wanted = np.isin(self._columns.ids[:used], np.array(list(ids), np.int64))
+        found = (self.person(int(s)) for s in np.flatnonzero(wanted & self._alive))
+        return {person.id: person for person in found}
+
     def get(self, person: int) -> Person | None:
         slot = self._slot(person)
         return None if slot is None else self.person(slot)
@@ -209,6 +233,7 @@ class Snapshot:
         """Who is in this slot."""
         columns = self._columns
         details = columns.told(slot, self._details)
+        origin = details.get("origin")
         return Person(
             id=int(columns.ids[slot]),
             photos=int(columns.photos[slot]),
@@ -216,6 +241,7 @@ class Snapshot:
             metadata=details.get("metadata") or {},
             created=float(columns.created[slot]),
             updated=float(columns.updated[slot]),
+            origin=Origin(*origin) if origin else None,
         )
 
 

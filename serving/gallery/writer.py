@@ -124,6 +124,25 @@ class Writer:
 
         return apply(self._file, mutate, self._sleep, self._observer)
 
+    def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
+        """See `serving.gallery.Gallery.commit_made`."""
+        made: tuple[int, Segment | None] = (-1, None)
+
+        def prepare(manifest: Manifest) -> Segment | None:
+            nonlocal made
+            if made[0] != manifest.version:
+                made = manifest.version, make(self._exactly_at(manifest.version))
+            return made[1]
+
+        return self._commit(prepare)
+
+    def _exactly_at(self, version: int) -> Snapshot:
+        """The people at this version. Raises PreconditionFailed when they are newer already."""
+        people = self._people_at(version)
+        if people.version != version:
+            raise PreconditionFailed("what is in memory is newer than this manifest")
+        return people
+
     def _commit_what_waits(self) -> None:
         together: list[_Waiting] = []
         accepted: list[_Waiting] = []
@@ -179,9 +198,7 @@ class Writer:
         it; notes the error of the others."""
         people: Snapshot | None = None
         if any(w.require or w.check for w in waiting):
-            people = self._people_at(manifest.version)
-            if people.version != manifest.version:
-                raise PreconditionFailed("what is in memory is newer than this manifest")
+            people = self._exactly_at(manifest.version)
         changed: dict[int, bool] = {}
         cleared = False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.errors import Unavailable
 from serving.impostors import Impostors
@@ -22,7 +24,14 @@ def test_the_caller_comes_first() -> None:
 
 def test_then_the_settings_then_the_card() -> None:
     assert threshold_of(None, MatchSettings(threshold=0.0), MEASURED, 5) == 0
-    assert threshold_of(None, MatchSettings(), MEASURED, 5) == CARD.threshold
+    assert threshold_of(None, MatchSettings(threshold="0.7"), MEASURED, 5) == 0.7
+    assert threshold_of(None, MatchSettings(), CARD, 5) == CARD.threshold
+
+
+@given(st.integers(0, 10**7), st.floats(0.0001, 0.5))
+def test_without_a_setting_it_is_auto(people: int, fpir: float) -> None:
+    told = threshold_of(None, MatchSettings(fpir=fpir), MEASURED, people)
+    assert told == threshold_of(None, MatchSettings(threshold="auto", fpir=fpir), MEASURED, people)
 
 
 def test_auto_follows_the_size_of_the_gallery() -> None:

@@ -190,7 +190,8 @@ WRITES: list[tuple[str, tuple[Any, ...]]] = [
         (NO_ANSWER, None),
         (500, {"type": f"{PREFIX}internal"}),
         (502, b"<html>"),
-        (503, {"type": f"{PREFIX}unavailable"}, {"Retry-After": "2"}),
+        (503, {"type": f"{PREFIX}not-confirmed"}),
+        (503, {"type": f"{PREFIX}gallery-corrupt"}),
         (503, b"<html>", {"Retry-After": "2"}),
         (504, {"type": f"{PREFIX}timed-out"}),
     ],
@@ -241,12 +242,33 @@ def test_an_erasure_that_lost_a_race_may_have_done_half(service: FakeService, ca
     assert len(service.asked) == 1
 
 
+@pytest.mark.parametrize("type_", ["unavailable", "overloaded", "conflict"])
+@pytest.mark.parametrize(("method", "args"), [w for w in WRITES if w[0] != "erase"])
+def test_a_write_that_was_not_carried_out_is_sent_again(
+    service: FakeService, call: Caller, method: str, args: tuple[Any, ...], type_: str
+) -> None:
+    problem = {"type": f"{PREFIX}{type_}"}
+    service.answers = [(409 if type_ == "conflict" else 503, problem, {"Retry-After": "2"})]
+    call(method, *args)
+    assert len(service.asked) == 2
+    assert len(call.time.slept) == 1
+    assert call.time.slept[0] >= 2
+    service.answers = [(503, problem)] * 4
+    assert not failure(call, method, *args).not_confirmed
+
+
+def test_an_erasure_that_failed_may_have_done_half(service: FakeService, call: Caller) -> None:
+    service.status, service.body = 503, {"type": f"{PREFIX}unavailable"}
+    assert failure(call, "erase", 7).not_confirmed
+    assert len(service.asked) == 1
+
+
 @pytest.mark.parametrize("method", ["describe", "merge"])
-def test_reading_back_a_write_may_be_what_was_too_much(
+def test_what_is_written_but_cannot_be_read_back_is_written(
     service: FakeService, call: Caller, method: str
 ) -> None:
-    service.status, service.body = 503, {"type": f"{PREFIX}overloaded"}
-    assert failure(call, method, *dict(WRITES)[method]).not_confirmed
+    service.status, service.body = 503, {"type": f"{PREFIX}not-read-back"}
+    assert not failure(call, method, *dict(WRITES)[method]).not_confirmed
     assert len(service.asked) == 1
 
 

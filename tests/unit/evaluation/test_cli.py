@@ -79,6 +79,7 @@ class TestEvaluate:
     def test_tables(self, made: tuple[str, Path]) -> None:
         output = made[0]
         assert "11 photos of 5 people, 4 of them with two or more" in output
+        assert "5 people are few" in output
         assert "2 photos without a face count as failures" in output
         assert "1,000 more people in every gallery" in output
         assert "too few" in output

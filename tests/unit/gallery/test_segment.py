@@ -55,7 +55,7 @@ def test_joined_segments_are_their_operations_in_order() -> None:
 
 @pytest.mark.parametrize("details", [{"name": 7}, {"metadata": "x"}, {"metadata": [1]}])
 def test_details_are_a_name_and_metadata(details: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="name and metadata"):
+    with pytest.raises(ValueError, match="name, metadata and an origin"):
         Segment.of([Operation(Kind.DESCRIBE, 1, 0.0, details=details)], DIMENSION)
 
 
@@ -103,7 +103,7 @@ def test_details_that_are_no_object_are_refused() -> None:
         details=np.frombuffer(b"[]", np.uint8),
         details_length=np.array([2], np.int32),
     )
-    with pytest.raises(ValueError, match="name and metadata"):
+    with pytest.raises(ValueError, match="name, metadata and an origin"):
         segment.check_details()
 
 
