@@ -66,6 +66,12 @@ class LocalModel:
         crop: NDArray[np.uint8] = faces.crops[0]
         return crop
 
+    def vectors(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of crops, uint8 RGB (N, 3, 160, 160), the embeddings: (N, D), unit length."""
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self._network(torch.from_numpy(crops)).numpy()
+        return found
+
     def embed(
         self, people: Sequence[PersonFolder], advance: Callable[[int], None] = lambda photos: None
     ) -> Sample:
@@ -88,7 +94,6 @@ class LocalModel:
                     problems[place] = f"It cannot be read: {error.strerror or error}."
                 advance(1)
             if crops:
-                with torch.inference_mode():
-                    vectors[places] = self._network(torch.from_numpy(np.stack(crops))).numpy()
+                vectors[places] = self.vectors(np.stack(crops))
         person = np.arange(len(of)).repeat([len(own) for own in of.values()])
         return Sample(np.array(list(of), np.int64), person, photos, vectors, problems)
