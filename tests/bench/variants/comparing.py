@@ -105,7 +105,12 @@ class Measure:
 
         rng = np.random.default_rng(seed)
         among = (found.probes @ distractors.T).max(axis=1) if len(distractors) else None
-        self._trials = [_Trial(cosines, person, count, splits, among, rng) for count in ENROLLED]
+        self._trials = [
+            _Trial(cosines, person, count, splits, among, rng)
+            if (np.bincount(person) > max(count, 1)).any()
+            else None
+            for count in ENROLLED
+        ]
 
         # As `faces calibrate` has it: with one photo enrolled, and with all others.
         alone = np.flatnonzero(np.bincount(person)[person] == 1)
@@ -125,12 +130,12 @@ class Measure:
         self._likeliest = likeliest_of(strangers, "")
 
     def __call__(self, drawn: NDArray[np.int64]) -> Floats:
-        """The figures; NaN where too few people are left."""
+        """The figures; NaN where too few people or photos are left."""
         own, strange = drawn[self._own_pairs], drawn[self._strange_pairs].prod(axis=1)
         if not own.sum() or not strange.sum():
             return np.full(len(FIGURES), math.nan)
         roc = self._pairs.roc(own, strange)
-        trials = [trial(drawn) for trial in self._trials]
+        trials = [trial(drawn) if trial else (math.nan, math.nan) for trial in self._trials]
         fit = self._likeliest(drawn)
         threshold = math.nan if fit is None else fit.threshold(PEOPLE, FPIR)
         named = [
