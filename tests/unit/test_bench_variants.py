@@ -59,7 +59,7 @@ def test_a_similarity_is_found_again(degrees: float) -> None:
 
 
 def test_a_mirrored_face_is_not_mirrored_back() -> None:
-    found = similarity(FRONTAL, FRONTAL * (1, -1))
+    found = similarity(FRONTAL, FRONTAL @ np.diag([1.0, -1.0]))
     assert np.linalg.det(found[:, :2]) > 0
 
 

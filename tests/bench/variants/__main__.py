@@ -130,7 +130,8 @@ def main() -> None:
         measures[variant.name] = everybody, np.stack([measure(drawn) for drawn in draws])
     print("\n".join(table(variants, measures)), flush=True)
     print()
-    print("\n".join(harder.found(sample.faces, sample.person, served, local)))
+    looked = harder.looks(sample.faces)
+    print("\n".join(harder.gains(looked, sample.person, served, local)), flush=True)
     ways = {
         "as served": as_served,
         "edges repeated": boxed(MARGIN),
@@ -138,11 +139,15 @@ def main() -> None:
         "5 points, 1.2 times wider, eyes 62": aligned(62, 1.2),
     }
     galleries = {name: (cut, embed(cut)) for name, cut in ways.items()}
-    for title, changes in (("border", harder.CUT), ("turned by", harder.TURNED)):
-        print()
-        print(
-            "\n".join(harder.leads(title, changes, sample.faces, sample.person, galleries, local))
-        )
+    whole = [face if harder.inside(face) else None for face in sample.faces]
+    cut_down = {
+        name: {n: face for n, face in both.items() if whole[n]}
+        for name, (_, both) in looked.items()
+    }
+    turned = {n: harder.seen(whole, change, detector) for n, change in harder.TURNED.items()}
+    for title, found in (("border", cut_down), ("turned by", turned)):
+        lines = harder.leads(title, found, sample.person, galleries, local)
+        print("\n".join(["", *lines]), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def centroid(probes: Rows, rows: Rows, weights: Floats) -> Floats:
 
 def nearest(probes: Rows, rows: Rows, weights: Floats) -> Floats:
     """The most alike of the photos."""
-    return (probes @ rows.T).max(axis=1).astype(np.float64)
+    best: Floats = (probes @ rows.T).max(axis=1).astype(np.float64)
+    return best
 
 
 def two_centroids(probes: Rows, rows: Rows, weights: Floats) -> Floats:
@@ -58,7 +59,7 @@ def two_centroids(probes: Rows, rows: Rows, weights: Floats) -> Floats:
         if len(set(side.tolist())) < 2:
             return centroid(probes, rows, weights)
         centres = np.stack([centroid_of(rows[side == n]) for n in (0, 1)])
-    return (probes @ centres.T).max(axis=1).astype(np.float64)
+    return nearest(probes, centres, weights)
 
 
 def both(probes: Rows, rows: Rows, weights: Floats) -> Floats:
