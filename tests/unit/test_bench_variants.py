@@ -54,12 +54,12 @@ def face(
 @pytest.mark.parametrize("degrees", [0, 25, 90, 180])
 def test_a_similarity_is_found_again(degrees: float) -> None:
     matrix = 1.7 * turn(degrees)
-    found = similarity(FRONTAL, FRONTAL @ matrix.T + (30, -4))
+    found = similarity(FRONTAL, FRONTAL @ matrix.T + np.array([30.0, -4.0]))
     assert found == pytest.approx(np.column_stack([matrix, (30, -4)]))
 
 
 def test_a_mirrored_face_is_not_mirrored_back() -> None:
-    found = similarity(FRONTAL, FRONTAL @ np.diag([1.0, -1.0]))
+    found = similarity(FRONTAL, FRONTAL * (1.0, -1.0))
     assert np.linalg.det(found[:, :2]) > 0
 
 
