@@ -19,12 +19,12 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-fpir format
+.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-fpir bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
@@ -83,6 +83,10 @@ bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
 
 bench-fpir: install model ## measure how often strangers are named as a gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
+
+bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
+	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }
+	$(BIN)/python -m tests.bench.variants $(PHOTOS)
 
 format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .

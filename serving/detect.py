@@ -45,19 +45,21 @@ def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
     )
 
 
-def crop_face(image: Image.Image, box: NDArray[np.float32]) -> NDArray[np.uint8]:
+def crop_face(
+    image: Image.Image, box: NDArray[np.float32], margin: int = MARGIN
+) -> NDArray[np.uint8]:
     """Cut one face: uint8 RGB (160, 160, 3).
 
     Args:
         image: the RGB photo.
         box: x1 y1 x2 y2 in its pixels; may reach over the edges.
+        margin: pixels of the crop, half of them on each side.
 
-    The geometry is that of ``facenet_pytorch.models.utils.detect_face.extract_face`` with margin
-    14, which the networks were trained for.
+    The geometry is that of ``facenet_pytorch.models.utils.detect_face.extract_face``.
     """
     x1, y1, x2, y2 = (float(v) for v in box)
-    half_x = MARGIN * (x2 - x1) / (CROP_SIZE - MARGIN) / 2
-    half_y = MARGIN * (y2 - y1) / (CROP_SIZE - MARGIN) / 2
+    half_x = margin * (x2 - x1) / (CROP_SIZE - margin) / 2
+    half_y = margin * (y2 - y1) / (CROP_SIZE - margin) / 2
     region = (
         int(max(x1 - half_x, 0)),
         int(max(y1 - half_y, 0)),

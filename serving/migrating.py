@@ -1,24 +1,22 @@
 """`faces gallery migrate`: people whose photos are kept, from one model's gallery into another's.
 
 Decoding, detection and cropping are the functions that the stages call. The embeddings come from
-``model.pt``, run in this process as Triton runs it, or from a Triton.
+the traced model, run in this process as Triton runs it, or from a Triton.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
-import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from serving import runtimes
 from serving.decode import decode
 from serving.detect import find_faces
 from serving.embed import Embedder
@@ -28,7 +26,7 @@ from serving.gallery.migration import Migration, Move, Plan
 from serving.model import ModelCard
 from serving.mtcnn import FaceDetector
 from serving.settings import AppArgs, TritonSettings
-from serving.traced import MODEL, ModelError, TracedModel
+from serving.traced import ModelError, TracedModel
 
 T = TypeVar("T")
 
@@ -61,25 +59,13 @@ class LocalNetwork:
     """A traced model of the local repository. Raises ModelError when it is none."""
 
     def __init__(self, repository: Path, name: str) -> None:
-        traced = TracedModel.read(repository, name)
-        self.card = traced.card
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-            warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
-            try:
-                self._network = torch.jit.load(  # type: ignore[no-untyped-call]
-                    io.BytesIO(traced.files[MODEL]), map_location="cpu"
-                )
-            except RuntimeError as error:
-                raise ModelError(f"{name} cannot be loaded: {str(error)[:200]}") from None
+        self.card = TracedModel.read(repository, name).card
+        self._network = runtimes.load(repository / name)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(crops), _BATCH):
-                part = torch.from_numpy(crops[start : start + _BATCH])
-                parts.append(self._network(part).numpy())
-        return np.concatenate(parts)
+        return np.concatenate(
+            [self._network(crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
+        )
 
 
 class TritonNetwork:

@@ -6,15 +6,13 @@ that Triton runs, by TorchScript or OpenVINO as there. Nothing is kept but in me
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
-import torch
 from numpy.typing import NDArray
 
+from serving import runtimes
 from serving.decode import decode
 from serving.detect import find_faces
 from serving.enrolling import PersonFolder
@@ -22,15 +20,13 @@ from serving.errors import ServingError
 from serving.evaluation.sample import NotMeasurable, Sample, read_card
 from serving.mtcnn import FaceDetector
 from serving.settings import AppArgs
-from serving.traced import MODEL, weights_in
+from serving.traced import weights_in
 
 _BATCH = 16
-# Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D).
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class LocalModel:
-    """A traced model of the repository.
+    """A traced model of the repository; ``vectors`` embeds crops, uint8 RGB (N, 3, 160, 160).
 
     Raises:
         NotMeasurable: it is not there, not traced, or has no card.
@@ -38,8 +34,7 @@ class LocalModel:
 
     def __init__(self, repository: Path, name: str, settings: AppArgs) -> None:
         folder = repository / name
-        weights = weights_in(folder)
-        if weights is None:
+        if weights_in(folder) is None:
             raise NotMeasurable(
                 f"There is no traced model {name!r} in {repository}; "
                 "make it with triton/trace_model.py, or give --model and --repository."
@@ -52,7 +47,7 @@ class LocalModel:
             min_score=settings.detect.min_score,
             second_look=settings.detect.second_look,
         )
-        self._network = _torch_script(folder) if weights == MODEL else _openvino(folder)
+        self.vectors = runtimes.load(folder)
 
     def crop(self, photo: Path) -> NDArray[np.uint8]:
         """The largest face, uint8 RGB (3, 160, 160).
@@ -89,32 +84,6 @@ class LocalModel:
                     problems[place] = f"It cannot be read: {error.strerror or error}."
                 advance(1)
             if crops:
-                vectors[places] = self._network(np.stack(crops))
+                vectors[places] = self.vectors(np.stack(crops))
         person = np.arange(len(of)).repeat([len(own) for own in of.values()])
         return Sample(np.array(list(of), np.int64), person, photos, vectors, problems)
-
-
-def _torch_script(folder: Path) -> Network:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-        warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
-        file = folder / "1" / "model.pt"
-        module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
-
-    def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            vectors: NDArray[np.float32] = module(torch.from_numpy(crops)).numpy()
-        return vectors
-
-    return run
-
-
-def _openvino(folder: Path) -> Network:
-    settings = {"INFERENCE_PRECISION_HINT": "bf16"}  # as config.pbtxt has it
-    model = ov.Core().compile_model(folder / "1" / "model.xml", "CPU", settings)
-
-    def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = model(crops)["OUTPUT__0"]
-        return vectors
-
-    return run

@@ -72,15 +72,7 @@ def fit(
         count: people of the sample.
         at: the gallery's size and the FPIR that shall be the expected one.
     """
-    border = _quantile(comparisons.cosines, comparisons.shares, 1 - _TAIL)
-
-    def once(drawn: NDArray[np.int64]) -> Impostors | None:
-        weights = comparisons.shares * drawn[comparisons.people].prod(axis=1)
-        if not weights[comparisons.cosines > border].sum():
-            return None
-        mean, dimensions = _likeliest(comparisons.cosines, weights, border)
-        return Impostors(mean=mean, dimensions=dimensions, measured_on=measured_on)
-
+    once = likeliest_of(comparisons, measured_on)
     likeliest = once(np.ones(count, np.int64))
     assert likeliest is not None  # a tenth is above its own quantile
     replicates = [f for d in draws_of(count, _REPLICATES, rng) if (f := once(d)) is not None]
@@ -91,6 +83,23 @@ def fit(
     threshold = float(np.interp(fpir, average[::-1], _THRESHOLDS[::-1]))
     expected = _with_threshold(likeliest, threshold, at)
     return Fit(likeliest, expected, low, high)
+
+
+def likeliest_of(
+    comparisons: Comparisons, measured_on: str
+) -> Callable[[NDArray[np.int64]], Impostors | None]:
+    """The likeliest fit, as a function of how often each person counts, (P,); None: of those who
+    are left nobody is in the tail."""
+    border = _quantile(comparisons.cosines, comparisons.shares, 1 - _TAIL)
+
+    def once(drawn: NDArray[np.int64]) -> Impostors | None:
+        weights = comparisons.shares * drawn[comparisons.people].prod(axis=1)
+        if not weights[comparisons.cosines > border].sum():
+            return None
+        mean, dimensions = _likeliest(comparisons.cosines, weights, border)
+        return Impostors(mean=mean, dimensions=dimensions, measured_on=measured_on)
+
+    return once
 
 
 def _likeliest(cosines: Floats, weights: Floats, border: float) -> tuple[float, float]:

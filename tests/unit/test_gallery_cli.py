@@ -228,7 +228,15 @@ def test_duplicates_are_listed_the_most_alike_first(faces: Faces, twins: None) -
     pairs = {(p["a"]["id"], p["b"]["id"]) for p in told}
     assert pairs == {(1, 5), (1, 9), (5, 9), (2, 4)}
     assert all(p["similarity"] == pytest.approx(1, abs=1e-3) for p in told)
-    assert told[0]["a"].keys() == {"id", "photos", "name", "metadata", "created", "updated"}
+    assert told[0]["a"].keys() == {
+        "id",
+        "photos",
+        "name",
+        "metadata",
+        "created",
+        "updated",
+        "origin",
+    }
     table = faces("duplicates", "--threshold", 0.9)
     assert "Ada L." in table
     assert f"default/{MODEL}, version 2: 4 pairs from 0.90 on among 6 people" in table

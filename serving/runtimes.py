@@ -1,0 +1,50 @@
+"""A traced model in this process, run by TorchScript or OpenVINO as Triton runs it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from numpy.typing import NDArray
+
+from serving.traced import MODEL, ModelError, weights_in
+
+# Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
+Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def load(folder: Path) -> Network:
+    """The model in a folder of the repository. Raises ModelError when it cannot be run."""
+    try:
+        return _torch_script(folder) if weights_in(folder) == MODEL else _openvino(folder)
+    except RuntimeError as error:
+        raise ModelError(f"{folder.name} cannot be loaded: {str(error)[:200]}") from None
+
+
+def _torch_script(folder: Path) -> Network:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
+        module = torch.jit.load(str(folder / MODEL), map_location="cpu")  # type: ignore[no-untyped-call]
+
+    def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            vectors: NDArray[np.float32] = module(torch.from_numpy(crops)).numpy()
+        return vectors
+
+    return run
+
+
+def _openvino(folder: Path) -> Network:
+    settings = {"INFERENCE_PRECISION_HINT": "bf16"}  # as config.pbtxt has it
+    model = ov.Core().compile_model(folder / "1" / "model.xml", "CPU", settings)
+
+    def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        vectors: NDArray[np.float32] = model(crops)[0]
+        return vectors
+
+    return run

@@ -1,0 +1,1 @@
+"""What other crops, embeddings and centroids would gain: `python -m tests.bench.variants`."""

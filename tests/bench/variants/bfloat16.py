@@ -1,0 +1,43 @@
+"""The embedding model in bfloat16, run by OpenVINO."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from numpy.typing import NDArray
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+_BATCH = 16
+
+
+class Bfloat16:
+    """A traced model; ``precision`` is what the processor really computes in."""
+
+    def __init__(self, file: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit")
+            module = torch.jit.load(str(file))  # type: ignore[no-untyped-call]
+        # Not by ov.convert_model, which reports its use to OpenVINO's makers.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(
+            module, example_input=torch.zeros(2, 3, 160, 160, dtype=torch.uint8)
+        )
+        model = frontend.convert(frontend.load(decoder))
+        model.inputs[0].get_node().set_element_type(ov.Type.u8)
+        model.reshape([-1, 3, 160, 160])
+        settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 2}
+        self._compiled = ov.Core().compile_model(model, "CPU", settings)
+        self.precision: str = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+
+    def vectors(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of crops, uint8 RGB (N, 3, 160, 160), the embeddings: (N, D), unit length."""
+        parts = [
+            self._compiled([crops[start : start + _BATCH]])[0]
+            for start in range(0, len(crops), _BATCH)
+        ]
+        return np.concatenate(parts)
