@@ -137,15 +137,17 @@ class Matcher:
         limit: int,
         after: int,
         at_least: int | None,
-    ) -> DuplicatesPage:
+    ) -> refs.Ref[DuplicatesPage]:
         """See `compare_people`."""
         gallery = await self._gallery(where)
         snapshot = await self._snapshot(gallery, at_least)
         settings = self._settings
-        return await self._in(
+        page = await self._in(
             self._long_pool,
             lambda: compare_people(snapshot, card, threshold, limit, after, settings),
         )
+        # By reference: with their metadata a thousand pairs are more than a message.
+        return await refs.put(page)
 
     async def people(
         self, where: Location, limit: int, after: int, at_least: int | None

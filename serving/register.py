@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving import refs
 from serving.embed import Embedder
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.freshness import Versions
@@ -71,10 +72,10 @@ class Register:
         where = await self._where(collection)
         version = await self._versions.now(where)
         card = await self.card()
-        page: DuplicatesPage = await call(
+        page: refs.Ref[DuplicatesPage] = await call(
             self._match.duplicates, where, card, threshold, limit, after, version
         )
-        return page
+        return await page.get()
 
     async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
         """Change name and metadata, those that ``details`` has; returns the version."""

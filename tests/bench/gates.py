@@ -29,7 +29,7 @@ from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.stack import REPOSITORY, StackSettings
 from tests.bench.face_size import Model
 
-SIDES = (16, 20, 24, 28, 32, 40, 48)
+SIDES = (16, 20, 24, 28, 32, 40)
 SIGMAS = (0, 1, 2, 3, 4, 5, 6)
 STREAKS = (9, 13, 17, 21, 25, 33)
 

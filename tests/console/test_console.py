@@ -291,8 +291,9 @@ def test_somebody_who_is_enrolled_already_is_told_and_merged(page: Page, api: ht
     page.click(f"Merge with {HOSTILE} ({LONGEST_ID})")
     page.shows(f"{HOSTILE} ({LONGEST_ID}) stays, with 7 photos", "dialog")
     page.click("Merge")
+    page.until(lambda: person_of(api, LONGEST_ID)["photos"] == 7, "they are not merged")
+    page.until(lambda: not page.all("dialog"), "a dialog stays open")
     page.shows("1 person", "#view-people .hint")
-    assert person_of(api, LONGEST_ID)["photos"] == 7
 
 
 def test_a_poor_photo_says_why_and_can_be_used_all_the_same(

@@ -96,7 +96,7 @@ def test_a_poor_photo_is_told_and_forced(people: People, data: Path) -> None:
         soft = ImageFilter.GaussianBlur(photo.width / 30)
         photo.convert("RGB").filter(soft).save(blurred, "JPEG")
         (face,) = people.api.post("/detect", files={"image": people.read(OBAMA)}).json()["faces"]
-        scale = 22 / (face["box"][2] - face["box"][0])
+        scale = 18 / (face["box"][2] - face["box"][0])
         size = (round(photo.width * scale), round(photo.height * scale))
         photo.convert("RGB").resize(size).save(small, "PNG")
     refused = people.ask(102, [blurred.getvalue(), small.getvalue()])

@@ -74,13 +74,13 @@ def test_a_crop_of_one_colour_is_not_sharp(good: list[Faces]) -> None:
 
 
 def test_a_small_face_is_told_its_size(good: list[Faces]) -> None:
-    box = np.array([[10, 10, 33, 90]], np.float32)
+    box = np.array([[10, 10, 29, 90]], np.float32)
     small = Faces(box, good[0].scores, good[0].landmarks, good[0].crops)
     found = fault(small, EnrolmentSettings())
     assert found is not None
     assert found.gate == "too-small"
-    assert found.sentence == "The face is too small: 23 pixels, and at least 24 are needed."
-    assert fault(small, EnrolmentSettings(min_side=23, min_eyes=0)) is None
+    assert found.sentence == "The face is too small: 19 pixels, and at least 20 are needed."
+    assert fault(small, EnrolmentSettings(min_side=19, min_eyes=0)) is None
 
 
 def looking(face: Faces, nose: float, eyes: float = 0.4) -> Faces:
