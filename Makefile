@@ -76,6 +76,7 @@ check: install ## run ruff and mypy
 	$(BIN)/mypy
 
 bench: install model ## measure against facenet-pytorch, into docs/bench.md
+	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m tests.bench.pipeline --out docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md

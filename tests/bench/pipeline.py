@@ -13,21 +13,24 @@ import os
 import statistics
 import tempfile
 import time
-import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import httpx
+import matplotlib.pyplot as plt
 import numpy as np
+import openvino as ov
 import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving import runtimes
 from serving.cascade import Cascade
 from serving.cascade_nets import Networks
 from serving.local import triton
@@ -38,6 +41,10 @@ from tests.bench.machine import machine
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 PORT = 15600
+MODELS = {
+    "TorchScript": "facenet-casia-webface",
+    "OpenVINO": "facenet-casia-webface-openvino",
+}
 REPEAT = 7
 CLIENTS = 8
 SECONDS = 10.0
@@ -137,28 +144,23 @@ def bench_detection(all_scenes: Sequence[Scene]) -> list[str]:
     return lines
 
 
-def bench_embedding(url: str, model: str) -> list[str]:
-    import tritonclient.http as client
-
+def bench_embedding(services: Mapping[str, StackSettings]) -> list[str]:
     eager = InceptionResnetV1().eval()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-        traced = torch.jit.load(str(REPOSITORY / model / "1" / "model.pt"))  # type: ignore[no-untyped-call]
-    triton_client = client.InferenceServerClient(url)
-    lines = [
-        "| faces | facenet-pytorch | TorchScript in process | Triton over HTTP |",
-        "|---:|---:|---:|---:|",
+    in_process = [runtimes.load(REPOSITORY / s.model) for s in services.values()]
+    tritons = [triton_client(s) for s in services.values()]
+    columns = [
+        "facenet-pytorch",
+        *(f"{name} in process" for name in services),
+        *(f"{name} in Triton" for name in services),
     ]
+    lines = [f"| faces | {' | '.join(columns)} |", f"|---:{'|---:' * len(columns)}|"]
     for batch in (1, 8, 32):
         crops = np.random.default_rng(batch).integers(0, 256, (batch, 3, 160, 160), np.uint8)
-        tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
-        tensor.set_data_from_numpy(crops)
         standard = (torch.from_numpy(crops).float() - 127.5) / 128
         with torch.inference_mode():
             times = by_turns(
                 lambda standard=standard: eager(standard),  # type: ignore[misc]
-                lambda crops=crops: traced(torch.from_numpy(crops)),  # type: ignore[misc]
-                lambda tensor=tensor: triton_client.infer(model, [tensor]),  # type: ignore[misc]
+                *(lambda run=run, crops=crops: run(crops) for run in (*in_process, *tritons)),
             )
         lines.append(
             f"| {batch} | " + " | ".join(f"{t / batch:.1f} ms a face" for t in times) + " |"
@@ -167,8 +169,83 @@ def bench_embedding(url: str, model: str) -> list[str]:
     return lines
 
 
-def bench_requests(url: str, all_scenes: Sequence[Scene]) -> tuple[list[str], list[str], float]:
-    """Latency by photo, and where the time goes; photos a second of facenet-pytorch last."""
+def triton_client(settings: StackSettings) -> Callable[[Pixels], object]:
+    import tritonclient.http as client
+
+    connection = client.InferenceServerClient(f"127.0.0.1:{settings.triton_port}")
+
+    def infer(crops: Pixels) -> object:
+        tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
+        tensor.set_data_from_numpy(crops)
+        return connection.infer(settings.model, [tensor])
+
+    return infer
+
+
+class Requests:
+    """A client of one service, which keeps what the answers tell of the stages."""
+
+    def __init__(self, api: httpx.Client) -> None:
+        self._api = api
+        self.stages: dict[str, list[float]] = defaultdict(list)
+
+    def infer(self, jpeg: bytes) -> None:
+        start = time.perf_counter()
+        answer = self._api.post("/infer", content=jpeg, headers={"content-type": "image/jpeg"})
+        total = (time.perf_counter() - start) * 1000
+        assert answer.status_code == 200, answer.text
+        told = {
+            name: float(duration)
+            for name, _, duration in (
+                part.partition(";dur=") for part in answer.headers["server-timing"].split(", ")
+            )
+        }
+        for name, value in told.items():
+            self.stages[name].append(value)
+        self.stages["HTTP"].append(total - sum(told.values()))
+
+
+@dataclass
+class Latencies:
+    """Milliseconds of each photo: of facenet-pytorch, and of each service."""
+
+    names: list[str]
+    reference: list[float]
+    services: dict[str, list[float]]
+    stages: dict[str, dict[str, list[float]]]
+
+    def table(self) -> list[str]:
+        lines = [
+            "| photo | facenet-pytorch, detect + embed in one process | "
+            + " | ".join(f"`POST /infer`, {name} | " for name in self.services)
+            + "|",
+            f"|---|---:{'|---:|---:' * len(self.services)}|",
+        ]
+        gains = {
+            name: [r / t for r, t in zip(self.reference, times, strict=True)]
+            for name, times in self.services.items()
+        }
+        for n, (photo, before) in enumerate(zip(self.names, self.reference, strict=True)):
+            cells = (f"{t[n]:.0f} ms | {gains[name][n]:.1f}x" for name, t in self.services.items())
+            lines.append(f"| {photo} | {before:.0f} ms | {' | '.join(cells)} |")
+        medians = (f"| **{statistics.median(g):.1f}x**" for g in gains.values())
+        lines.append(f"| **median** | | {' | '.join(medians)} |")
+        return lines
+
+    def where(self) -> list[str]:
+        lines = [f"| stage | {' | '.join(self.stages)} |", f"|---{'|---:' * len(self.stages)}|"]
+        for stage in next(iter(self.stages.values())):
+            cells = (f"{statistics.median(of[stage]):.1f} ms" for of in self.stages.values())
+            lines.append(f"| {stage} | {' | '.join(cells)} |")
+        return lines
+
+    @property
+    def reference_rate(self) -> float:
+        """Photos a second."""
+        return len(self.reference) * 1000 / sum(self.reference)
+
+
+def bench_requests(services: Mapping[str, StackSettings], all_scenes: Sequence[Scene]) -> Latencies:
     theirs, net = MTCNN(keep_all=True, post_process=False), InceptionResnetV1().eval()
 
     def reference(jpeg: bytes) -> None:
@@ -179,45 +256,29 @@ def bench_requests(url: str, all_scenes: Sequence[Scene]) -> tuple[list[str], li
                 crops = theirs.extract(image, boxes, None)
                 net((crops - 127.5) / 128)
 
-    stages: dict[str, list[float]] = defaultdict(list)
-    with httpx.Client(base_url=url, timeout=120) as api:
-
-        def service(jpeg: bytes) -> None:
-            start = time.perf_counter()
-            answer = api.post("/infer", content=jpeg, headers={"content-type": "image/jpeg"})
-            total = (time.perf_counter() - start) * 1000
-            assert answer.status_code == 200, answer.text
-            told = {
-                name: float(duration)
-                for name, _, duration in (
-                    part.partition(";dur=") for part in answer.headers["server-timing"].split(", ")
-                )
-            }
-            for name, value in told.items():
-                stages[name].append(value)
-            stages["HTTP"].append(total - sum(told.values()))
-
-        lines = [
-            "| photo | facenet-pytorch, detect + embed in one process | `POST /infer` | |",
-            "|---|---:|---:|---:|",
-        ]
-        gains = []
-        rates = []
+    found = Latencies([], [], {name: [] for name in services}, {})
+    with ExitStack() as open_clients:
+        clients = {
+            name: Requests(
+                open_clients.enter_context(httpx.Client(base_url=settings.url, timeout=120))
+            )
+            for name, settings in services.items()
+        }
         for scene in all_scenes:
-            before, after = by_turns(
+            times = by_turns(
                 lambda jpeg=scene.jpeg: reference(jpeg),  # type: ignore[misc]
-                lambda jpeg=scene.jpeg: service(jpeg),  # type: ignore[misc]
+                *(
+                    lambda client=client, jpeg=scene.jpeg: client.infer(jpeg)
+                    for client in clients.values()
+                ),
             )
-            gains.append(before / after)
-            rates.append(before)
-            lines.append(
-                f"| {scene.name} | {before:.0f} ms | {after:.0f} ms | {before / after:.1f}x |"
-            )
-            print(lines[-1], flush=True)
-    lines.append(f"| **median** | | | **{statistics.median(gains):.1f}x** |")
-    where = ["| stage | median |", "|---|---:|"]
-    where += [f"| {name} | {statistics.median(v):.1f} ms |" for name, v in stages.items()]
-    return lines, where, len(rates) * 1000 / sum(rates)
+            print(scene.name, [f"{t:.0f} ms" for t in times], flush=True)
+            found.names.append(scene.name)
+            found.reference.append(times[0])
+            for name, t in zip(services, times[1:], strict=True):
+                found.services[name].append(t)
+    found.stages = {name: client.stages for name, client in clients.items()}
+    return found
 
 
 def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
@@ -243,25 +304,42 @@ def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
     return len(times) / (time.monotonic() - start), float(np.quantile(times, 0.95))
 
 
-def report() -> str:
+def report(plot: Path) -> str:
     all_scenes = list(scenes())
-    model = StackSettings().model
     detection = bench_detection(all_scenes)
-    with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder:
-        settings = StackSettings(folder=Path(folder), port=PORT)
-        with running(settings):
+    with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder, ExitStack() as stacks:
+        services = {}
+        for n, (name, model) in enumerate(MODELS.items()):
+            settings = StackSettings(folder=Path(folder) / name, port=PORT + 20 * n, model=model)
+            stacks.enter_context(running(settings))
             assert triton.is_ready(settings.triton_port, model)
-            embedding = bench_embedding(f"127.0.0.1:{settings.triton_port}", model)
-            requests, where, reference_rate = bench_requests(settings.url, all_scenes)
-            rate, late = bench_clients(settings.url, all_scenes)
-    print(f"{CLIENTS} clients: {rate:.1f} photos/s, facenet-pytorch {reference_rate:.1f}")
-    packages = ("torch", "facenet-pytorch", "openvino", "ray", "nvidia-pytriton")
+            services[name] = settings
+        embedding = bench_embedding(services)
+        latencies = bench_requests(services, all_scenes)
+        throughput = {
+            name: bench_clients(settings.url, all_scenes) for name, settings in services.items()
+        }
+    draw(latencies, plot)
+    rates = [
+        f"{CLIENTS} clients{'' if not n else f', {name}'}: **{rate:.1f} photos a second**, 95% "
+        f"within {late:.0f} ms; facenet-pytorch in one process: {latencies.reference_rate:.1f}, "
+        f"so {rate / latencies.reference_rate:.1f}x.\n"
+        for n, (name, (rate, late)) in enumerate(throughput.items())
+    ]
+    print(*rates, flush=True)
+    packages = ("torch", "facenet-pytorch", "openvino", "numba", "ray", "nvidia-pytriton")
     return "\n".join(
         [
             "# Measured against facenet-pytorch",
             "",
             "Made by `make bench`: side by side in one run, each photo by turns, medians of "
             f"{REPEAT} repetitions, {CORES} threads for everything. {machine(*packages)}",
+            "",
+            "Two services stand side by side, which differ in what Triton runs: "
+            + " and ".join(f"`{model}` ({name})" for name, model in MODELS.items())
+            + f". OpenVINO computes in {precision()} here.",
+            "",
+            f"![Milliseconds a photo]({plot.name})",
             "",
             "## Detection",
             "",
@@ -277,20 +355,46 @@ def report() -> str:
             "",
             "## A whole request",
             "",
+            "Where the time goes, one client, median over all photos, each stage with its queueing",
+            "and transport:",
+            "",
+            *latencies.where(),
+            "",
+            "## Each photo",
+            "",
             "One client.",
             "",
-            *requests,
+            *latencies.table(),
             "",
-            "Where the time goes, over all photos, each stage with its queueing and transport:",
-            "",
-            *where,
-            "",
-            f"{CLIENTS} clients: **{rate:.1f} photos a second**, 95% within {late:.0f} ms; "
-            f"facenet-pytorch in one process: {reference_rate:.1f}, "
-            f"so {rate / reference_rate:.1f}x.",
-            "",
+            *rates,
         ]
     )
+
+
+def precision() -> str:
+    """What OpenVINO makes of the hint bf16 on this processor."""
+    model = ov.Core().compile_model(
+        REPOSITORY / MODELS["OpenVINO"] / "1" / "model.xml",
+        "CPU",
+        {"INFERENCE_PRECISION_HINT": "bf16"},
+    )
+    return str(model.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+
+def draw(latencies: Latencies, path: Path) -> None:
+    """Milliseconds a photo, as bars side by side."""
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    bars = {"facenet-pytorch, one process": latencies.reference, **latencies.services}
+    places = np.arange(len(latencies.names))
+    for n, (name, times) in enumerate(bars.items()):
+        label = name if not n else f"POST /infer, {name}"
+        axes.bar(places + (n - 1) * 0.27, times, 0.25, label=label)
+    axes.set_yscale("log")
+    axes.set_ylabel("ms a photo")
+    axes.set_xticks(places, latencies.names, rotation=30, ha="right")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -298,7 +402,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/bench.md"))
     args = parser.parse_args()
     torch.set_num_threads(CORES)
-    text = report()
+    text = report(args.out.with_suffix(".png"))
     args.out.write_text(text)
     print(f"written to {args.out}")
 
