@@ -103,7 +103,8 @@ PREFIX := $(if $(REGISTRY),$(REGISTRY)/)
 images: serving-image triton-image ## build both container images: REGISTRY=, TAG=, GPU=1, PLATFORM=
 
 serving-image:
-	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(MODEL) \
+	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(NAME) \
+		--build-arg RUNTIME=$(RUNTIME) \
 		-t $(PREFIX)facenet-serving:$(TAG) .
 
 triton-image: model

@@ -16,7 +16,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -144,23 +143,21 @@ def bench_detection(all_scenes: Sequence[Scene]) -> list[str]:
     return lines
 
 
-def bench_embedding(services: Mapping[str, StackSettings]) -> list[str]:
+def bench_embedding(name: str, settings: StackSettings) -> list[str]:
     eager = InceptionResnetV1().eval()
-    in_process = [runtimes.load(REPOSITORY / s.model) for s in services.values()]
-    tritons = [triton_client(s) for s in services.values()]
-    columns = [
-        "facenet-pytorch",
-        *(f"{name} in process" for name in services),
-        *(f"{name} in Triton" for name in services),
+    in_process, served = runtimes.load(REPOSITORY / settings.model), triton_client(settings)
+    lines = [
+        f"| faces | facenet-pytorch | {name} in process | Triton over HTTP |",
+        "|---:|---:|---:|---:|",
     ]
-    lines = [f"| faces | {' | '.join(columns)} |", f"|---:{'|---:' * len(columns)}|"]
     for batch in (1, 8, 32):
         crops = np.random.default_rng(batch).integers(0, 256, (batch, 3, 160, 160), np.uint8)
         standard = (torch.from_numpy(crops).float() - 127.5) / 128
         with torch.inference_mode():
             times = by_turns(
                 lambda standard=standard: eager(standard),  # type: ignore[misc]
-                *(lambda run=run, crops=crops: run(crops) for run in (*in_process, *tritons)),
+                lambda crops=crops: in_process(crops),  # type: ignore[misc]
+                lambda crops=crops: served(crops),  # type: ignore[misc]
             )
         lines.append(
             f"| {batch} | " + " | ".join(f"{t / batch:.1f} ms a face" for t in times) + " |"
@@ -205,39 +202,32 @@ class Requests:
         self.stages["HTTP"].append(total - sum(told.values()))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Latencies:
-    """Milliseconds of each photo: of facenet-pytorch, and of each service."""
+    """Milliseconds of each photo, by turns, and of each stage in all requests."""
 
     names: list[str]
-    reference: list[float]
-    services: dict[str, list[float]]
-    stages: dict[str, dict[str, list[float]]]
+    reference: list[float]  # facenet-pytorch
+    service: list[float]
+    stages: dict[str, list[float]]
 
     def table(self) -> list[str]:
-        lines = [
-            "| photo | facenet-pytorch, detect + embed in one process | "
-            + " | ".join(f"`POST /infer`, {name} | " for name in self.services)
-            + "|",
-            f"|---|---:{'|---:|---:' * len(self.services)}|",
+        gains = [r / t for r, t in zip(self.reference, self.service, strict=True)]
+        rows = zip(self.names, self.reference, self.service, gains, strict=True)
+        return [
+            "| photo | facenet-pytorch, detect + embed in one process | `POST /infer` | |",
+            "|---|---:|---:|---:|",
+            *(f"| {name} | {r:.0f} ms | {t:.0f} ms | {gain:.1f}x |" for name, r, t, gain in rows),
+            f"| **median** | | | **{statistics.median(gains):.1f}x** |",
         ]
-        gains = {
-            name: [r / t for r, t in zip(self.reference, times, strict=True)]
-            for name, times in self.services.items()
-        }
-        for n, (photo, before) in enumerate(zip(self.names, self.reference, strict=True)):
-            cells = (f"{t[n]:.0f} ms | {gains[name][n]:.1f}x" for name, t in self.services.items())
-            lines.append(f"| {photo} | {before:.0f} ms | {' | '.join(cells)} |")
-        medians = (f"| **{statistics.median(g):.1f}x**" for g in gains.values())
-        lines.append(f"| **median** | | {' | '.join(medians)} |")
-        return lines
 
     def where(self) -> list[str]:
-        lines = [f"| stage | {' | '.join(self.stages)} |", f"|---{'|---:' * len(self.stages)}|"]
-        for stage in next(iter(self.stages.values())):
-            cells = (f"{statistics.median(of[stage]):.1f} ms" for of in self.stages.values())
-            lines.append(f"| {stage} | {' | '.join(cells)} |")
-        return lines
+        medians = {stage: statistics.median(times) for stage, times in self.stages.items()}
+        return [
+            "| stage | median |",
+            "|---|---:|",
+            *(f"| {stage} | {time:.1f} ms |" for stage, time in medians.items()),
+        ]
 
     @property
     def reference_rate(self) -> float:
@@ -245,7 +235,7 @@ class Latencies:
         return len(self.reference) * 1000 / sum(self.reference)
 
 
-def bench_requests(services: Mapping[str, StackSettings], all_scenes: Sequence[Scene]) -> Latencies:
+def bench_requests(url: str, all_scenes: Sequence[Scene]) -> Latencies:
     theirs, net = MTCNN(keep_all=True, post_process=False), InceptionResnetV1().eval()
 
     def reference(jpeg: bytes) -> None:
@@ -256,29 +246,18 @@ def bench_requests(services: Mapping[str, StackSettings], all_scenes: Sequence[S
                 crops = theirs.extract(image, boxes, None)
                 net((crops - 127.5) / 128)
 
-    found = Latencies([], [], {name: [] for name in services}, {})
-    with ExitStack() as open_clients:
-        clients = {
-            name: Requests(
-                open_clients.enter_context(httpx.Client(base_url=settings.url, timeout=120))
-            )
-            for name, settings in services.items()
-        }
+    found: list[tuple[float, float]] = []
+    with httpx.Client(base_url=url, timeout=120) as api:
+        requests = Requests(api)
         for scene in all_scenes:
-            times = by_turns(
+            before, after = by_turns(
                 lambda jpeg=scene.jpeg: reference(jpeg),  # type: ignore[misc]
-                *(
-                    lambda client=client, jpeg=scene.jpeg: client.infer(jpeg)
-                    for client in clients.values()
-                ),
+                lambda jpeg=scene.jpeg: requests.infer(jpeg),  # type: ignore[misc]
             )
-            print(scene.name, [f"{t:.0f} ms" for t in times], flush=True)
-            found.names.append(scene.name)
-            found.reference.append(times[0])
-            for name, t in zip(services, times[1:], strict=True):
-                found.services[name].append(t)
-    found.stages = {name: client.stages for name, client in clients.items()}
-    return found
+            print(f"{scene.name}: {before:.0f} ms, {after:.0f} ms", flush=True)
+            found.append((before, after))
+    names = [scene.name for scene in all_scenes]
+    return Latencies(names, [f[0] for f in found], [f[1] for f in found], requests.stages)
 
 
 def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
@@ -304,71 +283,87 @@ def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
     return len(times) / (time.monotonic() - start), float(np.quantile(times, 0.95))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Of one service."""
+
+    embedding: list[str]
+    latencies: Latencies
+    rate: float  # photos a second with `CLIENTS` clients
+    late: float  # ms, 95% of them
+
+    def clients(self) -> str:
+        reference = self.latencies.reference_rate
+        return (
+            f"{CLIENTS} clients: **{self.rate:.1f} photos a second**, 95% within {self.late:.0f} "
+            f"ms; facenet-pytorch in one process: {reference:.1f}, "
+            f"so {self.rate / reference:.1f}x."
+        )
+
+
+def bench_service(name: str, model: str, all_scenes: Sequence[Scene]) -> Measured:
+    with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder:
+        settings = StackSettings(folder=Path(folder), port=PORT, model=model)
+        with running(settings):
+            assert triton.is_ready(settings.triton_port, model)
+            measured = Measured(
+                bench_embedding(name, settings),
+                bench_requests(settings.url, all_scenes),
+                *bench_clients(settings.url, all_scenes),
+            )
+    print(f"{name}: {measured.clients()}", flush=True)
+    return measured
+
+
 def report(plot: Path) -> str:
     all_scenes = list(scenes())
     detection = bench_detection(all_scenes)
-    with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder, ExitStack() as stacks:
-        services = {}
-        for n, (name, model) in enumerate(MODELS.items()):
-            settings = StackSettings(folder=Path(folder) / name, port=PORT + 20 * n, model=model)
-            stacks.enter_context(running(settings))
-            assert triton.is_ready(settings.triton_port, model)
-            services[name] = settings
-        embedding = bench_embedding(services)
-        latencies = bench_requests(services, all_scenes)
-        throughput = {
-            name: bench_clients(settings.url, all_scenes) for name, settings in services.items()
-        }
-    draw(latencies, plot)
-    rates = [
-        f"{CLIENTS} clients{'' if not n else f', {name}'}: **{rate:.1f} photos a second**, 95% "
-        f"within {late:.0f} ms; facenet-pytorch in one process: {latencies.reference_rate:.1f}, "
-        f"so {rate / latencies.reference_rate:.1f}x.\n"
-        for n, (name, (rate, late)) in enumerate(throughput.items())
-    ]
-    print(*rates, flush=True)
+    services = {name: bench_service(name, model, all_scenes) for name, model in MODELS.items()}
+    draw({name: measured.latencies for name, measured in services.items()}, plot)
     packages = ("torch", "facenet-pytorch", "openvino", "numba", "ray", "nvidia-pytriton")
-    return "\n".join(
-        [
-            "# Measured against facenet-pytorch",
+    text = [
+        "# Measured against facenet-pytorch",
+        "",
+        "Made by `make bench`: side by side in one run, each photo by turns, medians of "
+        f"{REPEAT} repetitions, {CORES} threads for everything. {machine(*packages)}",
+        "",
+        "The service was measured twice, with "
+        + " and ".join(f"`{model}` ({name})" for name, model in MODELS.items())
+        + f" in Triton, each time against facenet-pytorch anew. OpenVINO computes in {precision()}"
+        " here.",
+        "",
+        f"![Milliseconds a photo]({plot.name})",
+        "",
+        "## Detection",
+        "",
+        "The same faces: `tests/unit/test_cascade.py` compares boxes, landmarks and scores",
+        "with facenet-pytorch's. The same settings are `min_face_size` 20 and the photo at its",
+        "full size; the service's defaults are 20 and a longest side of 1280.",
+        "",
+        *detection,
+        "",
+    ]
+    for n, (name, measured) in enumerate(services.items()):
+        which = f", {name}" if n else ""
+        text += [
+            f"## Embedding{which}",
             "",
-            "Made by `make bench`: side by side in one run, each photo by turns, medians of "
-            f"{REPEAT} repetitions, {CORES} threads for everything. {machine(*packages)}",
+            *measured.embedding,
             "",
-            "Two services stand side by side, which differ in what Triton runs: "
-            + " and ".join(f"`{model}` ({name})" for name, model in MODELS.items())
-            + f". OpenVINO computes in {precision()} here.",
-            "",
-            f"![Milliseconds a photo]({plot.name})",
-            "",
-            "## Detection",
-            "",
-            "The same faces: `tests/unit/test_cascade.py` compares boxes, landmarks and scores",
-            "with facenet-pytorch's. The same settings are `min_face_size` 20 and the photo at its",
-            "full size; the service's defaults are 20 and a longest side of 1280.",
-            "",
-            *detection,
-            "",
-            "## Embedding",
-            "",
-            *embedding,
-            "",
-            "## A whole request",
-            "",
-            "Where the time goes, one client, median over all photos, each stage with its queueing",
-            "and transport:",
-            "",
-            *latencies.where(),
-            "",
-            "## Each photo",
+            f"## A whole request{which}",
             "",
             "One client.",
             "",
-            *latencies.table(),
+            *measured.latencies.table(),
             "",
-            *rates,
+            "Where the time goes, over all photos, each stage with its queueing and transport:",
+            "",
+            *measured.latencies.where(),
+            "",
+            measured.clients(),
+            "",
         ]
-    )
+    return "\n".join(text)
 
 
 def precision() -> str:
@@ -381,17 +376,18 @@ def precision() -> str:
     return str(model.get_property("INFERENCE_PRECISION_HINT").to_string())
 
 
-def draw(latencies: Latencies, path: Path) -> None:
+def draw(services: Mapping[str, Latencies], path: Path) -> None:
     """Milliseconds a photo, as bars side by side."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    bars = {"facenet-pytorch, one process": latencies.reference, **latencies.services}
-    places = np.arange(len(latencies.names))
-    for n, (name, times) in enumerate(bars.items()):
-        label = name if not n else f"POST /infer, {name}"
+    first = next(iter(services.values()))
+    bars = {"facenet-pytorch, one process": first.reference}
+    bars |= {f"POST /infer, {name}": found.service for name, found in services.items()}
+    places = np.arange(len(first.names))
+    for n, (label, times) in enumerate(bars.items()):
         axes.bar(places + (n - 1) * 0.27, times, 0.25, label=label)
     axes.set_yscale("log")
     axes.set_ylabel("ms a photo")
-    axes.set_xticks(places, latencies.names, rotation=30, ha="right")
+    axes.set_xticks(places, first.names, rotation=30, ha="right")
     axes.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
