@@ -157,9 +157,15 @@ class Page:
         self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
     def click(self, words: str, selector: str = "button, a, summary") -> None:
-        element = self.named(words, selector)
-        self.until(element.is_enabled, f"{words!r} cannot be clicked")
-        element.click()
+        def done() -> bool:
+            # Looked up anew in each try: the page may draw it anew between two looks.
+            element = self.named(words, selector)
+            if not element.is_enabled():
+                return False
+            element.click()
+            return True
+
+        self.until(done, f"{words!r} cannot be clicked")
 
     def fill(self, label: str, text: str) -> None:
         field = self.field(label)
