@@ -153,19 +153,26 @@ class Page:
         self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
     def go(self, view: str) -> None:
-        self.named(view.capitalize(), "nav a").click()
+        self.click(view.capitalize(), "nav a")
         self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
     def click(self, words: str, selector: str = "button, a, summary") -> None:
+        self._click(lambda: self.named(words, selector), repr(words))
+
+    def click_on(self, selector: str) -> None:
+        """Click the first that is shown of the selector."""
+        self._click(lambda: self.one(selector), selector)
+
+    def _click(self, look: Callable[[], WebElement], told: str) -> None:
         def done() -> bool:
             # Looked up anew in each try: the page may draw it anew between two looks.
-            element = self.named(words, selector)
+            element = look()
             if not element.is_enabled():
                 return False
             element.click()
             return True
 
-        self.until(done, f"{words!r} cannot be clicked")
+        self.until(done, f"{told} cannot be clicked")
 
     def fill(self, label: str, text: str) -> None:
         field = self.field(label)

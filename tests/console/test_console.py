@@ -638,7 +638,7 @@ def shown_in_turn(page: Page) -> Iterator[str]:
     page.shows("1 pair may be", "dialog")
     yield "duplicates"
     page.press(Keys.ESCAPE)
-    page.one(".people .link").click()
+    page.click_on(".people .link")
     page.shows("since", "dialog")
     yield "a person"
     page.click("Merge with another record")
