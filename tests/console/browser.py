@@ -237,10 +237,13 @@ class Page:
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def violations(self, axe: Path) -> list[str]:
-        """What axe-core finds on the page as it is now, one line each."""
+        """What axe-core finds on the page as it is now, one line each; no colour half way between
+        two counts."""
         self.driver.execute_script(axe.read_text())
         found = self.driver.execute_async_script(
-            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
+            "const done = arguments[0];"
+            "const still = document.getAnimations().map((a) => a.finished.catch(() => null));"
+            "Promise.all(still).then(() => axe.run(document, {resultTypes: ['violations']}))"
             ".then((r) => done(JSON.stringify(r.violations)), (e) => done(String(e)))"
         )
         return [
