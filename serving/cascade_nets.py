@@ -14,9 +14,9 @@ import openvino as ov
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from openvino.preprocess import PrePostProcessor
+
+from serving.runtimes import converted
 
 Array = NDArray[np.float32]
 
@@ -37,10 +37,7 @@ class Network:
             # TorchScript is what OpenVINO reads.
             warnings.filterwarnings("ignore", r"`torch\.jit")
             traced = torch.jit.trace(net.eval(), example)  # type: ignore[no-untyped-call]
-        # Not by ov.convert_model, which reports its use to OpenVINO's makers.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
-        model = frontend.convert(frontend.load(decoder))
+        model = converted(traced)
         model.reshape([-1, 3, side or -1, side or -1])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_layout(ov.Layout("NHWC"))

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from serving import __version__, model_cli
+from serving import __version__, model_cli, upkeep_cli
 from serving.client import Client, ClientError
 from serving.console import PATH, Failed, plain, progress_bar
 from serving.draw import draw, percent
@@ -178,7 +178,8 @@ def _enroll(
         progress.console.print(f"{person.id}: {refused}")
 
 
-gallery.add_command(migrate_command)
+for command in (upkeep_cli.compact, upkeep_cli.sweep, upkeep_cli.check, migrate_command):
+    gallery.add_command(command)
 cli.add_command(gallery)
 cli.add_command(key)
 cli.add_command(gallery.commands["import"])

@@ -18,6 +18,17 @@ from serving.settings import DetectSettings, TracingSettings
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
 
+def detector_of(settings: DetectSettings, threads: int = 0) -> FaceDetector:
+    """What finds the faces that the settings ask for; with as many threads as there are cores."""
+    return FaceDetector(
+        min_face_size=settings.min_face_size,
+        max_side=settings.max_side,
+        min_score=settings.min_score,
+        second_look=settings.second_look,
+        threads=threads,
+    )
+
+
 def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
     """Detect and crop. Boxes are clipped to the photo; faces come largest first."""
     height, width = photo.pixels.shape[:2]
@@ -80,13 +91,7 @@ class Detector:
         # One photo at a time with all of the replica's threads: two at once would only take turns
         # on the same cores and make both late.
         torch.set_num_threads(settings.threads)
-        self._detector = FaceDetector(
-            min_face_size=settings.min_face_size,
-            max_side=settings.max_side,
-            min_score=settings.min_score,
-            second_look=settings.second_look,
-            threads=settings.threads,
-        )
+        self._detector = detector_of(settings, settings.threads)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
         # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))

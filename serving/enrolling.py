@@ -51,6 +51,14 @@ def people_in(folder: Path, names: Path | None = None) -> list[PersonFolder]:
     return people
 
 
+def photos_by_id(people: Sequence[PersonFolder]) -> dict[int, list[Path]]:
+    """In the order of the ids; the folders 7 and 007 are one person."""
+    found: dict[int, list[Path]] = {}
+    for folder in sorted(people, key=lambda p: p.id):
+        found.setdefault(folder.id, []).extend(folder.photos)
+    return found
+
+
 def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
     """The photos in parts that fit into one request."""
     part: list[Path] = []

@@ -16,10 +16,8 @@ from rich.table import Table
 
 from serving import console, operating
 from serving.console import CONFIG, NEW_PATH, PATH, Failed
-from serving.errors import ServingError
 from serving.gallery import Kind, Operation, Person, duplicates
-from serving.gallery.maintenance import Check, Maintenance
-from serving.gallery.opening import Location, erase_everywhere
+from serving.gallery.opening import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.naming import threshold_of
 from serving.operating import Bucket, naming_card, read_config
@@ -28,7 +26,7 @@ _ID = click.IntRange(0, 2**63 - 1)
 _COLLECTION = click.option("--collection", help="Instead of the configured one.")
 _MODEL = click.option("--model", help="Id of the model, where several have a gallery.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -36,7 +34,7 @@ def gallery() -> None:
     """Look at the gallery in the bucket, change it, and keep it in order."""
 
 
-def _where(command: Callable[..., None]) -> Callable[..., None]:
+def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which gallery."""
     return CONFIG(_COLLECTION(_MODEL(command)))
 
@@ -59,8 +57,8 @@ class _Opened:
 @gallery.command(name="list")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--after", default=-1, type=int, help="Begin past this id.")
-@_JSON
-@_where
+@JSON
+@gallery_options
 def list_(
     config: Path,
     collection: str | None,
@@ -87,8 +85,8 @@ def list_(
 
 @gallery.command()
 @click.argument("person", metavar="ID", type=_ID)
-@_JSON
-@_where
+@JSON
+@gallery_options
 def show(
     config: Path, collection: str | None, model: str | None, person: int, as_json: bool
 ) -> None:
@@ -106,7 +104,7 @@ def show(
 @gallery.command()
 @click.argument("person", metavar="ID", type=_ID)
 @click.argument("name")
-@_where
+@gallery_options
 def rename(config: Path, collection: str | None, model: str | None, person: int, name: str) -> None:
     """Give a person another NAME; an empty one removes it."""
     opened = _Opened(config, collection, model)
@@ -116,7 +114,7 @@ def rename(config: Path, collection: str | None, model: str | None, person: int,
 @gallery.command()
 @click.argument("person", metavar="ID", type=_ID)
 @click.argument("metadata", metavar="JSON")
-@_where
+@gallery_options
 def describe(
     config: Path, collection: str | None, model: str | None, person: int, metadata: str
 ) -> None:
@@ -135,7 +133,7 @@ def describe(
 @click.argument("people", metavar="[ID]...", type=_ID, nargs=-1)
 @click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
 @_YES
-@_where
+@gallery_options
 def delete(
     config: Path,
     collection: str | None,
@@ -162,7 +160,7 @@ def delete(
 @gallery.command()
 @click.argument("person", metavar="ID", type=_ID)
 @click.argument("sources", metavar="FROM...", type=_ID, nargs=-1, required=True)
-@_where
+@gallery_options
 def merge(
     config: Path,
     collection: str | None,
@@ -184,8 +182,8 @@ def merge(
     help="Cosine from which on; by default that at which the service names somebody.",
 )
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
-@_JSON
-@_where
+@JSON
+@gallery_options
 def duplicates_(
     config: Path,
     collection: str | None,
@@ -286,7 +284,7 @@ def import_(
 
 @gallery.command()
 @click.argument("path", type=NEW_PATH)
-@_where
+@gallery_options
 def export(config: Path, collection: str | None, model: str | None, path: Path) -> None:
     """Export everybody with all embeddings and names.
 
@@ -310,98 +308,6 @@ def export(config: Path, collection: str | None, model: str | None, path: Path) 
     except OSError as error:
         raise Failed(f"{path} cannot be written: {error.strerror or error}.") from None
     click.echo(f"{done} people of version {version} are exported to {path}.")
-
-
-@gallery.command()
-@_where
-def compact(config: Path, collection: str | None, model: str | None) -> None:
-    """Fold small segments together, in every gallery of the bucket unless one is named."""
-
-    def work(maintenance: Maintenance, place: Location) -> str:
-        done = maintenance.compact()
-        return (
-            f"{done.before} segments before, {done.after} after; "
-            f"{done.bytes_read} bytes read, {done.bytes_written} written"
-        )
-
-    _each(config, collection, model, work)
-
-
-@gallery.command()
-@click.option(
-    "--grace",
-    "hours",
-    default=24.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Hours for which a slow reader may still need what is no longer listed.",
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@_where
-def sweep(
-    config: Path, collection: str | None, model: str | None, hours: float, dry_run: bool
-) -> None:
-    """Remove objects that no gallery needs any more, in every gallery unless one is named."""
-
-    def work(maintenance: Maintenance, place: Location) -> str:
-        swept = maintenance.sweep(hours * 3600, dry_run=dry_run)
-        verb = "would be removed" if dry_run else "removed"
-        return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
-
-    _each(config, collection, model, work)
-
-
-@gallery.command()
-@_JSON
-@_where
-def check(config: Path, collection: str | None, model: str | None, as_json: bool) -> None:
-    """Read every object and verify it, in every gallery unless one is named."""
-    checks: dict[str, Check] = {}
-
-    def work(maintenance: Maintenance, place: Location) -> str:
-        checks[str(place)] = done = maintenance.check()
-        return (
-            f"version {done.version}, {done.segments} segments, {done.operations} operations, "
-            f"{done.embeddings} embeddings, {len(done.orphans)} objects to sweep, "
-            f"{len(done.problems) or 'no'} problems" + "".join(f"\n  {p}" for p in done.problems)
-        )
-
-    _each(config, collection, model, work, quiet=as_json)
-    if as_json:
-        told = {place: dataclasses.asdict(found) for place, found in checks.items()}
-        click.echo(json.dumps(told, indent=2))
-    if any(found.problems for found in checks.values()):
-        raise Failed("A gallery is damaged; restore what is named from a backup.")
-
-
-def _each(
-    config: Path,
-    collection: str | None,
-    model: str | None,
-    work: Callable[[Maintenance, Location], str],
-    *,
-    quiet: bool = False,
-) -> None:
-    """Do it to every gallery; one that fails does not keep the others from it."""
-    bucket = Bucket.of(read_config(config), collection)
-    failed: list[str] = []
-    places = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
-    if not places and not failed:
-        # Before anybody is enrolled there is none, and nothing wrong with that.
-        if collection or model:
-            raise Failed(bucket.none(collection, model))
-        if not quiet:
-            click.echo(bucket.none(collection, model))
-    for place in places:
-        try:
-            line = work(bucket.maintenance(place), place)
-        except ServingError as error:
-            failed.append(f"{place}: {error}")
-        else:
-            if not quiet:
-                click.echo(f"{place}: {line}")
-    if failed:
-        raise Failed("\n".join(failed))
 
 
 def _naming(opened: _Opened, people: int) -> float:

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from serving import runtimes
 from serving.decode import decode
-from serving.detect import find_faces
+from serving.detect import detector_of, find_faces
 from serving.embed import Embedder
-from serving.enrolling import PersonFolder
+from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ModelMismatch, ServingError
 from serving.gallery.migration import Migration, Move, Plan
 from serving.model import ModelCard
-from serving.mtcnn import FaceDetector
 from serving.settings import AppArgs, TritonSettings
 from serving.traced import ModelError, TracedModel
 
@@ -144,17 +143,10 @@ class Photos:
     def __init__(
         self, people: Sequence[PersonFolder], settings: AppArgs, *, largest: bool = False
     ) -> None:
-        self.of: dict[int, list[Path]] = {}  # folders 7 and 007 are one person
-        for folder in people:
-            self.of.setdefault(folder.id, []).extend(folder.photos)
+        self.of = photos_by_id(people)
         self.told = {person: _fingerprint(photos) for person, photos in self.of.items()}
         self._settings, self._largest = settings, largest
-        self._detector = FaceDetector(
-            min_face_size=settings.detect.min_face_size,
-            max_side=settings.detect.max_side,
-            min_score=settings.detect.min_score,
-            second_look=settings.detect.second_look,
-        )
+        self._detector = detector_of(settings.detect)
 
     def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
         """The face, uint8 RGB (3, 160, 160)."""

@@ -79,15 +79,15 @@ class TracedModel:
         files: dict[str, bytes] = {}
         for part in (weights, *_WEIGHTS[weights]):
             files[part] = _read(folder / part)
-            sha256 = hashlib.sha256(files[part]).hexdigest()
+            found = hashlib.sha256(files[part]).hexdigest()
             expected = sums.get(part.removeprefix("1/"))
-            if sha256 != expected:
+            if found != expected:
                 raise ModelError(
-                    f"{folder / part} is damaged or half-written: its sha256 is {sha256}, and "
+                    f"{folder / part} is damaged or half-written: its sha256 is {found}, and "
                     f"{_SUMS} says {(expected or 'nothing')[:64]}; run triton/trace_model.py."
                 )
         files |= {CONFIG: config, CARD: about}
-        return cls(card, files, hashlib.sha256(files[weights]).hexdigest())
+        return cls(card, files, sums[weights.removeprefix("1/")])
 
 
 def weights_in(folder: Path) -> str | None:

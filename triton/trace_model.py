@@ -35,11 +35,10 @@ import openvino as ov
 import torch
 from casia_graph import WeightsError, fetch_graph, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import nn
 
 from serving.model import ModelCard, model_id
+from serving.runtimes import converted
 from serving.traced import weights_in
 
 ROOT = Path(__file__).resolve().parent
@@ -202,10 +201,7 @@ def trace(net: InceptionResnetV1) -> torch.jit.ScriptModule:
 
 def convert(traced: torch.jit.ScriptModule) -> ov.Model:
     """The same network for OpenVINO, equal to the TorchScript in float32 at any batch size."""
-    # Not by ov.convert_model, which reports its use to OpenVINO's makers.
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
-    model = frontend.convert(frontend.load(decoder))
+    model = converted(traced)
     model.inputs[0].get_node().set_element_type(ov.Type.u8)
     model.reshape([-1, 3, 160, 160])
     model.inputs[0].get_tensor().set_names({"INPUT__0"})

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from serving import runtimes
 from serving.decode import decode
-from serving.detect import find_faces
-from serving.enrolling import PersonFolder
+from serving.detect import detector_of, find_faces
+from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ServingError
 from serving.evaluation.sample import NotMeasurable, Sample, read_card
-from serving.mtcnn import FaceDetector
 from serving.settings import AppArgs
 from serving.traced import weights_in
 
@@ -41,12 +40,7 @@ class LocalModel:
             )
         self.card = read_card(folder / "model.json")
         self._settings = settings
-        self._detector = FaceDetector(
-            min_face_size=settings.detect.min_face_size,
-            max_side=settings.detect.max_side,
-            min_score=settings.detect.min_score,
-            second_look=settings.detect.second_look,
-        )
+        self._detector = detector_of(settings.detect)
         self.vectors = runtimes.load(folder)
 
     def crop(self, photo: Path) -> NDArray[np.uint8]:
@@ -66,9 +60,7 @@ class LocalModel:
         self, people: Sequence[PersonFolder], advance: Callable[[int], None] = lambda photos: None
     ) -> Sample:
         """The largest face of every photo; ``advance`` is told how many photos are done."""
-        of: dict[int, list[Path]] = {}  # folders 7 and 007 are one person
-        for folder in sorted(people, key=lambda p: p.id):
-            of.setdefault(folder.id, []).extend(folder.photos)
+        of = photos_by_id(people)
         photos = [photo for own in of.values() for photo in own]
         vectors = np.zeros((len(photos), self.card.dimension), np.float32)
         problems: list[str | None] = [None] * len(photos)

@@ -10,17 +10,16 @@ has them.
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving import runtimes
 from serving.decode import decode
 from serving.detect import find_faces
 from serving.errors import ServingError
@@ -45,14 +44,11 @@ class Sample:
 
 class Model:
     def __init__(self, folder: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-            self._module = torch.jit.load(str(folder / "1" / "model.pt"))  # type: ignore[no-untyped-call]
+        self._network = runtimes.load(folder)
         self.card = ModelCard.from_json((folder / "model.json").read_text())
 
     def embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            vector: NDArray[np.float32] = self._module(torch.from_numpy(crop[None])).numpy()[0]
+        vector: NDArray[np.float32] = self._network(crop[None])[0]
         return vector
 
 

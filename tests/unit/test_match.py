@@ -100,6 +100,14 @@ def enrolment(person: int = 7, photos: int = 2, **options: Any) -> Enrolment:
     return Enrolment(person, alike(photos), CARD, **options)
 
 
+def goes_away_after_a_commit(store: MemoryStore) -> None:
+    def gone(request: str, key: str) -> None:
+        if request == "put" and key.endswith("manifest.json"):
+            store.before = away
+
+    store.after = gone
+
+
 class TestEnrol:
     def test_the_answer_is_what_the_gallery_holds_now(self, gallery: Gallery) -> None:
         done = enrolled(gallery, enrolment(name="Ada"))
@@ -119,11 +127,7 @@ class TestEnrol:
     def test_what_was_written_is_acknowledged_though_it_cannot_be_read_back(
         self, store: MemoryStore, gallery: Gallery
     ) -> None:
-        def gone_after_the_commit(request: str, key: str) -> None:
-            if request == "put" and key.endswith("manifest.json"):
-                store.before = away
-
-        store.after = gone_after_the_commit
+        goes_away_after_a_commit(store)
         done = enrolled(gallery, enrolment(name="Ada"))
         assert (done.name, done.photos, done.gallery_version) == ("Ada", None, 1)
         store.before = lambda request, key: None
@@ -218,11 +222,7 @@ class TestEnrol:
     def test_without_the_read_back_conflicts_are_not_known(
         self, store: MemoryStore, gallery: Gallery
     ) -> None:
-        def gone_after_the_commit(request: str, key: str) -> None:
-            if request == "put" and key.endswith("manifest.json"):
-                store.before = away
-
-        store.after = gone_after_the_commit
+        goes_away_after_a_commit(store)
         assert enrolled(gallery, enrolment()).conflicts is None
 
 

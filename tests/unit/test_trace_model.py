@@ -14,13 +14,13 @@ import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 from google.protobuf import text_format  # type: ignore[import-untyped]
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from safetensors.torch import save_file
 from torch import nn
 
 from serving.detect import MARGIN
 from serving.model import Calibration, ModelCard
 from serving.records import CROP_SIZE
+from serving.runtimes import converted
 from serving.traced import ModelError, TracedModel
 from tests.model_config import model_config_pb2
 
@@ -230,9 +230,7 @@ class TestCasia:
         self, casia: InceptionResnetV1, net: InceptionResnetV1, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         other = trace_model.trace(net)
-        monkeypatch.setattr(
-            trace_model, "TorchScriptPythonDecoder", lambda _: TorchScriptPythonDecoder(other)
-        )
+        monkeypatch.setattr(trace_model, "converted", lambda _: converted(other))
         with pytest.raises(WeightsError, match="converted model is off"):
             trace_model.convert(trace_model.trace(casia))
 

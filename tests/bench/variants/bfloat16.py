@@ -9,8 +9,8 @@ import numpy as np
 import openvino as ov
 import torch
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+from serving.runtimes import converted
 
 _BATCH = 16
 
@@ -22,12 +22,7 @@ class Bfloat16:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`torch\.jit")
             module = torch.jit.load(str(file))  # type: ignore[no-untyped-call]
-        # Not by ov.convert_model, which reports its use to OpenVINO's makers.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(
-            module, example_input=torch.zeros(2, 3, 160, 160, dtype=torch.uint8)
-        )
-        model = frontend.convert(frontend.load(decoder))
+        model = converted(module)
         model.inputs[0].get_node().set_element_type(ov.Type.u8)
         model.reshape([-1, 3, 160, 160])
         settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": 2}

@@ -1,0 +1,109 @@
+"""The commands `faces gallery compact`, `sweep` and `check`: a gallery kept in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from serving.console import Failed
+from serving.errors import ServingError
+from serving.gallery.maintenance import Check, Maintenance
+from serving.gallery.opening import Location
+from serving.gallery_cli import JSON, gallery_options
+from serving.operating import Bucket, read_config
+
+
+@click.command()
+@gallery_options
+def compact(config: Path, collection: str | None, model: str | None) -> None:
+    """Fold small segments together, in every gallery of the bucket unless one is named."""
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        done = maintenance.compact()
+        return (
+            f"{done.before} segments before, {done.after} after; "
+            f"{done.bytes_read} bytes read, {done.bytes_written} written"
+        )
+
+    _each(config, collection, model, work)
+
+
+@click.command()
+@click.option(
+    "--grace",
+    "hours",
+    default=24.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Hours for which a slow reader may still need what is no longer listed.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@gallery_options
+def sweep(
+    config: Path, collection: str | None, model: str | None, hours: float, dry_run: bool
+) -> None:
+    """Remove objects that no gallery needs any more, in every gallery unless one is named."""
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        swept = maintenance.sweep(hours * 3600, dry_run=dry_run)
+        verb = "would be removed" if dry_run else "removed"
+        return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
+
+    _each(config, collection, model, work)
+
+
+@click.command()
+@JSON
+@gallery_options
+def check(config: Path, collection: str | None, model: str | None, as_json: bool) -> None:
+    """Read every object and verify it, in every gallery unless one is named."""
+    checks: dict[str, Check] = {}
+
+    def work(maintenance: Maintenance, place: Location) -> str:
+        checks[str(place)] = done = maintenance.check()
+        return (
+            f"version {done.version}, {done.segments} segments, {done.operations} operations, "
+            f"{done.embeddings} embeddings, {len(done.orphans)} objects to sweep, "
+            f"{len(done.problems) or 'no'} problems" + "".join(f"\n  {p}" for p in done.problems)
+        )
+
+    _each(config, collection, model, work, quiet=as_json)
+    if as_json:
+        told = {place: dataclasses.asdict(found) for place, found in checks.items()}
+        click.echo(json.dumps(told, indent=2))
+    if any(found.problems for found in checks.values()):
+        raise Failed("A gallery is damaged; restore what is named from a backup.")
+
+
+def _each(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    work: Callable[[Maintenance, Location], str],
+    *,
+    quiet: bool = False,
+) -> None:
+    """Do it to every gallery; one that fails does not keep the others from it."""
+    bucket = Bucket.of(read_config(config), collection)
+    failed: list[str] = []
+    places = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
+    if not places and not failed:
+        # Before anybody is enrolled there is none, and nothing wrong with that.
+        if collection or model:
+            raise Failed(bucket.none(collection, model))
+        if not quiet:
+            click.echo(bucket.none(collection, model))
+    for place in places:
+        try:
+            line = work(bucket.maintenance(place), place)
+        except ServingError as error:
+            failed.append(f"{place}: {error}")
+        else:
+            if not quiet:
+                click.echo(f"{place}: {line}")
+    if failed:
+        raise Failed("\n".join(failed))
