@@ -77,6 +77,8 @@ check: install ## run ruff and mypy
 
 bench: install model ## measure against facenet-pytorch, into docs/bench.md
 	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
+	-@$(BIN)/pip install --disable-pip-version-check --quiet --upgrade --target .cache/face_recognition \
+		--no-deps --no-build-isolation --require-hashes -r tests/bench/face_recognition.txt
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m tests.bench.pipeline --out docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md

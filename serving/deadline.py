@@ -7,14 +7,11 @@ a queue has waited, too. The clocks of the nodes have to agree to well under a r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
 
 from serving.errors import TimedOut
-
-T = TypeVar("T")
 
 _until: ContextVar[float | None] = ContextVar("until", default=None)
 
@@ -34,20 +31,14 @@ def until(deadline: float | None) -> Iterator[None]:
         _until.reset(token)
 
 
+def missed(deadline: float | None) -> TimedOut | None:
+    """The error of who has waited past it; None: it is not past."""
+    if deadline is None or time.time() <= deadline:
+        return None
+    return TimedOut("Nobody waits for this any more; it was not begun.")
+
+
 def check() -> None:
     """Raises TimedOut when nobody waits any more."""
-    deadline = _until.get()
-    if deadline is not None and time.time() > deadline:
-        raise TimedOut("Nobody waits for this any more; it was not begun.")
-
-
-def checked(call: Callable[[], T]) -> Callable[[], T]:
-    """``call`` for a thread of a pool, where it may have to wait: checked when its turn comes."""
-    deadline = _until.get()
-
-    def checking() -> T:
-        with until(deadline):
-            check()
-            return call()
-
-    return checking
+    if (error := missed(current())) is not None:
+        raise error

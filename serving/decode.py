@@ -6,17 +6,17 @@ checked on the header, before any pixel is decoded.
 
 from __future__ import annotations
 
-import asyncio
 import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from serving import deadline, handles, refs, telemetry
+from serving import handles, refs, telemetry
 from serving.errors import TooLarge, UnsupportedImage
 from serving.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
+from serving.work import work
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
 # decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,
@@ -156,7 +156,7 @@ def _too_many(limit: int) -> str:
 
 @handles.stage
 class Decoder:
-    """The deployment: bytes by reference in, a photo by reference out."""
+    """The deployment: the bytes of an image file in, a photo out."""
 
     def __init__(self, settings: DecodeSettings, traces: TracingSettings) -> None:
         telemetry.start("decode", traces)
@@ -168,8 +168,5 @@ class Decoder:
 
     async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
         raw = await data.get()
-        loop = asyncio.get_running_loop()
-        photo = await loop.run_in_executor(
-            self._pool, deadline.checked(lambda: decode(raw, self._settings))
-        )
-        return await refs.put(photo)
+        photo = await work(self._pool, lambda: decode(raw, self._settings))
+        return await refs.put(photo.result, photo.result.pixels.nbytes, photo.ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import deadline, handles, refs, telemetry
+from serving import handles, refs, telemetry
 from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
+from serving.work import work
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
@@ -84,7 +84,7 @@ def crop_face(
 
 @handles.stage
 class Detector:
-    """The deployment: a photo by reference in, its faces by reference out."""
+    """The deployment: a photo in, its faces out."""
 
     def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
         telemetry.start("detect", traces)
@@ -101,8 +101,5 @@ class Detector:
 
     async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
         pixels = await photo.get()
-        loop = asyncio.get_running_loop()
-        faces = await loop.run_in_executor(
-            self._pool, deadline.checked(lambda: find_faces(pixels, self._detector))
-        )
-        return await refs.put(faces)
+        faces = await work(self._pool, lambda: find_faces(pixels, self._detector))
+        return await refs.put(faces.result, faces.result.nbytes, faces.ms)

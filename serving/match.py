@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import deadline, handles, refs, telemetry
+from serving import handles, refs, telemetry
 from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
@@ -34,16 +33,24 @@ from serving.records import (
     Refused,
 )
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
+from serving.work import Together, work
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _PRELOAD_TRIES = 5
+# Of different photos in one search. More save nothing, and the other threads want some, too.
+_PROBES = 16
 
 
 def _one_core() -> None:
     faiss.omp_set_num_threads(1)
+
+
+def _search(among: tuple[Snapshot, int], photos: Sequence[NDArray[np.float32]]) -> list[Matches]:
+    snapshot, top_k = among
+    return nearest(snapshot, photos, top_k)
 
 
 @handles.stage
@@ -75,6 +82,7 @@ class Matcher:
             # of one.
             initializer=_one_core,
         )
+        self._searches = Together(self._pool, settings.threads, _search, _PROBES)
         # Apart from searching: a store that hangs must not keep the threads from answering.
         self._store_pool = ThreadPoolExecutor(
             settings.store_threads, thread_name_prefix="gallery", initializer=_one_core
@@ -120,9 +128,9 @@ class Matcher:
         """
         gallery = await self._gallery(where)
         snapshot = await self._snapshot(gallery, at_least)
-        matches = await self._in(self._pool, lambda: nearest(snapshot, probes, top_k))
-        # By reference: a thousand faces with a hundred candidates each are more than a message.
-        return await refs.put(matches)
+        found = await self._searches.work((snapshot, top_k), probes)
+        # A thousand faces with a hundred candidates each are more than a message.
+        return await refs.put(found.result, found.result.nbytes, found.ms)
 
     async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         gallery = await self._gallery(where)
@@ -146,7 +154,7 @@ class Matcher:
             self._long_pool,
             lambda: compare_people(snapshot, card, threshold, limit, after, settings),
         )
-        # By reference: with their metadata a thousand pairs are more than a message.
+        # With their metadata a thousand pairs are more than a message.
         return await refs.put(page)
 
     async def people(
@@ -285,8 +293,4 @@ class Matcher:
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-        # With the request's id and trace, which a thread of a pool does not inherit.
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            pool, lambda: context.run(deadline.checked(call))
-        )
+        return (await work(pool, call)).result

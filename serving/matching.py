@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +32,19 @@ _COMPARISONS = 1_000_000_000
 _LEAST_COMPARED = 100
 
 
-def nearest(snapshot: Snapshot, probes: NDArray[np.float32], top_k: int) -> Matches:
-    """Candidates for each probe, float32 (F, D), unit length."""
-    hits = snapshot.search(probes, top_k)
+def nearest(snapshot: Snapshot, photos: Sequence[NDArray[np.float32]], top_k: int) -> list[Matches]:
+    """Candidates for each probe of each photo, float32 (F, D), unit length; in one search."""
+    hits = snapshot.search(np.concatenate(photos), top_k)
     rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
-    return Matches(
-        candidates=tuple(
-            tuple(Candidate(*candidate) for candidate in zip(*row, strict=True)) for row in rows
-        ),
-        gallery_version=snapshot.version,
-        people=len(snapshot),
-    )
+    found = iter([tuple(Candidate(*one) for one in zip(*row, strict=True)) for row in rows])
+    return [
+        Matches(
+            candidates=tuple(islice(found, len(probes))),
+            gallery_version=snapshot.version,
+            people=len(snapshot),
+        )
+        for probes in photos
+    ]
 
 
 def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrolled | Refused:

@@ -49,10 +49,12 @@ _STARTING_SECONDS = 2.0
 class Timings:
     """Milliseconds that a request spent waiting for each stage, queueing and transport included.
 
+    ``work_ms`` are those of them in which the stage worked on it, where it tells them.
     ``observe`` is told the stage and the seconds of every wait.
     """
 
     ms: dict[str, float] = field(default_factory=dict)
+    work_ms: dict[str, float] = field(default_factory=dict)
     observe: Callable[[str, float], None] = lambda stage, seconds: None
 
     async def of(self, stage: str, work: Awaitable[T]) -> T:
@@ -65,9 +67,19 @@ class Timings:
             self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1000
             self.observe(stage, seconds)
 
+    async def made(self, stage: str, work: Awaitable[refs.Ref[T]]) -> refs.Ref[T]:
+        """`of` for a stage that answers with a reference, which tells how long it worked."""
+        ref = await self.of(stage, work)
+        self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
+        return ref
+
     def header(self) -> str:
-        """As the HTTP header Server-Timing has it."""
-        return ", ".join(f"{stage};dur={ms:.1f}" for stage, ms in self.ms.items())
+        """As the HTTP header Server-Timing has it; ``work`` is a parameter of ours."""
+        return ", ".join(
+            f"{stage};dur={ms:.1f}"
+            + (f";work={self.work_ms[stage]:.1f}" if stage in self.work_ms else "")
+            for stage, ms in self.ms.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +188,7 @@ class Pipeline:
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
-            found: refs.Ref[Matches] = await timings.of(
+            found: refs.Ref[Matches] = await timings.made(
                 "match", call(self._match.identify, where, probes, top_k, at_least)
             )
             return Identified(faces, await found.get(), card)
@@ -288,8 +300,9 @@ class Pipeline:
         # What became of the photo: ``faces``, ``no-face``, or the type of an error.
         outcome, faces = "error", 0
         try:
-            photo = await timings.of("decode", call(self._decode.decode, await refs.put(data)))
-            ref: refs.Ref[Faces] = await timings.of("detect", call(self._detect.detect, photo))
+            file = await refs.put(data, len(data))
+            photo = await timings.made("decode", call(self._decode.decode, file))
+            ref: refs.Ref[Faces] = await timings.made("detect", call(self._detect.detect, photo))
             found = await ref.get()
             faces = len(found)
             outcome = "faces" if faces else "no-face"

@@ -1,7 +1,8 @@
-"""Large values travel between deployments by reference, through Ray's object store.
+"""What one deployment makes for another: a small value as it is, a large one by reference.
 
-Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. A value is put where it
-is made and read where it is needed; the stages in between hand on a few bytes.
+Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. It is put into Ray's
+object store where it is made and read where it is needed; the stages in between hand on a few
+bytes. Putting and reading take milliseconds, which a small value need not spend.
 """
 
 from __future__ import annotations
@@ -14,22 +15,35 @@ import ray
 
 T = TypeVar("T")
 
+# Well below what a message may have: pickled, the value is larger than its parts.
+_SMALL = 2**20
+
 
 @dataclass(frozen=True)
 class Ref(Generic[T]):
-    """A reference to a value in Ray's object store.
+    """A value, or a reference to it in Ray's object store.
 
-    The ObjectRef lies inside a tuple: as a bare argument, Ray would resolve it before the call.
+    An ObjectRef lies inside a tuple: as a bare argument, Ray would resolve it before the call.
+
+    Attributes:
+        work_ms: milliseconds that the stage which made the value worked on it.
     """
 
     held: tuple[Any]
+    small: bool
+    work_ms: float = 0.0
 
     async def get(self) -> T:
-        """The value. Arrays in it are read-only views of shared memory."""
-        value: T = await self.held[0]
+        """The value. Arrays in it are read-only where they are views of shared memory."""
+        value: T = self.held[0] if self.small else await self.held[0]
         return value
 
 
-async def put(value: T) -> Ref[T]:
-    """Store ``value``; the copy into shared memory runs in a thread."""
-    return Ref((await asyncio.to_thread(ray.put, value),))
+async def put(value: T, nbytes: int | None = None, work_ms: float = 0.0) -> Ref[T]:
+    """Store ``value``, of about so many bytes, unless it is small.
+
+    The copy into shared memory runs in a thread. None: nobody knows how large it is.
+    """
+    if nbytes is not None and nbytes <= _SMALL:
+        return Ref((value,), True, work_ms)
+    return Ref((await asyncio.to_thread(ray.put, value),), False, work_ms)

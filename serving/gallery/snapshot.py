@@ -103,9 +103,9 @@ class Columns:
         return copy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The gallery at one version, for reading; never changes."""
+    """The gallery at one version, for reading; never changes. Equal is only what is the same."""
 
     version: int
     _columns: Columns

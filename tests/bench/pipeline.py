@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,6 @@ import numpy as np
 import openvino as ov
 import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
-from numpy.typing import NDArray
 from PIL import Image
 
 from serving import runtimes
@@ -37,8 +37,9 @@ from serving.local.process import CALM_THREADS
 from serving.mtcnn import FaceDetector
 from serving.stack import REPOSITORY, StackSettings, running
 from tests.bench.machine import machine
+from tests.bench.reference import face_recognition, facenet_pytorch
+from tests.bench.scenes import Pixels, Scene, scenes
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 PORT = 15600
 MODELS = {
     "TorchScript": "facenet-casia-webface",
@@ -48,57 +49,6 @@ REPEAT = 7
 CLIENTS = 8
 SECONDS = 10.0
 CORES = len(os.sched_getaffinity(0))
-
-Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Scene:
-    name: str
-    pixels: Pixels
-    jpeg: bytes
-
-
-def scenes() -> Iterator[Scene]:
-    """The project's own photos, and rooms full of their faces."""
-    for path in (
-        "id_is_2576.jpg",
-        "group.jpg",
-        "people/101/macron_2025.jpg",
-        "people/102/obama.jpg",
-    ):
-        with Image.open(DATA / path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        yield Scene(path.rpartition("/")[2], pixels, (DATA / path).read_bytes())
-    for width, height, faces in ((640, 480, 1), (1366, 768, 8), (1920, 1080, 20), (2280, 1588, 60)):
-        pixels = room(width, height, faces)
-        out = BytesIO()
-        Image.fromarray(pixels).save(out, "JPEG", quality=90)
-        yield Scene(f"generated, {faces} faces", pixels, out.getvalue())
-
-
-def room(width: int, height: int, faces: int) -> Pixels:
-    """So many heads before a background that is busy, as rooms are."""
-    rng = np.random.default_rng(faces)
-    coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
-    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    columns = int(np.ceil(np.sqrt(faces * width / height)))
-    rows = -(-faces // columns)
-    side = int(0.8 * min(width / columns, height / rows, 300))
-    heads = [
-        Image.open(DATA / path).convert("RGB").crop(box)
-        for path, box in (
-            ("id_is_2576.jpg", (120, 60, 600, 600)),
-            ("group.jpg", (1320, 110, 1620, 460)),
-            ("people/101/macron_2025.jpg", (130, 100, 600, 660)),
-        )
-    ]
-    for n in range(faces):
-        head = heads[n % 3] if n % 3 < 2 else heads[0].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        x = int((n % columns + 0.1) * width / columns)
-        y = int((n // columns + 0.1) * height / rows)
-        image.paste(head.resize((side, side)), (x, y))
-    return np.asarray(image)
 
 
 def by_turns(*calls: Callable[[], object], repeat: int = REPEAT) -> list[float]:
@@ -179,27 +129,39 @@ def triton_client(settings: StackSettings) -> Callable[[Pixels], object]:
     return infer
 
 
-class Requests:
-    """A client of one service, which keeps what the answers tell of the stages."""
+# A stage in the header Server-Timing.
+_STAGE = re.compile(r"(\w+);dur=([\d.]+)(?:;work=([\d.]+))?")
 
-    def __init__(self, api: httpx.Client) -> None:
-        self._api = api
-        self.stages: dict[str, list[float]] = defaultdict(list)
 
-    def infer(self, jpeg: bytes) -> None:
-        start = time.perf_counter()
-        answer = self._api.post("/infer", content=jpeg, headers={"content-type": "image/jpeg"})
-        total = (time.perf_counter() - start) * 1000
-        assert answer.status_code == 200, answer.text
-        told = {
-            name: float(duration)
-            for name, _, duration in (
-                part.partition(";dur=") for part in answer.headers["server-timing"].split(", ")
-            )
-        }
-        for name, value in told.items():
-            self.stages[name].append(value)
-        self.stages["HTTP"].append(total - sum(told.values()))
+@dataclass
+class Stages:
+    """Milliseconds of each request: in all, of each stage, and for which the stage worked."""
+
+    whole: list[float] = field(default_factory=list)
+    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    worked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, whole: float, server_timing: str) -> None:
+        self.whole.append(whole)
+        for stage, waited, worked in _STAGE.findall(server_timing):
+            self.waited[stage].append(float(waited))
+            if worked:
+                self.worked[stage].append(float(worked))
+
+    def table(self) -> list[str]:
+        waited = dict(self.waited)
+        waited["HTTP, and all else"] = list(
+            np.array(self.whole) - np.sum([*self.waited.values()], axis=0)
+        )
+        lines = ["| stage | in all | of it work |", "|---|---:|---:|"]
+        for stage, times in waited.items():
+            work = f"{statistics.median(self.worked[stage]):.1f} ms" if stage in self.worked else ""
+            lines.append(f"| {stage} | {statistics.median(times):.1f} ms | {work} |")
+        return lines
+
+    def apart(self) -> float:
+        """Median of what is no work of a stage: transport, queueing, HTTP."""
+        return float(np.median(np.array(self.whole) - np.sum([*self.worked.values()], axis=0)))
 
 
 @dataclass(frozen=True)
@@ -207,57 +169,65 @@ class Latencies:
     """Milliseconds of each photo, by turns, and of each stage in all requests."""
 
     names: list[str]
-    reference: list[float]  # facenet-pytorch
+    facenet_pytorch: list[float]
+    face_recognition: list[float] | None
     service: list[float]
-    stages: dict[str, list[float]]
+    stages: Stages
 
     def table(self) -> list[str]:
-        gains = [r / t for r, t in zip(self.reference, self.service, strict=True)]
-        rows = zip(self.names, self.reference, self.service, gains, strict=True)
-        return [
-            "| photo | facenet-pytorch, detect + embed in one process | `POST /infer` | |",
-            "|---|---:|---:|---:|",
-            *(f"| {name} | {r:.0f} ms | {t:.0f} ms | {gain:.1f}x |" for name, r, t, gain in rows),
-            f"| **median** | | | **{statistics.median(gains):.1f}x** |",
+        gains = [r / t for r, t in zip(self.facenet_pytorch, self.service, strict=True)]
+        lines = [
+            "| photo | facenet-pytorch | face_recognition | `POST /infer` | to facenet-pytorch |",
+            "|---|---:|---:|---:|---:|",
         ]
-
-    def where(self) -> list[str]:
-        medians = {stage: statistics.median(times) for stage, times in self.stages.items()}
-        return [
-            "| stage | median |",
-            "|---|---:|",
-            *(f"| {stage} | {time:.1f} ms |" for stage, time in medians.items()),
-        ]
+        for n, (name, gain) in enumerate(zip(self.names, gains, strict=True)):
+            dlib = f"{self.face_recognition[n]:.0f} ms" if self.face_recognition else ""
+            lines.append(
+                f"| {name} | {self.facenet_pytorch[n]:.0f} ms | {dlib} | {self.service[n]:.0f} ms "
+                f"| {gain:.1f}x |"
+            )
+        return [*lines, f"| **median** | | | | **{statistics.median(gains):.1f}x** |"]
 
     @property
     def reference_rate(self) -> float:
-        """Photos a second."""
-        return len(self.reference) * 1000 / sum(self.reference)
+        """Photos a second of facenet-pytorch."""
+        return len(self.names) * 1000 / sum(self.facenet_pytorch)
 
 
-def bench_requests(url: str, all_scenes: Sequence[Scene]) -> Latencies:
-    theirs, net = MTCNN(keep_all=True, post_process=False), InceptionResnetV1().eval()
+def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: bool) -> Latencies:
+    references = [facenet_pytorch()]
+    if dlib and (library := face_recognition()) is not None:
+        references.append(library)
+    stages = Stages()
+    found: list[list[float]] = []
+    with httpx.Client(base_url=settings.url, timeout=120) as api:
 
-    def reference(jpeg: bytes) -> None:
-        image = Image.open(BytesIO(jpeg)).convert("RGB")
-        with torch.inference_mode():
-            boxes, _ = theirs.detect(image)
-            if boxes is not None:
-                crops = theirs.extract(image, boxes, None)
-                net((crops - 127.5) / 128)
+        def infer(jpeg: bytes) -> None:
+            start = time.perf_counter()
+            answer = api.post("/infer", content=jpeg, headers={"content-type": "image/jpeg"})
+            whole = (time.perf_counter() - start) * 1000
+            assert answer.status_code == 200, answer.text
+            stages.add(whole, answer.headers["server-timing"])
 
-    found: list[tuple[float, float]] = []
-    with httpx.Client(base_url=url, timeout=120) as api:
-        requests = Requests(api)
         for scene in all_scenes:
-            before, after = by_turns(
-                lambda jpeg=scene.jpeg: reference(jpeg),  # type: ignore[misc]
-                lambda jpeg=scene.jpeg: requests.infer(jpeg),  # type: ignore[misc]
-            )
-            print(f"{scene.name}: {before:.0f} ms, {after:.0f} ms", flush=True)
-            found.append((before, after))
+            before = computed(settings)
+            found.append(by_turns(*(partial(call, scene.jpeg) for call in (*references, infer))))
+            each = (computed(settings) - before) / (REPEAT + 1)
+            stages.worked["embed"] += [each] * (REPEAT + 1)
+            print(scene.name, *(f"{ms:.0f} ms" for ms in found[-1]), flush=True)
     names = [scene.name for scene in all_scenes]
-    return Latencies(names, [f[0] for f in found], [f[1] for f in found], requests.stages)
+    columns = [list(column) for column in zip(*found, strict=True)]
+    return Latencies(
+        names, columns[0], columns[1] if len(columns) == 3 else None, columns[-1], stages
+    )
+
+
+def computed(settings: StackSettings) -> float:
+    """Milliseconds for which Triton has computed so far, its copies of the tensors included."""
+    url = f"http://127.0.0.1:{settings.triton_port}/v2/models/{settings.model}/stats"
+    (stats,) = httpx.get(url).json()["model_stats"]
+    parts = ("compute_input", "compute_infer", "compute_output")
+    return sum(int(stats["inference_stats"][part]["ns"]) for part in parts) / 1e6
 
 
 def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
@@ -301,14 +271,14 @@ class Measured:
         )
 
 
-def bench_service(name: str, model: str, all_scenes: Sequence[Scene]) -> Measured:
+def bench_service(name: str, model: str, all_scenes: Sequence[Scene], dlib: bool) -> Measured:
     with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder:
         settings = StackSettings(folder=Path(folder), port=PORT, model=model)
         with running(settings):
             assert triton.is_ready(settings.triton_port, model)
             measured = Measured(
                 bench_embedding(name, settings),
-                bench_requests(settings.url, all_scenes),
+                bench_requests(settings, all_scenes, dlib),
                 *bench_clients(settings.url, all_scenes),
             )
     print(f"{name}: {measured.clients()}", flush=True)
@@ -318,7 +288,10 @@ def bench_service(name: str, model: str, all_scenes: Sequence[Scene]) -> Measure
 def report(plot: Path) -> str:
     all_scenes = list(scenes())
     detection = bench_detection(all_scenes)
-    services = {name: bench_service(name, model, all_scenes) for name, model in MODELS.items()}
+    services = {
+        name: bench_service(name, model, all_scenes, dlib=not n)
+        for n, (name, model) in enumerate(MODELS.items())
+    }
     draw({name: measured.latencies for name, measured in services.items()}, plot)
     packages = ("torch", "facenet-pytorch", "openvino", "numba", "ray", "nvidia-pytriton")
     text = [
@@ -352,13 +325,18 @@ def report(plot: Path) -> str:
             "",
             f"## A whole request{which}",
             "",
-            "One client.",
+            "One client; the others detect and embed in one process."
+            + ("" if n else " dlib's face_recognition computes in one thread."),
             "",
             *measured.latencies.table(),
             "",
-            "Where the time goes, over all photos, each stage with its queueing and transport:",
+            "Where the time goes, over all photos; of `embed`, Triton's own statistics say what is "
+            "work:",
             "",
-            *measured.latencies.where(),
+            *measured.latencies.stages.table(),
+            "",
+            f"Transport, queueing and HTTP together: **{measured.latencies.stages.apart():.0f} ms**"
+            " (median).",
             "",
             measured.clients(),
             "",
@@ -380,11 +358,13 @@ def draw(services: Mapping[str, Latencies], path: Path) -> None:
     """Milliseconds a photo, as bars side by side."""
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     first = next(iter(services.values()))
-    bars = {"facenet-pytorch, one process": first.reference}
+    bars = {"facenet-pytorch, one process": first.facenet_pytorch}
+    if first.face_recognition:
+        bars["face_recognition (dlib), one process"] = first.face_recognition
     bars |= {f"POST /infer, {name}": found.service for name, found in services.items()}
     places = np.arange(len(first.names))
     for n, (label, times) in enumerate(bars.items()):
-        axes.bar(places + (n - 1) * 0.27, times, 0.25, label=label)
+        axes.bar(places + (n + 0.5 - len(bars) / 2) * 0.22, times, 0.2, label=label)
     axes.set_yscale("log")
     axes.set_ylabel("ms a photo")
     axes.set_xticks(places, first.names, rotation=30, ha="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,9 @@ def test_the_stages_are_timed(api: httpx.Client, probe: bytes) -> None:
     timing = answer.headers["server-timing"]
     stages = [part.partition(";")[0] for part in timing.split(", ")]
     assert stages == ["read", "decode", "detect", "embed", "gallery", "match"]
+    worked = dict(re.findall(r"(\w+);dur=[\d.]+;work=([\d.]+)", timing))
+    assert worked.keys() == {"decode", "detect", "match"}
+    assert float(worked["detect"]) > 0
 
 
 def test_health_and_readiness(api: httpx.Client) -> None:

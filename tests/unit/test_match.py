@@ -7,7 +7,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,7 +53,7 @@ class TestNearest:
     def test_candidates_come_best_first_with_their_names(self, gallery: Gallery) -> None:
         gallery.commit([put(1, name="Ada"), put(2), put(3, name="Eve")])
         probe = unit_rows(1, DIMENSION, seed=3)
-        found = nearest(gallery.refresh(), probe, 2)
+        (found,) = nearest(gallery.refresh(), [probe], 2)
         assert found.gallery_version == 1
         (candidates,) = found.candidates
         assert len(candidates) == 2
@@ -64,21 +64,39 @@ class TestNearest:
     def test_each_probe_has_its_own(self, gallery: Gallery) -> None:
         gallery.commit([put(1), put(2)])
         probes = np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in (2, 1, 2)])
-        found = nearest(gallery.refresh(), probes, 1)
+        (found,) = nearest(gallery.refresh(), [probes], 1)
         assert [c.id for (c,) in found.candidates] == [2, 1, 2]
 
+    def test_each_photo_has_its_own(self, gallery: Gallery) -> None:
+        gallery.commit([put(1), put(2), put(3)])
+        people = gallery.refresh()
+        photos = [
+            np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in ids]).reshape(-1, DIMENSION)
+            for ids in ((2, 1), (3,))
+        ]
+        photos.insert(1, np.empty((0, DIMENSION), np.float32))
+        found = nearest(people, photos, 2)
+        assert [[best.id for best, _ in photo.candidates] for photo in found] == [[2, 1], [], [3]]
+        for probes, together in zip(photos, found, strict=True):
+            (alone,) = nearest(people, [probes], 2)
+            assert (alone.gallery_version, alone.people) == (together.gallery_version, 3)
+            for one, other in zip(alone.candidates, together.candidates, strict=True):
+                assert [c.id for c in one] == [c.id for c in other]
+                assert [c.similarity for c in one] == pytest.approx([c.similarity for c in other])
+
     def test_nobody_enrolled(self, gallery: Gallery) -> None:
-        found = nearest(gallery.refresh(), unit_rows(2, DIMENSION), 5)
-        assert found == Matches(((), ()), 0, 0)
+        found = nearest(gallery.refresh(), [unit_rows(2, DIMENSION)], 5)
+        assert found == [Matches(((), ()), 0, 0)]
 
     def test_no_probe(self, gallery: Gallery) -> None:
         gallery.commit([put(1)])
-        found = nearest(gallery.refresh(), np.empty((0, DIMENSION), np.float32), 5)
-        assert found == Matches((), 1, 1)
+        found = nearest(gallery.refresh(), [np.empty((0, DIMENSION), np.float32)], 5)
+        assert found == [Matches((), 1, 1)]
 
     def test_numbers_are_plain_ones(self, gallery: Gallery) -> None:
         gallery.commit([put(1)])
-        ((candidate,),) = nearest(gallery.refresh(), unit_rows(1, DIMENSION), 1).candidates
+        (found,) = nearest(gallery.refresh(), [unit_rows(1, DIMENSION)], 1)
+        ((candidate,),) = found.candidates
         assert type(candidate.id) is int
         assert type(candidate.similarity) is float
 
@@ -265,8 +283,8 @@ def embedder() -> FakeEmbedder:
 def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: FakeEmbedder) -> None:
     """What a matcher finds outside: a store, a Triton, and Ray's object store."""
 
-    async def hold(value: Any) -> refs.Ref[Any]:
-        return refs.Ref((Held(value),))
+    async def hold(value: Any, nbytes: int | None = None, work_ms: float = 0.0) -> refs.Ref[Any]:
+        return refs.Ref((Held(value),), False, work_ms)
 
     monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
     monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
@@ -302,6 +320,29 @@ class TestMatcher:
             assert await who(replica, 1, 1) == ([1], 1)
 
         asyncio.run(run())
+
+    def test_photos_that_come_while_it_searches_are_one_search(
+        self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gallery.commit([put(n) for n in range(1, 7)])
+        searches, go = [], threading.Event()
+
+        def search(people: Snapshot, photos: Sequence[Any], top_k: int) -> list[Matches]:
+            searches.append(len(photos))
+            assert go.wait(10)
+            return nearest(people, photos, top_k)
+
+        async def run() -> list[tuple[list[int], int]]:
+            monkeypatch.setattr(match, "nearest", search)
+            replica = await matcher(threads=1)
+            asked = [asyncio.ensure_future(who(replica, person, 1)) for person in range(1, 7)]
+            while len(replica._searches._waiting) < 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            go.set()
+            return await asyncio.gather(*asked)
+
+        assert asyncio.run(run()) == [([person], 1) for person in range(1, 7)]
+        assert searches == [1, 5]
 
     def test_it_follows_to_the_version_that_is_asked_for(self, gallery: Gallery) -> None:
         async def run() -> None:

@@ -79,7 +79,7 @@ class Stages:
             self.at_once -= 1
         if photo in self.failures:
             raise self.failures[photo]
-        return Ref((Held(photo),))
+        return Ref((Held(photo),), False)
 
     async def detect(self, photo: Ref[bytes]) -> Ref[Faces]:
         self.asked.append("detect")
@@ -88,7 +88,7 @@ class Stages:
         found = faces(*boxes)
         if data in self.turned:
             found.landmarks[:, 2, 0] = 0  # the noses
-        return Ref((Held(found),))
+        return Ref((Held(found),), False)
 
     async def identify(
         self, where: Location, probes: Any, top_k: int, at_least: int | None
@@ -97,7 +97,7 @@ class Stages:
         assert where == WHERE
         self.identified.append((len(probes), top_k, at_least))
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
-        return Ref((Held(Matches(people, 3, 1)),))
+        return Ref((Held(Matches(people, 3, 1)),), False)
 
     async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         if self.enrol_failure is not None:
@@ -181,8 +181,8 @@ def run(work: Awaitable[T]) -> T:
 
 @pytest.fixture(autouse=True)
 def _without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hold(value: Any) -> Ref[Any]:
-        return Ref((Held(value),))
+    async def hold(value: Any, nbytes: int) -> Ref[Any]:
+        return Ref((Held(value),), False)
 
     monkeypatch.setattr(refs, "put", hold)
 
@@ -476,3 +476,19 @@ def test_timings_of_a_stage_add_up() -> None:
     assert timings.ms["decode"] >= 20
     assert timings.ms["detect"] >= 10
     assert timings.header().startswith("decode;dur=")
+
+
+def test_what_a_stage_worked_is_told_apart() -> None:
+    timings = Timings()
+
+    async def work() -> None:
+        for _ in range(2):
+            answer: Ref[bytes] = Ref((b"",), True, 3.5)
+            assert await timings.made("decode", asyncio.sleep(0.01, answer)) is answer
+        await timings.of("embed", asyncio.sleep(0))
+
+    run(work())
+    decode, embed = timings.header().split(", ")
+    assert timings.ms["decode"] >= 20
+    assert decode.endswith(";work=7.0")
+    assert "work" not in embed

@@ -1,0 +1,65 @@
+"""The photos that are measured on: the project's own, and generated rooms full of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scene:
+    name: str
+    pixels: Pixels
+    jpeg: bytes
+
+
+def scenes() -> Iterator[Scene]:
+    """The project's own photos, and rooms full of their faces."""
+    for path in (
+        "id_is_2576.jpg",
+        "group.jpg",
+        "people/101/macron_2025.jpg",
+        "people/102/obama.jpg",
+    ):
+        with Image.open(DATA / path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        yield Scene(path.rpartition("/")[2], pixels, (DATA / path).read_bytes())
+    for width, height, faces in ((640, 480, 1), (1366, 768, 8), (1920, 1080, 20), (2280, 1588, 60)):
+        pixels = room(width, height, faces)
+        out = BytesIO()
+        Image.fromarray(pixels).save(out, "JPEG", quality=90)
+        yield Scene(f"generated, {faces} faces", pixels, out.getvalue())
+
+
+def room(width: int, height: int, faces: int) -> Pixels:
+    """So many heads before a background that is busy, as rooms are."""
+    rng = np.random.default_rng(faces)
+    coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    columns = int(np.ceil(np.sqrt(faces * width / height)))
+    rows = -(-faces // columns)
+    side = int(0.8 * min(width / columns, height / rows, 300))
+    heads = [
+        Image.open(DATA / path).convert("RGB").crop(box)
+        for path, box in (
+            ("id_is_2576.jpg", (120, 60, 600, 600)),
+            ("group.jpg", (1320, 110, 1620, 460)),
+            ("people/101/macron_2025.jpg", (130, 100, 600, 660)),
+        )
+    ]
+    for n in range(faces):
+        head = heads[n % 3] if n % 3 < 2 else heads[0].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        x = int((n % columns + 0.1) * width / columns)
+        y = int((n // columns + 0.1) * height / rows)
+        image.paste(head.resize((side, side)), (x, y))
+    return np.asarray(image)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving import refs
+from serving.records import Candidate, Faces, Matches
+from tests.unit.fakes import Held
+
+MESSAGE = 4 * 2**20
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What went into Ray's object store."""
+    kept: list[Any] = []
+
+    def put(value: Any) -> Held:
+        kept.append(value)
+        return Held(value)
+
+    monkeypatch.setattr("ray.put", put)
+    return kept
+
+
+async def carried(value: Any, nbytes: int | None) -> Any:
+    return await (await refs.put(value, nbytes)).get()
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "by_reference"), [(0, False), (2**20, False), (2**20 + 1, True), (None, True)]
+)
+def test_what_is_large_or_might_be_goes_by_reference(
+    stored: list[Any], nbytes: int | None, by_reference: bool
+) -> None:
+    assert asyncio.run(carried("value", nbytes)) == "value"
+    assert stored == (["value"] if by_reference else [])
+
+
+def test_the_time_goes_along(stored: list[Any]) -> None:
+    for nbytes in (1, 2**21):
+        assert asyncio.run(refs.put("value", nbytes, 3.5)).work_ms == 3.5
+
+
+def test_what_is_called_small_fits_into_a_message(stored: list[Any]) -> None:
+    def faces(n: int) -> Faces:
+        return Faces(
+            np.zeros((n, 4), np.float32),
+            np.zeros(n, np.float32),
+            np.zeros((n, 5, 2), np.float32),
+            np.zeros((n, 3, 160, 160), np.uint8),
+        )
+
+    def matches(faces: int, name: str) -> Matches:
+        # Different objects, as they come from a gallery: what is the same is pickled once.
+        row = [
+            tuple(Candidate(n, "".join(list(name)), n / 7) for n in range(100))
+            for _ in range(faces)
+        ]
+        return Matches(tuple(row), 1, 100)
+
+    values: list[Faces | Matches] = [
+        *map(faces, range(0, 30, 2)),
+        *(
+            matches(n, name)
+            for n in (1, 20, 100)
+            for name in ("", "Ada Lovelace", "\U0001f600" * 5000)
+        ),
+    ]
+    sizes = [(value.nbytes, len(pickle.dumps(value))) for value in values]
+    assert all(size < MESSAGE / 2 for told, size in sizes if told <= 2**20)
+    assert any(told > 2**20 for told, _ in sizes)
