@@ -19,7 +19,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-fpir bench-variants format
+.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -77,12 +77,17 @@ check: install ## run ruff and mypy
 
 bench: install model ## measure against facenet-pytorch, into docs/bench.md
 	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
-	-@$(BIN)/pip install --disable-pip-version-check --quiet --upgrade --target .cache/face_recognition \
-		--no-deps --no-build-isolation --require-hashes -r tests/bench/face_recognition.txt
+	@test -d .cache/face_recognition || $(BIN)/pip install --disable-pip-version-check --quiet \
+		--target .cache/face_recognition --no-deps --no-build-isolation --require-hashes \
+		-r tests/bench/face_recognition.txt || echo "Without dlib's face_recognition, which does not install here." >&2
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m tests.bench.pipeline --out docs/bench.md
 
 bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
 	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md
+
+bench-triton: install model ## measure Triton's settings under load, into docs/bench-triton.md
+	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
+	$(BIN)/python -m tests.bench.triton --out docs/bench-triton.md
 
 bench-fpir: install model ## measure how often strangers are named as a gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))

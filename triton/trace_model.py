@@ -348,9 +348,9 @@ instance_group {{
   kind: KIND_AUTO
   count: 1
 }}
+# What finds the model free is computed at once; what has to wait, together.
 dynamic_batching {{
-  preferred_batch_size: [ 8, 16, {MAX_BATCH} ]
-  max_queue_delay_microseconds: 1000
+  max_queue_delay_microseconds: 0
 }}
 {parameters}"""
 

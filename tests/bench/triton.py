@@ -1,0 +1,187 @@
+"""Measure Triton's settings under load; `make bench-triton` runs this.
+
+    python -m tests.bench.triton --out docs/bench-triton.md
+
+Each setting is a model repository and a tritonserver of its own, on all cores of this machine.
+Clients in a process apart each wait for their answer before they ask again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tritonclient.http as client
+
+from serving.local import triton
+from serving.stack import REPOSITORY
+from tests.bench.machine import machine
+
+MODELS = {
+    "TorchScript": "facenet-casia-webface",
+    "OpenVINO": "facenet-casia-webface-openvino",
+}
+PORT = 15680
+SECONDS = 5.0
+WARM_SECONDS = 1.0
+CORES = len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Of one tritonserver; ``delay`` in microseconds, None: no dynamic batching."""
+
+    instances: int
+    threads: int
+    delay: int | None
+
+    def __str__(self) -> str:
+        instances = f"{self.instances} x {self.threads} thread{'s' * (self.threads > 1)}"
+        batching = "no" if self.delay is None else f"waits {self.delay / 1000:g} ms"
+        return f"{instances} | {batching}"
+
+    def config(self, shipped: str) -> str:
+        """The shipped config.pbtxt with this setting."""
+        text = re.sub(r"count: \d+", f"count: {self.instances}", shipped)
+        batching = re.compile(r"dynamic_batching \{.*?\n\}\n", re.DOTALL)
+        assert batching.search(text)
+        if self.delay is None:
+            return batching.sub("", text)
+        delay = f"max_queue_delay_microseconds: {self.delay}"
+        return re.sub(r"max_queue_delay_microseconds: \d+", delay, text)
+
+
+@dataclass(frozen=True)
+class Load:
+    """So many clients, each with so many faces a request."""
+
+    clients: int
+    faces: int
+
+    def __str__(self) -> str:
+        return f"{self.clients} x {self.faces}"
+
+
+# The shipped one first.
+SETTINGS = (
+    Setting(1, CORES, 0),
+    Setting(1, CORES, None),
+    Setting(1, CORES, 1000),
+    Setting(1, CORES, 5000),
+    Setting(CORES, 1, 0),
+    Setting(2, CORES, 0),
+    Setting(1, 1, 0),
+)
+LOADS = (Load(1, 1), Load(1, 8), Load(4, 1), Load(16, 1), Load(8, 4))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Faces a second, and the median and 95% of a request in milliseconds."""
+
+    rate: float
+    median: float
+    late: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0f}/s, {self.median:.0f} / {self.late:.0f} ms"
+
+
+@contextmanager
+def served(model: str, setting: Setting) -> Iterator[None]:
+    with tempfile.TemporaryDirectory(prefix="faces-triton-") as name:
+        # Beside it lie the backends, as in the project's own repository.
+        folder = Path(name)
+        (folder / "backends").symlink_to(REPOSITORY.parent / "backends")
+        ours = folder / "models" / model
+        ours.mkdir(parents=True)
+        (ours / "1").symlink_to(REPOSITORY / model / "1")
+        shipped = (REPOSITORY / model / "config.pbtxt").read_text()
+        (ours / "config.pbtxt").write_text(setting.config(shipped))
+        server = triton.start(folder, folder, PORT, folder / "models", model, setting.threads)
+        try:
+            server.wait_until(lambda: triton.is_ready(PORT, model), 120)
+            yield
+        finally:
+            server.stop(10)
+
+
+def load_it(model: str, load: Load, seconds: float) -> Told:
+    """Runs in a process of its own: the clients must not take the interpreter from one another's
+    measuring process."""
+    crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, 160, 160), np.uint8)
+    end = time.monotonic() + seconds
+
+    def ask(number: int) -> list[float]:
+        times: list[float] = []
+        connection = client.InferenceServerClient(f"127.0.0.1:{PORT}")
+        tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
+        tensor.set_data_from_numpy(crops)
+        while time.monotonic() < end:
+            start = time.perf_counter()
+            connection.infer(model, [tensor])
+            times.append((time.perf_counter() - start) * 1000)
+        return times
+
+    start = time.monotonic()
+    with ThreadPoolExecutor(load.clients) as pool:
+        times = [t for each in pool.map(ask, range(load.clients)) for t in each]
+    rate = len(times) * load.faces / (time.monotonic() - start)
+    return Told(rate, statistics.median(times), float(np.quantile(times, 0.95)))
+
+
+def measure(model: str, settings: Sequence[Setting]) -> list[str]:
+    lines = [
+        "| instances | batching | " + " | ".join(map(str, LOADS)) + " |",
+        "|---|---|" + "---:|" * len(LOADS),
+    ]
+    context = multiprocessing.get_context("spawn")
+    for setting in settings:
+        told = []
+        with served(model, setting), context.Pool(1) as process:
+            for load in LOADS:
+                for seconds in (WARM_SECONDS, SECONDS):
+                    found = process.apply(load_it, (model, load, seconds))
+                told.append(found)
+        lines.append(f"| {setting} | " + " | ".join(map(str, told)) + " |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def report() -> str:
+    text = [
+        "# Triton's settings, measured",
+        "",
+        f"Made by `make bench-triton`. {machine('nvidia-pytriton', 'torch', 'openvino')}",
+        "",
+        "Each line is a tritonserver of its own; the first is as shipped. Each column is a load:",
+        "clients that ask one after the other, times faces in a request. Told are faces a second,",
+        "and the median and the 95% latency of a request. The clients share the cores with Triton.",
+        "",
+    ]
+    for name, model in MODELS.items():
+        text += [f"## {name}", "", *measure(model, SETTINGS), ""]
+    return "\n".join(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/bench-triton.md"))
+    args = parser.parse_args()
+    args.out.write_text(report())
+    print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()
