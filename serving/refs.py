@@ -3,8 +3,8 @@
 Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. A value is put where it
 is made and read where it is needed; the stages in between hand on a few bytes.
 
-A value goes with the replica that has put it, also when Serve stops that one in good order while the
-next stage has the value still in its queue.
+A value goes with the replica that put it, also when Serve stops that one in good order while the
+next stage still has it in its queue.
 """
 
 from __future__ import annotations
