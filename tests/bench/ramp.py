@@ -251,9 +251,9 @@ def draw(ramp: Ramp, path: Path) -> None:
     replicas.step(times, wanted, ":", where="post", label=label, color="tab:red", linewidth=1.5)
     most = max(ramp.most(stage) for stage in STAGES)
     replicas.set_yticks(range(most + 1))
-    replicas.set_ylim(0, most + 0.5)
+    replicas.set_ylim(0, most + 1)  # with room for the legend
     replicas.set_ylabel("replicas running")
-    replicas.legend(loc="upper left", fontsize=9)
+    replicas.legend(loc="upper center", ncols=len(STAGES) + 1, fontsize=9)
 
     seconds = np.arange(0, int(end - zero) + WINDOW_S, WINDOW_S)
     for status, label, colour in (
