@@ -19,7 +19,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-variants format
+.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -91,6 +91,9 @@ bench-triton: install model ## measure Triton's settings under load, into docs/b
 
 bench-fpir: install model ## measure how often strangers are named as a gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
+
+bench-ramp: install model ## measure how replicas scale under a ramp of clients, into docs/scaling.md
+	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
 
 bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }

@@ -188,10 +188,14 @@ class Pipeline:
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
-            found: refs.Ref[Matches] = await timings.made(
-                "match", call(self._match.identify, where, probes, top_k, at_least)
-            )
-            return Identified(faces, await found.get(), card)
+
+            async def search() -> Matches:
+                found: refs.Ref[Matches] = await timings.made(
+                    "match", call(self._match.identify, where, probes, top_k, at_least)
+                )
+                return await found.get()
+
+            return Identified(faces, await refs.kept(search), card)
         finally:
             version.cancel()
 
@@ -297,13 +301,17 @@ class Pipeline:
 
     async def faces(self, data: bytes, timings: Timings) -> Faces:
         """The faces of one image file, largest first. Asks neither Triton nor the gallery."""
-        # What became of the photo: ``faces``, ``no-face``, or the type of an error.
-        outcome, faces = "error", 0
-        try:
+
+        async def look() -> Faces:
             file = await refs.put(data, len(data))
             photo = await timings.made("decode", call(self._decode.decode, file))
             ref: refs.Ref[Faces] = await timings.made("detect", call(self._detect.detect, photo))
-            found = await ref.get()
+            return await ref.get()
+
+        # What became of the photo: ``faces``, ``no-face``, or the type of an error.
+        outcome, faces = "error", 0
+        try:
+            found = await refs.kept(look)
             faces = len(found)
             outcome = "faces" if faces else "no-face"
             return found

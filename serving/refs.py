@@ -3,20 +3,31 @@
 Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. It is put into Ray's
 object store where it is made and read where it is needed; the stages in between hand on a few
 bytes. Putting and reading take milliseconds, which a small value need not spend.
+
+A value in the store goes with the replica that put it, also when Serve stops that one in good order
+while the next stage still has it in its queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import ray
+from ray.exceptions import ObjectLostError
+
+from serving.errors import Unavailable
 
 T = TypeVar("T")
 
 # Well below what a message may have: pickled, the value is larger than its parts.
 _SMALL = 2**20
+
+
+class Lost(Unavailable):
+    """The value has gone with the replica that put it; it can be made again."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,17 @@ class Ref(Generic[T]):
     work_ms: float = 0.0
 
     async def get(self) -> T:
-        """The value. Arrays in it are read-only where they are views of shared memory."""
-        value: T = self.held[0] if self.small else await self.held[0]
+        """The value. Arrays in it are read-only where they are views of shared memory.
+
+        Raises:
+            Lost: the replica that put it is gone.
+        """
+        try:
+            value: T = self.held[0] if self.small else await self.held[0]
+        except ObjectLostError:
+            raise Lost(
+                "A replica went away with what it had made for this request; send it again."
+            ) from None
         return value
 
 
@@ -47,3 +67,11 @@ async def put(value: T, nbytes: int | None = None, work_ms: float = 0.0) -> Ref[
     if nbytes is not None and nbytes <= _SMALL:
         return Ref((value,), True, work_ms)
     return Ref((await asyncio.to_thread(ray.put, value),), False, work_ms)
+
+
+async def kept(make: Callable[[], Awaitable[T]]) -> T:
+    """What ``make`` makes, by way of references; once more when one of them is lost."""
+    try:
+        return await make()
+    except Lost:
+        return await make()

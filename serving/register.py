@@ -72,10 +72,14 @@ class Register:
         where = await self._where(collection)
         version = await self._versions.now(where)
         card = await self.card()
-        page: refs.Ref[DuplicatesPage] = await call(
-            self._match.duplicates, where, card, threshold, limit, after, version
-        )
-        return await page.get()
+
+        async def compare() -> DuplicatesPage:
+            page: refs.Ref[DuplicatesPage] = await call(
+                self._match.duplicates, where, card, threshold, limit, after, version
+            )
+            return await page.get()
+
+        return await refs.kept(compare)
 
     async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
         """Change name and metadata, those that ``details`` has; returns the version."""

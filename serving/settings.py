@@ -64,7 +64,7 @@ class MatchScale(Scale):
 
 
 class ScaleSettings(Settings):
-    """For the one-machine stack, where nothing scales while it runs. Serve restarts all stages
+    """For the one-machine stack, where nobody changes it while it runs. Serve restarts all stages
     after any change of ``args``, but not after one of the application's ``deployments``, where
     the chart says the same."""
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import statistics
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +37,7 @@ from serving.stack import REPOSITORY, StackSettings, running
 from tests.bench.machine import machine
 from tests.bench.reference import face_recognition, facenet_pytorch
 from tests.bench.scenes import Pixels, Scene, scenes
+from tests.bench.stages import Stages
 
 PORT = 15600
 MODELS = {
@@ -129,41 +128,6 @@ def triton_client(settings: StackSettings) -> Callable[[Pixels], object]:
     return infer
 
 
-# A stage in the header Server-Timing.
-_STAGE = re.compile(r"(\w+);dur=([\d.]+)(?:;work=([\d.]+))?")
-
-
-@dataclass
-class Stages:
-    """Milliseconds of each request: in all, of each stage, and for which the stage worked."""
-
-    whole: list[float] = field(default_factory=list)
-    waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    worked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, whole: float, server_timing: str) -> None:
-        self.whole.append(whole)
-        for stage, waited, worked in _STAGE.findall(server_timing):
-            self.waited[stage].append(float(waited))
-            if worked:
-                self.worked[stage].append(float(worked))
-
-    def table(self) -> list[str]:
-        waited = dict(self.waited)
-        waited["HTTP, and all else"] = list(
-            np.array(self.whole) - np.sum([*self.waited.values()], axis=0)
-        )
-        lines = ["| stage | in all | of it work |", "|---|---:|---:|"]
-        for stage, times in waited.items():
-            work = f"{statistics.median(self.worked[stage]):.1f} ms" if stage in self.worked else ""
-            lines.append(f"| {stage} | {statistics.median(times):.1f} ms | {work} |")
-        return lines
-
-    def apart(self) -> float:
-        """Median of what is no work of a stage: transport, queueing, HTTP."""
-        return float(np.median(np.array(self.whole) - np.sum([*self.worked.values()], axis=0)))
-
-
 @dataclass(frozen=True)
 class Latencies:
     """Milliseconds of each photo, by turns, and of each stage in all requests."""
@@ -201,14 +165,7 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     stages = Stages()
     found: list[list[float]] = []
     with httpx.Client(base_url=settings.url, timeout=120) as api:
-
-        def infer(jpeg: bytes) -> None:
-            start = time.perf_counter()
-            answer = api.post("/infer", content=jpeg, headers={"content-type": "image/jpeg"})
-            whole = (time.perf_counter() - start) * 1000
-            assert answer.status_code == 200, answer.text
-            stages.add(whole, answer.headers["server-timing"])
-
+        infer = partial(stages.infer, api)
         for scene in all_scenes:
             before = computed(settings)
             found.append(by_turns(*(partial(call, scene.jpeg) for call in (*references, infer))))

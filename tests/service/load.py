@@ -30,6 +30,7 @@ class Answer:
         sent: time.monotonic().
         status: `NO_ANSWER` when the connection was refused or broke off.
         type: of the problem, without its prefix; of what broke off, the error's name.
+        retry_after: the seconds of the header; None: there is none.
         person: whom an enrolment was about.
     """
 
@@ -39,7 +40,7 @@ class Answer:
     status: int
     type: str = ""
     detail: str = ""
-    retry_after: bool = False
+    retry_after: float | None = None
     person: int = -1
 
     @property
@@ -80,9 +81,8 @@ def ask(client: httpx.Client, what: str, photo: bytes = b"", person: int = -1) -
         kind, detail = body["type"].rpartition(":")[2], body["detail"]
     elif got.status_code != 200:
         detail = got.text[:200]
-    return Answer(
-        what, sent, seconds, got.status_code, kind, detail, "retry-after" in got.headers, person
-    )
+    wait = float(got.headers["retry-after"]) if "retry-after" in got.headers else None
+    return Answer(what, sent, seconds, got.status_code, kind, detail, wait, person)
 
 
 @dataclass

@@ -103,13 +103,15 @@ def wrapped(cause: Exception) -> Exception:
 
 
 class Held:
-    """A value that can be awaited any number of times, as an ObjectRef can."""
+    """A value that can be awaited any number of times, as an ObjectRef can; or an error."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
 
     def __await__(self) -> Generator[None, None, Any]:
         yield from asyncio.sleep(0).__await__()
+        if isinstance(self._value, Exception):
+            raise self._value
         return self._value
 
 

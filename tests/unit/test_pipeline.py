@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from ray.exceptions import OwnerDiedError
 
 from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
@@ -54,6 +55,8 @@ class Stages:
         self.turned: set[bytes] = set()
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
+        # Method -> how many of the values that it hands over are lost.
+        self.lost: dict[str, int] = {}
         self.at_once = self.most_at_once = 0
         self.enrolments: list[Enrolment] = []
         self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
@@ -79,7 +82,13 @@ class Stages:
             self.at_once -= 1
         if photo in self.failures:
             raise self.failures[photo]
-        return Ref((Held(photo),), False)
+        return self._handed("decode", photo)
+
+    def _handed(self, method: str, value: T) -> Ref[T]:
+        if self.lost.get(method, 0) == 0:
+            return Ref((Held(value),), False)
+        self.lost[method] -= 1
+        return Ref((Held(OwnerDiedError.__new__(OwnerDiedError)),), False)
 
     async def detect(self, photo: Ref[bytes]) -> Ref[Faces]:
         self.asked.append("detect")
@@ -88,7 +97,7 @@ class Stages:
         found = faces(*boxes)
         if data in self.turned:
             found.landmarks[:, 2, 0] = 0  # the noses
-        return Ref((Held(found),), False)
+        return self._handed("detect", found)
 
     async def identify(
         self, where: Location, probes: Any, top_k: int, at_least: int | None
@@ -97,7 +106,7 @@ class Stages:
         assert where == WHERE
         self.identified.append((len(probes), top_k, at_least))
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
-        return Ref((Held(Matches(people, 3, 1)),), False)
+        return self._handed("identify", Matches(people, 3, 1))
 
     async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         if self.enrol_failure is not None:
@@ -258,6 +267,30 @@ class TestIdentify:
         with pytest.raises(type(failure)):
             pipeline.identified()
         assert pipeline.stages.asked == ["decode"]
+
+    @pytest.mark.parametrize(
+        ("method", "asked"),
+        [
+            ("decode", ["decode", "detect", "decode", "detect", "identify"]),
+            ("detect", ["decode", "detect", "decode", "detect", "identify"]),
+            ("identify", ["decode", "detect", "identify", "identify"]),
+        ],
+    )
+    def test_what_is_lost_with_a_replica_is_made_again(
+        self, pipeline: LocalPipeline, method: str, asked: list[str]
+    ) -> None:
+        pipeline.stages.lost[method] = 1
+        assert len(pipeline.identified(b"3").matches.candidates) == 3
+        assert pipeline.stages.asked == asked
+
+    @pytest.mark.parametrize("method", ["decode", "detect", "identify"])
+    def test_what_is_lost_again_is_not_made_for_ever(
+        self, pipeline: LocalPipeline, method: str
+    ) -> None:
+        pipeline.stages.lost[method] = 2
+        with pytest.raises(Unavailable, match="send it again"):
+            pipeline.identified()
+        assert pipeline.stages.asked.count(method) == 2
 
     def test_without_triton_no_stage_is_bothered(self, pipeline: LocalPipeline) -> None:
         pipeline.embedder.failure = Unavailable("Triton cannot be reached.")
