@@ -165,10 +165,10 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     stages = Stages()
     found: list[list[float]] = []
     with httpx.Client(base_url=settings.url, timeout=120) as api:
-        infer = partial(stages.infer, api)
+        calls: list[Reference] = [*references, partial(stages.infer, api)]
         for scene in all_scenes:
             before = computed(settings)
-            found.append(by_turns(*(partial(call, scene.jpeg) for call in (*references, infer))))
+            found.append(by_turns(*(partial(call, scene.jpeg) for call in calls)))
             each = (computed(settings) - before) / (REPEAT + 1)
             stages.worked["embed"] += [each] * (REPEAT + 1)
             print(scene.name, *(f"{ms:.0f} ms" for ms in found[-1]), flush=True)
