@@ -35,7 +35,7 @@ from serving.local.process import CALM_THREADS
 from serving.mtcnn import FaceDetector
 from serving.stack import REPOSITORY, StackSettings, running
 from tests.bench.machine import machine
-from tests.bench.reference import face_recognition, facenet_pytorch
+from tests.bench.reference import Reference, face_recognition, facenet_pytorch
 from tests.bench.scenes import Pixels, Scene, scenes
 from tests.bench.stages import Stages
 
