@@ -35,7 +35,7 @@ from serving.local.process import CALM_THREADS
 from serving.mtcnn import FaceDetector
 from serving.stack import REPOSITORY, StackSettings, running
 from tests.bench.machine import machine
-from tests.bench.reference import Reference, face_recognition, facenet_pytorch
+from tests.bench.reference import face_recognition, facenet_pytorch
 from tests.bench.scenes import Pixels, Scene, scenes
 from tests.bench.stages import Stages
 
@@ -140,17 +140,19 @@ class Latencies:
 
     def table(self) -> list[str]:
         gains = [r / t for r, t in zip(self.facenet_pytorch, self.service, strict=True)]
+        columns = {"facenet-pytorch": self.facenet_pytorch}
+        if self.face_recognition:
+            columns["face_recognition"] = self.face_recognition
+        columns["`POST /infer`"] = self.service
         lines = [
-            "| photo | facenet-pytorch | face_recognition | `POST /infer` | to facenet-pytorch |",
-            "|---|---:|---:|---:|---:|",
+            f"| photo | {' | '.join(columns)} | to facenet-pytorch |",
+            "|---" + "|---:" * (len(columns) + 1) + "|",
         ]
-        for n, (name, gain) in enumerate(zip(self.names, gains, strict=True)):
-            dlib = f"{self.face_recognition[n]:.0f} ms" if self.face_recognition else ""
-            lines.append(
-                f"| {name} | {self.facenet_pytorch[n]:.0f} ms | {dlib} | {self.service[n]:.0f} ms "
-                f"| {gain:.1f}x |"
-            )
-        return [*lines, f"| **median** | | | | **{statistics.median(gains):.1f}x** |"]
+        for name, gain, *times in zip(self.names, gains, *columns.values(), strict=True):
+            cells = " | ".join(f"{ms:.0f} ms" for ms in times)
+            lines.append(f"| {name} | {cells} | {gain:.1f}x |")
+        empty = "| " * len(columns)
+        return [*lines, f"| **median** {empty}| **{statistics.median(gains):.1f}x** |"]
 
     @property
     def reference_rate(self) -> float:
@@ -165,13 +167,17 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     stages = Stages()
     found: list[list[float]] = []
     with httpx.Client(base_url=settings.url, timeout=120) as api:
-        calls: list[Reference] = [*references, partial(stages.infer, api)]
-        for scene in all_scenes:
+
+        def infer(jpeg: bytes) -> None:
             before = computed(settings)
-            found.append(by_turns(*(partial(call, scene.jpeg) for call in calls)))
-            each = (computed(settings) - before) / (REPEAT + 1)
-            stages.worked["embed"] += [each] * (REPEAT + 1)
-            print(scene.name, *(f"{ms:.0f} ms" for ms in found[-1]), flush=True)
+            stages.infer(api, jpeg)
+            stages.worked["embed"].append(computed(settings) - before)
+
+        for scene in all_scenes:
+            times = by_turns(*(partial(call, scene.jpeg) for call in (*references, infer)))
+            times[-1] = statistics.median(stages.whole[-REPEAT:])  # Triton's statistics apart
+            found.append(times)
+            print(scene.name, *(f"{ms:.0f} ms" for ms in times), flush=True)
     names = [scene.name for scene in all_scenes]
     columns = [list(column) for column in zip(*found, strict=True)]
     return Latencies(
@@ -287,8 +293,8 @@ def report(plot: Path) -> str:
             "",
             *measured.latencies.table(),
             "",
-            "Where the time goes, over all photos; of `embed`, Triton's own statistics say what is "
-            "work:",
+            "Where the time goes, over all photos. Of `embed`, Triton's own statistics say what is "
+            "work; HTTP is all else that the client waits for:",
             "",
             *measured.latencies.stages.table(),
             "",
