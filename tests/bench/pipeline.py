@@ -270,8 +270,9 @@ def report(plot: Path) -> str:
         "",
         f"![Milliseconds a photo]({plot.name})",
         "",
-        "Searching among 10,000 to 1,000,000 people: [bench-gallery.md](bench-gallery.md); Triton's "
-        "settings: [bench-triton.md](bench-triton.md); replicas under load: [scaling.md](scaling.md).",
+        "Searching among 10,000 to 1,000,000 people: [bench-gallery.md](bench-gallery.md); "
+        "Triton's settings: [bench-triton.md](bench-triton.md); replicas under load: "
+        "[scaling.md](scaling.md).",
         "",
         "## Detection",
         "",
