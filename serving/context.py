@@ -14,9 +14,10 @@ from serving import deadline
 from serving.errors import TimedOut
 from serving.metrics import ApiMetrics
 from serving.naming import threshold_of
-from serving.pipeline import Identified, Pipeline, Timings
+from serving.pipeline import Identified, Pipeline
 from serving.register import Register
 from serving.settings import LimitSettings, MatchSettings
+from serving.timings import Timings
 
 T = TypeVar("T")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import refs, tracing
+from serving import refs
 from serving.embed import Embedder
 from serving.errors import (
     EnrolmentConflict,
@@ -36,6 +35,7 @@ from serving.records import (
     Refused,
 )
 from serving.settings import EnrolmentSettings, LimitSettings
+from serving.timings import Timings
 
 T = TypeVar("T")
 
@@ -43,43 +43,6 @@ T = TypeVar("T")
 _PHOTOS_AT_ONCE = 4
 # How long a question for readiness waits for a stage.
 _STARTING_SECONDS = 2.0
-
-
-@dataclass
-class Timings:
-    """Milliseconds that a request spent waiting for each stage, queueing and transport included.
-
-    ``work_ms`` are those of them in which the stage worked on it, where it tells them.
-    ``observe`` is told the stage and the seconds of every wait.
-    """
-
-    ms: dict[str, float] = field(default_factory=dict)
-    work_ms: dict[str, float] = field(default_factory=dict)
-    observe: Callable[[str, float], None] = lambda stage, seconds: None
-
-    async def of(self, stage: str, work: Awaitable[T]) -> T:
-        start = time.perf_counter()
-        try:
-            with tracing.span(stage):
-                return await work
-        finally:
-            seconds = time.perf_counter() - start
-            self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1000
-            self.observe(stage, seconds)
-
-    async def made(self, stage: str, work: Awaitable[refs.Ref[T]]) -> refs.Ref[T]:
-        """`of` for a stage that answers with a reference, which tells how long it worked."""
-        ref = await self.of(stage, work)
-        self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
-        return ref
-
-    def header(self) -> str:
-        """As the HTTP header Server-Timing has it; ``work`` is a parameter of ours."""
-        return ", ".join(
-            f"{stage};dur={ms:.1f}"
-            + (f";work={self.work_ms[stage]:.1f}" if stage in self.work_ms else "")
-            for stage, ms in self.ms.items()
-        )
 
 
 @dataclass(frozen=True)

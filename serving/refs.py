@@ -4,8 +4,8 @@ Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. It i
 object store where it is made and read where it is needed; the stages in between hand on a few
 bytes. Putting and reading take milliseconds, which a small value need not spend.
 
-A value in the store goes with the replica that put it, also when Serve stops that one in good order
-while the next stage still has it in its queue.
+A value in the store goes with the replica that put it, while the next stage may still have it in
+its queue.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import numpy as np
 
 from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
 from serving.model import ModelCard
-from serving.pipeline import PhotoReport, Pipeline, Timings, all_of
+from serving.pipeline import PhotoReport, Pipeline, all_of
+from serving.timings import Timings
 
 T = TypeVar("T")
 

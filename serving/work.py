@@ -35,7 +35,9 @@ async def work(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Worked[T]:
 
     def checked() -> Worked[T]:
         deadline.check()
-        return _timed(call)
+        start = time.perf_counter()
+        result = call()
+        return Worked(result, (time.perf_counter() - start) * 1000)
 
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(checked))
@@ -130,9 +132,3 @@ class Together(Generic[K, S, T]):
         finally:
             self._free += 1
             self._begin()
-
-
-def _timed(call: Callable[[], T]) -> Worked[T]:
-    start = time.perf_counter()
-    result = call()
-    return Worked(result, (time.perf_counter() - start) * 1000)

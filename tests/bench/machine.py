@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+CORES = len(os.sched_getaffinity(0))
+
 
 def machine(*packages: str) -> str:
     """One line: processor, cores, memory, system, and the versions of these packages."""
@@ -20,10 +22,7 @@ def machine(*packages: str) -> str:
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
-    return (
-        f"{cpu}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB, "
-        f"Python {platform.python_version()}, {versions}"
-    )
+    return f"{cpu}, {CORES} cores, {memory:.0f} GiB, Python {platform.python_version()}, {versions}"
 
 
 def memory_mib(field: str) -> float:

@@ -34,20 +34,16 @@ from serving.local import triton
 from serving.local.process import CALM_THREADS
 from serving.mtcnn import FaceDetector
 from serving.stack import REPOSITORY, StackSettings, running
-from tests.bench.machine import machine
+from tests.bench.machine import CORES, machine
 from tests.bench.reference import face_recognition, facenet_pytorch
-from tests.bench.scenes import Pixels, Scene, scenes
+from tests.bench.scenes import Scene, scenes
+from tests.bench.served import MODELS, Triton
 from tests.bench.stages import Stages
 
 PORT = 15600
-MODELS = {
-    "TorchScript": "facenet-casia-webface",
-    "OpenVINO": "facenet-casia-webface-openvino",
-}
 REPEAT = 7
 CLIENTS = 8
 SECONDS = 10.0
-CORES = len(os.sched_getaffinity(0))
 
 
 def by_turns(*calls: Callable[[], object], repeat: int = REPEAT) -> list[float]:
@@ -94,7 +90,10 @@ def bench_detection(all_scenes: Sequence[Scene]) -> list[str]:
 
 def bench_embedding(name: str, settings: StackSettings) -> list[str]:
     eager = InceptionResnetV1().eval()
-    in_process, served = runtimes.load(REPOSITORY / settings.model), triton_client(settings)
+    in_process, served = (
+        runtimes.load(REPOSITORY / settings.model),
+        Triton(settings.triton_port, settings.model),
+    )
     lines = [
         f"| faces | facenet-pytorch | {name} in process | Triton over HTTP |",
         "|---:|---:|---:|---:|",
@@ -106,26 +105,13 @@ def bench_embedding(name: str, settings: StackSettings) -> list[str]:
             times = by_turns(
                 lambda standard=standard: eager(standard),  # type: ignore[misc]
                 lambda crops=crops: in_process(crops),  # type: ignore[misc]
-                lambda crops=crops: served(crops),  # type: ignore[misc]
+                lambda crops=crops: served.infer(crops),  # type: ignore[misc]
             )
         lines.append(
             f"| {batch} | " + " | ".join(f"{t / batch:.1f} ms a face" for t in times) + " |"
         )
         print(lines[-1], flush=True)
     return lines
-
-
-def triton_client(settings: StackSettings) -> Callable[[Pixels], object]:
-    import tritonclient.http as client
-
-    connection = client.InferenceServerClient(f"127.0.0.1:{settings.triton_port}")
-
-    def infer(crops: Pixels) -> object:
-        tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
-        tensor.set_data_from_numpy(crops)
-        return connection.infer(settings.model, [tensor])
-
-    return infer
 
 
 @dataclass(frozen=True)
@@ -164,14 +150,14 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     references = [facenet_pytorch()]
     if dlib and (library := face_recognition()) is not None:
         references.append(library)
-    stages = Stages()
+    stages, served = Stages(), Triton(settings.triton_port, settings.model)
     found: list[list[float]] = []
     with httpx.Client(base_url=settings.url, timeout=120) as api:
 
         def infer(jpeg: bytes) -> None:
-            before = computed(settings)
+            before = served.computed()
             stages.infer(api, jpeg)
-            stages.worked["embed"].append(computed(settings) - before)
+            stages.worked["embed"].append(served.computed() - before)
 
         for scene in all_scenes:
             times = by_turns(*(partial(call, scene.jpeg) for call in (*references, infer)))
@@ -183,14 +169,6 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     return Latencies(
         names, columns[0], columns[1] if len(columns) == 3 else None, columns[-1], stages
     )
-
-
-def computed(settings: StackSettings) -> float:
-    """Milliseconds for which Triton has computed so far, its copies of the tensors included."""
-    url = f"http://127.0.0.1:{settings.triton_port}/v2/models/{settings.model}/stats"
-    (stats,) = httpx.get(url).json()["model_stats"]
-    parts = ("compute_input", "compute_infer", "compute_output")
-    return sum(int(stats["inference_stats"][part]["ns"]) for part in parts) / 1e6
 
 
 def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:

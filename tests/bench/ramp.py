@@ -25,8 +25,7 @@ from PIL import Image
 
 from serving.settings import AppArgs, Scale, ScaleSettings
 from serving.stack import StackSettings, running, serve_config
-from tests.bench.machine import machine
-from tests.bench.pipeline import CORES
+from tests.bench.machine import CORES, machine
 from tests.bench.scenes import room
 from tests.bench.stages import Stages
 from tests.crowd import crowd

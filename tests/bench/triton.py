@@ -3,14 +3,12 @@
     python -m tests.bench.triton --out docs/bench-triton.md
 
 Each setting is a model repository and a tritonserver of its own, on all cores of this machine.
-Clients in a process apart each wait for their answer before they ask again.
+Each client waits for its answer before it asks again.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import re
 import statistics
 import tempfile
@@ -22,20 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tritonclient.http as client
 
 from serving.local import triton
 from serving.stack import REPOSITORY
-from tests.bench.machine import machine
+from tests.bench.machine import CORES, machine
+from tests.bench.served import MODELS, Triton
 
-MODELS = {
-    "TorchScript": "facenet-casia-webface",
-    "OpenVINO": "facenet-casia-webface-openvino",
-}
 PORT = 15680
 SECONDS = 5.0
 WARM_SECONDS = 1.0
-CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ class Told:
 
 
 @contextmanager
-def served(model: str, setting: Setting) -> Iterator[None]:
+def serving(model: str, setting: Setting) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="faces-triton-") as name:
         # Beside it lie the backends, as in the project's own repository.
         folder = Path(name)
@@ -118,19 +111,15 @@ def served(model: str, setting: Setting) -> Iterator[None]:
 
 
 def load_it(model: str, load: Load, seconds: float) -> Told:
-    """Runs in a process of its own: the clients must not take the interpreter from one another's
-    measuring process."""
     crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, 160, 160), np.uint8)
     end = time.monotonic() + seconds
 
     def ask(number: int) -> list[float]:
         times: list[float] = []
-        connection = client.InferenceServerClient(f"127.0.0.1:{PORT}")
-        tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
-        tensor.set_data_from_numpy(crops)
+        served = Triton(PORT, model)
         while time.monotonic() < end:
             start = time.perf_counter()
-            connection.infer(model, [tensor])
+            served.infer(crops)
             times.append((time.perf_counter() - start) * 1000)
         return times
 
@@ -146,13 +135,12 @@ def measure(model: str, settings: Sequence[Setting]) -> list[str]:
         "| instances | batching | " + " | ".join(map(str, LOADS)) + " |",
         "|---|---|" + "---:|" * len(LOADS),
     ]
-    context = multiprocessing.get_context("spawn")
     for setting in settings:
         told = []
-        with served(model, setting), context.Pool(1) as process:
+        with serving(model, setting):
             for load in LOADS:
                 for seconds in (WARM_SECONDS, SECONDS):
-                    found = process.apply(load_it, (model, load, seconds))
+                    found = load_it(model, load, seconds)
                 told.append(found)
         lines.append(f"| {setting} | " + " | ".join(map(str, told)) + " |")
         print(lines[-1], flush=True)

@@ -27,7 +27,6 @@ from serving.pipeline import (
     Identified,
     PhotoReport,
     Pipeline,
-    Timings,
 )
 from serving.records import (
     CROP_SIZE,
@@ -40,6 +39,7 @@ from serving.records import (
 )
 from serving.register import Register
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
+from serving.timings import Timings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(

@@ -11,8 +11,8 @@ import pytest
 from serving import handles, tracing
 from serving.errors import Unavailable
 from serving.handles import call
-from serving.pipeline import Timings
 from serving.settings import TracingSettings
+from serving.timings import Timings
 from tests.otlp import Collector, collector
 from tests.unit.fakes import Api, Method
 

@@ -1,0 +1,49 @@
+"""How long a request spent in each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from serving import refs, tracing
+
+T = TypeVar("T")
+
+
+@dataclass
+class Timings:
+    """Milliseconds that a request spent waiting for each stage, queueing and transport included.
+
+    ``work_ms`` are those of them in which the stage worked on it, where it tells them.
+    ``observe`` is told the stage and the seconds of every wait.
+    """
+
+    ms: dict[str, float] = field(default_factory=dict)
+    work_ms: dict[str, float] = field(default_factory=dict)
+    observe: Callable[[str, float], None] = lambda stage, seconds: None
+
+    async def of(self, stage: str, work: Awaitable[T]) -> T:
+        start = time.perf_counter()
+        try:
+            with tracing.span(stage):
+                return await work
+        finally:
+            seconds = time.perf_counter() - start
+            self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1000
+            self.observe(stage, seconds)
+
+    async def made(self, stage: str, work: Awaitable[refs.Ref[T]]) -> refs.Ref[T]:
+        """`of` for a stage that answers with a reference, which tells how long it worked."""
+        ref = await self.of(stage, work)
+        self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
+        return ref
+
+    def header(self) -> str:
+        """As the HTTP header Server-Timing has it; ``work`` is a parameter of ours."""
+        return ", ".join(
+            f"{stage};dur={ms:.1f}"
+            + (f";work={self.work_ms[stage]:.1f}" if stage in self.work_ms else "")
+            for stage, ms in self.ms.items()
+        )
