@@ -56,7 +56,7 @@ test: check model tools ## run all tests, on servers of their own
 	$(BIN)/python -m pytest
 
 unit: install ## run the tests that need no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit tests/documents
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest tests/chart
@@ -67,8 +67,9 @@ console: install model tools ## run the tests of the page, in a real Chromium
 screenshots: install model ## take the pictures of the page in docs/ anew
 	$(BIN)/python -m tests.console.screenshots --out docs
 
-golden: install tools ## render the chart anew into tests/chart/golden
+golden: install tools ## write anew what is committed of the chart, /openapi.json and every --help
 	$(BIN)/python -m tests.chart.golden
+	$(BIN)/python -m tests.documents.golden
 
 check: install ## run ruff and mypy
 	$(BIN)/ruff check .

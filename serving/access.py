@@ -16,7 +16,8 @@ from serving import tracing
 from serving.errors import ServingError
 from serving.metrics import ApiMetrics
 
-log = logging.getLogger(__name__)
+# A name that docs and dashboards know, wherever this module lies.
+log = logging.getLogger("serving.access")
 
 # Whoever watches over the service asks every few seconds.
 _PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")

@@ -148,7 +148,12 @@ class EnrolmentSettings(Settings):
         "report", description="photos of somebody else, or of somebody who is enrolled already"
     )
     min_side: int = Field(20, ge=0, description="pixels of the face's box, its shorter side")
-    min_sharpness: float = Field(0.004, ge=0, description="see serving/quality.py; 0: any")
+    min_sharpness: float = Field(
+        0.004,
+        ge=0,
+        description="variance of the second difference of the grey crop, over that of the crop; "
+        "0: any",
+    )
     max_turn: float = Field(
         0.45, gt=0, description="the nose from the middle of the eyes, in distances of the eyes"
     )
