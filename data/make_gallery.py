@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from serving.decode import decode
-from serving.detect import find_faces
-from serving.mtcnn import FaceDetector
 from serving.settings import DecodeSettings
+from serving.vision.decode import decode
+from serving.vision.faces import find_faces
+from serving.vision.mtcnn.detector import FaceDetector
 
 ROOT = Path(__file__).resolve().parent
 MODEL = ROOT.parent / "triton" / "models" / "facenet-casia-webface"

@@ -8,11 +8,11 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from serving.decode import Decoder
-from serving.detect import Detector
 from serving.ingress import Ingress
 from serving.match import Matcher
 from serving.settings import AppArgs, Scale
+from serving.vision.decode import Decoder
+from serving.vision.faces import Detector
 
 # What it takes at most until a replica that died is noticed and another one is started.
 _HEALTH_CHECK_SECONDS = 2

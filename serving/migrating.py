@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import runtimes
-from serving.decode import decode
-from serving.detect import detector_of, find_faces
 from serving.embed import Embedder
 from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ModelMismatch, ServingError
@@ -26,6 +24,8 @@ from serving.gallery.migration import Migration, Move, Plan
 from serving.model import ModelCard
 from serving.settings import AppArgs, TritonSettings
 from serving.traced import ModelError, TracedModel
+from serving.vision.decode import decode
+from serving.vision.faces import detector_of, find_faces
 
 T = TypeVar("T")
 

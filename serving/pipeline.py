@@ -24,7 +24,6 @@ from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
 from serving.handles import call, write
 from serving.model import ModelCard
-from serving.quality import fault
 from serving.records import (
     Conflict,
     Enrolled,
@@ -36,6 +35,7 @@ from serving.records import (
 )
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.timings import Timings
+from serving.vision.quality import fault
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class PhotoReport:
         face: just the largest one; None: there is none.
         faces: how many there are.
         reason: why the photo was not used; None: it was.
-        gate: which of the quality gates the face did not pass, see `serving.quality`.
+        gate: which of the quality gates the face did not pass, see `serving.vision.quality`.
     """
 
     face: Faces | None

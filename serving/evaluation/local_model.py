@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import runtimes
-from serving.decode import decode
-from serving.detect import detector_of, find_faces
 from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ServingError
 from serving.evaluation.sample import NotMeasurable, Sample, read_card
 from serving.settings import AppArgs
 from serving.traced import weights_in
+from serving.vision.decode import decode
+from serving.vision.faces import detector_of, find_faces
 
 _BATCH = 16
 

@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import runtimes
-from serving.decode import decode
-from serving.detect import find_faces
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
 from serving.model import ModelCard
-from serving.mtcnn import FaceDetector
 from serving.records import Faces, Photo
 from serving.settings import DecodeSettings
 from serving.stack import REPOSITORY, StackSettings
+from serving.vision.decode import decode
+from serving.vision.faces import find_faces
+from serving.vision.mtcnn.detector import FaceDetector
 
 HEIGHTS = (16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80)
 LEAST = (20, 24, 28, 32, 36, 40)

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from serving.decode import decode
-from serving.detect import find_faces
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
-from serving.mtcnn import FaceDetector
-from serving.quality import Quality, fault
 from serving.records import Faces, Photo
 from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.stack import REPOSITORY, StackSettings
+from serving.vision.decode import decode
+from serving.vision.faces import find_faces
+from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.quality import Quality, fault
 from tests.bench.face_size import Model
 
 SIDES = (16, 20, 24, 28, 32, 40)

@@ -28,12 +28,12 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 
 from serving import runtimes
-from serving.cascade import Cascade
-from serving.cascade_nets import Networks
 from serving.local import triton
 from serving.local.process import CALM_THREADS
-from serving.mtcnn import FaceDetector
 from serving.stack import REPOSITORY, StackSettings, running
+from serving.vision.mtcnn.cascade import Cascade
+from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.mtcnn.networks import Networks
 from tests.bench.machine import CORES, machine
 from tests.bench.reference import face_recognition, facenet_pytorch
 from tests.bench.scenes import Scene, scenes
@@ -254,7 +254,7 @@ def report(plot: Path) -> str:
         "",
         "## Detection",
         "",
-        "The same faces: `tests/unit/test_cascade.py` compares boxes, landmarks and scores",
+        "The same faces: `tests/unit/vision/mtcnn/test_cascade.py` compares boxes, landmarks and scores",
         "with facenet-pytorch's. The same settings are `min_face_size` 20 and the photo at its",
         "full size; the service's defaults are 20 and a longest side of 1280.",
         "",

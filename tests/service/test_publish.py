@@ -22,15 +22,15 @@ from botocore.config import Config
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.detect import crop_face
 from serving.embed import Embedder
 from serving.local import triton
 from serving.local.process import LOOPBACK, check_ports
 from serving.model import ModelCard
-from serving.mtcnn import FaceDetector
 from serving.settings import TritonSettings
 from serving.stack import BUCKET, REPOSITORY
 from serving.traced import CARD, CONFIG, MODEL
+from serving.vision.faces import crop_face
+from serving.vision.mtcnn.detector import FaceDetector
 from tests import images
 from tests.service import pod, seaweed
 

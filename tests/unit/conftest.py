@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.mtcnn import FaceDetector
+from serving.vision.mtcnn.detector import FaceDetector
 from tests import images
 
 # Threads that wait for each other make a busy machine many times slower than one thread does.

@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.decode import decode
-from serving.detect import find_faces
 from serving.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
 from serving.keys import Keys, hash_of
-from serving.mtcnn import FaceDetector
 from serving.settings import DecodeSettings, KeySettings
+from serving.vision.decode import decode
+from serving.vision.faces import find_faces
+from serving.vision.mtcnn.detector import FaceDetector
 from tests.unit.fakes import Api
 
 JSON = "application/json"

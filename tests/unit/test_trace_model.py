@@ -17,11 +17,11 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from safetensors.torch import save_file
 from torch import nn
 
-from serving.detect import MARGIN
 from serving.model import Calibration, ModelCard
 from serving.records import CROP_SIZE
 from serving.runtimes import converted
 from serving.traced import ModelError, TracedModel
+from serving.vision.faces import MARGIN
 from tests.model_config import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[2]

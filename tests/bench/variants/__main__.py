@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serving.decode import decode
-from serving.detect import MARGIN
 from serving.errors import ServingError
 from serving.evaluation.distractors import read_distractors
 from serving.evaluation.estimates import draws_of
 from serving.evaluation.local_model import LocalModel
 from serving.evaluation.metrics import Floats
-from serving.mtcnn import FaceDetector
 from serving.settings import AppArgs
+from serving.vision.decode import decode
+from serving.vision.faces import MARGIN
+from serving.vision.mtcnn.detector import FaceDetector
 from tests.bench.variants import harder, ideas
 from tests.bench.variants.comparing import FIGURES, Measure
 from tests.bench.variants.crops import Face, aligned, as_served, boxed, largest_face

@@ -1,4 +1,4 @@
-"""Ways to cut a face out of a photo, beside the service's own `serving.detect.crop_face`."""
+"""Ways to cut a face out of a photo, beside the service's own `serving.vision.faces.crop_face`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.detect import MARGIN, crop_face
-from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Photo
+from serving.vision.faces import MARGIN, crop_face
+from serving.vision.mtcnn.detector import FaceDetector
 
 Points = NDArray[np.float64]
 Crop = NDArray[np.uint8]  # RGB (160, 160, 3)

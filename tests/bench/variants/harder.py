@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.detect import MARGIN
 from serving.evaluation.local_model import LocalModel
 from serving.evaluation.lookups import others_of
 from serving.evaluation.metrics import Floats
 from serving.gallery.segment import normalised
-from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Photo
+from serving.vision.faces import MARGIN
+from serving.vision.mtcnn.detector import FaceDetector
 from tests.bench.variants.comparing import Rows
 from tests.bench.variants.crops import Cut, Face, as_served, largest_face
 

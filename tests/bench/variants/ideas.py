@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.detect import MARGIN
 from serving.evaluation.local_model import LocalModel
+from serving.vision.faces import MARGIN
 from tests.bench.variants import comparing, quality
 from tests.bench.variants.bfloat16 import Bfloat16
 from tests.bench.variants.comparing import Embedded, Rows, averaged

@@ -12,8 +12,8 @@ from PIL import Image
 
 from serving.client import ClientError
 from serving.client.photos import File, Photo, file_of, files_of
-from serving.decode import decode
 from serving.settings import DecodeSettings
+from serving.vision.decode import decode
 from tests import images
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from serving.area import AreaSums
+from serving.vision.mtcnn.area_sums import AreaSums
 
 
 def noise(height: int, width: int) -> NDArray[np.uint8]:

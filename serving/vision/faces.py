@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import handles, refs, telemetry
-from serving.mtcnn import FaceDetector
 from serving.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
+from serving.vision.mtcnn.detector import FaceDetector
 from serving.work import work
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing

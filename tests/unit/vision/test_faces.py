@@ -10,9 +10,9 @@ from facenet_pytorch.models.utils.detect_face import extract_face
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.detect import MARGIN, crop_face, find_faces
-from serving.mtcnn import Detections, FaceDetector
 from serving.records import CROP_SIZE, Photo
+from serving.vision.faces import MARGIN, crop_face, find_faces
+from serving.vision.mtcnn.detector import Detections, FaceDetector
 
 Pixels = NDArray[np.uint8]
 

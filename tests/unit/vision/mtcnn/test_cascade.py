@@ -16,8 +16,8 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.cascade import Cascade
-from serving.cascade_nets import Networks
+from serving.vision.mtcnn.cascade import Cascade
+from serving.vision.mtcnn.networks import Networks
 from tests import images
 
 Pixels = NDArray[np.uint8]

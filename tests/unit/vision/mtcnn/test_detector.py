@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.mtcnn import NOTHING, Detections, FaceDetector
+from serving.vision.mtcnn.detector import NOTHING, Detections, FaceDetector
 
 Pixels = NDArray[np.uint8]
 

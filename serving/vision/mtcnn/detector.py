@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.cascade import Cascade
-from serving.cascade_nets import Networks
+from serving.vision.mtcnn.cascade import Cascade
+from serving.vision.mtcnn.networks import Networks
 
 # What surrounds a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this grey
 # is the zero that their convolutions pad with.

@@ -1,6 +1,6 @@
 """Damaged image files of every format: an answer or an error of the tree, in bounded memory.
 
-FUZZ_SECONDS=600 python -m pytest tests/unit/test_decode_fuzz.py
+FUZZ_SECONDS=600 python -m pytest tests/unit/vision/test_decode_fuzz.py
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.decode import decode
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
+from serving.vision.decode import decode
 from tests import images
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "90"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.area import AreaSums
+from serving.vision.mtcnn.area_sums import AreaSums
 
 # Canvases of few different sizes: OpenVINO prepares a network anew for each size that it meets.
 _STEP = 32

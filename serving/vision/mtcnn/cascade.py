@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import nms
 
-from serving.area import AreaSums, bins, compile_loops
-from serving.cascade_nets import Network, Networks
-from serving.pyramid import Level, canvases_of, paint
+from serving.vision.mtcnn.area_sums import AreaSums, bins, compile_loops
+from serving.vision.mtcnn.networks import Network, Networks
+from serving.vision.mtcnn.pyramid import Level, canvases_of, paint
 
 Array = NDArray[np.float32]
 

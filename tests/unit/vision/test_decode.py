@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.decode import decode
 from serving.errors import TooLarge, UnsupportedImage
 from serving.records import Photo
 from serving.settings import DecodeSettings
+from serving.vision.decode import decode
 from tests import images
 from tests.images import BLUE, GREEN, GREY, RED, encode, quadrants
 

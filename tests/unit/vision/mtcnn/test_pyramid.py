@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from serving.area import AreaSums
-from serving.pyramid import canvases_of, paint
+from serving.vision.mtcnn.area_sums import AreaSums
+from serving.vision.mtcnn.pyramid import canvases_of, paint
 
 SIZES = [(12, 12), (20, 20), (37, 53), (600, 37), (21, 900), (480, 640), (481, 641), (1280, 853)]
 
