@@ -29,8 +29,8 @@ from serving.gallery_cli import gallery
 from serving.key_cli import key
 from serving.local.process import StackError
 from serving.migrate_cli import migrate_command
+from serving.model.repository import ModelError
 from serving.stack import StackSettings, read_overrides, running
-from serving.traced import ModelError
 
 _URL = click.option(
     "--url",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serving.errors import Unavailable
 from serving.gallery import Kind, Operation, Snapshot
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.naming import threshold_of
 from serving.records import Conflict, ConflictKind, Enrolment
 from serving.settings import MatchSettings

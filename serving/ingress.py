@@ -25,11 +25,11 @@ from serving import (
 from serving.access import Access, note
 from serving.answers import conflict_bodies, generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
-from serving.embed import Embedder
 from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.metrics import ApiMetrics, StoreMetrics
+from serving.model.embedder import Embedder
 from serving.naming import problem_of
 from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register

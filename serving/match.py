@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import handles, refs, telemetry
-from serving.embed import Embedder
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.maintenance import Receipt
@@ -22,7 +21,8 @@ from serving.gallery.opening import Location, erase_everywhere, locate, open_sto
 from serving.gallery.store import Store
 from serving.matching import compare_people, enrol, nearest
 from serving.metrics import GalleryGauges, StoreMetrics
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.records import (
     DuplicatesPage,
     Enrolled,

@@ -13,7 +13,7 @@ from serving import conflicts, deadline
 from serving.conflicts import Conflicting
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot, duplicates
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.naming import threshold_of
 from serving.records import (
     Candidate,

@@ -103,7 +103,7 @@ class ApiMetrics:
             self._similarity.observe(max(0.0, similarity))
 
     def asked_triton(self, call: str, outcome: str, seconds: float, batch: int) -> None:
-        """See `serving.embed.Embedder`."""
+        """See `serving.model.embedder.Embedder`."""
         self._triton.observe(seconds, {"call": call, "outcome": outcome})
         if batch:
             self._batch.observe(batch)

@@ -16,14 +16,14 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import runtimes
-from serving.embed import Embedder
 from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ModelMismatch, ServingError
 from serving.gallery.migration import Migration, Move, Plan
-from serving.model import ModelCard
+from serving.model import runtime
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
+from serving.model.repository import ModelError, TracedModel
 from serving.settings import AppArgs, TritonSettings
-from serving.traced import ModelError, TracedModel
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
 
@@ -59,7 +59,7 @@ class LocalNetwork:
 
     def __init__(self, repository: Path, name: str) -> None:
         self.card = TracedModel.read(repository, name).card
-        self._network = runtimes.load(repository / name)
+        self._network = runtime.load(repository / name)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.concatenate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.errors import Unavailable
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from serving.embed import Embedder
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.interchange import ExportFile
@@ -19,7 +18,8 @@ from serving.gallery.opening import Location, locate, open_store
 from serving.gallery.s3 import connect
 from serving.gallery.transfer import Source, import_people
 from serving.local import s3
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.settings import AppArgs, GallerySettings, TritonSettings
 
 _TENSORS = ".pt"

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import refs
-from serving.embed import Embedder
 from serving.errors import (
     EnrolmentConflict,
     NoUsableFace,
@@ -23,7 +22,8 @@ from serving.errors import (
 from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
 from serving.handles import call, write
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.records import (
     Conflict,
     Enrolled,

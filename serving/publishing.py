@@ -30,7 +30,7 @@ from serving.gallery.store import (
     PreconditionFailed,
     StoredObject,
 )
-from serving.traced import CARD, ModelError, TracedModel, id_of
+from serving.model.repository import CARD, ModelError, TracedModel, id_of
 
 _TRIES = 5
 _MAX_TEXT_BYTES = 2**23

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.gallery import Person
 from serving.gallery.duplicates import Pair
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 CROP_SIZE = 160  # pixels; FaceNet's input is (3, 160, 160)
 

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import refs
-from serving.embed import Embedder
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location
 from serving.handles import call, write
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.records import DuplicatesPage, PeoplePage
 
 

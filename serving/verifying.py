@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.pipeline import PhotoReport, Pipeline, all_of
 from serving.timings import Timings
 

@@ -37,9 +37,9 @@ from casia_graph import WeightsError, fetch_graph, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
 from torch import nn
 
-from serving.model import ModelCard, model_id
-from serving.runtimes import converted
-from serving.traced import weights_in
+from serving.model.card import ModelCard, model_id
+from serving.model.repository import weights_in
+from serving.model.runtime import converted
 
 ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32

@@ -2,7 +2,7 @@
 
 Threshold. Of the unknown people who are looked up in a gallery of ``gallery`` people, at most a
 share ``fpir`` shall get a name. A few thousand comparisons show no such quantile; it is that of a
-model of strangers' cosines (`serving.impostors`), fitted by `serving.evaluation.tail`. Each photo
+model of strangers' cosines (`serving.model.impostors`), fitted by `serving.evaluation.tail`. Each photo
 is compared, as in a gallery, with the centroid of every other person.
 
 Calibration. The confidence of an answer is the probability that the best candidate is the person on
@@ -30,8 +30,8 @@ from serving.evaluation.logistic import fit_logistic
 from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tail import Fit, fit
-from serving.impostors import Impostors
-from serving.model import Calibration, ModelCard, Verification
+from serving.model.card import Calibration, ModelCard, Verification
+from serving.model.impostors import Impostors
 
 FEW_PEOPLE = 50
 ENROLLED = 0.5  # the share of lookups of enrolled people, and of pairs of one person

@@ -14,7 +14,7 @@ from serving.evaluation.card_file import write_card
 from serving.evaluation.measuring import embedded, list_failures, measuring, opened, print_section
 from serving.evaluation.sample import read_card
 from serving.evaluation.tables import Section
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 _SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from serving.evaluation.sample import NotMeasurable
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 _CARD = re.compile(r'(key: "card"\s+value \{ string_value: )"(?:[^"\\]|\\.)*"')
 

@@ -21,7 +21,7 @@ from serving.evaluation.lookups import trials
 from serving.evaluation.metrics import Roc
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.verification import Pairs, Verification, pairs_of, verify
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.naming import threshold_of
 from serving.settings import MatchSettings
 

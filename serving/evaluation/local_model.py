@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import runtimes
 from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ServingError
 from serving.evaluation.sample import NotMeasurable, Sample, read_card
+from serving.model import runtime
+from serving.model.repository import weights_in
 from serving.settings import AppArgs
-from serving.traced import weights_in
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
 
@@ -41,7 +41,7 @@ class LocalModel:
         self.card = read_card(folder / "model.json")
         self._settings = settings
         self._detector = detector_of(settings.detect)
-        self.vectors = runtimes.load(folder)
+        self.vectors = runtime.load(folder)
 
     def crop(self, photo: Path) -> NDArray[np.uint8]:
         """The largest face, uint8 RGB (3, 160, 160).

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 
 class NotMeasurable(Exception):

@@ -1,4 +1,4 @@
-"""Fitting how alike strangers are; see `serving.impostors` for the model.
+"""Fitting how alike strangers are; see `serving.model.impostors` for the model.
 
 The mean is the sample's. The effective dimensions are fitted to the upper tenth of the cosines by
 censored maximum likelihood: of the others only their number counts. What decides is the tail, and a
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from serving.evaluation.estimates import draws_of
 from serving.evaluation.metrics import Floats
-from serving.impostors import Impostors, shape_of
+from serving.model.impostors import Impostors, shape_of
 
 _TAIL = 0.1
 _REPLICATES = 200

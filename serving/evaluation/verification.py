@@ -21,7 +21,7 @@ from serving.evaluation.metrics import (
     share,
 )
 from serving.evaluation.sample import Sample
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 FARS = (0.01, 0.001, 0.0001)
 # More pairs than these say nothing more, and cost memory and time.

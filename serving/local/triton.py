@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from serving.local.process import CALM_THREADS, LOOPBACK, Process, StackError
-from serving.traced import weights_in
+from serving.model.repository import weights_in
 
 _GLIBC = (2, 35)
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import runtimes
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
-from serving.model import ModelCard
+from serving.model import runtime
+from serving.model.card import ModelCard
 from serving.records import Faces, Photo
 from serving.settings import DecodeSettings
 from serving.stack import REPOSITORY, StackSettings
@@ -44,7 +44,7 @@ class Sample:
 
 class Model:
     def __init__(self, folder: Path) -> None:
-        self._network = runtimes.load(folder)
+        self._network = runtime.load(folder)
         self.card = ModelCard.from_json((folder / "model.json").read_text())
 
     def embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:

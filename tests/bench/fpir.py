@@ -24,7 +24,7 @@ from serving.evaluation.local_model import LocalModel
 from serving.evaluation.sample import Sample
 from serving.evaluation.tail import fit
 from serving.gallery.segment import normalised
-from serving.impostors import Impostors
+from serving.model.impostors import Impostors
 from serving.settings import AppArgs
 from tests.bench.gallery import face_space
 

@@ -27,9 +27,9 @@ import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 
-from serving import runtimes
 from serving.local import triton
 from serving.local.process import CALM_THREADS
+from serving.model import runtime
 from serving.stack import REPOSITORY, StackSettings, running
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.detector import FaceDetector
@@ -91,7 +91,7 @@ def bench_detection(all_scenes: Sequence[Scene]) -> list[str]:
 def bench_embedding(name: str, settings: StackSettings) -> list[str]:
     eager = InceptionResnetV1().eval()
     in_process, served = (
-        runtimes.load(REPOSITORY / settings.model),
+        runtime.load(REPOSITORY / settings.model),
         Triton(settings.triton_port, settings.model),
     )
     lines = [

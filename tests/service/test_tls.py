@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from serving.embed import Embedder
 from serving.errors import Unavailable
 from serving.gallery.opening import open_store
 from serving.local import s3
+from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings
 from serving.stack import BUCKET, StackSettings
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from serving.embed import Embedder
 from serving.errors import Unavailable
 from serving.local import triton
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.settings import TritonSettings
 from serving.stack import REPOSITORY, StackSettings
 from tests.service.conftest import PORT

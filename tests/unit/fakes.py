@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
 
-from serving.embed import Embedder, ServedModel
 from serving.freshness import Versions
 from serving.ingress import build_api
 from serving.keys import Keys
 from serving.metrics import ApiMetrics
-from serving.model import Calibration, ModelCard
+from serving.model.card import Calibration, ModelCard
+from serving.model.embedder import Embedder, ServedModel
 from serving.pipeline import (
     ConflictsRefused,
     EnrolmentReport,

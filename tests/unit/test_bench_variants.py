@@ -11,8 +11,8 @@ from serving.evaluation.estimates import draws_of
 from serving.evaluation.identification import identify
 from serving.evaluation.lookups import trials
 from serving.evaluation.verification import pairs_of, verify
-from serving.impostors import Impostors
-from serving.model import Calibration, ModelCard
+from serving.model.card import Calibration, ModelCard
+from serving.model.impostors import Impostors
 from serving.vision.faces import crop_face
 from tests.bench.variants import comparing, quality
 from tests.bench.variants.__main__ import interval

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from serving import conflicts
 from serving.gallery import Gallery, Kind, Operation, Snapshot
-from serving.impostors import Impostors
-from serving.model import Calibration, Verification
+from serving.model.card import Calibration, Verification
+from serving.model.impostors import Impostors
 from serving.records import ConflictKind, Enrolment
 from serving.settings import MatchSettings
 from tests.memory_store import MemoryStore

@@ -20,8 +20,8 @@ from serving import migrating, operating
 from serving.cli import cli
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Kind, Operation, opening
+from serving.model.repository import ModelError
 from serving.stack import StackSettings, serve_config
-from serving.traced import ModelError
 from serving.vision.faces import find_faces
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD

@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from serving import model_cli
 from serving.cli import cli
+from serving.model.repository import MODEL, ModelError
 from serving.settings import GallerySettings
-from serving.traced import MODEL, ModelError
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD as FAKE
-from tests.unit.test_traced import NAME, traced
+from tests.unit.model.test_repository import NAME, traced
 
 URI = f"s3://models/prod/{NAME}"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import Unavailable
-from serving.impostors import Impostors
+from serving.model.impostors import Impostors
 from serving.naming import problem_of, threshold_of
 from serving.settings import MatchSettings
 from tests.unit.fakes import CARD, Api

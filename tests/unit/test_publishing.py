@@ -12,11 +12,11 @@ import pytest
 
 from serving.errors import Conflict, StoreUnfit, Unavailable
 from serving.gallery.store import StoredObject
+from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel
 from serving.publishing import Target, publish
-from serving.traced import CARD, CONFIG, MODEL, ModelError, TracedModel
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD as FAKE
-from tests.unit.test_traced import NAME, of_openvino, traced
+from tests.unit.model.test_repository import NAME, of_openvino, traced
 
 TARGET = Target("models", f"prod/{NAME}")
 KEYS = [TARGET.key(name) for name in (MODEL, CONFIG, CARD)]

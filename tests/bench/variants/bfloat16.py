@@ -10,7 +10,7 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 
-from serving.runtimes import converted
+from serving.model.runtime import converted
 
 _BATCH = 16
 

@@ -11,7 +11,7 @@ from serving.evaluation.logistic import fit_logistic
 from serving.evaluation.metrics import calibration_error, reliability
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.gallery.segment import normalised
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from tests.unit.evaluation.people import crowd, sample_of
 from tests.unit.fakes import CARD
 

@@ -18,8 +18,8 @@ from serving.evaluation.evaluate import STEPS, Asked, Curves, Report, evaluate, 
 from serving.evaluation.page import Pictures, page
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import headline, sections, told
-from serving.impostors import Impostors
-from serving.model import ModelCard
+from serving.model.card import ModelCard
+from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
 from tests.unit.evaluation.people import crowd, sample_of
 from tests.unit.fakes import CARD

@@ -17,13 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from serving import embed
-from serving.embed import Embedder
 from serving.errors import Unavailable
+from serving.model import embedder as embed
+from serving.model.embedder import Embedder
 from serving.records import CROP_SIZE
 from serving.settings import TritonSettings
 
-MODELS = Path(__file__).resolve().parents[2] / "triton" / "models"
+MODELS = Path(__file__).resolve().parents[3] / "triton" / "models"
 CARD = (MODELS / "facenet-casia-webface" / "model.json").read_text()
 CONFIG = {
     "max_batch_size": 32,

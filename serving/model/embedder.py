@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from serving import tracing
 from serving.errors import Unavailable
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 from serving.settings import TritonSettings
 
 T = TypeVar("T")

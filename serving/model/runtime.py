@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from serving.traced import MODEL, ModelError, weights_in
+from serving.model.repository import MODEL, ModelError, weights_in
 
 # Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.model import ModelCard
+from serving.model.card import ModelCard
 
 MODEL = "1/model.pt"
 CONFIG = "config.pbtxt"

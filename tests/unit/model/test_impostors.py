@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.impostors import Impostors
+from serving.model.impostors import Impostors
 
 means = st.floats(-0.3, 0.3)
 dimensions = st.floats(5, 5000)

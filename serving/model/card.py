@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.impostors import Impostors
+from serving.model.impostors import Impostors
 
 
 class Calibration(BaseModel):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.traced import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
+from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
 from tests.unit.fakes import CARD as FAKE
 
 NAME = FAKE.name

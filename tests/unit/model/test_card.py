@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.impostors import Impostors
-from serving.model import Calibration, ModelCard, Verification, model_id
+from serving.model.card import Calibration, ModelCard, Verification, model_id
+from serving.model.impostors import Impostors
 
 PREPROCESSING: dict[str, Any] = {"size": 160, "margin": 14}
 TENSORS = {

@@ -17,14 +17,14 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from safetensors.torch import save_file
 from torch import nn
 
-from serving.model import Calibration, ModelCard
+from serving.model.card import Calibration, ModelCard
+from serving.model.repository import ModelError, TracedModel
+from serving.model.runtime import converted
 from serving.records import CROP_SIZE
-from serving.runtimes import converted
-from serving.traced import ModelError, TracedModel
 from serving.vision.faces import MARGIN
 from tests.model_config import model_config_pb2
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(ROOT / "triton"))
 
