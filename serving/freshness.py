@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from serving.errors import Unavailable
+from serving.gallery.location import Location
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
-from serving.gallery.opening import Location
 from serving.gallery.s3 import connect
 from serving.gallery.store import Store
 from serving.settings import GallerySettings

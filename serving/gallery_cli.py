@@ -17,7 +17,7 @@ from rich.table import Table
 from serving import console, operating
 from serving.console import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
-from serving.gallery.opening import erase_everywhere
+from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.naming import threshold_of
 from serving.operating import Bucket, naming_card, read_config

@@ -15,7 +15,7 @@ from serving import audit, bodies, openapi
 from serving.context import Collection, Context
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
 from serving.gallery import Person
-from serving.gallery.maintenance import Receipt
+from serving.gallery.compaction import Receipt
 from serving.schemas import (
     EmbeddingsRequest,
     ErasureReceipt,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from serving import handles, refs, telemetry
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
-from serving.gallery.maintenance import Receipt
-from serving.gallery.opening import Location, erase_everywhere, locate, open_store
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location, erase_everywhere, locate, open_store
 from serving.gallery.store import Store
 from serving.matching import compare_people, enrol, nearest
 from serving.metrics import GalleryGauges, StoreMetrics

@@ -16,8 +16,8 @@ import click
 
 from serving.console import CONFIG, PATH, Failed, progress_bar
 from serving.enrolling import people_in
+from serving.gallery.location import Location
 from serving.gallery.migration import Migration
-from serving.gallery.opening import Location
 from serving.gallery.store import check_conditional_writes
 from serving.operating import Bucket, read_config
 from serving.stack import REPOSITORY

@@ -12,9 +12,9 @@ import yaml
 
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
+from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ExportFile
-from serving.gallery.maintenance import Maintenance
-from serving.gallery.opening import Location, locate, open_store
+from serving.gallery.location import Location, locate, open_store
 from serving.gallery.s3 import connect
 from serving.gallery.transfer import Source, import_people
 from serving.local import s3

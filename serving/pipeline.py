@@ -20,7 +20,7 @@ from serving.errors import (
     UnsupportedImage,
 )
 from serving.freshness import Shared, Versions
-from serving.gallery.opening import Location
+from serving.gallery.location import Location
 from serving.handles import call, write
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder

@@ -13,8 +13,8 @@ from serving import refs
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
-from serving.gallery.maintenance import Receipt
-from serving.gallery.opening import Location
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location
 from serving.handles import call, write
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder

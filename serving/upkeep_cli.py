@@ -11,8 +11,8 @@ import click
 
 from serving.console import Failed
 from serving.errors import ServingError
-from serving.gallery.maintenance import Check, Maintenance
-from serving.gallery.opening import Location
+from serving.gallery.compaction import Check, Maintenance
+from serving.gallery.location import Location
 from serving.gallery_cli import JSON, gallery_options
 from serving.operating import Bucket, read_config
 

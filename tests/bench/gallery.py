@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from serving.errors import Conflict
 from serving.gallery import Gallery, Kind, Operation, Segment, Snapshot
+from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ROWS_AT_ONCE, ExportFile, write_export
-from serving.gallery.maintenance import Maintenance
 from serving.gallery.s3 import connect
 from serving.gallery.segment import normalised
 from serving.gallery.store import Entry, Store, StoredObject

@@ -25,7 +25,7 @@ import pytest
 import yaml
 
 from serving.gallery import Gallery
-from serving.gallery.opening import locate
+from serving.gallery.location import locate
 from serving.gallery.s3 import connect
 from serving.local import s3, triton
 from serving.local.process import LOOPBACK, Process

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serving.gallery import Gallery
-from serving.gallery.opening import open_store
+from serving.gallery.location import open_store
 from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
 from serving.stack import StackSettings, serve_config

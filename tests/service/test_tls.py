@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from serving.errors import Unavailable
-from serving.gallery.opening import open_store
+from serving.gallery.location import open_store
 from serving.local import s3
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings

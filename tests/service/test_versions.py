@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.gallery import Gallery, Kind, Operation, Store, check_conditional_writes
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.s3 import S3Store
 from tests.service import seaweed
 from tests.store_contract import StoreContract

@@ -9,7 +9,7 @@ import pytest
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Store
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.s3 import connect
 from tests.service import seaweed
 from tests.service.wire import (

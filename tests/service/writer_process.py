@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from serving.errors import Conflict, GalleryError, Unavailable, UnknownIdentity
 from serving.gallery import Gallery, Kind, Operation, Store
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.s3 import connect
 from serving.settings import GallerySettings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows

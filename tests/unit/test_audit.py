@@ -15,8 +15,8 @@ from ray.exceptions import RayActorError
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.freshness import Versions
 from serving.gallery import Operation, Person
-from serving.gallery.maintenance import Receipt
-from serving.gallery.opening import Location
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
 from serving.records import PeoplePage
 from serving.settings import GallerySettings, KeySettings

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from serving import operating
 from serving.cli import cli
 from serving.errors import ServingError, StoreUnfit
-from serving.gallery import Gallery, opening
+from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
 from serving.stack import StackSettings, serve_config
 from tests.memory_store import MemoryStore
@@ -26,7 +26,7 @@ OTHER = "facenet-other@ffffffffffff"
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    for module in (operating, opening):
+    for module in (operating, location):
         monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
     return store
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from serving import deadline, match, matching, refs
 from serving.errors import GalleryCorrupt, TimedOut, Unavailable
-from serving.gallery import Gallery, Snapshot, opening
-from serving.gallery.opening import Location
+from serving.gallery import Gallery, Snapshot, location
+from serving.gallery.location import Location
 from serving.gallery.store import StoredObject
 from serving.match import Matcher
 from serving.matching import compare_people, enrol, nearest
@@ -286,7 +286,7 @@ def _outside(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, embedder: Fake
     async def hold(value: Any, nbytes: int | None = None, work_ms: float = 0.0) -> refs.Ref[Any]:
         return refs.Ref((Held(value),), False, work_ms)
 
-    monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
+    monkeypatch.setattr(location, "connect", lambda settings, observer: store)
     monkeypatch.setattr(match, "Embedder", lambda settings: embedder)
     monkeypatch.setattr(match, "_PRELOAD_TRIES", 1)
     monkeypatch.setattr(refs, "put", hold)

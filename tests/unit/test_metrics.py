@@ -11,7 +11,7 @@ from ray.serve import metrics
 
 from serving import metrics as module
 from serving.gallery import Gallery
-from serving.gallery.opening import Location
+from serving.gallery.location import Location
 from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
 from serving.records import Candidate
 from tests.memory_store import MemoryStore

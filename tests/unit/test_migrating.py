@@ -19,7 +19,7 @@ from PIL import Image
 from serving import migrating, operating
 from serving.cli import cli
 from serving.errors import BadRequest, Unavailable
-from serving.gallery import Gallery, Kind, Operation, opening
+from serving.gallery import Gallery, Kind, Operation, location
 from serving.model.repository import ModelError
 from serving.stack import StackSettings, serve_config
 from serving.vision.faces import find_faces
@@ -51,7 +51,7 @@ class FakeNetwork:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    for module in (operating, opening):
+    for module in (operating, location):
         monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
     monkeypatch.setattr(migrating, "LocalNetwork", FakeNetwork)
     return store

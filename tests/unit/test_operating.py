@@ -14,7 +14,7 @@ from serving import operating
 from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
-from serving.gallery.opening import Location
+from serving.gallery.location import Location
 from serving.local import s3
 from serving.operating import Bucket, import_path, read_config
 from serving.settings import AppArgs, GallerySettings

@@ -13,7 +13,7 @@ from ray.exceptions import OwnerDiedError
 from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Shared, Versions
-from serving.gallery.opening import Location
+from serving.gallery.location import Location
 from serving.pipeline import (
     ConflictsRefused,
     EnrolmentReport,

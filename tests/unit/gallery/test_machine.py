@@ -28,7 +28,7 @@ from serving.errors import Conflict, GalleryCorrupt, Unavailable, UnknownIdentit
 from serving.gallery import Gallery
 from serving.gallery import commit as committing
 from serving.gallery import manifest as manifests
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
@@ -749,10 +749,10 @@ def make_reproducible_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committing, "_FAILURES", 2)
     monkeypatch.setattr(manifests, "_MOST_RECENT", 2)
     monkeypatch.setattr(manifests, "_REMEMBERED_COMMITS", 4)
-    monkeypatch.setattr("serving.gallery.maintenance._ERASE_TRIES", 2)
-    monkeypatch.setattr("serving.gallery.maintenance._FACTOR", 1)
-    monkeypatch.setattr("serving.gallery.maintenance._SMALL_BYTES", 2 * 2 * DIMENSION)
-    monkeypatch.setattr("serving.gallery.maintenance.MAX_SEGMENT_BYTES", 20 * 2 * DIMENSION)
+    monkeypatch.setattr("serving.gallery.compaction._ERASE_TRIES", 2)
+    monkeypatch.setattr("serving.gallery.compaction._FACTOR", 1)
+    monkeypatch.setattr("serving.gallery.compaction._SMALL_BYTES", 2 * 2 * DIMENSION)
+    monkeypatch.setattr("serving.gallery.compaction.MAX_SEGMENT_BYTES", 20 * 2 * DIMENSION)
 
 
 def test_any_faults_at_any_moment_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from serving.errors import GalleryCorrupt, Unavailable
 from serving.gallery import Gallery
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.manifest import NO_INDEX, key_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject

@@ -10,7 +10,7 @@ import pytest
 
 from serving.errors import BadRequest, NotConfirmed, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Person
-from serving.gallery.maintenance import Maintenance
+from serving.gallery.compaction import Maintenance
 from serving.gallery.migration import Migration, Move, Plan
 from serving.gallery.segment import Segment
 from serving.gallery.snapshot import Origin

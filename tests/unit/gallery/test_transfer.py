@@ -9,8 +9,8 @@ import pytest
 
 from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Kind, Operation
+from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ExportFile, write_export
-from serving.gallery.maintenance import Maintenance
 from serving.gallery.segment import Segment
 from serving.gallery.transfer import export_file, export_folder, import_people
 from tests.memory_store import MemoryStore

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from serving.errors import GalleryCorrupt, Unavailable, UnknownIdentity
-from serving.gallery.maintenance import Maintenance, Receipt
+from serving.gallery.compaction import Maintenance, Receipt
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import connect

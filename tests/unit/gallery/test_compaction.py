@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from serving.errors import Unavailable, UnknownIdentity
 from serving.gallery import Gallery
-from serving.gallery.maintenance import Maintenance, to_fold
+from serving.gallery.compaction import Maintenance, to_fold
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject

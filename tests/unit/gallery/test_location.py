@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import GalleryCorrupt, UnknownIdentity
-from serving.gallery import Gallery, opening
-from serving.gallery.maintenance import Maintenance
-from serving.gallery.opening import Location, erase_everywhere, locate
+from serving.gallery import Gallery, location
+from serving.gallery.compaction import Maintenance
+from serving.gallery.location import Location, erase_everywhere, locate
 from serving.settings import GallerySettings
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put
@@ -19,7 +19,7 @@ SETTINGS = GallerySettings()
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    monkeypatch.setattr(opening, "connect", lambda settings, observer: store)
+    monkeypatch.setattr(location, "connect", lambda settings, observer: store)
     return store
 
 
