@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from serving.matching.records import Candidate, Conflict, Faces
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport
-from serving.records import Candidate, Conflict, Faces
 from serving.schemas import (
     CandidateBody,
     ComparedFace,

@@ -12,8 +12,8 @@ from fastapi import Depends, Request
 
 from serving import deadline
 from serving.errors import TimedOut
+from serving.matching.threshold import threshold_of
 from serving.metrics import ApiMetrics
-from serving.naming import threshold_of
 from serving.pipeline import Identified, Pipeline
 from serving.register import Register
 from serving.settings import LimitSettings, MatchSettings
@@ -64,5 +64,5 @@ class Context:
             raise TimedOut(told) from None
 
     def threshold(self, asked: float | None, found: Identified) -> float:
-        """The cosine from which on a face of this photo is named; see `serving.naming`."""
+        """The cosine from which on a face of this photo is named; see `serving.matching.threshold`."""
         return threshold_of(asked, self.matching, found.card, found.matches.people)

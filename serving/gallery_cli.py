@@ -19,7 +19,7 @@ from serving.console import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
-from serving.naming import threshold_of
+from serving.matching.threshold import threshold_of
 from serving.operating import Bucket, naming_card, read_config
 
 _ID = click.IntRange(0, 2**63 - 1)

@@ -28,9 +28,9 @@ from serving.context import Collection, Context
 from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
+from serving.matching.threshold import problem_of
 from serving.metrics import ApiMetrics, StoreMetrics
 from serving.model.embedder import Embedder
-from serving.naming import problem_of
 from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
 from serving.schemas import (

@@ -19,11 +19,7 @@ from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location, erase_everywhere, locate, open_store
 from serving.gallery.store import Store
-from serving.matching import compare_people, enrol, nearest
-from serving.metrics import GalleryGauges, StoreMetrics
-from serving.model.card import ModelCard
-from serving.model.embedder import Embedder
-from serving.records import (
+from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
     Enrolment,
@@ -32,6 +28,10 @@ from serving.records import (
     PeoplePage,
     Refused,
 )
+from serving.matching.search import compare_people, enrol, nearest
+from serving.metrics import GalleryGauges, StoreMetrics
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.work import Together, work
 

@@ -13,7 +13,7 @@ from ray.serve import metrics
 from serving import tracing
 from serving.gallery import Snapshot
 from serving.gallery.location import Location
-from serving.records import Candidate
+from serving.matching.records import Candidate
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 _COUNTS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]

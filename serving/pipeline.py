@@ -22,9 +22,7 @@ from serving.errors import (
 from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
 from serving.handles import call, write
-from serving.model.card import ModelCard
-from serving.model.embedder import Embedder
-from serving.records import (
+from serving.matching.records import (
     Conflict,
     Enrolled,
     Enrolment,
@@ -33,6 +31,8 @@ from serving.records import (
     Matches,
     Refused,
 )
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.timings import Timings
 from serving.vision.quality import fault

@@ -16,9 +16,9 @@ from serving.gallery import Kind, Operation, Person
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location
 from serving.handles import call, write
+from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
-from serving.records import DuplicatesPage, PeoplePage
 
 
 class Register:
@@ -68,7 +68,7 @@ class Register:
     async def duplicates(
         self, collection: str, threshold: float | None, limit: int, after: int
     ) -> DuplicatesPage:
-        """Likely duplicates; see `serving.matching.compare_people`."""
+        """Likely duplicates; see `serving.matching.search.compare_people`."""
         where = await self._where(collection)
         version = await self._versions.now(where)
         card = await self.card()

@@ -21,8 +21,8 @@ from serving.evaluation.lookups import trials
 from serving.evaluation.metrics import Roc
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.verification import Pairs, Verification, pairs_of, verify
+from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
-from serving.naming import threshold_of
 from serving.settings import MatchSettings
 
 # Steps that `evaluate` announces: pairs, and each number of enrolled photos.

@@ -21,7 +21,7 @@ from serving.evaluation.measuring import embedded, list_failures, measuring, ope
 from serving.evaluation.page import Pictures, page
 from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
-from serving.naming import problem_of
+from serving.matching.threshold import problem_of
 from serving.settings import MatchSettings
 
 if TYPE_CHECKING:

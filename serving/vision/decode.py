@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from serving import handles, refs, telemetry
 from serving.errors import TooLarge, UnsupportedImage
-from serving.records import Photo
+from serving.matching.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
 from serving.work import work
 

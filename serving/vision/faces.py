@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import handles, refs, telemetry
-from serving.records import CROP_SIZE, Faces, Photo
+from serving.matching.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.work import work

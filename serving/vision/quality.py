@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.records import Faces
+from serving.matching.records import Faces
 from serving.settings import EnrolmentSettings
 
 _SIDE = 80  # pixels to which a crop is reduced: finer detail says more of the camera's noise

@@ -21,9 +21,9 @@ from PIL import Image
 
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
+from serving.matching.records import Faces, Photo
 from serving.model import runtime
 from serving.model.card import ModelCard
-from serving.records import Faces, Photo
 from serving.settings import DecodeSettings
 from serving.stack import REPOSITORY, StackSettings
 from serving.vision.decode import decode

@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
-from serving.records import Faces, Photo
+from serving.matching.records import Faces, Photo
 from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.stack import REPOSITORY, StackSettings
 from serving.vision.decode import decode

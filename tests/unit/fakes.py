@@ -18,6 +18,15 @@ from ray.exceptions import RayTaskError
 from serving.freshness import Versions
 from serving.ingress import build_api
 from serving.keys import Keys
+from serving.matching.records import (
+    CROP_SIZE,
+    Candidate,
+    Conflict,
+    Enrolled,
+    Faces,
+    GalleryStatus,
+    Matches,
+)
 from serving.metrics import ApiMetrics
 from serving.model.card import Calibration, ModelCard
 from serving.model.embedder import Embedder, ServedModel
@@ -27,15 +36,6 @@ from serving.pipeline import (
     Identified,
     PhotoReport,
     Pipeline,
-)
-from serving.records import (
-    CROP_SIZE,
-    Candidate,
-    Conflict,
-    Enrolled,
-    Faces,
-    GalleryStatus,
-    Matches,
 )
 from serving.register import Register
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from serving.answers import generate_answer, image_reports, infer_answer
+from serving.matching.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
 from serving.pipeline import EnrolmentReport, Identified, PhotoReport
-from serving.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
 from serving.schemas import FaceBody
 from tests.unit.fakes import CARD, faces
 

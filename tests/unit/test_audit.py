@@ -18,7 +18,7 @@ from serving.gallery import Operation, Person
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
-from serving.records import PeoplePage
+from serving.matching.records import PeoplePage
 from serving.settings import GallerySettings, KeySettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import Api, Handle

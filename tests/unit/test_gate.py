@@ -10,7 +10,7 @@ import yaml
 
 from serving.gate import Rates, is_open, scope_for
 from serving.keys import Key, Keys, Scope, hash_of, new_key
-from serving.records import DuplicatesPage
+from serving.matching.records import DuplicatesPage
 from serving.settings import KeySettings
 from tests.unit.fakes import Api, detail_of
 

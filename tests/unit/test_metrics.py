@@ -12,8 +12,8 @@ from ray.serve import metrics
 from serving import metrics as module
 from serving.gallery import Gallery
 from serving.gallery.location import Location
+from serving.matching.records import Candidate
 from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
-from serving.records import Candidate
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put
 

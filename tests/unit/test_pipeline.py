@@ -14,14 +14,7 @@ from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
-from serving.pipeline import (
-    ConflictsRefused,
-    EnrolmentReport,
-    Identified,
-    NoFaceInAny,
-    Pipeline,
-)
-from serving.records import (
+from serving.matching.records import (
     Candidate,
     Conflict,
     ConflictKind,
@@ -31,6 +24,13 @@ from serving.records import (
     GalleryStatus,
     Matches,
     Refused,
+)
+from serving.pipeline import (
+    ConflictsRefused,
+    EnrolmentReport,
+    Identified,
+    NoFaceInAny,
+    Pipeline,
 )
 from serving.refs import Ref
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from serving import deadline, records
+from serving import deadline
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
+from serving.matching import records
+from serving.matching.records import GalleryStatus
 from serving.pipeline import NoFaceInAny, PhotoReport
-from serving.records import GalleryStatus
 from tests.unit.fakes import Api, detail_of
 
 JPEG = {"content-type": "image/jpeg"}

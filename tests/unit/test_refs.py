@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving import refs
-from serving.records import Candidate, Faces, Matches
+from serving.matching.records import Candidate, Faces, Matches
 from tests.unit.fakes import Held
 
 MESSAGE = 4 * 2**20

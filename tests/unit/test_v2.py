@@ -17,7 +17,7 @@ from kserve import InferInput, InferRequest, InferResponse
 from numpy.typing import NDArray
 
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
-from serving.records import GalleryStatus
+from serving.matching.records import GalleryStatus
 from serving.v2_codec import OUTPUTS
 from tests.unit.fakes import CARD, Api, faces
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.records import CROP_SIZE, Photo
+from serving.matching.records import CROP_SIZE, Photo
 from serving.vision.faces import MARGIN, crop_face
 from serving.vision.mtcnn.detector import FaceDetector
 

@@ -12,7 +12,7 @@ from serving.evaluation.local_model import LocalModel
 from serving.evaluation.lookups import others_of
 from serving.evaluation.metrics import Floats
 from serving.gallery.segment import normalised
-from serving.records import CROP_SIZE, Photo
+from serving.matching.records import CROP_SIZE, Photo
 from serving.vision.faces import MARGIN
 from serving.vision.mtcnn.detector import FaceDetector
 from tests.bench.variants.comparing import Rows

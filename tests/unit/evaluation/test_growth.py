@@ -14,7 +14,7 @@ from serving.evaluation.comparisons import compare
 from serving.evaluation.sample import Sample, read_card
 from serving.evaluation.tail import fit
 from serving.gallery.segment import normalised
-from serving.naming import threshold_of
+from serving.matching.threshold import threshold_of
 from serving.settings import MatchSettings
 from tests.unit.fakes import CARD
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from serving.errors import Unavailable
+from serving.matching.records import CROP_SIZE
 from serving.model import embedder as embed
 from serving.model.embedder import Embedder
-from serving.records import CROP_SIZE
 from serving.settings import TritonSettings
 
 MODELS = Path(__file__).resolve().parents[3] / "triton" / "models"

@@ -17,10 +17,10 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from safetensors.torch import save_file
 from torch import nn
 
+from serving.matching.records import CROP_SIZE
 from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
 from serving.model.runtime import converted
-from serving.records import CROP_SIZE
 from serving.vision.faces import MARGIN
 from tests.model_config import model_config_pb2
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import TooLarge, UnsupportedImage
-from serving.records import Photo
+from serving.matching.records import Photo
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
 from tests import images

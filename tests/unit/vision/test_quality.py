@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from serving.records import Faces
+from serving.matching.records import Faces
 from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces

@@ -9,13 +9,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import conflicts, deadline
-from serving.conflicts import Conflicting
+from serving import deadline
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot, duplicates
-from serving.model.card import ModelCard
-from serving.naming import threshold_of
-from serving.records import (
+from serving.matching import conflicts
+from serving.matching.conflicts import Conflicting
+from serving.matching.records import (
     Candidate,
     DuplicatesPage,
     Enrolled,
@@ -23,6 +22,8 @@ from serving.records import (
     Matches,
     Refused,
 )
+from serving.matching.threshold import threshold_of
+from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
 log = logging.getLogger(__name__)

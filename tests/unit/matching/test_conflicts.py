@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving import conflicts
 from serving.gallery import Gallery, Kind, Operation, Snapshot
+from serving.matching import conflicts
+from serving.matching.records import ConflictKind, Enrolment
 from serving.model.card import Calibration, Verification
 from serving.model.impostors import Impostors
-from serving.records import ConflictKind, Enrolment
 from serving.settings import MatchSettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD as PLAIN

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from serving.errors import Unavailable
 from serving.gallery import Kind, Operation, Snapshot
+from serving.matching.records import Conflict, ConflictKind, Enrolment
+from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
-from serving.naming import threshold_of
-from serving.records import Conflict, ConflictKind, Enrolment
 from serving.settings import MatchSettings
 
 Vectors = NDArray[np.float32]

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from serving.records import CROP_SIZE, Candidate, Faces, Matches, Photo
+from serving.matching.records import CROP_SIZE, Candidate, Faces, Matches, Photo
 
 
 def faces(count: int) -> Faces:

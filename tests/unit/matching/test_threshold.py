@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import Unavailable
+from serving.matching.threshold import problem_of, threshold_of
 from serving.model.impostors import Impostors
-from serving.naming import problem_of, threshold_of
 from serving.settings import MatchSettings
 from tests.unit.fakes import CARD, Api
 
