@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import tracing
 from serving.errors import ServingError
-from serving.metrics import ApiMetrics
+from serving.telemetry.metrics import ApiMetrics
 
 # A name that docs and dashboards know, wherever this module lies.
 log = logging.getLogger("serving.access")

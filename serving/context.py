@@ -13,10 +13,10 @@ from fastapi import Depends, Request
 from serving import deadline
 from serving.errors import TimedOut
 from serving.matching.threshold import threshold_of
-from serving.metrics import ApiMetrics
 from serving.pipeline import Identified, Pipeline
 from serving.register import Register
 from serving.settings import LimitSettings, MatchSettings
+from serving.telemetry.metrics import ApiMetrics
 from serving.timings import Timings
 
 T = TypeVar("T")

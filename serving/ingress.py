@@ -19,7 +19,6 @@ from serving import (
     page,
     photos,
     problems,
-    telemetry,
     v2,
 )
 from serving.access import Access, note
@@ -29,7 +28,6 @@ from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.matching.threshold import problem_of
-from serving.metrics import ApiMetrics, StoreMetrics
 from serving.model.embedder import Embedder
 from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
 from serving.register import Register
@@ -54,6 +52,8 @@ from serving.settings import (
     TracingSettings,
     TritonSettings,
 )
+from serving.telemetry import replica
+from serving.telemetry.metrics import ApiMetrics, StoreMetrics
 from serving.verifying import NoFaceToCompare
 
 _DESCRIPTION = """\
@@ -241,7 +241,7 @@ class Ingress:
         enrolment: EnrolmentSettings | None = None,
         hosts: Sequence[str] | None = None,
     ) -> None:
-        telemetry.start("ingress", traces)
+        replica.start("ingress", traces)
         self._metrics = ApiMetrics()
         embedder = Embedder(triton, observe=self._metrics.asked_triton)
         versions = Versions(gallery, StoreMetrics())

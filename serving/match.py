@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import handles, refs, telemetry
+from serving import handles, refs
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.compaction import Receipt
@@ -29,10 +29,11 @@ from serving.matching.records import (
     Refused,
 )
 from serving.matching.search import compare_people, enrol, nearest
-from serving.metrics import GalleryGauges, StoreMetrics
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
+from serving.telemetry import replica
+from serving.telemetry.metrics import GalleryGauges, StoreMetrics
 from serving.work import Together, work
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Matcher:
         triton: TritonSettings,
         traces: TracingSettings,
     ) -> None:
-        telemetry.start("match", traces)
+        replica.start("match", traces)
         self._settings = settings
         self._gallery_settings = gallery
         # The one that was asked for last comes last.

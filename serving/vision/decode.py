@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from serving import handles, refs, telemetry
+from serving import handles, refs
 from serving.errors import TooLarge, UnsupportedImage
 from serving.matching.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
+from serving.telemetry import replica
 from serving.work import work
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
@@ -159,7 +160,7 @@ class Decoder:
     """The deployment: the bytes of an image file in, a photo out."""
 
     def __init__(self, settings: DecodeSettings, traces: TracingSettings) -> None:
-        telemetry.start("decode", traces)
+        replica.start("decode", traces)
         self._settings = settings
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="decode")
 

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import handles, refs, telemetry
+from serving import handles, refs
 from serving.matching.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
+from serving.telemetry import replica
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.work import work
 
@@ -87,7 +88,7 @@ class Detector:
     """The deployment: a photo in, its faces out."""
 
     def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
-        telemetry.start("detect", traces)
+        replica.start("detect", traces)
         # One photo at a time with all of the replica's threads: two at once would only take turns
         # on the same cores and make both late.
         torch.set_num_threads(settings.threads)

@@ -27,7 +27,6 @@ from serving.matching.records import (
     GalleryStatus,
     Matches,
 )
-from serving.metrics import ApiMetrics
 from serving.model.card import Calibration, ModelCard
 from serving.model.embedder import Embedder, ServedModel
 from serving.pipeline import (
@@ -39,6 +38,7 @@ from serving.pipeline import (
 )
 from serving.register import Register
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
+from serving.telemetry.metrics import ApiMetrics
 from serving.timings import Timings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 

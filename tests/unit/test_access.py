@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving.errors import Overloaded
-from serving.metrics import ApiMetrics
+from serving.telemetry.metrics import ApiMetrics
 from tests.unit.fakes import Api
 
 JPEG = {"content-type": "image/jpeg"}

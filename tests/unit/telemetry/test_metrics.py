@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from ray.serve import metrics
 
-from serving import metrics as module
 from serving.gallery import Gallery
 from serving.gallery.location import Location
 from serving.matching.records import Candidate
-from serving.metrics import ApiMetrics, GalleryGauges, StoreMetrics
+from serving.telemetry import metrics as module
+from serving.telemetry.metrics import ApiMetrics, GalleryGauges, StoreMetrics
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put
 

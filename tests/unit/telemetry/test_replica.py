@@ -14,9 +14,10 @@ from ray.serve._private.common import ServeComponentType
 from ray.serve._private.logging_utils import configure_component_logger
 from ray.serve.schema import LoggingConfig
 
-from serving import audit, telemetry
+from serving import audit
 from serving.errors import ServingError, Unavailable, UnsupportedImage
 from serving.settings import TracingSettings
+from serving.telemetry import replica
 
 OURS, SERVES, OTEL, AUDIT = (
     logging.getLogger(n) for n in ("serving", "ray.serve", "opentelemetry", "faces")
@@ -39,7 +40,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     monkeypatch.setattr(serve, "get_replica_context", lambda: None)
     written = Written()
     SERVES.handlers[:] = [written]
-    telemetry.start("decode", TracingSettings())
+    replica.start("decode", TracingSettings())
     yield written
     OURS.parent = AUDIT.parent = before[0]
     OTEL.parent, SERVES.filters[:], SERVES.handlers[:] = before[1:4]
@@ -93,7 +94,7 @@ def test_a_bug_keeps_its_traceback(log: Written) -> None:
 
 
 def test_outside_of_a_replica_loggers_stay_as_they_are() -> None:
-    telemetry.start("decode", TracingSettings())
+    replica.start("decode", TracingSettings())
     assert OURS.parent is logging.getLogger()
 
 
@@ -115,7 +116,7 @@ def test_standard_error_gets_what_the_file_gets(
         max_bytes=10**6,
         backup_count=1,
     )
-    telemetry.start("decode", TracingSettings())
+    replica.start("decode", TracingSettings())
     logging.getLogger("serving.match").warning("seen", extra={"faces": 3})
     SERVES.info("CALL decode OK", extra={"serve_access_log": True})
     (buffer,) = (h for h in SERVES.handlers if isinstance(h, MemoryHandler))
