@@ -9,8 +9,8 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from serving.ingress import Ingress
-from serving.match import Matcher
 from serving.settings import AppArgs, Scale
+from serving.stages.match import Matcher
 from serving.vision.decode import Decoder
 from serving.vision.faces import Detector
 

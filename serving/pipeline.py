@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import refs
 from serving.errors import (
     EnrolmentConflict,
     NoUsableFace,
@@ -21,7 +20,6 @@ from serving.errors import (
 )
 from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
-from serving.handles import call, write
 from serving.matching.records import (
     Conflict,
     Enrolled,
@@ -34,6 +32,8 @@ from serving.matching.records import (
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import EnrolmentSettings, LimitSettings
+from serving.stages import refs
+from serving.stages.calls import call, write
 from serving.timings import Timings
 from serving.vision.quality import fault
 

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from serving import refs, tracing
+from serving import tracing
+from serving.stages import refs
 
 T = TypeVar("T")
 

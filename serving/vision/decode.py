@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from serving import handles, refs
 from serving.errors import TooLarge, UnsupportedImage
 from serving.matching.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
+from serving.stages import calls, refs
+from serving.stages.pool import work
 from serving.telemetry import replica
-from serving.work import work
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
 # decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,
@@ -155,7 +155,7 @@ def _too_many(limit: int) -> str:
     return f"The image has more than {limit / 1e6:g} million pixels; send a smaller one."
 
 
-@handles.stage
+@calls.stage
 class Decoder:
     """The deployment: the bytes of an image file in, a photo out."""
 

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import handles, refs
 from serving.matching.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
+from serving.stages import calls, refs
+from serving.stages.pool import work
 from serving.telemetry import replica
 from serving.vision.mtcnn.detector import FaceDetector
-from serving.work import work
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
@@ -83,7 +83,7 @@ def crop_face(
     return np.asarray(face)
 
 
-@handles.stage
+@calls.stage
 class Detector:
     """The deployment: a photo in, its faces out."""
 

@@ -90,7 +90,7 @@ class Method:
         self._work = work
 
     def remote(self, *args: Any, **beside: Any) -> Awaitable[Any]:
-        # What goes beside the arguments is for stages, as `serving.handles.stage` makes them.
+        # What goes beside the arguments is for stages, as `serving.stages.calls.stage` makes them.
         is_stage = hasattr(self._work, "__wrapped__")
         return self._work(*args, **(beside if is_stage else {}))
 

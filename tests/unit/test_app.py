@@ -69,7 +69,7 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
 
 
 def test_every_stage_goes_on_with_its_callers_trace() -> None:
-    # `serving.handles.call` hands it to whatever it calls.
+    # `serving.stages.calls.call` hands it to whatever it calls.
     built = deployments({})
     assert all(built[stage].func_or_class.is_stage for stage in built if stage != "ingress")
 

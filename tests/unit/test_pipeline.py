@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from ray.exceptions import OwnerDiedError
 
-from serving import refs
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
 from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
@@ -32,8 +31,9 @@ from serving.pipeline import (
     NoFaceInAny,
     Pipeline,
 )
-from serving.refs import Ref
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
+from serving.stages import refs
+from serving.stages.refs import Ref
 from serving.timings import Timings
 from tests.unit.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from serving.refs import Ref
+from serving.stages.refs import Ref
 from serving.timings import Timings
 
 

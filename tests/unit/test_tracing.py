@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from serving import handles, tracing
+from serving import tracing
 from serving.errors import Unavailable
-from serving.handles import call
 from serving.settings import TracingSettings
+from serving.stages import calls
+from serving.stages.calls import call
 from serving.timings import Timings
 from tests.otlp import Collector, collector
 from tests.unit.fakes import Api, Method
@@ -36,7 +37,7 @@ def flush(collecting: Collector) -> Iterator[Any]:
     stop()
 
 
-@handles.stage
+@calls.stage
 class Stage:
     """Notes the arguments that it gets, and asks the store."""
 

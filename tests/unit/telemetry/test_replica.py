@@ -49,11 +49,11 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
 
 def test_our_lines_are_serves_with_its_level(log: Written) -> None:
     SERVES.setLevel(logging.INFO)
-    logging.getLogger("serving.match").info("seen")
-    logging.getLogger("serving.match").debug("not seen")
+    logging.getLogger("serving.stages.match").info("seen")
+    logging.getLogger("serving.stages.match").debug("not seen")
     SERVES.setLevel(logging.ERROR)  # as when the configuration changes
-    logging.getLogger("serving.match").info("not seen")
-    assert [(r.name, r.getMessage()) for r in log.records] == [("serving.match", "seen")]
+    logging.getLogger("serving.stages.match").info("not seen")
+    assert [(r.name, r.getMessage()) for r in log.records] == [("serving.stages.match", "seen")]
 
 
 def test_lines_of_the_audit_are_written_at_every_level(log: Written) -> None:
@@ -117,7 +117,7 @@ def test_standard_error_gets_what_the_file_gets(
         backup_count=1,
     )
     replica.start("decode", TracingSettings())
-    logging.getLogger("serving.match").warning("seen", extra={"faces": 3})
+    logging.getLogger("serving.stages.match").warning("seen", extra={"faces": 3})
     SERVES.info("CALL decode OK", extra={"serve_access_log": True})
     (buffer,) = (h for h in SERVES.handlers if isinstance(h, MemoryHandler))
     assert buffer.target is not None
@@ -128,4 +128,4 @@ def test_standard_error_gets_what_the_file_gets(
     assert "seen" in line
     if encoding == "JSON":
         told = json.loads(line)
-        assert (told["name"], told["faces"], told["replica"]) == ("serving.match", 3, "x1")
+        assert (told["name"], told["faces"], told["replica"]) == ("serving.stages.match", 3, "x1")

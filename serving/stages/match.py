@@ -13,7 +13,6 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving import handles, refs
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.compaction import Receipt
@@ -32,9 +31,10 @@ from serving.matching.search import compare_people, enrol, nearest
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
+from serving.stages import calls, refs
+from serving.stages.pool import Together, work
 from serving.telemetry import replica
 from serving.telemetry.metrics import GalleryGauges, StoreMetrics
-from serving.work import Together, work
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def _search(among: tuple[Snapshot, int], photos: Sequence[NDArray[np.float32]]) 
     return nearest(snapshot, photos, top_k)
 
 
-@handles.stage
+@calls.stage
 class Matcher:
     """The deployment. Each replica holds the galleries that were asked for last."""
 

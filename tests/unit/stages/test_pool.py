@@ -12,7 +12,7 @@ import pytest
 
 from serving import deadline
 from serving.errors import TimedOut
-from serving.work import Together, Worked, work
+from serving.stages.pool import Together, Worked, work
 
 T = TypeVar("T")
 

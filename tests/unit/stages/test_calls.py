@@ -21,7 +21,7 @@ from serving.errors import (
     TooLarge,
     Unavailable,
 )
-from serving.handles import call, stage, write
+from serving.stages.calls import call, stage, write
 from tests.unit.fakes import Method, wrapped
 
 

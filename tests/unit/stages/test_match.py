@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving import deadline, match, refs
+from serving import deadline
 from serving.errors import GalleryCorrupt, TimedOut, Unavailable
 from serving.gallery import Gallery, Snapshot, location
 from serving.gallery.location import Location
 from serving.gallery.store import StoredObject
-from serving.match import Matcher
 from serving.matching import search as matching
 from serving.matching.records import Enrolled, Enrolment, Matches, Refused
 from serving.matching.search import compare_people, enrol, nearest
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
+from serving.stages import match, refs
+from serving.stages.match import Matcher
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD, FakeEmbedder, Held
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows

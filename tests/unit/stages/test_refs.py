@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving import refs
 from serving.matching.records import Candidate, Faces, Matches
+from serving.stages import refs
 from tests.unit.fakes import Held
 
 MESSAGE = 4 * 2**20
