@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.matching.records import Candidate, Conflict, Faces
-from serving.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.verification import Compared
 from serving.schemas import (
     CandidateBody,
     ComparedFace,
@@ -18,7 +19,6 @@ from serving.schemas import (
     InferAnswer,
     VerifyAnswer,
 )
-from serving.verifying import Compared
 
 
 def infer_answer(found: Identified, threshold: float) -> InferAnswer:

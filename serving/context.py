@@ -13,11 +13,11 @@ from fastapi import Depends, Request
 from serving import deadline
 from serving.errors import TimedOut
 from serving.matching.threshold import threshold_of
-from serving.pipeline import Identified, Pipeline
-from serving.register import Register
+from serving.pipeline.identities import Register
+from serving.pipeline.pipeline import Identified, Pipeline
+from serving.pipeline.timings import Timings
 from serving.settings import LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
-from serving.timings import Timings
 
 T = TypeVar("T")
 

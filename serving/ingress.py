@@ -24,13 +24,14 @@ from serving import (
 from serving.access import Access, note
 from serving.answers import conflict_bodies, generate_answer, image_reports, infer_answer
 from serving.context import Collection, Context
-from serving.freshness import Versions
 from serving.gate import Gate
 from serving.keys import Keys
 from serving.matching.threshold import problem_of
 from serving.model.embedder import Embedder
-from serving.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
-from serving.register import Register
+from serving.pipeline.freshness import Versions
+from serving.pipeline.identities import Register
+from serving.pipeline.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
+from serving.pipeline.verification import NoFaceToCompare
 from serving.schemas import (
     CollectionBody,
     CollectionsAnswer,
@@ -54,7 +55,6 @@ from serving.settings import (
 )
 from serving.telemetry import replica
 from serving.telemetry.metrics import ApiMetrics, StoreMetrics
-from serving.verifying import NoFaceToCompare
 
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows

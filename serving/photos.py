@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from serving import bodies, openapi
 from serving.answers import detect_answer, verify_answer
 from serving.context import Context
+from serving.pipeline.verification import compare
 from serving.schemas import (
     DetectAnswer,
     DetectOptions,
@@ -15,7 +16,6 @@ from serving.schemas import (
     VerifyOptions,
     VerifyRequest,
 )
-from serving.verifying import compare
 
 
 def router(context: Context) -> APIRouter:

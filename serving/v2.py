@@ -25,11 +25,11 @@ from serving.access import note
 from serving.context import Collection, Context
 from serving.errors import BadRequest, Unavailable, UnknownModel
 from serving.openapi import protocol_body
-from serving.pipeline import Identified, Pipeline, all_of, what_is_missing
+from serving.pipeline.pipeline import Identified, Pipeline, all_of, what_is_missing
+from serving.pipeline.timings import Timings
+from serving.pipeline.verification import naming
 from serving.problems import PROTOCOL, request_id_of
-from serving.timings import Timings
 from serving.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
-from serving.verifying import naming
 
 ModelName = str
 

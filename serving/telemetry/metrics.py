@@ -83,11 +83,11 @@ class ApiMetrics:
             self._problems.inc(1, {"route": route, "type": problem})
 
     def waited(self, stage: str, seconds: float) -> None:
-        """See `serving.pipeline.Timings`."""
+        """See `serving.pipeline.pipeline.Timings`."""
         self._stages.observe(seconds, {"stage": stage})
 
     def seen(self, outcome: str, faces: int) -> None:
-        """See `serving.pipeline.Pipeline`."""
+        """See `serving.pipeline.pipeline.Pipeline`."""
         self._photos.inc(1, {"outcome": outcome})
         if outcome in ("faces", "no-face"):
             self._faces.observe(faces)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
 
-from serving.freshness import Versions
 from serving.ingress import build_api
 from serving.keys import Keys
 from serving.matching.records import (
@@ -29,17 +28,18 @@ from serving.matching.records import (
 )
 from serving.model.card import Calibration, ModelCard
 from serving.model.embedder import Embedder, ServedModel
-from serving.pipeline import (
+from serving.pipeline.freshness import Versions
+from serving.pipeline.identities import Register
+from serving.pipeline.pipeline import (
     ConflictsRefused,
     EnrolmentReport,
     Identified,
     PhotoReport,
     Pipeline,
 )
-from serving.register import Register
+from serving.pipeline.timings import Timings
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
 from serving.telemetry.metrics import ApiMetrics
-from serving.timings import Timings
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(

@@ -6,7 +6,7 @@ import pytest
 
 from serving.answers import generate_answer, image_reports, infer_answer
 from serving.matching.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
-from serving.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
 from serving.schemas import FaceBody
 from tests.unit.fakes import CARD, faces
 

@@ -13,12 +13,12 @@ import yaml
 from ray.exceptions import RayActorError
 
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
-from serving.freshness import Versions
 from serving.gallery import Operation, Person
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
+from serving.pipeline.freshness import Versions
 from serving.settings import GallerySettings, KeySettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import Api, Handle

@@ -10,10 +10,10 @@ import pytest
 
 from serving import tracing
 from serving.errors import Unavailable
+from serving.pipeline.timings import Timings
 from serving.settings import TracingSettings
 from serving.stages import calls
 from serving.stages.calls import call
-from serving.timings import Timings
 from tests.otlp import Collector, collector
 from tests.unit.fakes import Api, Method
 

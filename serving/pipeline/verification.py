@@ -10,8 +10,8 @@ import numpy as np
 
 from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
-from serving.pipeline import PhotoReport, Pipeline, all_of
-from serving.timings import Timings
+from serving.pipeline.pipeline import PhotoReport, Pipeline, all_of
+from serving.pipeline.timings import Timings
 
 T = TypeVar("T")
 

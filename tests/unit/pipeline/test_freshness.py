@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from serving import freshness
 from serving.errors import Unavailable
-from serving.freshness import Shared, Versions
 from serving.gallery import Gallery
 from serving.gallery.location import Location
+from serving.pipeline import freshness
+from serving.pipeline.freshness import Shared, Versions
 from serving.settings import GallerySettings
 from tests.memory_store import MemoryStore
 from tests.unit.gallery.people import DIMENSION, MODEL, put

@@ -18,7 +18,6 @@ from serving.errors import (
     Unavailable,
     UnsupportedImage,
 )
-from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
 from serving.matching.records import (
     Conflict,
@@ -31,10 +30,11 @@ from serving.matching.records import (
 )
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.pipeline.freshness import Shared, Versions
+from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.stages import refs
 from serving.stages.calls import call, write
-from serving.timings import Timings
 from serving.vision.quality import fault
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from serving.errors import BadRequest, OtherModel
-from serving.freshness import Versions
 from serving.gallery import Operation
-from serving.register import Register
+from serving.pipeline.freshness import Versions
+from serving.pipeline.identities import Register
 from serving.settings import GallerySettings
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import FakeEmbedder, Handle

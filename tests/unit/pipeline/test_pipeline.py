@@ -11,7 +11,6 @@ import pytest
 from ray.exceptions import OwnerDiedError
 
 from serving.errors import NoUsableFace, Overloaded, TooLarge, Unavailable, UnsupportedImage
-from serving.freshness import Shared, Versions
 from serving.gallery.location import Location
 from serving.matching.records import (
     Candidate,
@@ -24,17 +23,18 @@ from serving.matching.records import (
     Matches,
     Refused,
 )
-from serving.pipeline import (
+from serving.pipeline.freshness import Shared, Versions
+from serving.pipeline.pipeline import (
     ConflictsRefused,
     EnrolmentReport,
     Identified,
     NoFaceInAny,
     Pipeline,
 )
+from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from serving.stages import refs
 from serving.stages.refs import Ref
-from serving.timings import Timings
 from tests.unit.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
 
 T = TypeVar("T")
@@ -453,7 +453,7 @@ class TestReady:
     def test_a_stage_that_has_not_come_up_yet(
         self, pipeline: LocalPipeline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("serving.pipeline._STARTING_SECONDS", 0.01)
+        monkeypatch.setattr("serving.pipeline.pipeline._STARTING_SECONDS", 0.01)
         pipeline.stages.starting = True
         assert run(pipeline.ready())["stages"] == "A stage is still starting."
 

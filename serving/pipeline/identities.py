@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
-from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.pipeline.freshness import Versions
 from serving.stages import refs
 from serving.stages.calls import call, write
 

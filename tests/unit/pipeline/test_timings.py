@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from serving.pipeline.timings import Timings
 from serving.stages.refs import Ref
-from serving.timings import Timings
 
 
 def test_timings_of_a_stage_add_up() -> None:
