@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from serving.ingress import Ingress
+from serving.api.ingress import Ingress
 from serving.settings import AppArgs, Scale
 from serving.stages.match import Matcher
 from serving.vision.decode import Decoder

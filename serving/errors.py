@@ -35,7 +35,7 @@ class Forbidden(ServingError):
 
 
 class ForeignPage(ServingError):
-    """See `serving.browsers`."""
+    """See `serving.api.middleware.browsers`."""
 
     status = 403
     type = "foreign-page"

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from serving.examples import EXAMPLES, OTHER_PHOTO
+from serving.api.examples import EXAMPLES, OTHER_PHOTO
 from tests.unit.fakes import Api
 
 JSON = "application/json"

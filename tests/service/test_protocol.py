@@ -15,8 +15,8 @@ import tritonclient.http as triton
 from kserve import InferenceRESTClient, InferInput, InferRequest, InferResponse, RESTConfig
 from tritonclient.utils import InferenceServerException
 
+from serving.api.v2_codec import OUTPUTS
 from serving.stack import StackSettings
-from serving.v2_codec import OUTPUTS
 
 T = TypeVar("T")
 

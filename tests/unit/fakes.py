@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
 
-from serving.ingress import build_api
+from serving.api.ingress import build_api
 from serving.keys import Keys
 from serving.matching.records import (
     CROP_SIZE,

@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddic
 
 import pytest
 
-from serving import schemas
+from serving.api import schemas
 from serving.client import answers
 
 TYPES = {name: t for name, t in vars(answers).items() if is_typeddict(t)}

@@ -14,7 +14,7 @@ from ray.serve._private.common import ServeComponentType
 from ray.serve._private.logging_utils import configure_component_logger
 from ray.serve.schema import LoggingConfig
 
-from serving import audit
+from serving.api import audit
 from serving.errors import ServingError, Unavailable, UnsupportedImage
 from serving.settings import TracingSettings
 from serving.telemetry import replica

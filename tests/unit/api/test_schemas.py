@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serving.schemas import FaceBody, GenerateRequest, InferOptions, InferRequest
+from serving.api.schemas import FaceBody, GenerateRequest, InferOptions, InferRequest
 
 IMAGES = [{"image": "aGk="}]
 

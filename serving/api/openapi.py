@@ -7,14 +7,14 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from serving.examples import EXAMPLES, Example
-from serving.gate import is_open
+from serving.api.examples import EXAMPLES, Example
+from serving.api.middleware.gate import is_open
 
 _JSON = "application/json"
 _BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
 
 
-# The two ways in which a key may be sent; see `serving.gate`.
+# The two ways in which a key may be sent; see `serving.api.middleware.gate`.
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -81,7 +81,7 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
 
 
 def json_body(request: type[BaseModel]) -> dict[str, Any]:
-    """A body of JSON that `serving.bodies.json_of` reads."""
+    """A body of JSON that `serving.api.bodies.json_of` reads."""
     content = {_JSON: {"schema": _inlined(request)}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -26,7 +26,7 @@ def _collection(request: Request) -> str:
     return str(request.state.collection)
 
 
-# The collection that a request is about; `serving.gate` takes it from the path.
+# The collection that a request is about; `serving.api.middleware.gate` takes it from the path.
 Collection = Annotated[str, Depends(_collection)]
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.matching.records import Candidate, Conflict, Faces
-from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
-from serving.pipeline.verification import Compared
-from serving.schemas import (
+from serving.api.schemas import (
     CandidateBody,
     ComparedFace,
     ConflictBody,
@@ -19,6 +16,9 @@ from serving.schemas import (
     InferAnswer,
     VerifyAnswer,
 )
+from serving.matching.records import Candidate, Conflict, Faces
+from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.verification import Compared
 
 
 def infer_answer(found: Identified, threshold: float) -> InferAnswer:

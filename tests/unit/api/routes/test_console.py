@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from serving import page
+from serving.api.routes import console
 from serving.keys import Keys, hash_of
 from serving.settings import KeySettings
 from tests.unit.fakes import Api, detail_of
 
-FOLDER = Path(page.__file__).with_name("console_page")
+FOLDER = Path(console.__file__).parents[1] / "console"
 FILES = sorted(FOLDER.iterdir())
 TYPES = {
     ".css": "text/css; charset=utf-8",

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from kserve import InferInput, InferRequest, InferResponse
 from numpy.typing import NDArray
 
+from serving.api.v2_codec import OUTPUTS
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.matching.records import GalleryStatus
-from serving.v2_codec import OUTPUTS
 from tests.unit.fakes import CARD, Api, faces
 
 PHOTO, OTHER, EMPTY = b"\xff\xd8 one \x00", b"\x89PNG two", b"nobody"

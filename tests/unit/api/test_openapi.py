@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
+from serving.api.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
 from serving.keys import Keys, hash_of
 from serving.settings import DecodeSettings, KeySettings
 from serving.vision.decode import decode

@@ -20,16 +20,17 @@ from kserve.protocol.rest.v2_datamodels import (
 )
 from pydantic import BaseModel
 
-from serving import __version__, v2_codec
-from serving.access import note
-from serving.context import Collection, Context
+from serving import __version__
+from serving.api import v2_codec
+from serving.api.context import Collection, Context
+from serving.api.middleware.access import note
+from serving.api.openapi import protocol_body
+from serving.api.problems import PROTOCOL, request_id_of
+from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
 from serving.errors import BadRequest, Unavailable, UnknownModel
-from serving.openapi import protocol_body
 from serving.pipeline.pipeline import Identified, Pipeline, all_of, what_is_missing
 from serving.pipeline.timings import Timings
 from serving.pipeline.verification import naming
-from serving.problems import PROTOCOL, request_id_of
-from serving.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
 
 ModelName = str
 

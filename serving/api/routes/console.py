@@ -1,4 +1,4 @@
-"""The console: a page for people, made of the files in ``console_page/``.
+"""The console: a page for people, made of the files in ``api/console/``.
 
 The page holds no data. What it shows it asks the API for, with the key that its reader types in.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-_FOLDER = Path(__file__).with_name("console_page")
+_FOLDER = Path(__file__).parents[1] / "console"
 _INDEX = "index.html"
 _TYPES = {
     ".css": "text/css; charset=utf-8",

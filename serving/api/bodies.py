@@ -18,9 +18,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from serving.errors import BadRequest, TooLarge, UnsupportedImage
-from serving.problems import sentence_of
-from serving.schemas import (
+from serving.api.problems import sentence_of
+from serving.api.schemas import (
     DetectOptions,
     DetectRequest,
     GenerateOptions,
@@ -30,6 +29,7 @@ from serving.schemas import (
     VerifyOptions,
     VerifyRequest,
 )
+from serving.errors import BadRequest, TooLarge, UnsupportedImage
 from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)

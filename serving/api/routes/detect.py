@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving import bodies, openapi
-from serving.answers import detect_answer, verify_answer
-from serving.context import Context
-from serving.pipeline.verification import compare
-from serving.schemas import (
+from serving.api import bodies, openapi
+from serving.api.answers import detect_answer, verify_answer
+from serving.api.context import Context
+from serving.api.schemas import (
     DetectAnswer,
     DetectOptions,
     DetectRequest,
@@ -16,6 +15,7 @@ from serving.schemas import (
     VerifyOptions,
     VerifyRequest,
 )
+from serving.pipeline.verification import compare
 
 
 def router(context: Context) -> APIRouter:

@@ -17,8 +17,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from serving import browsers
-from serving.access import note
+from serving.api.middleware import browsers
+from serving.api.middleware.access import note
+from serving.api.problems import problem_of
 from serving.errors import (
     BadRequest,
     Forbidden,
@@ -28,7 +29,6 @@ from serving.errors import (
     Unauthorized,
 )
 from serving.keys import Key, Keys, Scope
-from serving.problems import problem_of
 from serving.settings import COLLECTION_PATTERN
 
 NOBODY = "anonymous"

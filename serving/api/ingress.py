@@ -9,30 +9,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
-from serving import (
-    __version__,
-    audit,
-    bodies,
-    identities,
-    likely,
-    openapi,
-    page,
-    photos,
-    problems,
-    v2,
-)
-from serving.access import Access, note
-from serving.answers import conflict_bodies, generate_answer, image_reports, infer_answer
-from serving.context import Collection, Context
-from serving.gate import Gate
-from serving.keys import Keys
-from serving.matching.threshold import problem_of
-from serving.model.embedder import Embedder
-from serving.pipeline.freshness import Versions
-from serving.pipeline.identities import Register
-from serving.pipeline.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
-from serving.pipeline.verification import NoFaceToCompare
-from serving.schemas import (
+from serving import __version__
+from serving.api import audit, bodies, openapi, problems
+from serving.api.answers import conflict_bodies, generate_answer, image_reports, infer_answer
+from serving.api.context import Collection, Context
+from serving.api.middleware.access import Access, note
+from serving.api.middleware.gate import Gate
+from serving.api.routes import console as page
+from serving.api.routes import detect as photos
+from serving.api.routes import duplicates, identities, v2
+from serving.api.schemas import (
     CollectionBody,
     CollectionsAnswer,
     GenerateAnswer,
@@ -44,6 +30,13 @@ from serving.schemas import (
     Problem,
     Ready,
 )
+from serving.keys import Keys
+from serving.matching.threshold import problem_of
+from serving.model.embedder import Embedder
+from serving.pipeline.freshness import Versions
+from serving.pipeline.identities import Register
+from serving.pipeline.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
+from serving.pipeline.verification import NoFaceToCompare
 from serving.settings import (
     EnrolmentSettings,
     GallerySettings,
@@ -192,7 +185,7 @@ def build_api(
     api.include_router(photos.router(context))
     api.include_router(v2.router(context))
     api.include_router(identities.router(context))
-    api.include_router(likely.router(context))
+    api.include_router(duplicates.router(context))
     if console:
         api.include_router(page.router())
 

@@ -11,12 +11,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from serving import audit, bodies, openapi
-from serving.context import Collection, Context
-from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
-from serving.gallery import Person
-from serving.gallery.compaction import Receipt
-from serving.schemas import (
+from serving.api import audit, bodies, openapi
+from serving.api.context import Collection, Context
+from serving.api.schemas import (
     EmbeddingsRequest,
     ErasureReceipt,
     GalleryReceipt,
@@ -27,6 +24,9 @@ from serving.schemas import (
     MergeRequest,
     WriteAnswer,
 )
+from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
+from serving.gallery import Person
+from serving.gallery.compaction import Receipt
 
 MAX_ID = 2**63 - 1
 # A thousand embeddings of 4,096 dimensions.

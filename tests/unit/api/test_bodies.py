@@ -11,8 +11,8 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from serving import bodies
-from serving.schemas import EmbeddingsRequest
+from serving.api import bodies
+from serving.api.schemas import EmbeddingsRequest
 from tests.unit.fakes import Api, detail_of
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from fastapi import Request
 
+from serving.api.problems import request_id_of
 from serving.errors import Conflict, NotConfirmed, Overloaded, TimedOut, Unavailable
-from serving.problems import request_id_of
 
 log = logging.getLogger("faces.audit")
 # Whoever wants fewer lines in his logs does not mean these.
