@@ -19,8 +19,8 @@ from rich.table import Table
 
 from serving import __version__, model_cli, upkeep_cli
 from serving.client import Client, ClientError
+from serving.client.draw import draw, percent
 from serving.console import PATH, Failed, plain, progress_bar
-from serving.draw import draw, percent
 from serving.enrolling import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.errors import NoUsableFace, ServingError
 from serving.evaluation.calibrate_cli import calibrate_command

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.draw import draw, label_of, percent
+from serving.client.draw import draw, label_of, percent
 from tests import images
 
 GREEN, RED = (0x1A, 0x98, 0x50), (0xD7, 0x30, 0x27)
