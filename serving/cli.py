@@ -21,7 +21,6 @@ from serving import __version__, model_cli, upkeep_cli
 from serving.client import Client, ClientError
 from serving.client.draw import draw, percent
 from serving.console import PATH, Failed, plain, progress_bar
-from serving.enrolling import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.errors import NoUsableFace, ServingError
 from serving.evaluation.calibrate_cli import calibrate_command
 from serving.evaluation.evaluate_cli import evaluate_command
@@ -30,6 +29,7 @@ from serving.key_cli import key
 from serving.local.process import StackError
 from serving.migrate_cli import migrate_command
 from serving.model.repository import ModelError
+from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.stack import StackSettings, read_overrides, running
 
 _URL = click.option(

@@ -14,13 +14,14 @@ import click
 from rich import box
 from rich.table import Table
 
-from serving import console, operating
+from serving import console
 from serving.console import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.matching.threshold import threshold_of
-from serving.operating import Bucket, naming_card, read_config
+from serving.operations import bucket as operating
+from serving.operations.bucket import Bucket, naming_card, read_config
 
 _ID = click.IntRange(0, 2**63 - 1)
 _COLLECTION = click.option("--collection", help="Instead of the configured one.")

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serving.console import CONFIG, PATH, Failed, progress_bar
-from serving.enrolling import people_in
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
-from serving.operating import Bucket, read_config
+from serving.operations.bucket import Bucket, read_config
+from serving.operations.folders import people_in
 from serving.stack import REPOSITORY
 
 if TYPE_CHECKING:
-    from serving.migrating import LeftOut, NotMoved, Report
+    from serving.operations.migrate import LeftOut, NotMoved, Report
 
 _SHOWN = 20
 _TOLD = 1000  # photos
@@ -69,13 +69,13 @@ def migrate_command(
     args = read_config(config)
     people = people_in(photos)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
-    from serving import migrating
+    from serving.operations import migrate
 
     with ExitStack() as closing:
         if triton is None:
-            network: migrating.Network = migrating.LocalNetwork(repository, model)
+            network: migrate.Network = migrate.LocalNetwork(repository, model)
         else:
-            asked = migrating.TritonNetwork(
+            asked = migrate.TritonNetwork(
                 args.triton.model_copy(update={"url": triton, "model": model})
             )
             closing.callback(asked.close)
@@ -109,9 +109,9 @@ def migrate_command(
             if done % _TOLD == 0 and not progress.console.is_terminal:
                 click.echo(f"{done} photos are done.", err=True)
 
-        report = migrating.migrate(
+        report = migrate.migrate(
             migration,
-            migrating.Photos(people, args, largest=largest),
+            migrate.Photos(people, args, largest=largest),
             network,
             dry_run=dry_run,
             stopped=stopped.is_set,

@@ -8,7 +8,7 @@ import click
 
 from serving.gallery.s3 import connect
 from serving.model.repository import TracedModel
-from serving.publishing import Target, publish
+from serving.operations.publish import Target, publish
 from serving.settings import GallerySettings
 from serving.stack import REPOSITORY
 

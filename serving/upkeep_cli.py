@@ -14,7 +14,7 @@ from serving.errors import ServingError
 from serving.gallery.compaction import Check, Maintenance
 from serving.gallery.location import Location
 from serving.gallery_cli import JSON, gallery_options
-from serving.operating import Bucket, read_config
+from serving.operations.bucket import Bucket, read_config
 
 
 @click.command()

@@ -25,7 +25,7 @@ from serving.matching.threshold import problem_of
 from serving.settings import MatchSettings
 
 if TYPE_CHECKING:
-    from serving.evaluation.local_model import LocalModel
+    from serving.operations.offline import LocalModel
 
 _WORST = 8  # pairs of each kind
 

@@ -12,14 +12,14 @@ from rich import box
 from rich.table import Table
 
 from serving.console import PATH, Failed, plain, progress_bar
-from serving.enrolling import PersonFolder, people_in
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import Section
+from serving.operations.folders import PersonFolder, people_in
 from serving.settings import AppArgs
 from serving.stack import read_overrides
 
 if TYPE_CHECKING:
-    from serving.evaluation.local_model import LocalModel
+    from serving.operations.offline import LocalModel
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
@@ -60,7 +60,7 @@ def opened(
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
     people = people_in(folder)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
-    from serving.evaluation.local_model import LocalModel
+    from serving.operations.offline import LocalModel
 
     return people, LocalModel(repository, model, settings), settings
 

@@ -18,13 +18,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.enrolling import people_in
 from serving.evaluation.comparisons import compare
-from serving.evaluation.local_model import LocalModel
 from serving.evaluation.sample import Sample
 from serving.evaluation.tail import fit
 from serving.gallery.segment import normalised
 from serving.model.impostors import Impostors
+from serving.operations.folders import people_in
+from serving.operations.offline import LocalModel
 from serving.settings import AppArgs
 from tests.bench.gallery import face_space
 

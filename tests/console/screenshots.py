@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from serving.client import Client
-from serving.enrolling import people_in
+from serving.operations.folders import people_in
 from serving.stack import StackSettings, running
 from tests.console.browser import Page, chromium
 from tests.images import DATA, GROUP

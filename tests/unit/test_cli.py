@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from serving import cli, enrolling
+from serving import cli
+from serving.operations import folders
 from tests.unit.fakes import FakeService, fake_service
 
 
@@ -190,7 +191,7 @@ NO_FACE = (422, {"detail": "No photo is usable.", **report(False, False)})
 class TestEnroll:
     @pytest.fixture(autouse=True)
     def _two_photos_a_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(enrolling, "_BATCH_PHOTOS", 2)
+        monkeypatch.setattr(folders, "_BATCH_PHOTOS", 2)
 
     @staticmethod
     def folder(tmp_path: Path, **people: int) -> Path:

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from serving import operating
 from serving.cli import cli
 from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
+from serving.operations import bucket
 from serving.stack import StackSettings, serve_config
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD, FakeEmbedder
@@ -26,7 +26,7 @@ OTHER = "facenet-other@ffffffffffff"
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    for module in (operating, location):
+    for module in (bucket, location):
         monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
     return store
 
@@ -252,7 +252,7 @@ def test_no_duplicates(faces: Faces) -> None:
 def test_the_threshold_of_duplicates_is_that_of_naming(
     faces: Faces, twins: None, monkeypatch: pytest.MonkeyPatch, store: MemoryStore
 ) -> None:
-    monkeypatch.setattr(operating, "Embedder", lambda settings: FakeEmbedder())
+    monkeypatch.setattr(bucket, "Embedder", lambda settings: FakeEmbedder())
     assert f"4 pairs from {CARD.threshold:.2f} on" in faces("duplicates")
     Gallery(store, "galleries", "default", OTHER, DIMENSION).commit([put(1)])
     assert "give a --threshold" in faces.fails("duplicates", "--model", OTHER)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from serving.errors import ServingError
 from serving.evaluation.distractors import read_distractors
 from serving.evaluation.estimates import draws_of
-from serving.evaluation.local_model import LocalModel
 from serving.evaluation.metrics import Floats
+from serving.operations.offline import LocalModel
 from serving.settings import AppArgs
 from serving.vision.decode import decode
 from serving.vision.faces import MARGIN

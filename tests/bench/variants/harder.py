@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.evaluation.local_model import LocalModel
 from serving.evaluation.lookups import others_of
 from serving.evaluation.metrics import Floats
 from serving.gallery.segment import normalised
 from serving.matching.records import CROP_SIZE, Photo
+from serving.operations.offline import LocalModel
 from serving.vision.faces import MARGIN
 from serving.vision.mtcnn.detector import FaceDetector
 from tests.bench.variants.comparing import Rows

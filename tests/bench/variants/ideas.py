@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.evaluation.local_model import LocalModel
+from serving.operations.offline import LocalModel
 from serving.vision.faces import MARGIN
 from tests.bench.variants import comparing, quality
 from tests.bench.variants.bfloat16 import Bfloat16

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from serving.cli import cli
-from serving.enrolling import people_in
-from serving.evaluation.local_model import LocalModel
 from serving.evaluation.sample import read_card
+from serving.operations.folders import people_in
+from serving.operations.offline import LocalModel
 from serving.settings import AppArgs
 
 ROOT = Path(__file__).resolve().parents[3]

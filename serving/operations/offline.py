@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ServingError
 from serving.evaluation.sample import NotMeasurable, Sample, read_card
 from serving.model import runtime
 from serving.model.repository import weights_in
+from serving.operations.folders import PersonFolder, photos_by_id
 from serving.settings import AppArgs
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces

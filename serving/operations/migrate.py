@@ -16,13 +16,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.enrolling import PersonFolder, photos_by_id
 from serving.errors import ModelMismatch, ServingError
 from serving.gallery.migration import Migration, Move, Plan
 from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.model.repository import ModelError, TracedModel
+from serving.operations.folders import PersonFolder, photos_by_id
 from serving.settings import AppArgs, TritonSettings
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces

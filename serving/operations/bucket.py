@@ -167,9 +167,9 @@ def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Sourc
                 f"(served is {card.id})."
             )
         # Here, because torch takes seconds to import.
-        from serving import tensors
+        from serving.operations import tensor_files
 
-        sources.append(tensors.find(path, made_by))
+        sources.append(tensor_files.find(path, made_by))
     if not sources:
         raise BadRequest(f"There are no .safetensors or .pt files in {path}.")
     return sources

@@ -10,13 +10,13 @@ import pytest
 import torch
 import yaml
 
-from serving import operating
 from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
 from serving.local import s3
-from serving.operating import Bucket, import_path, read_config
+from serving.operations import bucket as operating
+from serving.operations.bucket import Bucket, import_path, read_config
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import StackSettings, serve_config
 from tests.memory_store import MemoryStore

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from serving import enrolling
-from serving.enrolling import NotPeople, PersonFolder, batches, people_in
+from serving.operations import folders
+from serving.operations.folders import NotPeople, PersonFolder, batches, people_in
 
 
 def photos_in(folder: Path, *names: str) -> list[Path]:
@@ -83,7 +83,7 @@ class TestNames:
             people_in(tmp_path, names)
 
     def test_the_names_that_come_with_the_photos(self) -> None:
-        data = Path(__file__).resolve().parents[2] / "data"
+        data = Path(__file__).resolve().parents[3] / "data"
         names = json.loads((data / "names.json").read_text())
         (person,) = people_in(data / "2576", data / "names.json")
         assert person.name == names["2576"]
@@ -98,9 +98,9 @@ class TestBatches:
         assert [photo for part in parts for photo in part] == photos
 
     def test_by_bytes(self, tmp_path: Path) -> None:
-        third = enrolling._BATCH_BYTES // 3
+        third = folders._BATCH_BYTES // 3
         photos = photos_in(tmp_path, *"abcde")
-        sizes = (third, third, third, 1, enrolling._BATCH_BYTES * 2)
+        sizes = (third, third, third, 1, folders._BATCH_BYTES * 2)
         for photo, size in zip(photos, sizes, strict=True):
             os.truncate(photo, size)
         assert [len(part) for part in batches(photos)] == [4, 1]

@@ -16,18 +16,19 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import migrating, operating
 from serving.cli import cli
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Kind, Operation, location
 from serving.model.repository import ModelError
+from serving.operations import bucket
+from serving.operations import migrate as migrating
 from serving.stack import StackSettings, serve_config
 from serving.vision.faces import find_faces
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD
 from tests.unit.gallery.people import DIMENSION, MODEL, put
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = Path(__file__).resolve().parents[3] / "data"
 NEW = "facenet-new@aaaaaaaaaaaa"
 FAST = {"detect": {"max_side": 320, "min_face_size": 40}}
 
@@ -51,7 +52,7 @@ class FakeNetwork:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
-    for module in (operating, location):
+    for module in (bucket, location):
         monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
     monkeypatch.setattr(migrating, "LocalNetwork", FakeNetwork)
     return store

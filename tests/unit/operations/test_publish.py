@@ -13,7 +13,7 @@ import pytest
 from serving.errors import Conflict, StoreUnfit, Unavailable
 from serving.gallery.store import StoredObject
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel
-from serving.publishing import Target, publish
+from serving.operations.publish import Target, publish
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD as FAKE
 from tests.unit.model.test_repository import NAME, of_openvino, traced

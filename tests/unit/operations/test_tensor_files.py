@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from serving import tensors
 from serving.errors import BadRequest
 from serving.gallery import Kind, Segment
+from serving.operations import tensor_files
 from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
 
 
@@ -27,7 +27,7 @@ def rows(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def read(path: Path) -> Segment:
-    files = tensors.find(path, MODEL)
+    files = tensor_files.find(path, MODEL)
     assert files.model == MODEL
     segment = Segment.joined(list(files.segments(Kind.PUT, 5.0)))
     assert files.ids.tolist() == segment.id.tolist()
