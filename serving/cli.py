@@ -26,11 +26,11 @@ from serving.evaluation.calibrate_cli import calibrate_command
 from serving.evaluation.evaluate_cli import evaluate_command
 from serving.gallery_cli import gallery
 from serving.key_cli import key
-from serving.local.process import StackError
 from serving.migrate_cli import migrate_command
 from serving.model.repository import ModelError
 from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
-from serving.stack import StackSettings, read_overrides, running
+from serving.stack.process import StackError
+from serving.stack.run import StackSettings, read_overrides, running
 
 _URL = click.option(
     "--url",

@@ -20,7 +20,7 @@ from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
 from serving.operations.bucket import Bucket, read_config
 from serving.operations.folders import people_in
-from serving.stack import REPOSITORY
+from serving.stack.run import REPOSITORY
 
 if TYPE_CHECKING:
     from serving.operations.migrate import LeftOut, NotMoved, Report

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.local.process import Process
+from serving.stack.process import Process
 from tests.service.load import descendants
 
 EVERY_S = 1.0
@@ -72,7 +72,7 @@ def watched(application: Process, folder: Path) -> Iterator[Replicas]:
     """Watch the replicas of a stack from a process of its own, which connects to that Ray.
 
     Args:
-        application: of the processes of `serving.stack.running`, Ray Serve.
+        application: of the processes of `serving.stack.run.running`, Ray Serve.
         folder: for what is noted.
     """
     file = folder / "replicas.jsonl"

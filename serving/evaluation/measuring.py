@@ -16,7 +16,7 @@ from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import Section
 from serving.operations.folders import PersonFolder, people_in
 from serving.settings import AppArgs
-from serving.stack import read_overrides
+from serving.stack.run import read_overrides
 
 if TYPE_CHECKING:
     from serving.operations.offline import LocalModel

@@ -17,10 +17,10 @@ from serving.gallery.interchange import ExportFile
 from serving.gallery.location import Location, locate, open_store
 from serving.gallery.s3 import connect
 from serving.gallery.transfer import Source, import_people
-from serving.local import s3
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import AppArgs, GallerySettings, TritonSettings
+from serving.stack import s3
 
 _TENSORS = ".pt"
 

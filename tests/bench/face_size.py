@@ -25,7 +25,7 @@ from serving.matching.records import Faces, Photo
 from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.settings import DecodeSettings
-from serving.stack import REPOSITORY, StackSettings
+from serving.stack.run import REPOSITORY, StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector

@@ -37,8 +37,8 @@ from serving.gallery.s3 import connect
 from serving.gallery.segment import normalised
 from serving.gallery.store import Entry, Store, StoredObject
 from serving.gallery.transfer import import_people
-from serving.local import s3
 from serving.settings import GallerySettings
+from serving.stack import s3
 from tests.bench.machine import machine, memory_mib
 
 MODEL = "facenet-bench@0123456789ab"

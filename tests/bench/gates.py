@@ -22,7 +22,7 @@ from serving.errors import ServingError
 from serving.gallery.segment import normalised
 from serving.matching.records import Faces, Photo
 from serving.settings import DecodeSettings, EnrolmentSettings
-from serving.stack import REPOSITORY, StackSettings
+from serving.stack.run import REPOSITORY, StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector

@@ -27,10 +27,10 @@ import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 
-from serving.local import triton
-from serving.local.process import CALM_THREADS
 from serving.model import runtime
-from serving.stack import REPOSITORY, StackSettings, running
+from serving.stack import triton
+from serving.stack.process import CALM_THREADS
+from serving.stack.run import REPOSITORY, StackSettings, running
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.mtcnn.networks import Networks

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from serving.settings import AppArgs, Scale, ScaleSettings
-from serving.stack import StackSettings, running, serve_config
+from serving.stack.run import StackSettings, running, serve_config
 from tests.bench.machine import CORES, machine
 from tests.bench.scenes import room
 from tests.bench.stages import Stages

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from serving.local.process import CALM_THREADS
+from serving.stack.process import CALM_THREADS
 from tests.chart.dockerfiles import Ignore, arguments, bases, copied, instructions
 
 ROOT = Path(__file__).resolve().parents[2]

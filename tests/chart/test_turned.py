@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from serving import stack
 from serving.keys import Scope, parse
-from serving.local import serve as local
+from serving.stack import run
+from serving.stack import serve as local
 from tests.chart.helm import RELEASE, Helm, Object, Values
 from tests.chart.objects import (
     app_args,
@@ -567,7 +567,7 @@ def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPat
     """The same switches and the same log, but for places, ports and what only a cluster needs."""
     started: dict[str, Any] = {}
     monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
-    monkeypatch.setattr("serving.local.tls.environment", lambda folder: {})
+    monkeypatch.setattr("serving.stack.tls.environment", lambda folder: {})
     local.start(Path("serve.yaml"), Path("logs"), 18_000, {})
     here = {
         name: value
@@ -580,6 +580,6 @@ def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPat
         assert here.items() <= env.items(), pod.name
     log, ours = (
         document["logging_config"]
-        for document in (stack.serve_config(stack.StackSettings()), serve_config(objects))
+        for document in (run.serve_config(run.StackSettings()), serve_config(objects))
     )
     assert ours == {key: value for key, value in log.items() if key != "logs_dir"}

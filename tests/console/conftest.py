@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
-from serving.local.process import Process
-from serving.stack import StackSettings, running
+from serving.stack.process import Process
+from serving.stack.run import StackSettings, running
 from tests.console import tools
 from tests.console.browser import Page, chromium
 from tests.console.door import Door, door

@@ -14,7 +14,7 @@ from PIL import Image
 
 from serving.client import Client
 from serving.operations.folders import people_in
-from serving.stack import StackSettings, running
+from serving.stack.run import StackSettings, running
 from tests.console.browser import Page, chromium
 from tests.images import DATA, GROUP
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.local.process import Process
-from serving.stack import StackSettings, running
+from serving.stack.process import Process
+from serving.stack.run import StackSettings, running
 
 # Apart from those of `make run`, so that both can run side by side.
 PORT = 15000

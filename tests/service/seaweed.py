@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.local import s3
-from serving.local.process import LOOPBACK, Process, check_ports
 from serving.settings import GallerySettings
-from serving.stack import BUCKET
+from serving.stack import s3
+from serving.stack.process import LOOPBACK, Process, check_ports
+from serving.stack.run import BUCKET
 
 # Apart from those of the stack that the other service tests start.
 PORT = 17003

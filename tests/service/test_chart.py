@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
-from serving.local import s3
-from serving.local.process import LOOPBACK
-from serving.stack import REPOSITORY, StackSettings, running
+from serving.stack import s3
+from serving.stack.process import LOOPBACK
+from serving.stack.run import REPOSITORY, StackSettings, running
 from tests.chart.helm import Helm, Object
 from tests.chart.objects import only, pods, serve_config
 from tests.chart.values import VARIANTS

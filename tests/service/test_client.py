@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from serving.client import AsyncClient, Client, ClientError
-from serving.stack import StackSettings
+from serving.stack.run import StackSettings
 
 Call = Callable[..., Any]
 

@@ -13,10 +13,10 @@ import pytest
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.s3 import connect
 from serving.gallery.store import Store
-from serving.local import s3
-from serving.local.serve import metrics_port
 from serving.settings import GallerySettings
-from serving.stack import BUCKET, StackSettings
+from serving.stack import s3
+from serving.stack.run import BUCKET, StackSettings
+from serving.stack.serve import metrics_port
 from tests.unit.gallery.people import unit_rows
 
 

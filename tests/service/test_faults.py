@@ -27,10 +27,10 @@ import yaml
 from serving.gallery import Gallery
 from serving.gallery.location import locate
 from serving.gallery.s3 import connect
-from serving.local import s3, triton
-from serving.local.process import LOOPBACK, Process
 from serving.settings import GallerySettings
-from serving.stack import BUCKET, REPOSITORY, StackSettings, running
+from serving.stack import s3, triton
+from serving.stack.process import LOOPBACK, Process
+from serving.stack.run import BUCKET, REPOSITORY, StackSettings, running
 from tests.service import logs
 from tests.service.load import (
     NO_ANSWER,

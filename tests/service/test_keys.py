@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
-from serving.local.process import LOOPBACK
-from serving.stack import StackSettings, running
+from serving.stack.process import LOOPBACK
+from serving.stack.run import StackSettings, running
 from tests.service import logs
 
 PORT = 15500

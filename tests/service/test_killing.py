@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from serving.errors import GalleryError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Store
 from serving.gallery.s3 import connect
-from serving.local.process import Process
+from serving.stack.process import Process
 from tests.service import seaweed
 from tests.service.writer_process import (
     LOG,

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.local.serve import metrics_port
-from serving.local.triton import ports_of
-from serving.stack import StackSettings
+from serving.stack.run import StackSettings
+from serving.stack.serve import metrics_port
+from serving.stack.triton import ports_of
 from tests.promql import TARGET_LABELS, queries, read
 from tests.service import logs
 

@@ -19,9 +19,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from serving.local import triton
-from serving.local.process import LOOPBACK
-from serving.stack import REPOSITORY, StackSettings, running
+from serving.stack import triton
+from serving.stack.process import LOOPBACK
+from serving.stack.run import REPOSITORY, StackSettings, running
 
 PORT = 15200
 TRITON_PORT = PORT + 60

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.local.process import Process
+from serving.stack.process import Process
 from tests import images
 
 JPEG = {"content-type": "image/jpeg"}

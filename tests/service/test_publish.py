@@ -22,13 +22,13 @@ from botocore.config import Config
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.local import triton
-from serving.local.process import LOOPBACK, check_ports
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.model.repository import CARD, CONFIG, MODEL
 from serving.settings import TritonSettings
-from serving.stack import BUCKET, REPOSITORY
+from serving.stack import triton
+from serving.stack.process import LOOPBACK, check_ports
+from serving.stack.run import BUCKET, REPOSITORY
 from serving.vision.faces import crop_face
 from serving.vision.mtcnn.detector import FaceDetector
 from tests import images

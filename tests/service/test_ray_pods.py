@@ -22,7 +22,7 @@ import httpx
 import pytest
 from ray._private import services
 
-from serving.local.process import LOOPBACK, Process, check_ports
+from serving.stack.process import LOOPBACK, Process, check_ports
 from tests.chart.helm import Helm, Object
 from tests.chart.objects import only
 from tests.service.test_tls import certificate

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.local.process import Process
 from serving.settings import ScaleSettings
-from serving.stack import StackSettings, running, serve_config
+from serving.stack.process import Process
+from serving.stack.run import StackSettings, running, serve_config
 from tests.crowd import crowd
 from tests.replicas import Count, Replicas, watched
 from tests.service.load import Answer, ask, replicas, stopped, wait_until

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.local.serve import metrics_port
-from serving.stack import StackSettings
+from serving.stack.run import StackSettings
+from serving.stack.serve import metrics_port
 
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _LISTENS = "0A"

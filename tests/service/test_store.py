@@ -9,9 +9,9 @@ from botocore.config import Config
 from serving.errors import StoreUnfit, Unavailable
 from serving.gallery.s3 import S3Store, connect
 from serving.gallery.store import DescribedStore
-from serving.local import s3
 from serving.settings import GallerySettings
-from serving.stack import BUCKET, StackSettings
+from serving.stack import s3
+from serving.stack.run import BUCKET, StackSettings
 from tests.store_contract import DescribedStoreContract
 
 

@@ -20,10 +20,10 @@ from cryptography.x509.oid import NameOID
 
 from serving.errors import Unavailable
 from serving.gallery.location import open_store
-from serving.local import s3
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings
-from serving.stack import BUCKET, StackSettings
+from serving.stack import s3
+from serving.stack.run import BUCKET, StackSettings
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.stack import StackSettings
+from serving.stack.run import StackSettings
 from tests import images
 from tests.otlp import Collector, Span, collector
 from tests.service import logs

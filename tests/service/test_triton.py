@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from serving.errors import Unavailable
-from serving.local import triton
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import TritonSettings
-from serving.stack import REPOSITORY, StackSettings
+from serving.stack import triton
+from serving.stack.run import REPOSITORY, StackSettings
 from tests.service.conftest import PORT
 
 # The folder is no package, and must not be: torch imports a compiler package named triton.

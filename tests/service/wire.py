@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from serving.local.process import LOOPBACK
+from serving.stack.process import LOOPBACK
 
 
 @dataclass(frozen=True)

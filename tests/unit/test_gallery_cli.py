@@ -15,7 +15,7 @@ from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
 from serving.operations import bucket
-from serving.stack import StackSettings, serve_config
+from serving.stack.run import StackSettings, serve_config
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD, FakeEmbedder
 from tests.unit.gallery.people import DIMENSION, MODEL, put

@@ -14,11 +14,11 @@ from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
-from serving.local import s3
 from serving.operations import bucket as operating
 from serving.operations.bucket import Bucket, import_path, read_config
 from serving.settings import AppArgs, GallerySettings
-from serving.stack import StackSettings, serve_config
+from serving.stack import s3
+from serving.stack.run import StackSettings, serve_config
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD, FakeService, fake_service
 from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows

@@ -22,7 +22,7 @@ from serving.gallery import Gallery, Kind, Operation, location
 from serving.model.repository import ModelError
 from serving.operations import bucket
 from serving.operations import migrate as migrating
-from serving.stack import StackSettings, serve_config
+from serving.stack.run import StackSettings, serve_config
 from serving.vision.faces import find_faces
 from tests.memory_store import MemoryStore
 from tests.unit.fakes import CARD

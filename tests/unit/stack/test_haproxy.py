@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.local.haproxy import drain
+from serving.stack.haproxy import drain
 
 _PROXY = """
 import signal, sys, time

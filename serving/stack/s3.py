@@ -12,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from serving.local.process import LOOPBACK, Process, StackError
+from serving.stack.process import LOOPBACK, Process, StackError
 
 KEYS = "s3-keys.json"
 

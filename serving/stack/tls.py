@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from serving.local.process import LOOPBACK
+from serving.stack.process import LOOPBACK
 
 _DAYS = 3650
 

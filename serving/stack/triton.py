@@ -17,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from serving.local.process import CALM_THREADS, LOOPBACK, Process, StackError
 from serving.model.repository import weights_in
+from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
 
 _GLIBC = (2, 35)
 

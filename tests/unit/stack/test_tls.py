@@ -3,7 +3,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from serving.local import tls
+from serving.stack import tls
 
 
 def test_the_key_is_for_the_user_alone_and_new_each_time(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.local import s3
-from serving.local.process import StackError
+from serving.stack import s3
+from serving.stack.process import StackError
 
 
 def free_of_umask(path: Path) -> int:

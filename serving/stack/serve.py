@@ -1,6 +1,6 @@
 """The Serve application of the one-machine stack, as a child process: a local Ray and `serve run`.
 
-    python -m serving.local.serve CONFIG
+    python -m serving.stack.serve CONFIG
 
 CONFIG is a serveConfigV2 document, the same that a RayService takes.
 """
@@ -21,8 +21,8 @@ from typing import Any
 import httpx
 import yaml
 
-from serving.local import haproxy, tls
-from serving.local.process import CALM_THREADS, LOOPBACK, Process
+from serving.stack import haproxy, tls
+from serving.stack.process import CALM_THREADS, LOOPBACK, Process
 
 _OBJECT_STORE_BYTES = 2**30
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
@@ -79,7 +79,7 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
     }
     return Process(
         "Ray Serve",
-        [sys.executable, "-m", "serving.local.serve", config],
+        [sys.executable, "-m", "serving.stack.serve", config],
         log=logs / "serve.log",
         env={
             **env,

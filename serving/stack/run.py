@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
-from serving.local import s3, serve, triton
-from serving.local.process import LOOPBACK, Process, StackError, check_ports
 from serving.settings import AppArgs, ScaleSettings
+from serving.stack import s3, serve, triton
+from serving.stack.process import LOOPBACK, Process, StackError, check_ports
 
-REPOSITORY = Path(__file__).resolve().parent.parent / "triton" / "models"
+REPOSITORY = Path(__file__).resolve().parents[2] / "triton" / "models"
 BUCKET = "faces"
 CONFIG = "serve.yaml"
 SERVE_LOGS = Path("logs", "serve")

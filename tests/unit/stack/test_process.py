@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.local.process import Process, StackError, check_ports
+from serving.stack.process import Process, StackError, check_ports
 
 Start = Callable[..., Process]
 
@@ -145,7 +145,7 @@ class TestStopping:
 PARENT = """
 import sys, time
 from pathlib import Path
-from serving.local.process import Process
+from serving.stack.process import Process
 child = Process("child", ["sleep", "60"], log=Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(60)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from serving.local import triton
-from serving.local.process import StackError
+from serving.stack import triton
+from serving.stack.process import StackError
 from tests.unit.fakes import fake_service
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

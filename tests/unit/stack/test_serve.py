@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.local import serve
+from serving.stack import serve
 from tests.unit.fakes import FakeService, fake_service
 
 
