@@ -15,7 +15,7 @@ from serving.evaluation import plots
 from serving.evaluation.distractors import Distractors
 from serving.evaluation.estimates import Estimate
 from serving.evaluation.evaluate import STEPS, Asked, Curves, Report, evaluate, worst_pairs
-from serving.evaluation.page import Pictures, page
+from serving.evaluation.html_report import Pictures, page
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import headline, sections, told
 from serving.model.card import ModelCard
