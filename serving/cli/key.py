@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import yaml
 
-from serving.console import Failed
+from serving.cli.terminal import Failed
 from serving.errors import BadRequest
 from serving.keys import Scope, hash_of, new_key, parse
 

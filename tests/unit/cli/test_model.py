@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from serving import model_cli
+from serving.cli import model
 from serving.cli import cli
 from serving.model.repository import MODEL, ModelError
 from serving.settings import GallerySettings
@@ -43,7 +43,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faces:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     faces = Faces(MemoryStore(), traced(tmp_path))
-    monkeypatch.setattr(model_cli, "connect", faces.connect)
+    monkeypatch.setattr(model, "connect", faces.connect)
     return faces
 
 

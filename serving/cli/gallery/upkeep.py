@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from serving.console import Failed
+from serving.cli.gallery.group import JSON, gallery_options
+from serving.cli.terminal import Failed
 from serving.errors import ServingError
 from serving.gallery.compaction import Check, Maintenance
 from serving.gallery.location import Location
-from serving.gallery_cli import JSON, gallery_options
 from serving.operations.bucket import Bucket, read_config
 
 

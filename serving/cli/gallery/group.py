@@ -14,8 +14,8 @@ import click
 from rich import box
 from rich.table import Table
 
-from serving import console
-from serving.console import CONFIG, NEW_PATH, PATH, Failed
+from serving.cli import terminal
+from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
@@ -78,7 +78,7 @@ def list_(
     table = Table("id", "photos", "name", "updated", box=box.SIMPLE_HEAD, pad_edge=False)
     for person in people:
         table.add_row(str(person.id), str(person.photos), person.name, _date(person.updated))
-    console.plain().print(table)
+    terminal.plain().print(table)
     click.echo(f"{opened.place}, version {snapshot.version}: {len(snapshot)} people")
     if len(people) == limit and snapshot.list(1, people[-1].id):
         click.echo(f"There are more: --after {people[-1].id}")
@@ -201,7 +201,7 @@ def duplicates_(
     snapshot = opened.gallery.refresh()
     if threshold is None:
         threshold = _naming(opened, len(snapshot))
-    with console.progress_bar() as progress:
+    with terminal.progress_bar() as progress:
         task = progress.add_task("Comparing", total=len(snapshot))
         found = duplicates.find(
             snapshot, threshold, limit, advance=lambda people: progress.advance(task, people)
@@ -221,7 +221,7 @@ def duplicates_(
         about = [v for p in (a, b) for v in (str(p.id), str(p.photos), p.name)]
         table.add_row(f"{similarity:.3f}", *about)
     if found.best:
-        console.plain().print(table)
+        terminal.plain().print(table)
     click.echo(
         f"{opened.place}, version {snapshot.version}: {found.found} pairs from {threshold:.2f} on "
         f"among {len(snapshot)} people"
@@ -264,7 +264,7 @@ def import_(
         settings = args.gallery.model_copy(update={"collection": collection})
         args = args.model_copy(update={"gallery": settings})
     total = 0
-    with console.progress_bar() as progress:
+    with terminal.progress_bar() as progress:
         task = progress.add_task("Importing", total=None)
 
         def found(people: int) -> None:
@@ -293,7 +293,7 @@ def export(config: Path, collection: str | None, model: str | None, path: Path) 
     """
     opened = _Opened(config, collection, model)
     try:
-        with console.progress_bar() as progress:
+        with terminal.progress_bar() as progress:
             people = len(opened.gallery.refresh())
             task = progress.add_task("Exporting", total=people)
             if path.suffix == ".safetensors":

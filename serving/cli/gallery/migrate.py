@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serving.console import CONFIG, PATH, Failed, progress_bar
+from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes

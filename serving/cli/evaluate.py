@@ -13,12 +13,12 @@ import click
 import numpy as np
 from PIL import Image
 
-from serving.console import NEW_PATH, PATH, Failed, progress_bar
+from serving.cli.evaluation import embedded, list_failures, measuring, opened, print_section
+from serving.cli.terminal import NEW_PATH, PATH, Failed, progress_bar
 from serving.evaluation import plots
 from serving.evaluation.distractors import Distractors, read_distractors
 from serving.evaluation.evaluate import STEPS, Asked, Report, evaluate, worst_pairs
 from serving.evaluation.html_report import Pictures, page
-from serving.evaluation.measuring import embedded, list_failures, measuring, opened, print_section
 from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
 from serving.matching.threshold import problem_of

@@ -11,7 +11,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from serving.console import PATH, Failed, plain, progress_bar
+from serving.cli.terminal import PATH, Failed, plain, progress_bar
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import Section
 from serving.operations.folders import PersonFolder, people_in

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from serving import cli
+from serving.cli import root
 from serving.operations import folders
 from tests.unit.fakes import FakeService, fake_service
 
@@ -36,7 +36,7 @@ def faces(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(sys, "argv", ["faces", *map(str, arguments)])
         code: object = 0
         try:
-            cli.main()
+            root.main()
         except SystemExit as ended:
             code = ended.code
         out, err = capsys.readouterr()

@@ -17,16 +17,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from serving import __version__, model_cli, upkeep_cli
+from serving import __version__
+from serving.cli import model as model_cli
+from serving.cli.calibrate import calibrate_command
+from serving.cli.evaluate import evaluate_command
+from serving.cli.gallery import upkeep
+from serving.cli.gallery.group import gallery
+from serving.cli.gallery.migrate import migrate_command
+from serving.cli.key import key
+from serving.cli.terminal import PATH, Failed, plain, progress_bar
 from serving.client import Client, ClientError
 from serving.client.draw import draw, percent
-from serving.console import PATH, Failed, plain, progress_bar
 from serving.errors import NoUsableFace, ServingError
-from serving.evaluation.calibrate_cli import calibrate_command
-from serving.evaluation.evaluate_cli import evaluate_command
-from serving.gallery_cli import gallery
-from serving.key_cli import key
-from serving.migrate_cli import migrate_command
 from serving.model.repository import ModelError
 from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.stack.process import StackError
@@ -178,7 +180,7 @@ def _enroll(
         progress.console.print(f"{person.id}: {refused}")
 
 
-for command in (upkeep_cli.compact, upkeep_cli.sweep, upkeep_cli.check, migrate_command):
+for command in (upkeep.compact, upkeep.sweep, upkeep.check, migrate_command):
     gallery.add_command(command)
 cli.add_command(gallery)
 cli.add_command(key)

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from serving.console import NEW_PATH, Failed
+from serving.cli.evaluation import embedded, list_failures, measuring, opened, print_section
+from serving.cli.terminal import NEW_PATH, Failed
 from serving.evaluation import calibrate as calibrating
 from serving.evaluation.card_file import write_card
-from serving.evaluation.measuring import embedded, list_failures, measuring, opened, print_section
 from serving.evaluation.sample import read_card
 from serving.evaluation.tables import Section
 from serving.model.card import ModelCard
