@@ -134,19 +134,19 @@ lock: ## resolve the dependencies anew into the lock files (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --constraint requirements.lock pyproject.toml \
 		| awk '/^[^ ]/ { cuda = /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ } \
-			{ print > (cuda ? "serving/torch-cuda.lock" : "serving/requirements.lock") }'
-	sed -i '/^#/!d' serving/torch-cpu.txt
-	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock >> serving/torch-cpu.txt
+			{ print > (cuda ? "serving/locks/torch-cuda.lock" : "serving/locks/requirements.lock") }'
+	sed -i '/^#/!d' serving/locks/torch-cpu.txt
+	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/locks/torch-cuda.lock >> serving/locks/torch-cpu.txt
 
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-lock-torch: ## add the hashes of PyTorch's own index to serving/torch-cpu.txt (needs uv)
+lock-torch: ## add the hashes of PyTorch's own index to serving/locks/torch-cpu.txt (needs uv)
 	@mkdir -p .cache
-	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/torch-cuda.lock \
+	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/locks/torch-cuda.lock \
 		| uv pip compile --universal --python-version 3.10 --no-deps --generate-hashes --no-header \
 			--no-emit-index-url --no-annotate --default-index $(TORCH_INDEX) - > .cache/torch-cpu
-	sed -i '/^#/!d' serving/torch-cpu.txt
-	cat .cache/torch-cpu >> serving/torch-cpu.txt
+	sed -i '/^#/!d' serving/locks/torch-cpu.txt
+	cat .cache/torch-cpu >> serving/locks/torch-cpu.txt
 
 clean: ## remove what make made, but not what was enrolled
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis triton/models/*/1

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from serving.cli import model
-from serving.cli import cli
+from serving.cli import cli, model
 from serving.model.repository import MODEL, ModelError
 from serving.settings import GallerySettings
 from tests.memory_store import MemoryStore
