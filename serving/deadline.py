@@ -1,7 +1,8 @@
 """Until when the caller of a request waits: past it no stage begins to work for him.
 
-The time goes with every call of a stage (`serving.stages.calls`), as seconds since 1970: what waited in
-a queue has waited, too. The clocks of the nodes have to agree to well under a request's limit.
+The time goes with every call of a stage (`serving.stages.calls`), as seconds since 1970: what
+waited in a queue has waited, too. The clocks of the nodes have to agree to well under a request's
+limit.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ MAX_BATCH = 32
 DIMENSION = 512
 
 # From a photo to the network's input. Part of the model's id: embeddings made in another way are
-# not comparable. The steps are those of serving/vision/decode.py, serving/vision/faces.py and TritonFaceNet.
+# not comparable. The steps are those of serving/vision/decode.py, serving/vision/faces.py and
+# TritonFaceNet.
 PREPROCESSING: dict[str, Any] = {
     "orientation": "EXIF upright",
     "color": "RGB",

@@ -64,5 +64,5 @@ class Context:
             raise TimedOut(told) from None
 
     def threshold(self, asked: float | None, found: Identified) -> float:
-        """The cosine from which on a face of this photo is named; see `serving.matching.threshold`."""
+        """The cosine from which on a face of this photo is named: `serving.matching.threshold`."""
         return threshold_of(asked, self.matching, found.card, found.matches.people)

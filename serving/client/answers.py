@@ -1,7 +1,7 @@
 """What the service answers: the JSON bodies of the API as they are, typed.
 
-The names and fields are those of `serving.api.schemas`, which says what each of them means; a service
-that is newer may send more of them.
+The names and fields are those of `serving.api.schemas`, which says what each of them means; a
+service that is newer may send more of them.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Threshold. Of the unknown people who are looked up in a gallery of ``gallery`` people, at most a
 share ``fpir`` shall get a name. A few thousand comparisons show no such quantile; it is that of a
-model of strangers' cosines (`serving.model.impostors`), fitted by `serving.evaluation.tail`. Each photo
-is compared, as in a gallery, with the centroid of every other person.
+model of strangers' cosines (`serving.model.impostors`), fitted by `serving.evaluation.tail`. Each
+photo is compared, as in a gallery, with the centroid of every other person.
 
 Calibration. The confidence of an answer is the probability that the best candidate is the person on
 the photo, when half of the people looked up are enrolled. Strangers' best cosines are the quantiles

@@ -1,1 +1,1 @@
-"""The parts of the one-machine stack, each a child process; `serving.stack.run` puts them together."""
+"""The one-machine stack: child processes, which `serving.stack.run` puts together."""

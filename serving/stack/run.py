@@ -96,7 +96,8 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
         "logging_config": {
             "encoding": "JSON",
             "log_level": "INFO",
-            # The ingress writes a line a request, see `serving.api.middleware.access`; Serve's would be four.
+            # The ingress writes a line a request (`serving.api.middleware.access`); Serve's would
+            # be four.
             "enable_access_log": False,
             "additional_log_standard_attrs": ["name"],
             "logs_dir": str(settings.folder.resolve() / SERVE_LOGS),

@@ -21,6 +21,7 @@ from tests.chart.dockerfiles import Ignore, arguments, bases, copied, instructio
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "serving" / "Dockerfile"
+LOCKS = ROOT / "serving" / "locks"
 TRITON = ROOT / "triton" / "Dockerfile"
 PROJECT = "facenet-serving"
 # (Dockerfile, its build context)
@@ -115,9 +116,7 @@ def _version(name: str) -> str:
 
 
 def test_the_image_installs_the_closure_of_the_main_dependencies() -> None:
-    installed = _locked(ROOT / "serving" / "requirements.lock") | _locked(
-        ROOT / "serving" / "torch-cuda.lock"
-    )
+    installed = _locked(LOCKS / "requirements.lock") | _locked(LOCKS / "torch-cuda.lock")
     needed = {canonicalize_name(name): _version(name) for name in _closure()}
     assert installed.keys() - needed.keys() == set(), "locked and not needed"
     assert {name: installed.get(name) for name in needed} == needed
@@ -125,7 +124,7 @@ def test_the_image_installs_the_closure_of_the_main_dependencies() -> None:
 
 def test_only_torch_and_cuda_are_apart() -> None:
     """What the CPU image leaves out of torch-cuda.lock, nobody but torch may need."""
-    apart = _locked(ROOT / "serving" / "torch-cuda.lock").keys()
+    apart = _locked(LOCKS / "torch-cuda.lock").keys()
     assert {"torch", "torchvision"} <= apart
     without_torch = _closure(stop=frozenset({"torch", "torchvision"}))
     assert apart & without_torch == {"torch", "torchvision"}
@@ -134,15 +133,15 @@ def test_only_torch_and_cuda_are_apart() -> None:
 def test_the_locks_of_the_image_are_parts_of_the_lock() -> None:
     whole = _hashes(ROOT / "requirements.lock")
     for name in ("requirements.lock", "torch-cuda.lock"):
-        part = _hashes(ROOT / "serving" / name)
+        part = _hashes(LOCKS / name)
         assert part
         assert {pin: whole.get(pin) for pin in part} == part, f"make lock has not made {name}"
         assert all(part.values()), "a pin without a hash"
 
 
 def test_the_cpu_build_of_torch_is_of_the_locked_version() -> None:
-    locked = _locked(ROOT / "serving" / "torch-cuda.lock")
-    for name, version in _locked(ROOT / "serving" / "torch-cpu.txt").items():
+    locked = _locked(LOCKS / "torch-cuda.lock")
+    for name, version in _locked(LOCKS / "torch-cpu.txt").items():
         assert version.removesuffix("+cpu") == locked[name]
 
 
