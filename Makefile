@@ -46,7 +46,7 @@ $(MODEL_FILE): | .venv/installed
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
 
 tools: install ## fetch helm, kubectl and axe-core, for the tests
-	@$(BIN)/python -m tests.chart.tools
+	@$(BIN)/python -m tests.support.chart.tools
 	@$(BIN)/python -m tests.console.tools
 
 run: install model ## run the whole service on this machine, until Ctrl-C

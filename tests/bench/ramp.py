@@ -28,9 +28,9 @@ from serving.stack.run import StackSettings, running, serve_config
 from tests.bench.machine import CORES, machine
 from tests.bench.scenes import room
 from tests.bench.stages import Stages
-from tests.crowd import crowd
-from tests.replicas import Count, watched
-from tests.service.load import Answer
+from tests.support.crowd import crowd
+from tests.support.load import Answer
+from tests.support.replicas import Count, watched
 
 PORT = 15650
 WIDTH, HEIGHT, FACES = 1280, 720, 1

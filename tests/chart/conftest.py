@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from tests.chart.helm import Helm
+from tests.support.chart.helm import Helm
 
 HELMS = (Helm(4), Helm(3))
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from tests.chart.helm import Helm, Object
-from tests.chart.objects import name_of
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import Helm, Object
+from tests.support.chart.objects import name_of
+from tests.support.chart.values import VARIANTS
 
 FOLDER = Path(__file__).parent / "golden"
 KEPT = ("defaults", "everything")

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chart.helm import Object
-from tests.chart.objects import matches
+from tests.support.chart.helm import Object
+from tests.support.chart.objects import matches
 
 Rule = Mapping[str, Any]
 

@@ -6,9 +6,9 @@ import click
 import pytest
 
 from serving.cli import cli
-from tests.chart.helm import Helm
-from tests.chart.objects import pods
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import Helm
+from tests.support.chart.objects import pods
+from tests.support.chart.values import VARIANTS
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

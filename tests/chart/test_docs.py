@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.chart.helm import CHART, ROOT, Helm
+from tests.support.chart.helm import CHART, ROOT, Helm
 
 PAGES = (ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "k8s").glob("*.md")))
 BENCH = (ROOT / "docs" / "bench.md").read_text()

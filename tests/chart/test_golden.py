@@ -7,8 +7,8 @@ import difflib
 import pytest
 
 from tests.chart.golden import FOLDER, KEPT, path_of, text_of
-from tests.chart.helm import Helm
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import Helm
+from tests.support.chart.values import VARIANTS
 
 
 @pytest.mark.parametrize("variant", KEPT)

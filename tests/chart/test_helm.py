@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chart.helm import Helm, HelmError, parse
+from tests.support.chart.helm import Helm, HelmError, parse
 
 
 @pytest.fixture

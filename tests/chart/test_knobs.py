@@ -6,9 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.chart.helm import Helm, HelmError
-from tests.chart.objects import Path, by_name
-from tests.chart.values import OURS, VARIANTS, at, dotted, leaves, nested, of_variant, others
+from tests.support.chart.helm import Helm, HelmError
+from tests.support.chart.objects import Path, by_name
+from tests.support.chart.values import (
+    OURS,
+    VARIANTS,
+    at,
+    dotted,
+    leaves,
+    nested,
+    of_variant,
+    others,
+)
 
 # Turned by hand: what the schema alone does not tell how to turn.
 SETTINGS: dict[str, object] = {

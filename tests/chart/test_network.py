@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests.chart import network
-from tests.chart.helm import Object
 from tests.chart.network import Endpoint
+from tests.support.chart.helm import Object
 
 HOME = "home"
 

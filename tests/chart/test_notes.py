@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.helm import CHART, NAMESPACE, RELEASE, ROOT, Helm
-from tests.chart.objects import name_of, only
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import CHART, NAMESPACE, RELEASE, ROOT, Helm
+from tests.support.chart.objects import name_of, only
+from tests.support.chart.values import VARIANTS
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 _KINDS = {"rayservice": "RayService", "isvc": "InferenceService"}

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from tests.chart.helm import NAMESPACE, Helm, Object
 from tests.chart.network import Endpoint, allows
-from tests.chart.objects import Pod, pods
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import NAMESPACE, Helm, Object
+from tests.support.chart.objects import Pod, pods
+from tests.support.chart.values import VARIANTS
 
 STAGES = {"ingress", "decode", "detect", "match"}
 RAY = STAGES | {"head"}

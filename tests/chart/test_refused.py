@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chart.helm import Helm, HelmError, Values
-from tests.chart.objects import only
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import Helm, HelmError, Values
+from tests.support.chart.objects import only
+from tests.support.chart.values import VARIANTS
 
 HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"]}
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from serving import __version__
-from tests.chart.helm import CHART, RELEASE, ROOT, Helm, Object
 from tests.chart.kserve_models import through_sdk, with_quantities_as_text
-from tests.chart.objects import by_name, matches, name_of, of_kind, pods, serve_config, walk
 from tests.chart.rules import check
-from tests.chart.values import FOR_CLUSTERS, VARIANTS, load, of_variant
+from tests.support.chart.helm import CHART, RELEASE, ROOT, Helm, Object
+from tests.support.chart.objects import by_name, matches, name_of, of_kind, pods, serve_config, walk
+from tests.support.chart.values import FOR_CLUSTERS, VARIANTS, load, of_variant
 
 KUBE = ROOT.parent / "shared" / "kube"
 STAGES = {"ingress", "decode", "detect", "match"}

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.helm import Object
-from tests.chart.objects import by_name
 from tests.chart.rules import RULES, check
 from tests.chart.rules.scaling import quantity
+from tests.support.chart.helm import Object
+from tests.support.chart.objects import by_name
 
 _GONE = object()
 _WEB = "spec.template.spec.containers.0"

@@ -9,9 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.chart.helm import Helm, HelmError
-from tests.chart.objects import Path
-from tests.chart.values import (
+from tests.support.chart.helm import Helm, HelmError
+from tests.support.chart.objects import Path
+from tests.support.chart.values import (
     OURS,
     VARIANTS,
     at,

@@ -16,9 +16,9 @@ from ray.serve.schema import ServeDeploySchema
 
 from serving.app import build
 from serving.settings import AppArgs, Scale
-from tests.chart.helm import CHART, Helm, Values
-from tests.chart.objects import serve_config
-from tests.chart.values import VARIANTS, load
+from tests.support.chart.helm import CHART, Helm, Values
+from tests.support.chart.objects import serve_config
+from tests.support.chart.values import VARIANTS, load
 
 STAGES = ("ingress", "decode", "detect", "match")
 EVERY_KEY = {

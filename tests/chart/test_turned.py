@@ -14,8 +14,8 @@ import yaml
 from serving.keys import Scope, parse
 from serving.stack import run
 from serving.stack import serve as local
-from tests.chart.helm import RELEASE, Helm, Object, Values
-from tests.chart.objects import (
+from tests.support.chart.helm import RELEASE, Helm, Object, Values
+from tests.support.chart.objects import (
     app_args,
     by_name,
     deployments,
@@ -25,7 +25,7 @@ from tests.chart.objects import (
     serve_config,
     walk,
 )
-from tests.chart.values import VARIANTS
+from tests.support.chart.values import VARIANTS
 
 N = f"{RELEASE}-facenet-serving"
 RAY, TRITON, CONFIG = f"RayService/{N}", f"InferenceService/{N}", f"ConfigMap/{N}-serve"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.chart.helm import CHART, Helm, Object, Values
-from tests.chart.objects import by_name, only, pods
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import CHART, Helm, Object, Values
+from tests.support.chart.objects import by_name, only, pods
+from tests.support.chart.values import VARIANTS
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 

@@ -16,7 +16,7 @@ from serving.client import Client
 from serving.operations.folders import people_in
 from serving.stack.run import StackSettings, running
 from tests.console.browser import Page, chromium
-from tests.images import DATA, GROUP
+from tests.support.images import DATA, GROUP
 
 _PORT = 17500
 # Somebody in the group has to be a stranger.

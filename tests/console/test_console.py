@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.console.browser import Page, drawn_box
 from tests.console.conftest import KEYS, Running
 from tests.console.door import Door
-from tests.images import DATA, GROUP, PORTRAIT
+from tests.support.images import DATA, GROUP, PORTRAIT
 
 ARDERN = sorted((DATA / "2576").glob("*.jpg"))
 MACRON = DATA / "people" / "101" / "macron_2025.jpg"

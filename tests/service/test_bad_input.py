@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import images
+from tests.support import images
 
 BOX = np.array([222, 153, 502, 529])  # of the face in images.PORTRAIT
 

@@ -21,9 +21,9 @@ from serving.keys import hash_of, new_key
 from serving.stack import s3
 from serving.stack.process import LOOPBACK
 from serving.stack.run import REPOSITORY, StackSettings, running
-from tests.chart.helm import Helm, Object
-from tests.chart.objects import only, pods, serve_config
-from tests.chart.values import VARIANTS
+from tests.support.chart.helm import Helm, Object
+from tests.support.chart.objects import only, pods, serve_config
+from tests.support.chart.values import VARIANTS
 
 PORT = 16700
 KEY = new_key()

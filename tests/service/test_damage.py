@@ -17,7 +17,7 @@ from serving.settings import GallerySettings
 from serving.stack import s3
 from serving.stack.run import BUCKET, StackSettings
 from serving.stack.serve import metrics_port
-from tests.unit.gallery.people import unit_rows
+from tests.support.people import unit_rows
 
 
 @pytest.fixture

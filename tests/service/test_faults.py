@@ -32,7 +32,9 @@ from serving.stack import s3, triton
 from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import BUCKET, REPOSITORY, StackSettings, running
 from tests.service import logs
-from tests.service.load import (
+from tests.service.seaweed import kill
+from tests.service.wire import answer, proxied
+from tests.support.load import (
     NO_ANSWER,
     Answer,
     Load,
@@ -45,8 +47,6 @@ from tests.service.load import (
     table,
     wait_until,
 )
-from tests.service.seaweed import kill
-from tests.service.wire import answer, proxied
 
 PORT = 17060
 S3_ELSEWHERE = PORT + 20

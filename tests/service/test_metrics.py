@@ -15,8 +15,8 @@ import pytest
 from serving.stack.run import StackSettings
 from serving.stack.serve import metrics_port
 from serving.stack.triton import ports_of
-from tests.promql import TARGET_LABELS, queries, read
 from tests.service import logs
+from tests.support.promql import TARGET_LABELS, queries, read
 
 JPEG = {"content-type": "image/jpeg"}
 # Every process tells its metrics every 10 s, and on a busy machine later than that.

@@ -15,7 +15,7 @@ from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
 from serving.stack.run import StackSettings, serve_config
 from tests.service import pod, seaweed
-from tests.unit.gallery.people import DIMENSION, put
+from tests.support.people import DIMENSION, put
 
 PORT = 17040
 MODEL = "facenet-x@0123456789ab"

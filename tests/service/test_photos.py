@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from serving.stack.process import Process
-from tests import images
+from tests.support import images
 
 JPEG = {"content-type": "image/jpeg"}
 

@@ -31,8 +31,8 @@ from serving.stack.process import LOOPBACK, check_ports
 from serving.stack.run import BUCKET, REPOSITORY
 from serving.vision.faces import crop_face
 from serving.vision.mtcnn.detector import FaceDetector
-from tests import images
 from tests.service import pod, seaweed
+from tests.support import images
 
 PORT = 17040
 TRITON_PORT = 17050

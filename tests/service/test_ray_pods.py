@@ -23,9 +23,9 @@ import pytest
 from ray._private import services
 
 from serving.stack.process import LOOPBACK, Process, check_ports
-from tests.chart.helm import Helm, Object
-from tests.chart.objects import only
 from tests.service.test_tls import certificate
+from tests.support.chart.helm import Helm, Object
+from tests.support.chart.objects import only
 
 # Past those that Ray keeps for its workers.
 GCS, DASHBOARD, AGENTS, METRICS, PORT = 21600, 21601, 21602, 21612, 21622

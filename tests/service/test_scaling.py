@@ -16,9 +16,9 @@ import pytest
 from serving.settings import ScaleSettings
 from serving.stack.process import Process
 from serving.stack.run import StackSettings, running, serve_config
-from tests.crowd import crowd
-from tests.replicas import Count, Replicas, watched
-from tests.service.load import Answer, ask, replicas, stopped, wait_until
+from tests.support.crowd import crowd
+from tests.support.load import Answer, ask, replicas, stopped, wait_until
+from tests.support.replicas import Count, Replicas, watched
 
 PORT = 15700
 CLIENTS = 6

@@ -12,7 +12,7 @@ from serving.gallery.store import DescribedStore
 from serving.settings import GallerySettings
 from serving.stack import s3
 from serving.stack.run import BUCKET, StackSettings
-from tests.store_contract import DescribedStoreContract
+from tests.support.store_contract import DescribedStoreContract
 
 
 @pytest.fixture

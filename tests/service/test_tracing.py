@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from serving.stack.run import StackSettings
-from tests import images
-from tests.otlp import Collector, Span, collector
 from tests.service import logs
 from tests.service.conftest import COLLECTOR_PORT
+from tests.support import images
+from tests.support.otlp import Collector, Span, collector
 
 JPEG = {"content-type": "image/jpeg"}
 CALLER = "b7ad6b7169203331"

@@ -15,8 +15,8 @@ from serving.gallery import Gallery, Kind, Operation, Store, check_conditional_w
 from serving.gallery.compaction import Maintenance
 from serving.gallery.s3 import S3Store
 from tests.service import seaweed
-from tests.store_contract import StoreContract
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.store_contract import StoreContract
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

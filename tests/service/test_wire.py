@@ -25,7 +25,7 @@ from tests.service.wire import (
     reset_reply,
     reset_request,
 )
-from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, MODEL, unit_rows
 
 MANIFEST = "manifest.json"
 SEGMENTS = "/segments/"

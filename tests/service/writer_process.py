@@ -21,7 +21,7 @@ from serving.gallery import Gallery, Kind, Operation, Store
 from serving.gallery.compaction import Maintenance
 from serving.gallery.s3 import connect
 from serving.settings import GallerySettings
-from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, MODEL, unit_rows
 
 # Each commit adds a row of its own to this person, so its rows tell which commits there are and in
 # which order they came.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.vision.mtcnn.detector import FaceDetector
-from tests import images
+from tests.support import images
 
 # Threads that wait for each other make a busy machine many times slower than one thread does.
 torch.set_num_threads(1)

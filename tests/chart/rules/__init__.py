@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from tests.chart.helm import NAMESPACE, Object
 from tests.chart.rules import names, references, scaling, security, selectors
 from tests.chart.rules.rendering import Rendering
+from tests.support.chart.helm import NAMESPACE, Object
 
 Rule = Callable[[Rendering], Iterator[str]]
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.chart.objects import name_of, walk
 from tests.chart.rules.rendering import CLUSTER_SCOPED, Rendering
+from tests.support.chart.objects import name_of, walk
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tests.chart.objects import Path, name_of, walk
 from tests.chart.rules.rendering import Rendering
+from tests.support.chart.objects import Path, name_of, walk
 
 # Field that names an object -> the object's kind.
 _FIELDS = {

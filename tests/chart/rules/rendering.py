@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chart.helm import Object
-from tests.chart.objects import Pod, of_kind, pods
+from tests.support.chart.helm import Object
+from tests.support.chart.objects import Pod, of_kind, pods
 
 CLUSTER_SCOPED = frozenset({"ClusterRole", "ClusterRoleBinding", "Namespace", "PriorityClass"})
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from ray.serve.schema import DeploymentSchema
 
 from serving.settings import AppArgs
-from tests.chart.helm import Object
-from tests.chart.objects import app_args, deployments, name_of
 from tests.chart.rules.rendering import Rendering
+from tests.support.chart.helm import Object
+from tests.support.chart.objects import app_args, deployments, name_of
 
 Resources = dict[str, Decimal]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from tests.chart.objects import RAY, name_of
 from tests.chart.rules.rendering import Rendering
+from tests.support.chart.objects import RAY, name_of
 
 
 def restricted(rendering: Rendering) -> Iterator[str]:

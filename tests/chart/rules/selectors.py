@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tests.chart.helm import Object
-from tests.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of
 from tests.chart.rules.rendering import Rendering
+from tests.support.chart.helm import Object
+from tests.support.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of
 
 _JOBS = ("Job", "CronJob")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")

@@ -20,9 +20,9 @@ from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import GallerySettings, KeySettings
-from tests.memory_store import MemoryStore
-from tests.unit.fakes import Api, Handle
-from tests.unit.gallery.people import DIMENSION, MODEL
+from tests.support.fakes import Api, Handle
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving.client import AsyncClient, Client
-from tests.unit.fakes import FakeService, fake_service
+from tests.support.fakes import FakeService, fake_service
 
 
 class Time:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from serving.client import AsyncClient, Client, ClientError
+from tests.support.fakes import FakeService, fake_service
 from tests.unit.client.conftest import Caller
-from tests.unit.fakes import FakeService, fake_service
 
 VECTORS = np.eye(2, 4, dtype=np.float32)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.client.draw import draw, label_of, percent
-from tests import images
+from tests.support import images
 
 GREEN, RED = (0x1A, 0x98, 0x50), (0xD7, 0x30, 0x27)
 

@@ -15,8 +15,8 @@ import pytest
 
 from serving.client import ClientError
 from serving.settings import GallerySettings
+from tests.support.fakes import NO_ANSWER, FakeService
 from tests.unit.client.conftest import Caller
-from tests.unit.fakes import NO_ANSWER, FakeService
 
 PREFIX = "urn:faces:problem:"
 PHOTO = Path(__file__)

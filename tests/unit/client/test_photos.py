@@ -14,7 +14,7 @@ from serving.client import ClientError
 from serving.client.photos import File, Photo, file_of, files_of
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
-from tests import images
+from tests.support import images
 
 
 def seen(file: File) -> Any:

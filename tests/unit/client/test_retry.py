@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from serving.client import ClientError, Retry
+from tests.support.fakes import NO_ANSWER, FakeService
 from tests.unit.client.conftest import Caller
-from tests.unit.fakes import NO_ANSWER, FakeService
 
 PREFIX = "urn:faces:problem:"
 TOO_MANY = (429, {"type": f"{PREFIX}too-many-requests"})

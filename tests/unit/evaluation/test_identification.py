@@ -11,7 +11,7 @@ from serving.evaluation.estimates import draws_of
 from serving.evaluation.identification import Identification, confidence_of, identify
 from serving.evaluation.lookups import ALL_BUT_ONE, Lookups, Trial, centroid_of, others_of, trials
 from serving.evaluation.sample import Sample
-from tests.unit.evaluation.people import crowd, sample_of
+from tests.support.samples import crowd, sample_of
 
 NOBODY = np.empty((0, 24), np.float16)
 

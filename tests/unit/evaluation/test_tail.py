@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serving.evaluation.comparisons import compare
 from serving.evaluation.tail import Comparisons, Fit, fit
 from serving.model.impostors import Impostors
-from tests.unit.evaluation.people import crowd
+from tests.support.samples import crowd
 
 AT = (1000, 0.01)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from serving.errors import Unavailable
 from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 T = TypeVar("T")
 

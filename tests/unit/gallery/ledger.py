@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
-from tests.unit.gallery.people import unit_rows
+from tests.support.people import unit_rows
 
 DIMENSION = 512
 # No two sets of rows have the same cosines to all of these.

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from serving.gallery.segment import Kind, Operation
-from tests.unit.gallery.people import DIMENSION, unit_rows
+from tests.support.people import DIMENSION, unit_rows
 
 IDS = st.integers(0, 5)
 _TIMES = st.floats(1, 1000)

@@ -15,8 +15,8 @@ from serving.gallery.compaction import Maintenance, to_fold
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import (
+from tests.support.memory_store import MemoryStore
+from tests.support.people import (
     DIMENSION,
     FOLDER,
     MANIFEST,

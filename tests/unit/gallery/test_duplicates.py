@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from serving.gallery import Gallery, Kind, Operation, Snapshot, duplicates
 from serving.gallery.duplicates import Pair, find
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 
 def open_gallery() -> Gallery:

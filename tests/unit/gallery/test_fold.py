@@ -12,7 +12,7 @@ from serving.gallery.fold import fold
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Person
 from serving.gallery.state import People
-from tests.unit.gallery.people import DIMENSION, put, unit_rows
+from tests.support.people import DIMENSION, put, unit_rows
 from tests.unit.gallery.strategies import SEGMENTS
 
 

@@ -16,8 +16,8 @@ from serving.gallery import Gallery
 from serving.gallery.manifest import Manifest
 from serving.gallery.segment import Kind, Operation
 from serving.gallery.store import PreconditionFailed, StoredObject
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, FOLDER, MANIFEST, MODEL, put, whole_manifest
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, FOLDER, MANIFEST, MODEL, put, whole_manifest
 
 
 @pytest.fixture

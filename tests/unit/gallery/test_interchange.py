@@ -11,7 +11,7 @@ import safetensors.numpy
 from serving.errors import BadRequest
 from serving.gallery import Kind, Operation, Segment
 from serving.gallery.interchange import ExportFile, write_export
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 METADATA = {"format": "faces-export/1", "model": MODEL, "names": json.dumps({"7": "Ada"})}
 

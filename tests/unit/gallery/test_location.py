@@ -9,8 +9,8 @@ from serving.gallery import Gallery, location
 from serving.gallery.compaction import Maintenance
 from serving.gallery.location import Location, erase_everywhere, locate
 from serving.settings import GallerySettings
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put
 
 OTHER = "facenet-other@ffffffffffff"
 SETTINGS = GallerySettings()

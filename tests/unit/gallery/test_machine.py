@@ -33,6 +33,7 @@ from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.writer import _Waiting
+from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
     DIMENSION,
@@ -42,7 +43,6 @@ from tests.unit.gallery.ledger import (
     assert_tells,
     changes_in,
 )
-from tests.unit.gallery.people import FOLDER, MANIFEST, MODEL, whole_manifest
 
 T = TypeVar("T")
 

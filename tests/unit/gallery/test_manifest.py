@@ -10,8 +10,8 @@ from serving.gallery.compaction import Maintenance
 from serving.gallery.manifest import NO_INDEX, key_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import (
+from tests.support.memory_store import MemoryStore
+from tests.support.people import (
     DIMENSION,
     FOLDER,
     MANIFEST,

@@ -14,9 +14,9 @@ from serving.gallery.compaction import Maintenance
 from serving.gallery.migration import Migration, Move, Plan
 from serving.gallery.segment import Segment
 from serving.gallery.snapshot import Origin
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 from tests.unit.gallery.faulty import Fault, FaultyStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
 
 NEW, NEW_DIMENSION = "facenet-new@aaaaaaaaaaaa", 32
 HASH = MODEL.rpartition("@")[2]

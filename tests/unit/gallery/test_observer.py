@@ -18,8 +18,8 @@ from serving.errors import Conflict, GalleryCorrupt, StoreUnfit, Unavailable
 from serving.gallery import Gallery
 from serving.gallery.s3 import S3Store
 from serving.gallery.store import NotFound, PreconditionFailed
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put
 
 MANIFEST = f"galleries/default/{MODEL}/manifest.json"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.gallery.segment import Kind, Operation, Segment
-from tests.unit.gallery.people import DIMENSION, put, unit_rows
+from tests.support.people import DIMENSION, put, unit_rows
 
 OPERATIONS = [
     put(5, photos=3, name="Ada"),

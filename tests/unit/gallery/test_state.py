@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
-from tests.unit.gallery.people import DIMENSION, put, unit_rows
+from tests.support.people import DIMENSION, put, unit_rows
 from tests.unit.gallery.strategies import SEGMENTS
 
 # How far a cosine may be from the true one, since embeddings and centroids are kept in float16.

@@ -4,8 +4,8 @@ import pytest
 
 from serving.errors import StoreUnfit
 from serving.gallery.store import DescribedStore, check_conditional_writes
-from tests.memory_store import MemoryStore
-from tests.store_contract import DescribedStoreContract
+from tests.support.memory_store import MemoryStore
+from tests.support.store_contract import DescribedStoreContract
 
 
 class TestMemoryStore(DescribedStoreContract):

@@ -13,8 +13,8 @@ from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ExportFile, write_export
 from serving.gallery.segment import Segment
 from serving.gallery.transfer import export_file, export_folder, import_people
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from serving.operations.bucket import Bucket, import_path, read_config
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
 from serving.stack.run import StackSettings, serve_config
-from tests.memory_store import MemoryStore
-from tests.unit.fakes import CARD, FakeService, fake_service
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.fakes import CARD, FakeService, fake_service
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

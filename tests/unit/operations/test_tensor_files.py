@@ -13,7 +13,7 @@ import torch
 from serving.errors import BadRequest
 from serving.gallery import Kind, Segment
 from serving.operations import tensor_files
-from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, MODEL, unit_rows
 
 
 def save(path: Path, value: Any) -> Path:

@@ -13,8 +13,8 @@ from serving.gallery.location import Location
 from serving.pipeline import freshness
 from serving.pipeline.freshness import Shared, Versions
 from serving.settings import GallerySettings
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put
 
 
 class Source:

@@ -12,9 +12,9 @@ from serving.gallery import Operation
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Register
 from serving.settings import GallerySettings
-from tests.memory_store import MemoryStore
-from tests.unit.fakes import FakeEmbedder, Handle
-from tests.unit.gallery.people import DIMENSION, MODEL
+from tests.support.fakes import FakeEmbedder, Handle
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL
 
 
 class Matcher:

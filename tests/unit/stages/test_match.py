@@ -26,9 +26,9 @@ from serving.matching.search import compare_people, enrol, nearest
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.stages import match, refs
 from serving.stages.match import Matcher
-from tests.memory_store import MemoryStore
-from tests.unit.fakes import CARD, FakeEmbedder, Held
-from tests.unit.gallery.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.fakes import CARD, FakeEmbedder, Held
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 WHERE = Location("default", MODEL, DIMENSION)
 

@@ -14,8 +14,8 @@ from serving.gallery.location import Location
 from serving.matching.records import Candidate
 from serving.telemetry import metrics as module
 from serving.telemetry.metrics import ApiMetrics, GalleryGauges, StoreMetrics
-from tests.memory_store import MemoryStore
-from tests.unit.gallery.people import DIMENSION, MODEL, put
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put
 
 Records = list[tuple[str, float, dict[str, str]]]
 

@@ -22,7 +22,7 @@ from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
 from serving.model.runtime import converted
 from serving.vision.faces import MARGIN
-from tests.model_config import model_config_pb2
+from tests.support.model_config import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
 # The folder is no package, and must not be: torch imports a compiler package named triton.

@@ -17,8 +17,8 @@ from serving.errors import TooLarge, UnsupportedImage
 from serving.matching.records import Photo
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
-from tests import images
-from tests.images import BLUE, GREEN, GREY, RED, encode, quadrants
+from tests.support import images
+from tests.support.images import BLUE, GREEN, GREY, RED, encode, quadrants
 
 SETTINGS = DecodeSettings()
 WHITE = (255, 255, 255)

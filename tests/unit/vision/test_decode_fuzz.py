@@ -18,7 +18,7 @@ from PIL import Image
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
-from tests import images
+from tests.support import images
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "90"))
 SETTINGS = DecodeSettings(max_pixels=4_000_000, max_jpeg_pixels=16_000_000)

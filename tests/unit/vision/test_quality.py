@@ -13,7 +13,7 @@ from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.quality import Quality, fault, sharpness
-from tests.images import DATA
+from tests.support.images import DATA
 
 PHOTOS = sorted([*(DATA / "2576").glob("*.jpg"), *(DATA / "people").glob("*/*.jpg")])
 

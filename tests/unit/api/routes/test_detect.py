@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.errors import TooLarge, Unavailable, UnsupportedImage
-from tests.unit.fakes import CARD, Api, detail_of, faces, row_of
+from tests.support.fakes import CARD, Api, detail_of, faces, row_of
 
 PHOTO, OTHER = b"\xff\xd8 one \x00", b"\x89PNG the other"
 JPEG = {"content-type": "image/jpeg"}

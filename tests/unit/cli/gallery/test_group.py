@@ -16,9 +16,9 @@ from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
 from serving.operations import bucket
 from serving.stack.run import StackSettings, serve_config
-from tests.memory_store import MemoryStore
-from tests.unit.fakes import CARD, FakeEmbedder
-from tests.unit.gallery.people import DIMENSION, MODEL, put
+from tests.support.fakes import CARD, FakeEmbedder
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, MODEL, put
 
 OTHER = "facenet-other@ffffffffffff"
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
-from tests import images
+from tests.support import images
 
 Pixels = NDArray[np.uint8]
 Boxes = NDArray[np.float32]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-FILES = Path(__file__).resolve().parent.parent / "helm" / "facenet-serving" / "files"
+FILES = Path(__file__).resolve().parents[2] / "helm" / "facenet-serving" / "files"
 # Labels that Prometheus gives to all that it scrapes.
 TARGET_LABELS = {"namespace", "pod", "container", "job", "instance", "endpoint"}
 

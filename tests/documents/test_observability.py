@@ -10,7 +10,7 @@ import pytest
 
 from serving import errors
 from serving.errors import ServingError
-from tests.promql import alerts, dashboard, panels, queries, read
+from tests.support.promql import alerts, dashboard, panels, queries, read
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNBOOK = "k8s/RUNBOOK.md"

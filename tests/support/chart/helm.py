@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from tests.chart.tools import FOLDER
+from tests.support.chart.tools import FOLDER
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "helm" / "facenet-serving"
 RELEASE = "faces"
 NAMESPACE = "vision"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.manifest import NO_INDEX, Index, Manifest, key_of
 from serving.gallery.segment import Kind, Operation
-from tests.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore
 
 DIMENSION = 64
 MODEL = "facenet-test@0123456789ab"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.chart.helm import Object
+from tests.support.chart.helm import Object
 
 RAY = ("RayService", "RayCluster")
 # Where the agent of every Ray pod listens, whether a container says so or not.

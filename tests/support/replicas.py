@@ -1,6 +1,6 @@
 """How many replicas each stage of a running stack has, as Ray Serve tells it.
 
-    python -m tests.replicas ADDRESS FILE
+    python -m tests.support.replicas ADDRESS FILE
 
 writes a line of JSON a second, until it is ended. `watched` starts it.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.stack.process import Process
-from tests.service.load import descendants
+from tests.support.load import descendants
 
 EVERY_S = 1.0
 _RAYLET = re.compile(r"/raylet --.*?--gcs-address=(\S+)")
@@ -79,7 +79,7 @@ def watched(application: Process, folder: Path) -> Iterator[Replicas]:
     address, settings = _ray_of(application.pid)
     watcher = Process(
         "the replicas' watcher",
-        [sys.executable, "-m", "tests.replicas", address, file],
+        [sys.executable, "-m", "tests.support.replicas", address, file],
         log=folder / "replicas.log",
         env=settings,
     )

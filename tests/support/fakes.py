@@ -40,7 +40,7 @@ from serving.pipeline.pipeline import (
 from serving.pipeline.timings import Timings
 from serving.settings import GallerySettings, LimitSettings, MatchSettings, TritonSettings
 from serving.telemetry.metrics import ApiMetrics
-from tests.unit.gallery.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(
     name="facenet-test",

@@ -28,7 +28,7 @@ from tests.bench.variants.crops import (
     similarity,
 )
 from tests.bench.variants.harder import tightly
-from tests.unit.evaluation.people import crowd
+from tests.support.samples import crowd
 
 NOBODY = np.empty((0, 24), np.float32)
 

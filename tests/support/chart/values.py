@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from jsonschema import Draft7Validator
 
-from tests.chart.helm import CHART, ROOT
-from tests.chart.objects import Path as ValuePath
+from tests.support.chart.helm import CHART, ROOT
+from tests.support.chart.objects import Path as ValuePath
 
 # Values files to render the chart with, by name.
-OURS = {path.stem: path for path in sorted((Path(__file__).parent / "variants").glob("*.yaml"))}
+OURS = {path.stem: path for path in sorted((ROOT / "tests" / "chart" / "variants").glob("*.yaml"))}
 FOR_CLUSTERS = {path.stem: path for path in sorted((ROOT / "k8s").glob("values-*.yaml"))}
 VARIANTS = {**OURS, **FOR_CLUSTERS}
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 PORTRAIT = DATA / "id_is_2576.jpg"  # one face
 GROUP = DATA / "group.jpg"  # several faces
 

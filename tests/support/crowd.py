@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from tests.service.load import Answer, ask
+from tests.support.load import Answer, ask
 
 # Longer than any limit of the service.
 _PATIENCE_S = 90.0

