@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from serving.cli import cli
 from serving.keys import Keys, hash_of
 from serving.settings import KeySettings
-from tests.support.fakes import Api
+from tests.support.api import Api
 
 FOLDER = Path(__file__).parent / "golden"
 _WIDTH = 100  # of the terminal, or the texts would be those of whoever runs this

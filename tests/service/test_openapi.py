@@ -14,7 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from serving.api.examples import EXAMPLES, OTHER_PHOTO
-from tests.support.fakes import Api
+from tests.support.api import Api
 
 JSON = "application/json"
 # The document itself needs no server; what it describes is asked of the real one.

@@ -14,8 +14,9 @@ from serving.pipeline.timings import Timings
 from serving.settings import TracingSettings
 from serving.stages import calls
 from serving.stages.calls import call
-from tests.support.fakes import Api, Method
+from tests.support.api import Api
 from tests.support.otlp import Collector, collector
+from tests.support.stages import Method
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SAMPLED = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

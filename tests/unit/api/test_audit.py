@@ -20,9 +20,10 @@ from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import GallerySettings, KeySettings
-from tests.support.fakes import Api, Handle
+from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
+from tests.support.stages import Handle
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}

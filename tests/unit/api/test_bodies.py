@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from serving.api import bodies
 from serving.api.schemas import EmbeddingsRequest
-from tests.support.fakes import Api, detail_of
+from tests.support.api import Api, detail_of
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"
 B64 = base64.b64encode(PHOTO).decode()

@@ -17,7 +17,7 @@ from serving.settings import DecodeSettings, KeySettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
-from tests.support.fakes import Api
+from tests.support.api import Api
 
 JSON = "application/json"
 

@@ -14,7 +14,7 @@ from serving.errors import Conflict, Overloaded, ServingError, Unavailable, Unkn
 from serving.matching import records
 from serving.matching.records import GalleryStatus
 from serving.pipeline.pipeline import NoFaceInAny, PhotoReport
-from tests.support.fakes import Api, detail_of
+from tests.support.api import Api, detail_of
 
 JPEG = {"content-type": "image/jpeg"}
 

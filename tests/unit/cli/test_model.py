@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from serving.cli import cli, model
 from serving.model.repository import MODEL, ModelError
 from serving.settings import GallerySettings
-from tests.support.fakes import CARD as FAKE
 from tests.support.memory_store import MemoryStore
+from tests.support.stages import CARD as FAKE
 from tests.unit.model.test_repository import NAME, traced
 
 URI = f"s3://models/prod/{NAME}"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from serving.cli import root
 from serving.operations import folders
-from tests.support.fakes import FakeService, fake_service
+from tests.support.service import FakeService, fake_service
 
 
 class Ended(NamedTuple):

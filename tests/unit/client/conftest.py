@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving.client import AsyncClient, Client
-from tests.support.fakes import FakeService, fake_service
+from tests.support.service import FakeService, fake_service
 
 
 class Time:

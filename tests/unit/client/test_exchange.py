@@ -15,7 +15,7 @@ import pytest
 
 from serving.client import ClientError
 from serving.settings import GallerySettings
-from tests.support.fakes import NO_ANSWER, FakeService
+from tests.support.service import NO_ANSWER, FakeService
 from tests.unit.client.conftest import Caller
 
 PREFIX = "urn:faces:problem:"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving.client import ClientError, Retry
-from tests.support.fakes import NO_ANSWER, FakeService
+from tests.support.service import NO_ANSWER, FakeService
 from tests.unit.client.conftest import Caller
 
 PREFIX = "urn:faces:problem:"

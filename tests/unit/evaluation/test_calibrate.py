@@ -12,8 +12,8 @@ from serving.evaluation.metrics import calibration_error, reliability
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.gallery.segment import normalised
 from serving.model.card import ModelCard
-from tests.support.fakes import CARD
 from tests.support.samples import crowd, sample_of
+from tests.support.stages import CARD
 
 DIMENSION = 40
 

@@ -11,8 +11,8 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from serving.evaluation.card_file import write_card
 from serving.evaluation.sample import NotMeasurable, read_card
 from serving.model.impostors import Impostors
-from tests.support.fakes import CARD
 from tests.support.model_config import model_config_pb2
+from tests.support.stages import CARD
 
 NEW = CARD.model_copy(
     update={

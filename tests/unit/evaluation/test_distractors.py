@@ -13,8 +13,8 @@ from serving.evaluation.lookups import centroid_of
 from serving.evaluation.sample import NotMeasurable
 from serving.gallery import Kind, Segment
 from serving.gallery.interchange import write_export
-from tests.support.fakes import CARD
 from tests.support.samples import crowd
+from tests.support.stages import CARD
 
 ROWS = crowd(6, 1).vectors.astype(np.float16)
 

@@ -16,7 +16,7 @@ from serving.evaluation.tail import fit
 from serving.gallery.segment import normalised
 from serving.matching.threshold import threshold_of
 from serving.settings import MatchSettings
-from tests.support.fakes import CARD
+from tests.support.stages import CARD
 
 GALLERY = Path(__file__).resolve().parents[3] / "data/gallery/synthetic-1000.safetensors"
 SIZES = (10, 30, 100, 300, 700)

@@ -21,8 +21,8 @@ from serving.evaluation.tables import headline, sections, told
 from serving.model.card import ModelCard
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
-from tests.support.fakes import CARD
 from tests.support.samples import crowd, sample_of
+from tests.support.stages import CARD
 
 SAMPLE = crowd(12, 5, spread=0.7)
 NOBODY = Distractors(np.empty((0, 0), np.float16), 0)

@@ -8,8 +8,8 @@ import pytest
 from serving.evaluation.estimates import draws_of
 from serving.evaluation.sample import Sample
 from serving.evaluation.verification import Verification, pairs_of, verify
-from tests.support.fakes import CARD
 from tests.support.samples import crowd, sample_of
+from tests.support.stages import CARD
 
 
 def measured(sample: Sample) -> Verification:

@@ -15,9 +15,9 @@ from serving.matching.records import ConflictKind, Enrolment
 from serving.model.card import Calibration, Verification
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
-from tests.support.fakes import CARD as PLAIN
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
+from tests.support.stages import CARD as PLAIN
 
 # Two photos are of one person from 60 degrees on; somebody is named from 30 degrees on.
 CARD = PLAIN.model_copy(

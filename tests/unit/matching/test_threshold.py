@@ -10,7 +10,8 @@ from serving.errors import Unavailable
 from serving.matching.threshold import problem_of, threshold_of
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
-from tests.support.fakes import CARD, Api
+from tests.support.api import Api
+from tests.support.stages import CARD
 
 AUTO = MatchSettings(threshold="auto")
 IMPOSTORS = Impostors(mean=0.02, dimensions=50, measured_on="nobody")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
-from tests.support.fakes import CARD as FAKE
+from tests.support.stages import CARD as FAKE
 
 NAME = FAKE.name
 

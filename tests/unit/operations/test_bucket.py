@@ -19,9 +19,10 @@ from serving.operations.bucket import Bucket, import_path, read_config
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
 from serving.stack.run import StackSettings, serve_config
-from tests.support.fakes import CARD, FakeService, fake_service
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.service import FakeService, fake_service
+from tests.support.stages import CARD
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

@@ -24,9 +24,9 @@ from serving.operations import bucket
 from serving.operations import migrate as migrating
 from serving.stack.run import StackSettings, serve_config
 from serving.vision.faces import find_faces
-from tests.support.fakes import CARD
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put
+from tests.support.stages import CARD
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 NEW = "facenet-new@aaaaaaaaaaaa"

@@ -14,8 +14,8 @@ from serving.errors import Conflict, StoreUnfit, Unavailable
 from serving.gallery.store import StoredObject
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel
 from serving.operations.publish import Target, publish
-from tests.support.fakes import CARD as FAKE
 from tests.support.memory_store import MemoryStore
+from tests.support.stages import CARD as FAKE
 from tests.unit.model.test_repository import NAME, of_openvino, traced
 
 TARGET = Target("models", f"prod/{NAME}")

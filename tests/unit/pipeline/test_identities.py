@@ -12,9 +12,10 @@ from serving.gallery import Operation
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Register
 from serving.settings import GallerySettings
-from tests.support.fakes import FakeEmbedder, Handle
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
+from tests.support.pipeline import FakeEmbedder
+from tests.support.stages import Handle
 
 
 class Matcher:

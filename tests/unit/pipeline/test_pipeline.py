@@ -35,7 +35,8 @@ from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from serving.stages import refs
 from serving.stages.refs import Ref
-from tests.support.fakes import CARD, FakeEmbedder, Handle, Held, faces, row_of
+from tests.support.pipeline import FakeEmbedder
+from tests.support.stages import CARD, Handle, Held, faces, row_of
 
 T = TypeVar("T")
 

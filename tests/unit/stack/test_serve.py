@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving.stack import serve
-from tests.support.fakes import FakeService, fake_service
+from tests.support.service import FakeService, fake_service
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from serving.stack import triton
 from serving.stack.process import StackError
-from tests.support.fakes import fake_service
+from tests.support.service import fake_service
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 

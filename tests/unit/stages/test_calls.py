@@ -22,7 +22,7 @@ from serving.errors import (
     Unavailable,
 )
 from serving.stages.calls import call, stage, write
-from tests.support.fakes import Method, wrapped
+from tests.support.stages import Method, wrapped
 
 
 def raised_by(failure: Exception) -> BaseException:

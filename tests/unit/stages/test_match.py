@@ -26,9 +26,10 @@ from serving.matching.search import compare_people, enrol, nearest
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.stages import match, refs
 from serving.stages.match import Matcher
-from tests.support.fakes import CARD, FakeEmbedder, Held
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.pipeline import FakeEmbedder
+from tests.support.stages import CARD, Held
 
 WHERE = Location("default", MODEL, DIMENSION)
 

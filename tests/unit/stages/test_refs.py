@@ -9,7 +9,7 @@ import pytest
 
 from serving.matching.records import Candidate, Faces, Matches
 from serving.stages import refs
-from tests.support.fakes import Held
+from tests.support.stages import Held
 
 MESSAGE = 4 * 2**20
 

@@ -10,7 +10,7 @@ import pytest
 
 from serving.errors import Overloaded
 from serving.telemetry.metrics import ApiMetrics
-from tests.support.fakes import Api
+from tests.support.api import Api
 
 JPEG = {"content-type": "image/jpeg"}
 Answered = list[tuple[str, str, int, str | None]]

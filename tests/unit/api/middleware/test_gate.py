@@ -12,7 +12,7 @@ from serving.api.middleware.gate import Rates, is_open, scope_for
 from serving.keys import Key, Keys, Scope, hash_of, new_key
 from serving.matching.records import DuplicatesPage
 from serving.settings import KeySettings
-from tests.support.fakes import Api, detail_of
+from tests.support.api import Api, detail_of
 
 KEYS = {scope.value: new_key() for scope in Scope}
 

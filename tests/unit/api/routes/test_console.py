@@ -8,7 +8,7 @@ import pytest
 from serving.api.routes import console
 from serving.keys import Keys, hash_of
 from serving.settings import KeySettings
-from tests.support.fakes import Api, detail_of
+from tests.support.api import Api, detail_of
 
 FOLDER = Path(console.__file__).parents[1] / "console"
 FILES = sorted(FOLDER.iterdir())

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from serving.errors import TooLarge, Unavailable, UnsupportedImage
-from tests.support.fakes import CARD, Api, detail_of, faces, row_of
+from tests.support.api import Api, detail_of
+from tests.support.stages import CARD, faces, row_of
 
 PHOTO, OTHER = b"\xff\xd8 one \x00", b"\x89PNG the other"
 JPEG = {"content-type": "image/jpeg"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serving.errors import TimedOut, Unavailable
-from tests.support.fakes import Api, detail_of
+from tests.support.api import Api, detail_of
 
 
 @pytest.mark.parametrize("failure", [Unavailable("The store is away."), TimedOut("Too long.")])

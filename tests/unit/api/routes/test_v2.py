@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from serving.api.v2_codec import OUTPUTS
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.matching.records import GalleryStatus
-from tests.support.fakes import CARD, Api, faces
+from tests.support.api import Api
+from tests.support.stages import CARD, faces
 
 PHOTO, OTHER, EMPTY = b"\xff\xd8 one \x00", b"\x89PNG two", b"nobody"
 INFER = "/v2/models/face-identification/infer"

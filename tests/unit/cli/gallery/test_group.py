@@ -16,9 +16,10 @@ from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
 from serving.operations import bucket
 from serving.stack.run import StackSettings, serve_config
-from tests.support.fakes import CARD, FakeEmbedder
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put
+from tests.support.pipeline import FakeEmbedder
+from tests.support.stages import CARD
 
 OTHER = "facenet-other@ffffffffffff"
 

@@ -1,0 +1,77 @@
+"""Requests to the HTTP API without a server, and what every problem has to be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import httpx
+
+from serving.api.ingress import build_api
+from serving.keys import Keys
+from serving.pipeline.freshness import Versions
+from serving.pipeline.identities import Register
+from serving.settings import GallerySettings, LimitSettings, MatchSettings
+from serving.telemetry.metrics import ApiMetrics
+from tests.support.pipeline import FakeEmbedder, FakePipeline
+
+
+class Api:
+    """Requests to the HTTP API over a `FakePipeline`, without a server."""
+
+    def __init__(
+        self,
+        threshold: float | Literal["auto"] | None = None,
+        verify_threshold: float | None = None,
+        keys: Keys | None = None,
+        console: bool = True,
+        hosts: Sequence[str] | None = None,
+        **limits: Any,
+    ) -> None:
+        self.pipeline = FakePipeline()
+        self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
+        matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
+        self.app = build_api(
+            self.pipeline,
+            self.register,
+            LimitSettings(**limits),
+            matching,
+            ApiMetrics(),
+            keys,
+            console=console,
+            hosts=hosts,
+        )
+
+    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+                return await client.request(method, path, **request)
+
+        return asyncio.run(ask())
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What the pipeline was asked; once, and nothing else."""
+        (asked,) = self.pipeline.asked
+        return asked
+
+    def get(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("GET", path, **request)
+
+    def post(self, path: str, **request: Any) -> httpx.Response:
+        return self.request("POST", path, **request)
+
+
+def detail_of(answer: httpx.Response, status: int) -> str:
+    """The sentence of a problem, which has to be one in every respect."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert {"type", "title", "status", "detail", "request_id"} <= body.keys()
+    assert body["status"] == status
+    assert body["type"].startswith("urn:faces:problem:")
+    assert body["request_id"]
+    assert "Traceback" not in answer.text
+    return str(body["detail"])

@@ -1,0 +1,141 @@
+"""A pipeline and an embedder that answer what a test wants, without stages and Triton."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.matching.records import (
+    Candidate,
+    Conflict,
+    Enrolled,
+    Faces,
+    GalleryStatus,
+    Matches,
+)
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder, ServedModel
+from serving.pipeline.pipeline import (
+    ConflictsRefused,
+    EnrolmentReport,
+    Identified,
+    PhotoReport,
+    Pipeline,
+)
+from serving.pipeline.timings import Timings
+from serving.settings import TritonSettings
+from tests.support.people import DIMENSION
+from tests.support.stages import CARD, faces, row_of
+
+
+class FakeEmbedder(Embedder):
+    """Embeds the crops of `faces`: those full of n become `row_of(n)`."""
+
+    def __init__(self) -> None:
+        super().__init__(TritonSettings())
+        self.failure: Exception | None = None
+        self.is_ready = True
+
+    async def served(self) -> ServedModel:
+        if self.failure is not None:
+            raise self.failure
+        return ServedModel(CARD, 32, "INPUT__0", "OUTPUT__0", 0.0)
+
+    async def ready(self) -> bool:
+        return self.is_ready
+
+    async def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self.failure is not None:
+            raise self.failure
+        if not len(crops):
+            return np.empty((0, DIMENSION), np.float32)
+        return row_of(*crops[:, 0, 0, 0].tolist())
+
+
+class FakePipeline(Pipeline):
+    """Notes what it is asked, and always finds one face, which is 7 by a cosine of 0.75.
+
+    ``found`` has other faces for single photos, and what is not face but failure is raised.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.collections: list[str] = []
+        self.failure: BaseException | None = None
+        self.seconds = 0.0
+        self.found: dict[bytes, Faces | Exception] = {}
+        self.conflicts: list[Conflict] = []
+        self.refused = False
+        self.embedder = FakeEmbedder()
+        self.state: dict[str, str | GalleryStatus] = {
+            "stages": "ok",
+            "triton": "ok",
+            "gallery": GalleryStatus(True, 17, 2, 5, None),
+        }
+
+    async def identify(
+        self,
+        data: bytes,
+        *,
+        collection: str,
+        top_k: int,
+        max_faces: int | None,
+        timings: Timings,
+    ) -> Identified:
+        self.collections.append(collection)
+        await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
+        found = self._found(data)
+        candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
+        return Identified(found, Matches(candidates, 17, 1000), CARD)
+
+    async def enrol(
+        self,
+        images: Sequence[bytes],
+        *,
+        collection: str,
+        person: int,
+        name: str | None,
+        append: bool,
+        force: bool,
+        timings: Timings,
+    ) -> EnrolmentReport:
+        self.collections.append(collection)
+        asked = {"images": list(images), "person": person, "name": name, "append": append}
+        await self._work({**asked, "force": force}, timings)
+        photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
+        if self.refused and not force:
+            error = ConflictsRefused("The photos contradict who is enrolled.")
+            error.photos, error.conflicts = photos, self.conflicts
+            raise error
+        enrolled = Enrolled(name, len(images), 18, tuple(self.conflicts))
+        return EnrolmentReport(photos, enrolled, CARD)
+
+    async def faces(self, data: bytes, timings: Timings) -> Faces:
+        await self._work({"data": data}, timings)
+        return self._found(data)
+
+    async def card(self) -> ModelCard:
+        return (await self.embedder.served()).card
+
+    async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
+        return await timings.of("embed", self.embedder.embed(crops))
+
+    async def ready(self) -> dict[str, str | GalleryStatus]:
+        await asyncio.sleep(self.seconds)
+        return self.state
+
+    def _found(self, data: bytes) -> Faces:
+        found = self.found.get(data, faces((1, 2, 30, 40)))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _work(self, asked: dict[str, Any], timings: Timings) -> None:
+        self.asked.append(asked)
+        await timings.of("detect", asyncio.sleep(self.seconds))
+        if self.failure is not None:
+            raise self.failure

@@ -1,0 +1,95 @@
+"""Stand-ins for stages: faces and people that are made up, and handles that need no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.exceptions import RayTaskError
+
+from serving.matching.records import (
+    CROP_SIZE,
+    Faces,
+)
+from serving.model.card import Calibration, ModelCard
+from tests.support.people import DIMENSION, MODEL, unit_rows
+
+CARD = ModelCard(
+    name="facenet-test",
+    id=MODEL,
+    source="made up",
+    licence="none",
+    dimension=DIMENSION,
+    preprocessing={},
+    threshold=0.5,
+    calibration=Calibration(slope=10, intercept=-5, measured_on="nobody"),
+)
+
+
+def faces(*boxes: tuple[float, float, float, float]) -> Faces:
+    """Faces at these boxes; every pixel of the n-th one's crop is n."""
+    count = len(boxes)
+    crops = np.zeros((count, 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    crops += np.arange(count, dtype=np.uint8)[:, None, None, None]
+    return Faces(
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=np.linspace(0.99, 0.95, count, dtype=np.float32),
+        landmarks=np.array([_landmarks(*box) for box in boxes], np.float32).reshape(-1, 5, 2),
+        crops=crops,
+    )
+
+
+def _landmarks(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
+    """Those of a face that looks into the camera."""
+    places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places]
+
+
+class Handle:
+    """A deployment's handle: ``handle.method.remote(...)`` awaits the stage's own method."""
+
+    def __init__(self, name: str, stage: Any) -> None:
+        self._name = name
+        self._stage = stage
+
+    def __getattr__(self, method: str) -> Method:
+        return Method(self._name, getattr(self._stage, method))
+
+
+class Method:
+    def __init__(self, deployment_name: str, work: Callable[..., Awaitable[Any]]) -> None:
+        self.deployment_name = deployment_name
+        self._work = work
+
+    def remote(self, *args: Any, **beside: Any) -> Awaitable[Any]:
+        # What goes beside the arguments is for stages, as `serving.stages.calls.stage` makes them.
+        is_stage = hasattr(self._work, "__wrapped__")
+        return self._work(*args, **(beside if is_stage else {}))
+
+
+def wrapped(cause: Exception) -> Exception:
+    """What the caller of a stage gets when the stage raises ``cause``."""
+    error = RayTaskError("detect", "Traceback: /srv/x.py", cause, "serve", 1, "127.0.0.1")
+    dual: Exception = error.as_instanceof_cause()
+    return dual
+
+
+class Held:
+    """A value that can be awaited any number of times, as an ObjectRef can; or an error."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        yield from asyncio.sleep(0).__await__()
+        if isinstance(self._value, Exception):
+            raise self._value
+        return self._value
+
+
+def row_of(*numbers: int) -> NDArray[np.float32]:
+    """The embeddings of crops that are full of these numbers."""
+    return np.stack([unit_rows(1, DIMENSION, seed=n)[0] for n in numbers])
