@@ -16,9 +16,10 @@ from serving.api.schemas import (
     InferAnswer,
     VerifyAnswer,
 )
-from serving.matching.records import Candidate, Conflict, Faces
+from serving.matching.records import Candidate, Conflict
 from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
+from serving.vision.records import Faces
 
 
 def infer_answer(found: Identified, threshold: float) -> InferAnswer:

@@ -19,15 +19,7 @@ from serving.errors import (
     UnsupportedImage,
 )
 from serving.gallery.location import Location
-from serving.matching.records import (
-    Conflict,
-    Enrolled,
-    Enrolment,
-    Faces,
-    GalleryStatus,
-    Matches,
-    Refused,
-)
+from serving.matching.records import Conflict, Enrolled, Enrolment, GalleryStatus, Matches, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Shared, Versions
@@ -36,6 +28,7 @@ from serving.settings import EnrolmentSettings, LimitSettings
 from serving.stages import refs
 from serving.stages.calls import call, write
 from serving.vision.quality import fault
+from serving.vision.records import Faces
 
 T = TypeVar("T")
 

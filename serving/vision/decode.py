@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from serving.errors import TooLarge, UnsupportedImage
-from serving.matching.records import Photo
 from serving.settings import DecodeSettings, TracingSettings
 from serving.stages import calls, refs
 from serving.stages.pool import work
 from serving.telemetry import replica
+from serving.vision.records import Photo
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
 # decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,

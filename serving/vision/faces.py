@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.matching.records import CROP_SIZE, Faces, Photo
 from serving.settings import DetectSettings, TracingSettings
 from serving.stages import calls, refs
 from serving.stages.pool import work
 from serving.telemetry import replica
 from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.records import CROP_SIZE, Faces, Photo
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.matching.records import Faces
 from serving.settings import EnrolmentSettings
+from serving.vision.records import Faces
 
 _SIDE = 80  # pixels to which a crop is reduced: finer detail says more of the camera's noise
 _EDGE = _SIDE // 8  # what surrounds the face is left out

@@ -21,7 +21,6 @@ from PIL import Image
 
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
-from serving.matching.records import Faces, Photo
 from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.settings import DecodeSettings
@@ -29,6 +28,7 @@ from serving.stack.run import REPOSITORY, StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.records import Faces, Photo
 
 HEIGHTS = (16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80)
 LEAST = (20, 24, 28, 32, 36, 40)

@@ -20,13 +20,13 @@ from PIL import Image, ImageFilter
 
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
-from serving.matching.records import Faces, Photo
 from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.stack.run import REPOSITORY, StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.quality import Quality, fault
+from serving.vision.records import Faces, Photo
 from tests.bench.face_size import Model
 
 SIDES = (16, 20, 24, 28, 32, 40)

@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.matching.records import (
-    Candidate,
-    Conflict,
-    Enrolled,
-    Faces,
-    GalleryStatus,
-    Matches,
-)
+from serving.matching.records import Candidate, Conflict, Enrolled, GalleryStatus, Matches
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder, ServedModel
 from serving.pipeline.pipeline import (
@@ -28,6 +21,7 @@ from serving.pipeline.pipeline import (
 )
 from serving.pipeline.timings import Timings
 from serving.settings import TritonSettings
+from serving.vision.records import Faces
 from tests.support.people import DIMENSION
 from tests.support.stages import CARD, faces, row_of
 

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
 
-from serving.matching.records import (
-    CROP_SIZE,
-    Faces,
-)
 from serving.model.card import Calibration, ModelCard
+from serving.vision.records import CROP_SIZE, Faces
 from tests.support.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(

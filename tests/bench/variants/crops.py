@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.matching.records import CROP_SIZE, Photo
 from serving.vision.faces import MARGIN, crop_face
 from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.records import CROP_SIZE, Photo
 
 Points = NDArray[np.float64]
 Crop = NDArray[np.uint8]  # RGB (160, 160, 3)

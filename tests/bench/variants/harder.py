@@ -11,10 +11,10 @@ from PIL import Image
 from serving.evaluation.lookups import others_of
 from serving.evaluation.metrics import Floats
 from serving.gallery.segment import normalised
-from serving.matching.records import CROP_SIZE, Photo
 from serving.operations.offline import LocalModel
 from serving.vision.faces import MARGIN
 from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.records import CROP_SIZE, Photo
 from tests.bench.variants.comparing import Rows
 from tests.bench.variants.crops import Cut, Face, as_served, largest_face
 

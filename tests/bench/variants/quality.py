@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.evaluation.metrics import Floats
-from serving.matching.records import CROP_SIZE
+from serving.vision.records import CROP_SIZE
 from tests.bench.variants.crops import Face
 
 _LEAST = 0.05

@@ -8,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from serving.matching.records import CROP_SIZE, Candidate, Faces, Matches, Photo
+from serving.matching.records import Candidate, Matches
+from serving.vision.records import CROP_SIZE, Faces, Photo
 
 
 def faces(count: int) -> Faces:

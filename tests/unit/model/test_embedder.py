@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from serving.errors import Unavailable
-from serving.matching.records import CROP_SIZE
 from serving.model import embedder as embed
 from serving.model.embedder import Embedder
 from serving.settings import TritonSettings
+from serving.vision.records import CROP_SIZE
 
 MODELS = Path(__file__).resolve().parents[3] / "triton" / "models"
 CARD = (MODELS / "facenet-casia-webface" / "model.json").read_text()

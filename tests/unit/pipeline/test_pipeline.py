@@ -18,7 +18,6 @@ from serving.matching.records import (
     ConflictKind,
     Enrolled,
     Enrolment,
-    Faces,
     GalleryStatus,
     Matches,
     Refused,
@@ -35,6 +34,7 @@ from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from serving.stages import refs
 from serving.stages.refs import Ref
+from serving.vision.records import Faces
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import CARD, Handle, Held, faces, row_of
 

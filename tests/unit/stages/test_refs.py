@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.matching.records import Candidate, Faces, Matches
+from serving.matching.records import Candidate, Matches
 from serving.stages import refs
+from serving.vision.records import Faces
 from tests.support.stages import Held
 
 MESSAGE = 4 * 2**20

@@ -17,11 +17,11 @@ from google.protobuf import text_format  # type: ignore[import-untyped]
 from safetensors.torch import save_file
 from torch import nn
 
-from serving.matching.records import CROP_SIZE
 from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
 from serving.model.runtime import converted
 from serving.vision.faces import MARGIN
+from serving.vision.records import CROP_SIZE
 from tests.support.model_config import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import TooLarge, UnsupportedImage
-from serving.matching.records import Photo
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
+from serving.vision.records import Photo
 from tests.support import images
 from tests.support.images import BLUE, GREEN, GREY, RED, encode, quadrants
 

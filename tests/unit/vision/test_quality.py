@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from serving.matching.records import Faces
 from serving.settings import DecodeSettings, EnrolmentSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.quality import Quality, fault, sharpness
+from serving.vision.records import Faces
 from tests.support.images import DATA
 
 PHOTOS = sorted([*(DATA / "2576").glob("*.jpg"), *(DATA / "people").glob("*/*.jpg")])

@@ -1,0 +1,51 @@
+"""Photos and the faces in them: what travels between the stages before the gallery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CROP_SIZE = 160  # pixels; FaceNet's input is (3, 160, 160)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo, upright.
+
+    Attributes:
+        pixels: uint8 RGB (H, W, 3); smaller than the original where it was decoded reduced.
+        width, height: the size of the original after its EXIF rotation, in pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of one photo, largest first.
+
+    Attributes:
+        boxes: float32 (F, 4), x1 y1 x2 y2 in pixels of the upright original, inside the photo.
+        scores: float32 (F,), MTCNN's probability that it is a face.
+        landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
+        crops: uint8 RGB (F, 3, 160, 160), what the embedding model takes.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    crops: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in vars(self).values())
+
+    def first(self, n: int) -> Faces:
+        return Faces(self.boxes[:n], self.scores[:n], self.landmarks[:n], self.crops[:n])
