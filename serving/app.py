@@ -10,9 +10,9 @@ from ray.serve.config import AutoscalingConfig
 
 from serving.api.ingress import Ingress
 from serving.settings import AppArgs, Scale
+from serving.stages.decode import Decoder
+from serving.stages.detect import Detector
 from serving.stages.match import Matcher
-from serving.vision.decode import Decoder
-from serving.vision.faces import Detector
 
 # What it takes at most until a replica that died is noticed and another one is started.
 _HEALTH_CHECK_SECONDS = 2

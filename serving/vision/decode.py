@@ -7,16 +7,12 @@ checked on the header, before any pixel is decoded.
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from serving.errors import TooLarge, UnsupportedImage
-from serving.settings import DecodeSettings, TracingSettings
-from serving.stages import calls, refs
-from serving.stages.pool import work
-from serving.telemetry import replica
+from serving.settings import DecodeSettings
 from serving.vision.records import Photo
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
@@ -153,21 +149,3 @@ def _deep_to_grey(image: Image.Image) -> Image.Image:
 
 def _too_many(limit: int) -> str:
     return f"The image has more than {limit / 1e6:g} million pixels; send a smaller one."
-
-
-@calls.stage
-class Decoder:
-    """The deployment: the bytes of an image file in, a photo out."""
-
-    def __init__(self, settings: DecodeSettings, traces: TracingSettings) -> None:
-        replica.start("decode", traces)
-        self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="decode")
-
-    async def ready(self) -> None:
-        """Answers as soon as the replica is up."""
-
-    async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
-        raw = await data.get()
-        photo = await work(self._pool, lambda: decode(raw, self._settings))
-        return await refs.put(photo.result, photo.result.pixels.nbytes, photo.ms)
