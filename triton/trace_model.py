@@ -39,7 +39,7 @@ from torch import nn
 
 from serving.model.card import ModelCard, model_id
 from serving.model.repository import weights_in
-from serving.model.runtime import converted
+from serving.torchscript import converted
 
 ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32

@@ -10,21 +10,11 @@ import numpy as np
 import openvino as ov
 import torch
 from numpy.typing import NDArray
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from serving.model.repository import MODEL, ModelError, weights_in
 
 # Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
-def converted(traced: torch.jit.ScriptModule) -> ov.Model:
-    """TorchScript for OpenVINO; shapes and types of its inputs are still to be set."""
-    # Not by ov.convert_model, which reports its use to OpenVINO's makers.
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
-    return frontend.convert(frontend.load(decoder))
 
 
 def load(folder: Path) -> Network:

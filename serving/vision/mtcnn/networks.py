@@ -16,7 +16,7 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
-from serving.model.runtime import converted
+from serving.torchscript import converted
 
 Array = NDArray[np.float32]
 

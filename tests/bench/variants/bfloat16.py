@@ -10,7 +10,7 @@ import openvino as ov
 import torch
 from numpy.typing import NDArray
 
-from serving.model.runtime import converted
+from serving.torchscript import converted
 
 _BATCH = 16
 

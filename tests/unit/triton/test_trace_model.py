@@ -19,7 +19,7 @@ from torch import nn
 
 from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
-from serving.model.runtime import converted
+from serving.torchscript import converted
 from serving.vision.faces import MARGIN
 from serving.vision.records import CROP_SIZE
 from tests.support.model_config import model_config_pb2
