@@ -13,7 +13,8 @@ from serving import __version__
 from serving.api import audit, bodies, openapi, problems
 from serving.api.answers import conflict_bodies, generate_answer, image_reports, infer_answer
 from serving.api.context import Collection, Context
-from serving.api.middleware.access import Access, note
+from serving.api.facts import note
+from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.routes import console as page
 from serving.api.routes import detect as photos

@@ -19,7 +19,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import deadline
-from serving.api.middleware.access import CLIENT_LEFT, note
+from serving.api.facts import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError, TimedOut, TooLarge
 from serving.request_id import id_of
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
 
-from fastapi import Request
 from opentelemetry.trace import StatusCode
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import tracing
+from serving.api.facts import CLIENT_LEFT, facts_of
 from serving.errors import ServingError
 from serving.telemetry.metrics import ApiMetrics
 
@@ -21,17 +20,6 @@ log = logging.getLogger("serving.access")
 
 # Whoever watches over the service asks every few seconds.
 _PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
-CLIENT_LEFT = 499
-
-
-def note(request: Request, **facts: str | int) -> None:
-    """Add to the request's log line. Numbers and kinds only: no picture, embedding or name."""
-    _facts(request.scope).update(facts)
-
-
-def _facts(scope: Scope) -> dict[str, Any]:
-    facts: dict[str, Any] = scope.setdefault("state", {}).setdefault("facts", {})
-    return facts
 
 
 class Access:
@@ -69,12 +57,12 @@ class Access:
                 raise
             except Exception:
                 status = status or 500
-                _facts(scope).setdefault("problem", ServingError.type)
+                facts_of(scope).setdefault("problem", ServingError.type)
                 raise
             finally:
                 seconds = time.perf_counter() - start
                 route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
-                facts = _facts(scope)
+                facts = facts_of(scope)
                 self._metrics.answered(method, route, status, seconds, facts.get("problem"))
                 span.update_name(f"{method} {route}")
                 span.set_attribute("http.request.method", method)

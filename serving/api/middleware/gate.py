@@ -17,8 +17,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving.api.facts import note
 from serving.api.middleware import browsers
-from serving.api.middleware.access import note
 from serving.api.problems import problem_of
 from serving.errors import (
     BadRequest,

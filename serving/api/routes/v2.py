@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from serving import __version__
 from serving.api import v2_codec
 from serving.api.context import Collection, Context
-from serving.api.middleware.access import note
+from serving.api.facts import note
 from serving.api.openapi import protocol_body
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
