@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -12,91 +10,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import deadline
 from serving.api.facts import CLIENT_LEFT, note
-from serving.errors import BadRequest, ServingError, TimedOut, TooLarge
-from serving.request_id import id_of
+from serving.errors import BadRequest, ServingError
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = "/v2"  # below it, errors have the form of the Open Inference Protocol
-
-
-class RequestGuard:
-    """ASGI middleware: notes the request's id and until when it may take, ends a body that is too
-    long or too slow, answers HEAD.
-
-    Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back; see
-    `serving.request_id` for which it keeps.
-    """
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_s: float) -> None:
-        self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._timeout_s = timeout_s
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
-        too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
-        left, complete = self._max_body_bytes, False
-        until = time.time() + self._timeout_s
-
-        async def receive_limited() -> Message:
-            nonlocal left, complete
-            # Before the body is read, where its length is told.
-            if too_long:
-                raise self._too_large()
-            if complete:  # what comes now is that the caller has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), until - time.time())
-            except asyncio.TimeoutError:
-                raise TimedOut(
-                    f"The request did not arrive within {self._timeout_s:g} s."
-                ) from None
-            complete = not message.get("more_body", False)
-            if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if left < 0:
-                    raise self._too_large()
-            return message
-
-        async def send_head(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
-        with deadline.until(until):
-            if scope["method"] != "HEAD":
-                await self._app(scope, receive_limited, send)
-                return
-            # What answers GET answers HEAD; FastAPI would refuse it.
-            get = {**scope, "method": "GET"}
-            try:
-                await self._app(get, receive_limited, send_head)
-            finally:
-                scope["route"] = get.get("route")  # `Access` tells it
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")
-
-
-def _exceeds(length: str, most: int) -> bool:
-    """Whether a Content-Length is more. Of one that is no number the server thinks as it likes."""
-    if not (length.isascii() and length.isdigit()):
-        return False
-    # int() of a long one takes its time, or fails.
-    return len(length) > 18 or int(length) > most
 
 
 def request_id_of(request: Request) -> str:
