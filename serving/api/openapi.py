@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from serving.api.examples import EXAMPLES, Example
-from serving.api.middleware.gate import is_open
+from serving.api.scopes import is_open
 
 _JSON = "application/json"
 _BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}

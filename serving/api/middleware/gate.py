@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,7 +17,9 @@ from starlette.types import Scope as AsgiScope
 
 from serving.api.facts import note
 from serving.api.middleware import browsers
+from serving.api.middleware.rates import Rates
 from serving.api.problems import problem_of
+from serving.api.scopes import COLLECTIONS, WITHIN, WITHOUT, is_open, scope_for
 from serving.errors import (
     BadRequest,
     Forbidden,
@@ -28,82 +28,10 @@ from serving.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from serving.keys import Key, Keys, Scope
+from serving.keys import Keys
 from serving.settings import COLLECTION_PATTERN
 
 NOBODY = "anonymous"
-
-# By method and path (without the collection); the first that fits counts. What fits none is for
-# admins: a route that somebody forgets here is closed, not open.
-_OPEN = re.compile(
-    r"/(healthz|readyz|console/[\w.-]+|docs|docs/.*|openapi\.json|v2|v2/health/(live|ready))?"
-)
-_RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
-    (frozenset(methods.split()), re.compile(path), scope)
-    for methods, path, scope in (
-        ("POST", r"/(infer|verify|detect)", Scope.IDENTIFY),
-        ("GET POST", r"/v2/.*", Scope.IDENTIFY),
-        ("POST", r"/generate", Scope.ENROL),
-        ("GET", r"/identities(/[^/]+)?", Scope.ENROL),
-        ("GET", r"/duplicates", Scope.ENROL),
-        ("PATCH", r"/identities/[^/]+", Scope.ENROL),
-        ("POST", r"/identities/[^/]+/(merge|embeddings)", Scope.ENROL),
-        ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
-    )
-)
-_COLLECTIONS = "/collections"
-# What is about a gallery, and so can be asked of a collection.
-_WITHIN = re.compile(
-    rf"({_COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|duplicates|v2/.*)"
-)
-# What is about no gallery, and so may be asked with a key of any collection.
-_WITHOUT = ("/detect", "/verify")
-
-
-def is_open(method: str, path: str) -> bool:
-    """Whether anybody may ask, key or no key: whether the service is up, its description, and the
-    console, which holds no data."""
-    return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
-
-
-def scope_for(method: str, path: str) -> Scope:
-    """The scope that a key needs for this request."""
-    within = _WITHIN.fullmatch(path)
-    path = path.removeprefix(within[1]) if within else path
-    method = "GET" if method == "HEAD" else method
-    for methods, pattern, scope in _RULES:
-        if method in methods and pattern.fullmatch(path):
-            return scope
-    return Scope.ADMIN
-
-
-@dataclass
-class _Bucket:
-    """A token bucket that holds one second's worth."""
-
-    tokens: float
-    filled: float
-
-
-@dataclass
-class Rates:
-    """How often each key may ask, on this replica."""
-
-    clock: Callable[[], float] = time.monotonic
-    _buckets: dict[str, _Bucket] = field(default_factory=dict)
-
-    def take(self, key: Key) -> float:
-        """Count one request; 0, or the seconds after which the key may ask again."""
-        if key.rate is None:
-            return 0.0
-        now, burst = self.clock(), max(1.0, key.rate)
-        bucket = self._buckets.setdefault(key.name, _Bucket(burst, now))
-        bucket.tokens = min(burst, bucket.tokens + (now - bucket.filled) * key.rate)
-        bucket.filled = now
-        if bucket.tokens < 1:
-            return (1 - bucket.tokens) / key.rate
-        bucket.tokens -= 1
-        return 0.0
 
 
 class Gate:
@@ -169,7 +97,7 @@ class Gate:
 
     def _collection_of(self, path: str) -> tuple[str, str]:
         """What of the path says it, and the collection. Raises _Refused."""
-        within = _WITHIN.fullmatch(path)
+        within = WITHIN.fullmatch(path)
         if within is None:
             return "", self._default
         if _NAME.fullmatch(within[2]) is None:
@@ -198,9 +126,9 @@ class Gate:
                     f"The key {key.name!r} may not do this: it needs the scope {needed.value}."
                 )
             )
-        if scope["path"] == _COLLECTIONS and key.collections is not None:
+        if scope["path"] == COLLECTIONS and key.collections is not None:
             raise _Refused(Forbidden(f"The key {key.name!r} may not see all collections."))
-        if scope["path"] not in _WITHOUT and not key.may_use(collection):
+        if scope["path"] not in WITHOUT and not key.may_use(collection):
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
             )

@@ -8,7 +8,8 @@ import httpx
 import pytest
 import yaml
 
-from serving.api.middleware.gate import Rates, is_open, scope_for
+from serving.api.middleware.rates import Rates
+from serving.api.scopes import is_open, scope_for
 from serving.keys import Key, Keys, Scope, hash_of, new_key
 from serving.matching.records import DuplicatesPage
 from serving.settings import KeySettings
