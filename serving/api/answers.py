@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from serving.api.schemas import (
@@ -10,12 +11,17 @@ from serving.api.schemas import (
     ConflictBody,
     DetectAnswer,
     DetectedFace,
+    ErasureReceipt,
     FaceBody,
+    GalleryReceipt,
     GenerateAnswer,
+    Identity,
     ImageReport,
     InferAnswer,
     VerifyAnswer,
 )
+from serving.gallery import Person
+from serving.gallery.compaction import Receipt
 from serving.matching.records import Candidate, Conflict
 from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
@@ -142,3 +148,23 @@ def _box(faces: Faces, index: int) -> list[int]:
 
 def _score(faces: Faces, index: int) -> float:
     return round(float(faces.scores[index]), 4)
+
+
+def identity_of(person: Person, model: str) -> Identity:
+    return Identity(
+        id=person.id,
+        name=person.name,
+        metadata=person.metadata,
+        photos=person.photos,
+        model=model,
+        created=person.created,
+        updated=person.updated,
+    )
+
+
+def receipt_body(person: int, receipts: Sequence[Receipt]) -> ErasureReceipt:
+    return ErasureReceipt(
+        id=person,
+        embeddings=sum(r.embeddings for r in receipts),
+        galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in receipts],
+    )

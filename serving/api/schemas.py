@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
 
-PersonId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+MAX_ID = 2**63 - 1
+PersonId = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
 # Without control characters, which would be obeyed by the terminal of whoever lists people.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Box = Annotated[

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from serving.api.answers import identity_of
 from serving.api.context import Collection, Context
-from serving.api.routes.identities import MAX_ID, identity_of
-from serving.api.schemas import DuplicateBody, DuplicatesAnswer
+from serving.api.schemas import MAX_ID, DuplicateBody, DuplicatesAnswer
 
 
 def router(context: Context) -> APIRouter:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from serving.api import audit, bodies, openapi
+from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context
 from serving.api.schemas import (
+    MAX_ID,
     EmbeddingsRequest,
     ErasureReceipt,
-    GalleryReceipt,
     IdentitiesAnswer,
-    Identity,
     IdentityAnswer,
     IdentityPatch,
     MergeRequest,
     WriteAnswer,
 )
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
-from serving.gallery import Person
-from serving.gallery.compaction import Receipt
 
-MAX_ID = 2**63 - 1
 # A thousand embeddings of 4,096 dimensions.
 _EMBEDDING_VALUES = 1000 * 4096
 PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
@@ -94,7 +89,7 @@ def router(context: Context) -> APIRouter:
                 receipts = await written(register.erase(collection, person))
                 for receipt in receipts:  # a line for each gallery: its versions are its own
                     done(receipt.gallery_version, model=receipt.model)
-            return _receipt(person, receipts)
+            return receipt_body(person, receipts)
         with audit.change(request, "delete", [person]) as done:
             version = await written(register.delete(collection, person))
             done(version)
@@ -158,26 +153,6 @@ async def _answer(
         # What was committed stays: a failure to read it back must not look like one to write.
         told = f"It is written, as version {written} of the gallery, but cannot be read back."
         raise NotReadBack(f"{told} {error}") from error
-
-
-def identity_of(person: Person, model: str) -> Identity:
-    return Identity(
-        id=person.id,
-        name=person.name,
-        metadata=person.metadata,
-        photos=person.photos,
-        model=model,
-        created=person.created,
-        updated=person.updated,
-    )
-
-
-def _receipt(person: int, receipts: Sequence[Receipt]) -> ErasureReceipt:
-    return ErasureReceipt(
-        id=person,
-        embeddings=sum(r.embeddings for r in receipts),
-        galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in receipts],
-    )
 
 
 def _array(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:
