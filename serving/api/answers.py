@@ -23,7 +23,7 @@ from serving.api.schemas import (
 from serving.gallery import Person
 from serving.gallery.compaction import Receipt
 from serving.matching.records import Candidate, Conflict
-from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
 from serving.vision.records import Faces
 

@@ -14,7 +14,8 @@ from serving import deadline
 from serving.errors import TimedOut
 from serving.matching.threshold import threshold_of
 from serving.pipeline.identities import Register
-from serving.pipeline.pipeline import Identified, Pipeline
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
 from serving.settings import LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics

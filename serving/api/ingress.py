@@ -36,7 +36,8 @@ from serving.matching.threshold import problem_of
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Register
-from serving.pipeline.pipeline import ConflictsRefused, NoFaceInAny, Pipeline, what_is_missing
+from serving.pipeline.pipeline import Pipeline, what_is_missing
+from serving.pipeline.reports import ConflictsRefused, NoFaceInAny
 from serving.pipeline.verification import NoFaceToCompare
 from serving.settings import (
     EnrolmentSettings,

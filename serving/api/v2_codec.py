@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.api.bodies import check_size, from_base64, parse
 from serving.errors import BadRequest, Unavailable
-from serving.pipeline.pipeline import Identified
+from serving.pipeline.reports import Identified
 from serving.settings import LimitSettings
 
 MODEL = "face-identification"

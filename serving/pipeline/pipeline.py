@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import (
-    EnrolmentConflict,
-    NoUsableFace,
     ServingError,
     TooLarge,
     Unavailable,
     UnsupportedImage,
 )
 from serving.gallery.location import Location
-from serving.matching.records import Conflict, Enrolled, Enrolment, GalleryStatus, Matches, Refused
+from serving.matching.records import Enrolled, Enrolment, GalleryStatus, Matches, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Shared, Versions
+from serving.pipeline.reports import (
+    ConflictsRefused,
+    EnrolmentReport,
+    Identified,
+    NoFaceInAny,
+    PhotoReport,
+)
 from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.stages import refs
@@ -36,56 +40,6 @@ T = TypeVar("T")
 _PHOTOS_AT_ONCE = 4
 # How long a question for readiness waits for a stage.
 _STARTING_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Identified:
-    """Faces, and for each of them its candidates."""
-
-    faces: Faces
-    matches: Matches
-    card: ModelCard
-
-
-@dataclass(frozen=True)
-class PhotoReport:
-    """What became of one photo of an enrolment.
-
-    Attributes:
-        face: just the largest one; None: there is none.
-        faces: how many there are.
-        reason: why the photo was not used; None: it was.
-        gate: which of the quality gates the face did not pass, see `serving.vision.quality`.
-    """
-
-    face: Faces | None
-    faces: int
-    reason: str | None
-    gate: str | None = None
-
-    @property
-    def used(self) -> bool:
-        return self.reason is None
-
-
-@dataclass(frozen=True)
-class EnrolmentReport:
-    photos: Sequence[PhotoReport]
-    enrolled: Enrolled
-    card: ModelCard
-
-
-class NoFaceInAny(NoUsableFace):
-    """No photo was usable; ``photos`` says why for each."""
-
-    photos: Sequence[PhotoReport] = ()
-
-
-class ConflictsRefused(EnrolmentConflict):
-    """The settings refuse an enrolment with conflicts; ``photos`` and ``conflicts`` tell them."""
-
-    photos: Sequence[PhotoReport] = ()
-    conflicts: Sequence[Conflict] = ()
 
 
 class Pipeline:

@@ -10,7 +10,8 @@ import numpy as np
 
 from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
-from serving.pipeline.pipeline import PhotoReport, Pipeline, all_of
+from serving.pipeline.pipeline import Pipeline, all_of
+from serving.pipeline.reports import PhotoReport
 from serving.pipeline.timings import Timings
 
 T = TypeVar("T")

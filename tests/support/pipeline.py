@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from serving.matching.records import Candidate, Conflict, Enrolled, GalleryStatus, Matches
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder, ServedModel
-from serving.pipeline.pipeline import (
-    ConflictsRefused,
-    EnrolmentReport,
-    Identified,
-    PhotoReport,
-    Pipeline,
-)
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import TritonSettings
 from serving.vision.records import Faces

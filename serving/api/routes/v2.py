@@ -28,7 +28,8 @@ from serving.api.openapi import protocol_body
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
 from serving.errors import BadRequest, Unavailable, UnknownModel
-from serving.pipeline.pipeline import Identified, Pipeline, all_of, what_is_missing
+from serving.pipeline.pipeline import Pipeline, all_of, what_is_missing
+from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
 from serving.pipeline.verification import naming
 

@@ -7,7 +7,7 @@ import pytest
 from serving.api.answers import generate_answer, image_reports, infer_answer
 from serving.api.schemas import FaceBody
 from serving.matching.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
-from serving.pipeline.pipeline import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from tests.support.stages import CARD, faces
 
 BOX = (10.4, 20.6, 110.5, 221.5)

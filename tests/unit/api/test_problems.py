@@ -13,7 +13,7 @@ from serving import deadline
 from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.matching import records
 from serving.matching.records import GalleryStatus
-from serving.pipeline.pipeline import NoFaceInAny, PhotoReport
+from serving.pipeline.reports import NoFaceInAny, PhotoReport
 from tests.support.api import Api, detail_of
 
 JPEG = {"content-type": "image/jpeg"}

@@ -23,13 +23,8 @@ from serving.matching.records import (
     Refused,
 )
 from serving.pipeline.freshness import Shared, Versions
-from serving.pipeline.pipeline import (
-    ConflictsRefused,
-    EnrolmentReport,
-    Identified,
-    NoFaceInAny,
-    Pipeline,
-)
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, NoFaceInAny
 from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from serving.stages import refs
