@@ -18,6 +18,8 @@ from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.compaction import Receipt
 from serving.gallery.location import Location, erase_everywhere, locate, open_store
 from serving.gallery.store import Store
+from serving.matching.duplicates import compare_people
+from serving.matching.enrolment import enrol
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -27,7 +29,7 @@ from serving.matching.records import (
     PeoplePage,
     Refused,
 )
-from serving.matching.search import compare_people, enrol, nearest
+from serving.matching.search import nearest
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings

@@ -21,8 +21,10 @@ from serving.gallery import Gallery, Snapshot, location
 from serving.gallery.location import Location
 from serving.gallery.store import StoredObject
 from serving.matching import search as matching
+from serving.matching.duplicates import compare_people
+from serving.matching.enrolment import enrol
 from serving.matching.records import Enrolled, Enrolment, Matches, Refused
-from serving.matching.search import compare_people, enrol, nearest
+from serving.matching.search import nearest
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.stages import match, refs
 from serving.stages.match import Matcher
