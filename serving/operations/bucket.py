@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +12,10 @@ import yaml
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.compaction import Maintenance
-from serving.gallery.interchange import ExportFile
-from serving.gallery.location import Location, locate, open_store
+from serving.gallery.location import Location, locate
 from serving.gallery.s3 import connect
-from serving.gallery.transfer import Source, import_people
-from serving.model.card import ModelCard
-from serving.model.embedder import Embedder
-from serving.settings import AppArgs, GallerySettings, TritonSettings
+from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
-
-_TENSORS = ".pt"
 
 
 def read_config(path: Path) -> AppArgs:
@@ -124,73 +117,3 @@ class Bucket:
         return Maintenance(
             self.store, self.settings.prefix, place.collection, place.model, place.dimension
         )
-
-
-def import_path(
-    path: Path,
-    args: AppArgs,
-    *,
-    made_by: str | None = None,
-    append: bool = False,
-    found: Callable[[int], None] = lambda people: None,
-    imported: Callable[[int], None] = lambda people: None,
-) -> int:
-    """Import a file or the files of a folder into the gallery of the served model.
-
-    Args:
-        made_by: id of the model that made the embeddings, for files that do not say it.
-        found, imported: are told of how many people there are, and of how many more are done.
-
-    Returns:
-        The gallery's version that contains everybody.
-
-    Raises:
-        ServingError: Triton or the store is away, or a file does not fit the served model.
-    """
-    card = asyncio.run(_served_card(args.triton))
-    sources = _sources(path, made_by, card)
-    found(sum(len(s.ids) for s in sources))
-    where, store = args.gallery, open_store(args.gallery)
-    gallery = Gallery(store, where.prefix, where.collection, card.id, card.dimension)
-    return import_people(gallery, card.id, sources, append=append, imported=imported)
-
-
-def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Source]:
-    exports = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    sources: list[Source] = [ExportFile.open(f) for f in exports if f.suffix != _TENSORS]
-    if path.suffix == _TENSORS or any(
-        any(path.glob(p)) for p in (f"*{_TENSORS}", f"*/*{_TENSORS}")
-    ):
-        if not made_by:
-            raise BadRequest(
-                "A .pt file does not say which model made it; give the model's id with --made-by "
-                f"(served is {card.id})."
-            )
-        # Here, because torch takes seconds to import.
-        from serving.operations import tensor_files
-
-        sources.append(tensor_files.find(path, made_by))
-    if not sources:
-        raise BadRequest(f"There are no .safetensors or .pt files in {path}.")
-    return sources
-
-
-def naming_card(args: AppArgs, model: str) -> ModelCard:
-    """The card of a gallery's model, which says from which cosine on somebody is named.
-
-    Raises:
-        BadRequest: another model is served.
-        Unavailable: Triton is away.
-    """
-    card = asyncio.run(_served_card(args.triton))
-    if card.id != model:
-        raise BadRequest(f"Served is {card.id}, and not {model}: give a --threshold.")
-    return card
-
-
-async def _served_card(settings: TritonSettings) -> ModelCard:
-    embedder = Embedder(settings)
-    try:
-        return (await embedder.served()).card
-    finally:
-        await embedder.close()

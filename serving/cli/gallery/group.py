@@ -21,7 +21,8 @@ from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.matching.threshold import threshold_of
 from serving.operations import bucket as operating
-from serving.operations.bucket import Bucket, naming_card, read_config
+from serving.operations.bucket import Bucket, read_config
+from serving.operations.served import card_of_gallery
 
 _ID = click.IntRange(0, 2**63 - 1)
 _COLLECTION = click.option("--collection", help="Instead of the configured one.")
@@ -315,7 +316,7 @@ def _naming(opened: _Opened, people: int) -> float:
     """The cosine from which on the service names somebody of this gallery."""
     matching = opened.args.match
     if matching.threshold is None or matching.threshold == "auto":
-        card = naming_card(opened.args, opened.place.model)
+        card = card_of_gallery(opened.args, opened.place.model)
         return threshold_of(None, matching, card, people)
     return matching.threshold
 

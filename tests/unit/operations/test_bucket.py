@@ -15,7 +15,8 @@ from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
 from serving.operations import bucket as operating
-from serving.operations.bucket import Bucket, import_path, read_config
+from serving.operations.bucket import Bucket, read_config
+from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
 from serving.stack.run import StackSettings, serve_config

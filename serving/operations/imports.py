@@ -1,0 +1,67 @@
+"""Importing files of embeddings into the gallery of the served model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from serving.errors import BadRequest
+from serving.gallery import Gallery
+from serving.gallery.interchange import ExportFile
+from serving.gallery.location import open_store
+from serving.gallery.transfer import Source, import_people
+from serving.model.card import ModelCard
+from serving.operations.served import served_card
+from serving.settings import AppArgs
+
+_TENSORS = ".pt"
+
+
+def import_path(
+    path: Path,
+    args: AppArgs,
+    *,
+    made_by: str | None = None,
+    append: bool = False,
+    found: Callable[[int], None] = lambda people: None,
+    imported: Callable[[int], None] = lambda people: None,
+) -> int:
+    """Import a file or the files of a folder into the gallery of the served model.
+
+    Args:
+        made_by: id of the model that made the embeddings, for files that do not say it.
+        found, imported: are told of how many people there are, and of how many more are done.
+
+    Returns:
+        The gallery's version that contains everybody.
+
+    Raises:
+        ServingError: Triton or the store is away, or a file does not fit the served model.
+    """
+    card = asyncio.run(served_card(args.triton))
+    sources = _sources(path, made_by, card)
+    found(sum(len(s.ids) for s in sources))
+    where, store = args.gallery, open_store(args.gallery)
+    gallery = Gallery(store, where.prefix, where.collection, card.id, card.dimension)
+    return import_people(gallery, card.id, sources, append=append, imported=imported)
+
+
+def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Source]:
+    exports = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    sources: list[Source] = [ExportFile.open(f) for f in exports if f.suffix != _TENSORS]
+    if path.suffix == _TENSORS or any(
+        any(path.glob(p)) for p in (f"*{_TENSORS}", f"*/*{_TENSORS}")
+    ):
+        if not made_by:
+            raise BadRequest(
+                "A .pt file does not say which model made it; give the model's id with --made-by "
+                f"(served is {card.id})."
+            )
+        # Here, because torch takes seconds to import.
+        from serving.operations import tensor_files
+
+        sources.append(tensor_files.find(path, made_by))
+    if not sources:
+        raise BadRequest(f"There are no .safetensors or .pt files in {path}.")
+    return sources
