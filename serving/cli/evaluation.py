@@ -11,12 +11,12 @@ import click
 from rich import box
 from rich.table import Table
 
+from serving.cli.config import read_overrides
 from serving.cli.terminal import PATH, Failed, plain, progress_bar
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tables import Section
 from serving.operations.folders import PersonFolder, people_in
 from serving.settings import AppArgs
-from serving.stack.run import read_overrides
 
 if TYPE_CHECKING:
     from serving.operations.offline import LocalModel

@@ -20,6 +20,7 @@ from rich.table import Table
 from serving import __version__
 from serving.cli import model as model_cli
 from serving.cli.calibrate import calibrate_command
+from serving.cli.config import read_overrides
 from serving.cli.evaluate import evaluate_command
 from serving.cli.gallery import upkeep
 from serving.cli.gallery.group import gallery
@@ -32,7 +33,7 @@ from serving.errors import NoUsableFace, ServingError
 from serving.model.repository import ModelError
 from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
 from serving.stack.process import StackError
-from serving.stack.run import StackSettings, read_overrides, running
+from serving.stack.run import StackSettings, running
 
 _URL = click.option(
     "--url",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
 
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
@@ -15,25 +11,6 @@ from serving.gallery.compaction import Maintenance
 from serving.gallery.location import Location, locate
 from serving.gallery.s3 import connect
 from serving.settings import AppArgs, GallerySettings
-from serving.stack import s3
-
-
-def read_config(path: Path) -> AppArgs:
-    """The arguments of the application in a serveConfigV2 document.
-
-    Where the one-machine stack wrote it, its S3 keys lie beside it; the environment's come first.
-
-    Raises:
-        BadRequest: it is no such document.
-    """
-    try:
-        document = yaml.safe_load(path.read_text())
-        args = AppArgs.model_validate(document["applications"][0]["args"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise BadRequest(f"{path} is no serveConfigV2 of this service: {error}") from None
-    if (path.parent / s3.KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
-        os.environ.update(s3.credentials(path.parent))
-    return args
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from serving.settings import AppArgs, ScaleSettings
+from serving.settings import ScaleSettings
 from serving.stack import s3, serve, triton
 from serving.stack.process import LOOPBACK, Process, StackError, check_ports
 
@@ -111,16 +111,6 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
             }
         ],
     }
-
-
-def read_overrides(path: Path) -> dict[str, Any]:
-    """Raises StackError when the file is no YAML of the application's settings."""
-    try:
-        overrides = yaml.safe_load(path.read_text()) or {}
-        AppArgs.model_validate(overrides)
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise StackError(f"{path} holds no settings of the application: {error}") from None
-    return dict(overrides)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

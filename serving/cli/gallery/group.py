@@ -15,13 +15,14 @@ from rich import box
 from rich.table import Table
 
 from serving.cli import terminal
+from serving.cli.config import read_config
 from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.location import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.matching.threshold import threshold_of
 from serving.operations import bucket as operating
-from serving.operations.bucket import Bucket, read_config
+from serving.operations.bucket import Bucket
 from serving.operations.served import card_of_gallery
 
 _ID = click.IntRange(0, 2**63 - 1)

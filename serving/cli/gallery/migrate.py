@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serving.cli.config import read_config
 from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
-from serving.operations.bucket import Bucket, read_config
+from serving.operations.bucket import Bucket
 from serving.operations.folders import people_in
 from serving.stack.run import REPOSITORY
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
+from serving.cli.config import read_config
 from serving.cli.gallery.group import JSON, gallery_options
 from serving.cli.terminal import Failed
 from serving.errors import ServingError
 from serving.gallery.compaction import Check, Maintenance
 from serving.gallery.location import Location
-from serving.operations.bucket import Bucket, read_config
+from serving.operations.bucket import Bucket
 
 
 @click.command()

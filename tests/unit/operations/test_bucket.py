@@ -10,12 +10,13 @@ import pytest
 import torch
 import yaml
 
+from serving.cli.config import read_config
 from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
 from serving.operations import bucket as operating
-from serving.operations.bucket import Bucket, read_config
+from serving.operations.bucket import Bucket
 from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
