@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from serving.gallery.s3 import connect
-from serving.model.repository import TracedModel
+from serving.model.repository import REPOSITORY, TracedModel
 from serving.operations.publish import Target, publish
 from serving.settings import GallerySettings
-from serving.stack.run import REPOSITORY
 
 # The reply to an upload comes when the store has written all of it.
 _READ_TIMEOUT_S = 30.0

@@ -32,8 +32,9 @@ from serving.client.draw import draw, percent
 from serving.errors import NoUsableFace, ServingError
 from serving.model.repository import ModelError
 from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
+from serving.stack.config import StackSettings
 from serving.stack.process import StackError
-from serving.stack.run import StackSettings, running
+from serving.stack.run import running
 
 _URL = click.option(
     "--url",

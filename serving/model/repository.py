@@ -112,3 +112,6 @@ def _read(path: Path) -> bytes:
         raise ModelError(
             f"{path} cannot be read ({error.strerror}); run triton/trace_model.py, which writes it."
         ) from None
+
+
+REPOSITORY = Path(__file__).resolve().parents[2] / "triton" / "models"

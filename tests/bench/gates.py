@@ -20,8 +20,9 @@ from PIL import Image, ImageFilter
 
 from serving.errors import ServingError
 from serving.gallery.segment import normalised
+from serving.model.repository import REPOSITORY
 from serving.settings import DecodeSettings, EnrolmentSettings
-from serving.stack.run import REPOSITORY, StackSettings
+from serving.stack.config import StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector

@@ -28,9 +28,11 @@ from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 
 from serving.model import runtime
+from serving.model.repository import REPOSITORY
 from serving.stack import triton
+from serving.stack.config import StackSettings
 from serving.stack.process import CALM_THREADS
-from serving.stack.run import REPOSITORY, StackSettings, running
+from serving.stack.run import running
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.mtcnn.networks import Networks

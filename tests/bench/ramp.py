@@ -24,7 +24,8 @@ import numpy as np
 from PIL import Image
 
 from serving.settings import AppArgs, Scale, ScaleSettings
-from serving.stack.run import StackSettings, running, serve_config
+from serving.stack.config import StackSettings, serve_config
+from serving.stack.run import running
 from tests.bench.machine import CORES, machine
 from tests.bench.scenes import room
 from tests.bench.stages import Stages

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.model.repository import REPOSITORY
 from serving.stack import triton
-from serving.stack.run import REPOSITORY
 from tests.bench.machine import CORES, machine
 from tests.bench.served import MODELS, Triton
 

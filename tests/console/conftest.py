@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
+from serving.stack.config import StackSettings
 from serving.stack.process import Process
-from serving.stack.run import StackSettings, running
+from serving.stack.run import running
 from tests.console import tools
 from tests.console.browser import Page, chromium
 from tests.console.door import Door, door

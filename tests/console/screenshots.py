@@ -14,7 +14,8 @@ from PIL import Image
 
 from serving.client import Client
 from serving.operations.folders import people_in
-from serving.stack.run import StackSettings, running
+from serving.stack.config import StackSettings
+from serving.stack.run import running
 from tests.console.browser import Page, chromium
 from tests.support.images import DATA, GROUP
 

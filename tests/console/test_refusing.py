@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.stack.run import StackSettings, running
+from serving.stack.config import StackSettings
+from serving.stack.run import running
 from tests.console.browser import Page, chromium
 from tests.console.test_console import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
 

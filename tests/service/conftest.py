@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from serving.stack.config import StackSettings
 from serving.stack.process import Process
-from serving.stack.run import StackSettings, running
+from serving.stack.run import running
 
 # Apart from those of `make run`, so that both can run side by side.
 PORT = 15000

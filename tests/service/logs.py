@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from serving.stack.run import SERVE_LOGS
+from serving.stack.config import SERVE_LOGS
 
 ACCESS, AUDIT = "serving.access", "faces.audit"
 

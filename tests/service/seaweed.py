@@ -10,8 +10,8 @@ from pathlib import Path
 
 from serving.settings import GallerySettings
 from serving.stack import s3
+from serving.stack.config import BUCKET
 from serving.stack.process import LOOPBACK, Process, check_ports
-from serving.stack.run import BUCKET
 
 # Apart from those of the stack that the other service tests start.
 PORT = 17003

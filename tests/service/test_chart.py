@@ -18,9 +18,11 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
+from serving.model.repository import REPOSITORY
 from serving.stack import s3
+from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
-from serving.stack.run import REPOSITORY, StackSettings, running
+from serving.stack.run import running
 from tests.support.chart.helm import Helm, Object
 from tests.support.chart.objects import only, pods, serve_config
 from tests.support.chart.values import VARIANTS

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from serving.client import AsyncClient, Client, ClientError
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 
 Call = Callable[..., Any]
 

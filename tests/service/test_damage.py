@@ -15,7 +15,7 @@ from serving.gallery.s3 import connect
 from serving.gallery.store import Store
 from serving.settings import GallerySettings
 from serving.stack import s3
-from serving.stack.run import BUCKET, StackSettings
+from serving.stack.config import BUCKET, StackSettings
 from serving.stack.serve import metrics_port
 from tests.support.people import unit_rows
 

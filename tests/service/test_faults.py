@@ -27,10 +27,12 @@ import yaml
 from serving.gallery import Gallery
 from serving.gallery.location import locate
 from serving.gallery.s3 import connect
+from serving.model.repository import REPOSITORY
 from serving.settings import GallerySettings
 from serving.stack import s3, triton
+from serving.stack.config import BUCKET, StackSettings
 from serving.stack.process import LOOPBACK, Process
-from serving.stack.run import BUCKET, REPOSITORY, StackSettings, running
+from serving.stack.run import running
 from tests.service import logs
 from tests.service.seaweed import kill
 from tests.service.wire import answer, proxied

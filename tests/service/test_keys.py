@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
+from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
-from serving.stack.run import StackSettings, running
+from serving.stack.run import running
 from tests.service import logs
 
 PORT = 15500

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 from serving.stack.serve import metrics_port
 from serving.stack.triton import ports_of
 from tests.service import logs

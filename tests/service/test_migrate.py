@@ -19,9 +19,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from serving.model.repository import REPOSITORY
 from serving.stack import triton
+from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
-from serving.stack.run import REPOSITORY, StackSettings, running
+from serving.stack.run import running
 
 PORT = 15200
 TRITON_PORT = PORT + 60

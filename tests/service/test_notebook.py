@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "client.ipynb"
 

@@ -13,7 +13,7 @@ from serving.gallery import Gallery
 from serving.gallery.location import open_store
 from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
-from serving.stack.run import StackSettings, serve_config
+from serving.stack.config import StackSettings, serve_config
 from tests.service import pod, seaweed
 from tests.support.people import DIMENSION, put
 

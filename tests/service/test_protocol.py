@@ -16,7 +16,7 @@ from kserve import InferenceRESTClient, InferInput, InferRequest, InferResponse,
 from tritonclient.utils import InferenceServerException
 
 from serving.api.v2_codec import OUTPUTS
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 
 T = TypeVar("T")
 

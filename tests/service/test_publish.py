@@ -24,11 +24,11 @@ from PIL import Image
 
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
-from serving.model.repository import CARD, CONFIG, MODEL
+from serving.model.repository import CARD, CONFIG, MODEL, REPOSITORY
 from serving.settings import TritonSettings
 from serving.stack import triton
+from serving.stack.config import BUCKET
 from serving.stack.process import LOOPBACK, check_ports
-from serving.stack.run import BUCKET, REPOSITORY
 from serving.vision.faces import crop_face
 from serving.vision.mtcnn.detector import FaceDetector
 from tests.service import pod, seaweed

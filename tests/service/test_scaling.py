@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from serving.settings import ScaleSettings
+from serving.stack.config import StackSettings, serve_config
 from serving.stack.process import Process
-from serving.stack.run import StackSettings, running, serve_config
+from serving.stack.run import running
 from tests.support.crowd import crowd
 from tests.support.load import Answer, ask, replicas, stopped, wait_until
 from tests.support.replicas import Count, Replicas, watched

@@ -11,7 +11,7 @@ from serving.gallery.s3 import S3Store, connect
 from serving.gallery.store import DescribedStore
 from serving.settings import GallerySettings
 from serving.stack import s3
-from serving.stack.run import BUCKET, StackSettings
+from serving.stack.config import BUCKET, StackSettings
 from tests.support.store_contract import DescribedStoreContract
 
 

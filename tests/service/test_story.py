@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 
 FACES = [sys.executable, "-m", "serving"]
 PORT = 16000

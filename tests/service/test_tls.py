@@ -23,7 +23,7 @@ from serving.gallery.location import open_store
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings
 from serving.stack import s3
-from serving.stack.run import BUCKET, StackSettings
+from serving.stack.config import BUCKET, StackSettings
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

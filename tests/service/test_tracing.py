@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.stack.run import StackSettings
+from serving.stack.config import StackSettings
 from tests.service import logs
 from tests.service.conftest import COLLECTOR_PORT
 from tests.support import images

@@ -13,9 +13,10 @@ import torch
 from serving.errors import Unavailable
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.model.repository import REPOSITORY
 from serving.settings import TritonSettings
 from serving.stack import triton
-from serving.stack.run import REPOSITORY, StackSettings
+from serving.stack.config import StackSettings
 from tests.service.conftest import PORT
 
 # The folder is no package, and must not be: torch imports a compiler package named triton.

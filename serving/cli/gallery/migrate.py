@@ -19,9 +19,9 @@ from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
+from serving.model.repository import REPOSITORY
 from serving.operations.bucket import Bucket
 from serving.operations.folders import people_in
-from serving.stack.run import REPOSITORY
 
 if TYPE_CHECKING:
     from serving.operations.migrate import LeftOut, NotMoved, Report

@@ -20,7 +20,7 @@ from serving.operations.bucket import Bucket
 from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
 from serving.stack import s3
-from serving.stack.run import StackSettings, serve_config
+from serving.stack.config import StackSettings, serve_config
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
 from tests.support.service import FakeService, fake_service

@@ -22,7 +22,7 @@ from serving.gallery import Gallery, Kind, Operation, location
 from serving.model.repository import ModelError
 from serving.operations import bucket
 from serving.operations import migrate as migrating
-from serving.stack.run import StackSettings, serve_config
+from serving.stack.config import StackSettings, serve_config
 from serving.vision.faces import find_faces
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put

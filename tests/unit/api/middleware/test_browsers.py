@@ -10,7 +10,7 @@ import yaml
 
 from serving.keys import Keys, hash_of, new_key
 from serving.settings import AppArgs, KeySettings
-from serving.stack.run import StackSettings, serve_config
+from serving.stack.config import StackSettings, serve_config
 from tests.support.api import Api, detail_of
 
 # As a form of any page sends it, without asking the service before.

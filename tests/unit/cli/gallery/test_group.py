@@ -15,7 +15,7 @@ from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, location
 from serving.gallery.store import StoredObject
 from serving.operations import bucket
-from serving.stack.run import StackSettings, serve_config
+from serving.stack.config import StackSettings, serve_config
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put
 from tests.support.pipeline import FakeEmbedder
