@@ -21,6 +21,7 @@ from serving import __version__
 from serving.cli import model as model_cli
 from serving.cli.calibrate import calibrate_command
 from serving.cli.config import read_overrides
+from serving.cli.enroll import batches, conflict_lines
 from serving.cli.evaluate import evaluate_command
 from serving.cli.gallery import upkeep
 from serving.cli.gallery.group import gallery
@@ -31,7 +32,7 @@ from serving.client import Client, ClientError
 from serving.client.draw import draw, percent
 from serving.errors import NoUsableFace, ServingError
 from serving.model.repository import ModelError
-from serving.operations.folders import NotPeople, PersonFolder, batches, conflict_lines, people_in
+from serving.operations.folders import NotPeople, PersonFolder, people_in
 from serving.stack.config import StackSettings
 from serving.stack.process import StackError
 from serving.stack.run import running

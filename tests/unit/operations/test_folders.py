@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from serving.cli.enroll import batches
 from serving.operations import folders
-from serving.operations.folders import NotPeople, PersonFolder, batches, people_in
+from serving.operations.folders import NotPeople, PersonFolder, people_in
 
 
 def photos_in(folder: Path, *names: str) -> list[Path]:
