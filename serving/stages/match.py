@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
 from serving.gallery.compaction import Receipt
-from serving.gallery.location import Location, erase_everywhere, locate, open_store
+from serving.gallery.erasure import erase_everywhere
+from serving.gallery.location import Location, locate, open_store
 from serving.gallery.store import Store
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol

@@ -18,7 +18,7 @@ from serving.cli import terminal
 from serving.cli.config import read_config
 from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery import Kind, Operation, Person, duplicates
-from serving.gallery.location import erase_everywhere
+from serving.gallery.erasure import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.matching.threshold import threshold_of
 from serving.operations import bucket as operating

@@ -7,7 +7,8 @@ import pytest
 from serving.errors import GalleryCorrupt, UnknownIdentity
 from serving.gallery import Gallery, location
 from serving.gallery.compaction import Maintenance
-from serving.gallery.location import Location, erase_everywhere, locate
+from serving.gallery.erasure import erase_everywhere
+from serving.gallery.location import Location, locate
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put
