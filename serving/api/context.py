@@ -48,7 +48,8 @@ class Context:
     async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
         """The result of ``work``, which is given up when the request takes too long.
 
-        What it took before, for its body or for other work, counts; see `problems.RequestGuard`.
+        What it took before, for its body or for other work, counts: see
+        `serving.api.middleware.guard`.
 
         Raises:
             TimedOut: it did; when it ``writes``, it may have written.

@@ -16,6 +16,7 @@ from serving.api.context import Collection, Context
 from serving.api.facts import note
 from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
+from serving.api.middleware.guard import RequestGuard
 from serving.api.routes import console as page
 from serving.api.routes import detect as photos
 from serving.api.routes import duplicates, identities, v2
@@ -82,7 +83,7 @@ def build_api(
     """
     context = Context(pipeline, register, limits, matching, metrics)
     guard = Middleware(
-        problems.RequestGuard,
+        RequestGuard,
         max_body_bytes=limits.max_body_bytes,
         timeout_s=limits.timeout_s,
     )

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from serving.keys import Scope, parse
-from serving.stack import run
+from serving.stack import config
 from serving.stack import serve as local
 from tests.support.chart.helm import RELEASE, Helm, Object, Values
 from tests.support.chart.objects import (
@@ -580,6 +580,6 @@ def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPat
         assert here.items() <= env.items(), pod.name
     log, ours = (
         document["logging_config"]
-        for document in (run.serve_config(run.StackSettings()), serve_config(objects))
+        for document in (config.serve_config(config.StackSettings()), serve_config(objects))
     )
     assert ours == {key: value for key, value in log.items() if key != "logs_dir"}

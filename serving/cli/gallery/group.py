@@ -21,8 +21,8 @@ from serving.gallery import Kind, Operation, Person, duplicates
 from serving.gallery.erasure import erase_everywhere
 from serving.gallery.transfer import export_file, export_folder
 from serving.matching.threshold import threshold_of
-from serving.operations import bucket as operating
 from serving.operations.bucket import Bucket
+from serving.operations.imports import import_path
 from serving.operations.served import card_of_gallery
 
 _ID = click.IntRange(0, 2**63 - 1)
@@ -274,7 +274,7 @@ def import_(
             total = people
             progress.update(task, total=people)
 
-        version = operating.import_path(
+        version = import_path(
             path,
             args,
             made_by=made_by,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from serving.cli import enroll
 from serving.cli.enroll import batches
-from serving.operations import folders
 from serving.operations.folders import NotPeople, PersonFolder, people_in
 
 
@@ -99,9 +99,9 @@ class TestBatches:
         assert [photo for part in parts for photo in part] == photos
 
     def test_by_bytes(self, tmp_path: Path) -> None:
-        third = folders._BATCH_BYTES // 3
+        third = enroll._BATCH_BYTES // 3
         photos = photos_in(tmp_path, *"abcde")
-        sizes = (third, third, third, 1, folders._BATCH_BYTES * 2)
+        sizes = (third, third, third, 1, enroll._BATCH_BYTES * 2)
         for photo, size in zip(photos, sizes, strict=True):
             os.truncate(photo, size)
         assert [len(part) for part in batches(photos)] == [4, 1]
