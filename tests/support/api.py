@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx
 
-from serving.api.ingress import build_api
+from serving.api.build import build_api
 from serving.keys import Keys
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Register
