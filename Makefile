@@ -71,9 +71,10 @@ golden: install tools ## write anew what is committed of the chart, /openapi.jso
 	$(BIN)/python -m tests.chart.golden
 	$(BIN)/python -m tests.documents.golden
 
-check: install ## run ruff and mypy
+check: install ## run ruff, import-linter and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 bench: install model ## measure against facenet-pytorch, into docs/bench.md

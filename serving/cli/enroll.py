@@ -1,16 +1,21 @@
-"""The command faces enroll."""
+"""The command `faces enroll`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from serving.client import ConflictBody
+import click
+from rich.progress import Progress
+
+from serving.cli.terminal import PATH, URL, Failed, progress_bar
+from serving.client import Client, ClientError, ConflictBody
+from serving.errors import NoUsableFace
+from serving.operations.folders import PersonFolder, people_in
 
 # Of one request; well under the service's defaults.
 _BATCH_PHOTOS = 50
-
-
 _BATCH_BYTES = 32 * 2**20
 
 
@@ -42,3 +47,64 @@ def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) ->
             )
         lines += [f"{photos[n]}: {told}" for n in conflict["images"]]
     return lines
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option("--names", type=PATH, help="A JSON object from id to name.")
+@click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
+@click.option("--force", is_flag=True, help="Also photos that are poor, or of somebody else.")
+@URL
+def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str) -> None:
+    """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
+    people = people_in(folder, names)
+    client = Client(url)
+    failed: list[str] = []
+    with progress_bar() as progress:
+        task = progress.add_task("Enrolling", total=sum(len(p.photos) for p in people))
+        for person in people:
+            progress.update(task, description=f"Enrolling {person.id}")
+            try:
+                _enroll(client, person, append, force, progress, task)
+            except ClientError as error:
+                failed.append(f"{person.id}: {error}")
+    for line in failed:
+        click.echo(line, err=True)
+    click.echo(f"{len(people) - len(failed)} of {len(people)} people are enrolled.")
+    if failed:
+        raise Failed(f"{len(failed)} could not be enrolled.")
+
+
+def _enroll(
+    client: Client,
+    person: PersonFolder,
+    append: bool,
+    force: bool,
+    progress: Progress,
+    task: Any,
+) -> None:
+    # Without a single usable photo in the first batch the next one has to begin the person.
+    begun, refused = False, None
+    for photos in batches(person.photos):
+        try:
+            answer = client.generate(
+                person.id, photos, name=person.name, append=append or begun, force=force
+            )
+        except ClientError as error:
+            for line in conflict_lines(photos, error.conflicts):
+                progress.console.print(line)
+            if error.status != NoUsableFace.status:
+                raise
+            refused = error
+        else:
+            begun = True
+            for photo, report in zip(photos, answer["images"], strict=True):
+                if not report["used"]:
+                    progress.console.print(f"{photo}: not used. {report['reason']}")
+            for line in conflict_lines(photos, answer.get("conflicts") or ()):
+                progress.console.print(line)
+        progress.advance(task, len(photos))
+    if refused is not None:
+        if not begun:
+            raise refused
+        progress.console.print(f"{person.id}: {refused}")

@@ -18,6 +18,13 @@ CONFIG = click.option(
     envvar="FACES_CONFIG",
     help="The service's configuration (serveConfigV2): which bucket, which model.",
 )
+URL = click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    envvar="FACES_URL",
+    help="Address of the service.",
+)
 
 
 class Failed(click.ClickException):

@@ -1,0 +1,80 @@
+"""The command `faces up`: the one-machine stack, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from serving.cli.config import read_overrides
+from serving.cli.terminal import PATH
+from serving.stack.config import StackSettings
+
+
+@click.command()
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(1024, 65_000),
+    help="Of HTTP; others follow it.",
+)
+@click.option("--model", default="facenet-casia-webface", show_default=True)
+@click.option(
+    "--folder",
+    default=Path(".run"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data, keys and logs; what was enrolled stays there.",
+)
+@click.option(
+    "--args",
+    type=PATH,
+    help="A YAML file with settings of the application to lay over the defaults.",
+)
+def up(port: int, model: str, folder: Path, args: Path | None) -> None:
+    """Run the whole service on this machine until Ctrl-C."""
+    # Here, since only the extra `local` brings what it needs.
+    from serving.stack.run import running
+
+    console = Console(highlight=False)
+    stopping = threading.Event()
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        if not stopping.is_set():  # once: a second one must not break off the stopping
+            stopping.set()
+            console.print("Stopping …")
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    overrides = read_overrides(args) if args else {}
+    settings = StackSettings(folder=folder, port=port, model=model, overrides=overrides)
+    start = time.monotonic()
+    console.print("Starting the S3 server, Triton and Ray Serve …")
+
+    def say(line: str) -> None:
+        console.print(f"  {time.monotonic() - start:4.0f} s  {line}")
+
+    try:
+        with running(settings, say) as processes:
+            console.print(
+                f"\nThe service is up: open [bold]{settings.url}[/bold] in a browser. Its API is "
+                f"described at {settings.url}/docs.\n"
+                f"Try: curl -F image=@data/id_is_2576.jpg {settings.url}/infer\n"
+                "Ctrl-C stops it; what was enrolled stays.",
+                soft_wrap=True,
+            )
+            while True:
+                for process in processes:
+                    process.check()
+                time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    finally:
+        stopping.set()
