@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from serving.keys import hash_of, new_key
-from serving.local import s3
+from serving.local import s3, triton
 from serving.local.process import LOOPBACK
 from serving.stack import REPOSITORY, StackSettings, running
 from tests.chart.helm import Helm, Object
@@ -45,7 +45,7 @@ def stack(
     document = copy.deepcopy(serve_config(rendered))
     (application,) = document["applications"]
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
-    application["args"]["triton"]["url"] = f"http://{LOOPBACK}:{here.triton_port}"
+    application["args"]["triton"]["url"] = triton.url_of(here.folder)
     application["args"]["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
     keys = here.folder / "keys.yaml"
     entry = {"name": "test", "hash": hash_of(KEY), "scopes": ["admin"]}

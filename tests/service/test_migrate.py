@@ -20,7 +20,6 @@ import torch
 from safetensors.torch import save_file
 
 from serving.local import triton
-from serving.local.process import LOOPBACK
 from serving.stack import REPOSITORY, StackSettings, running
 
 PORT = 15200
@@ -124,12 +123,11 @@ def test_a_new_model_there_and_back(
         assert (asked["moved"], asked["not_enrolled"]) == ([101, 102, 104, 2576], [103])
 
         # Broken off, by way of a Triton that serves the new model beside the old one.
-        server = triton.start(
-            tmp_path / "new", tmp_path / "new", TRITON_PORT, repository, NEW, threads=1
-        )
+        second = tmp_path / "new"
+        server = triton.start(second, second, TRITON_PORT, repository, NEW, threads=1)
         try:
-            server.wait_until(lambda: triton.is_ready(TRITON_PORT, NEW), 120)
-            url = f"http://{LOOPBACK}:{TRITON_PORT}"
+            server.wait_until(lambda: triton.is_ready(second, NEW), 120)
+            url = triton.url_of(second)
             process = site.migrate("--triton", url)
             assert process.stderr is not None
             assert process.stderr.readline() == "29 photos have to be looked at.\n"

@@ -26,7 +26,7 @@ import trace_model
 
 @pytest.fixture
 def settings(stack: StackSettings) -> TritonSettings:
-    return TritonSettings(url=f"http://127.0.0.1:{stack.triton_port}", model=stack.model)
+    return TritonSettings(url=triton.url_of(stack.folder), model=stack.model)
 
 
 def crops(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -62,12 +62,13 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
     module = torch.jit.load(str(original / "1" / "model.pt"))  # type: ignore[no-untyped-call]
     trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
     (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
+    run = tmp_path / "run"
     process = triton.start(
-        tmp_path / "run", tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
+        run, tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
     )
 
     async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        embedder = Embedder(TritonSettings(url=f"http://127.0.0.1:{PORT + 90}", model=card.name))
+        embedder = Embedder(TritonSettings(url=triton.url_of(run), model=card.name))
         try:
             served = (await embedder.served()).card.id
             # As the requests of several photos, which Triton joins.
@@ -77,7 +78,7 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
             await embedder.close()
 
     try:
-        process.wait_until(lambda: triton.is_ready(PORT + 90, card.name), 120)
+        process.wait_until(lambda: triton.is_ready(run, card.name), 120)
         served, vectors = asyncio.run(embed())
     finally:
         process.stop(10)
