@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tritonclient.grpc import InferenceServerClient as GrpcClient
+from tritonclient.utils import InferenceServerException
 
 from serving.embed import Embedder
 from serving.errors import Unavailable
 from serving.local import triton
+from serving.local.process import LOOPBACK, Process
 from serving.model import ModelCard
 from serving.settings import TritonSettings
 from serving.stack import REPOSITORY, StackSettings
@@ -113,3 +118,61 @@ def test_a_triton_that_is_away_is_told_promptly() -> None:
 
     with pytest.raises(Unavailable, match="cannot be reached"):
         asyncio.run(ask())
+
+
+def test_the_image_closes_what_the_service_never_calls(tmp_path: Path) -> None:
+    """Its command line, on the real tritonserver without a model."""
+    (tmp_path / "models").mkdir()
+    dockerfile = (REPOSITORY.parent / "Dockerfile").read_text()
+    command: list[str] = json.loads(dockerfile.rpartition("CMD ")[2].replace("\\\n", ""))
+    own = [
+        f"--model-repository={tmp_path / 'models'}",
+        f"--http-address={triton.url_of(tmp_path)}",
+        f"--grpc-address={LOOPBACK}",
+        f"--grpc-port={PORT + 92}",
+        "--allow-metrics=false",
+    ]
+    server = triton._server()
+    process = Process(
+        "Triton",
+        [server / "bin" / command[0], *(a for a in command[1:] if "repository=" not in a), *own],
+        log=tmp_path / "triton.log",
+        env={"LD_LIBRARY_PATH": os.pathsep.join(triton._library_path(server))},
+    )
+
+    def up() -> bool:
+        path = Path(triton.url_of(tmp_path).removeprefix("unix:"))
+        return path.exists() and "Started HTTPService" in process.log.read_text()
+
+    try:
+        process.wait_until(up, 60)
+        with triton.client(tmp_path) as client:
+            assert client.get("/v2/health/ready").status_code == 200
+            for path in (
+                "repository/index",
+                "repository/models/any/load",
+                "repository/models/any/unload",
+                "systemsharedmemory/region/x/register",
+                "cudasharedmemory/region/x/register",
+                "logging",
+                "trace/setting",
+            ):
+                for value in ("", "\\n", "closed"):
+                    answer = client.post(f"/v2/{path}", content="{}", headers={"closed": value})
+                    assert answer.status_code == 403, path
+            assert client.get("/v2/models/stats").status_code == 403
+        grpc = GrpcClient(f"{LOOPBACK}:{PORT + 92}")
+        assert grpc.is_server_ready()
+        for call in (
+            grpc.get_model_repository_index,
+            grpc.get_system_shared_memory_status,
+            grpc.get_log_settings,
+            grpc.get_trace_settings,
+            grpc.get_inference_statistics,
+            lambda: grpc.load_model("any"),
+        ):
+            with pytest.raises(InferenceServerException, match="This protocol is restricted"):
+                call()
+        grpc.close()
+    finally:
+        process.stop(10)
