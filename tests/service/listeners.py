@@ -124,7 +124,7 @@ def send(port: int, request: Request, context: ssl.SSLContext | None = None) -> 
             answer = connection.getresponse()
             return Answer(answer.status, answer.read())
         except http.client.BadStatusLine as error:
-            return Answer(0, error.line.strip("'").encode("latin-1", "replace"))
+            return Answer(0, str(error).strip("'").encode("latin-1", "replace"))
         except http.client.HTTPException as error:
             return Answer(0, repr(error).encode())
         except OSError:

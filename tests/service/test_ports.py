@@ -125,12 +125,14 @@ def person(api: httpx.Client, data: Path, new_id: int) -> int:
 
 @pytest.fixture
 def bucket(stack: StackSettings) -> Any:
+    keys = s3.credentials(stack.folder)
     return boto3.client(
         "s3",
         endpoint_url=f"http://{LOOPBACK}:{stack.s3_port}",
         region_name="us-east-1",
+        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
         config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        **{name.lower(): value for name, value in s3.credentials(stack.folder).items()},
     )
 
 
