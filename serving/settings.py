@@ -96,7 +96,10 @@ class DetectSettings(Settings):
 
 
 class TritonSettings(Settings):
-    url: str = Field("http://127.0.0.1:8001", description="http(s)://host:port of KServe or Triton")
+    url: str = Field(
+        "http://127.0.0.1:8001",
+        description="http(s)://host:port of KServe or Triton; or unix:/its/socket",
+    )
     model: str = "facenet-casia-webface"
     ca_file: str | None = Field(None, description="authorities to trust, PEM; None: the system's")
     timeout_s: float = Field(10, gt=0)

@@ -149,15 +149,19 @@ class Embedder:
     def _triton(self) -> Any:
         if self._client is None:
             url = urlsplit(self._settings.url)
+            by_socket = url.scheme == "unix"
+            timeout = self._settings.timeout_s + 1  # `_ask` is the one that gives up
             self._client = triton.InferenceServerClient(
-                url.netloc + url.path.rstrip("/"),
+                "triton" if by_socket else url.netloc + url.path.rstrip("/"),
                 ssl=url.scheme == "https",
                 ssl_context=ssl.create_default_context(cafile=self._settings.ca_file)
                 if url.scheme == "https"
                 else None,
                 conn_limit=self._settings.connections,
-                conn_timeout=self._settings.timeout_s + 1,  # `_ask` is the one that gives up
+                conn_timeout=timeout,
             )
+            if by_socket:
+                _connect_by_socket(self._client, url.path, self._settings.connections, timeout)
         return self._client
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]], batch: int = 0) -> T:
@@ -211,3 +215,14 @@ class Embedder:
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+
+def _connect_by_socket(client: Any, path: str, connections: int, timeout: float) -> None:
+    """Exchange what NVIDIA's client connects by; it has no argument for a Unix socket."""
+    client._stub.detach()  # closes the session without a word; it has no connection yet
+    client._conn = aiohttp.UnixConnector(path, limit=connections)
+    client._stub = aiohttp.ClientSession(
+        connector=client._conn,
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        auto_decompress=False,
+    )

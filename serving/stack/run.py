@@ -17,7 +17,14 @@ import yaml
 
 from serving.stack import s3, serve, triton
 from serving.stack.config import BUCKET, CONFIG, SERVE_LOGS, StackSettings, cores, serve_config
-from serving.stack.process import LOOPBACK, Process, StackError, check_ports
+from serving.stack.process import (
+    LOOPBACK,
+    Process,
+    StackError,
+    check_ports,
+    make_private,
+    write_private,
+)
 
 
 @contextlib.contextmanager
@@ -33,7 +40,8 @@ def running(
         StackError: it cannot run; nothing is left running.
     """
     folder = settings.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)  # embeddings and names lie there, perhaps from a version that left it open
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         stack.enter_context(_lock(folder))
@@ -45,7 +53,7 @@ def running(
         # A file for each replica that ever was would pile up.
         shutil.rmtree(folder / SERVE_LOGS, ignore_errors=True)
         config = folder / CONFIG
-        config.write_text(yaml.safe_dump(serve_config(settings), sort_keys=False))
+        write_private(config, yaml.safe_dump(serve_config(settings), sort_keys=False))
 
         # All at once: each spends most of its start waiting for something of its own.
         triton_server = triton.start(
@@ -61,8 +69,8 @@ def running(
 
         s3_server.wait_until(lambda: s3.make_bucket(folder, settings.s3_port, BUCKET), 60)
         say(f"S3 server ready at http://{LOOPBACK}:{settings.s3_port}")
-        triton_server.wait_until(lambda: triton.is_ready(settings.triton_port, settings.model), 120)
-        say(f"Triton ready at http://{LOOPBACK}:{settings.triton_port}: {settings.model} READY")
+        triton_server.wait_until(lambda: triton.is_ready(folder, settings.model), 120)
+        say(f"Triton ready at {triton.url_of(folder)}: {settings.model} READY")
         last: dict[str, Any] | None = None
 
         def ready() -> bool:
@@ -82,7 +90,9 @@ def running(
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """One stack a folder: two S3 servers on the same files would destroy them."""
-    with (folder / "lock").open("w") as file:
+    path = folder / "lock"
+    write_private(path, "")
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

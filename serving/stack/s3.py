@@ -1,4 +1,8 @@
-"""The S3 server of the one-machine stack: SeaweedFS."""
+"""The S3 server of the one-machine stack: SeaweedFS.
+
+`weed server` is four servers. Only S3 asks for signatures; the other three give and take whatever
+they are asked for, so they ask for a certificate that lies in the stack's folder (mutual TLS).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from serving.stack.process import LOOPBACK, Process, StackError
+from serving.stack import tls
+from serving.stack.process import LOOPBACK, Process, StackError, write_private
 
 KEYS = "s3-keys.json"
 
@@ -35,8 +40,7 @@ def credentials(folder: Path) -> dict[str, str]:
             "AWS_ACCESS_KEY_ID": f"faces{secrets.token_hex(8)}",
             "AWS_SECRET_ACCESS_KEY": secrets.token_hex(24),
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(keys))
+        write_private(path, json.dumps(keys))
     loaded: dict[str, str] = json.loads(path.read_text())
     return loaded
 
@@ -56,12 +60,13 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         ],
         "actions": ["Admin", "Read", "Write", "List"],
     }
-    config.touch(mode=0o600)
-    config.write_text(json.dumps({"identities": [identity]}))
+    write_private(config, json.dumps({"identities": [identity]}))
     data = folder / "s3"
-    data.mkdir(exist_ok=True)
+    data.mkdir(mode=0o700, exist_ok=True)
+    _close_inner_servers(folder)
     command = [
         weed,
+        f"-config_dir={folder}",
         "server",
         f"-dir={data}",
         f"-ip={LOOPBACK}",
@@ -77,11 +82,44 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.iam=false",
+        # No page in a browser has business here.
+        "-s3.allowedOrigins=",
+        # What the parts of the server need of these two goes by gRPC.
+        "-disableHttp",
+        "-filer.disableHttp",
+        # Relative to the folder, since a socket's path must be short; by default they are in /tmp.
+        "-s3.localSocket=s3.sock",
+        "-filer.localSocket=s3-filer.sock",
     ]
     for n, name in enumerate(_SERVERS):
         command.append(f"-{name}.port={first_port + n}")
         command.append(f"-{name}.port.grpc={first_port + n + len(_SERVERS)}")
-    return Process("The S3 server", command, log=logs / "s3.log")
+    return Process("The S3 server", command, log=logs / "s3.log", folder=folder)
+
+
+def _close_inner_servers(folder: Path) -> None:
+    """Write the security.toml by which they answer nobody without the certificate.
+
+    There is a section for each of them as a server, and for all as clients of each other.
+    """
+    certificate, key = tls.make(folder, "s3")
+    ca = {"ca": str(certificate)}
+    own = {"cert": str(certificate), "key": str(key)}
+    sections: dict[str, dict[str, str | bool]] = {
+        "grpc": {**ca},
+        "grpc.client": {**own},
+        "https.client": {"enabled": True, **own, **ca},
+    }
+    for name in _SERVERS:
+        sections[f"grpc.{name}"] = {**own}
+        if name != "s3":  # which is the one that is open, to requests with a signature
+            sections[f"https.{name}"] = {**own, **ca}
+    lines = []
+    for section, values in sections.items():
+        lines.append(f"[{section}]")
+        # A JSON string is one of TOML, too.
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in values.items())
+    write_private(folder / "security.toml", "\n".join(lines) + "\n")
 
 
 def make_bucket(folder: Path, port: int, bucket: str) -> bool:

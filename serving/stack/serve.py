@@ -51,6 +51,7 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
     # Unix sockets need short paths; and two stacks must not share HAProxy's files.
     scratch = Path(tempfile.mkdtemp(prefix="faces-"))
     proxy = {
+        "BINARY_PATH": haproxy.on_loopback(scratch),
         "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
         "SERVER_STATE_BASE": scratch,
         "SERVER_STATE_FILE": scratch / "server-state",

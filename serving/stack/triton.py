@@ -1,5 +1,9 @@
 """The real tritonserver of the one-machine stack, from the pip package nvidia-pytriton.
 
+It listens on a Unix socket in the stack's folder, and so for the user alone. Who can call Triton
+can run code in it: it loads models that a request brings, and knows no keys. By a port any page in
+a browser could call it, and every account of the machine.
+
 The package has the Python backend only. `triton/backends` has stand-ins for the PyTorch and the
 OpenVINO backend, so that the model repository is served as it is.
 """
@@ -11,6 +15,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import socket
 import sys
 import sysconfig
 from pathlib import Path
@@ -18,19 +23,31 @@ from pathlib import Path
 import httpx
 
 from serving.model.repository import weights_in
-from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
+from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError, make_private
 
 _GLIBC = (2, 35)
+_SOCKET = "triton.sock"
+_LONGEST_SOCKET = 107  # bytes of a path, of unix(7)
 
 
 def ports_of(first: int) -> dict[str, int]:
-    return {"Triton": first, "Triton's metrics": first + 1}
+    """The page for Prometheus is past ``first``, as beside Triton's HTTP elsewhere."""
+    return {"Triton's metrics": first + 1}
+
+
+def url_of(folder: Path) -> str:
+    """Where the Triton of a stack's folder is reached, as `TritonSettings.url` takes it."""
+    return f"unix:{_path_in(folder)}"
+
+
+def _path_in(folder: Path) -> str:
+    return str(folder.resolve() / _SOCKET)
 
 
 def start(
     folder: Path, logs: Path, first_port: int, repository: Path, model: str, threads: int
 ) -> Process:
-    """Start tritonserver on loopback with one model of the repository.
+    """Start tritonserver with one model of the repository, for this user alone.
 
     Args:
         threads: for one inference.
@@ -43,16 +60,23 @@ def start(
             f"The model {model} is not traced yet; run make model MODEL={model} "
             f"(the repository is {repository})."
         )
+    if len(os.fsencode(_path_in(folder))) > _LONGEST_SOCKET:
+        raise StackError(
+            f"The path {folder} is too long for a Unix socket in it; choose another one with "
+            "faces up --folder."
+        )
     server = _server()
     backends = _backends(folder, server, repository.parent / "backends")
+    # One that was killed leaves it there.
+    (folder / _SOCKET).unlink(missing_ok=True)
     command = [
         str(server / "bin" / "tritonserver"),
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
         f"--load-model={model}",
         f"--backend-directory={backends}",
-        f"--http-address={LOOPBACK}",
-        f"--http-port={first_port}",
+        # What its HTTP server, libevhtp, makes of such an address; the port does not matter then.
+        f"--http-address={url_of(folder)}",
         "--allow-grpc=false",
         f"--metrics-address={LOOPBACK}",
         f"--metrics-port={first_port + 1}",
@@ -70,9 +94,20 @@ def start(
     return Process("Triton", command, log=logs / "triton.log", env=env)
 
 
-def is_ready(port: int, model: str) -> bool:
+def client(folder: Path) -> httpx.Client:
+    """A plain HTTP client of the Triton of a stack's folder."""
+    transport = httpx.HTTPTransport(uds=_path_in(folder))
+    return httpx.Client(transport=transport, base_url="http://triton")
+
+
+def is_ready(folder: Path, model: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        # First, since httpx leaves a socket open that it cannot connect.
+        if probe.connect_ex(_path_in(folder)) != 0:
+            return False
     try:
-        return httpx.get(f"http://{LOOPBACK}:{port}/v2/models/{model}/ready").is_success
+        with client(folder) as asking:
+            return asking.get(f"/v2/models/{model}/ready").is_success
     except httpx.TransportError:
         return False
 
@@ -118,4 +153,5 @@ def _backends(folder: Path, server: Path, ours: Path) -> Path:
         (backends / name).mkdir()
         shutil.copyfile(ours / f"{name}_model.py", backends / name / "model.py")
         shutil.copy(ours / "batch.py", backends / name)
+    make_private(backends)
     return backends

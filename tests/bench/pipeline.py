@@ -94,7 +94,7 @@ def bench_embedding(name: str, settings: StackSettings) -> list[str]:
     eager = InceptionResnetV1().eval()
     in_process, served = (
         runtime.load(REPOSITORY / settings.model),
-        Triton(settings.triton_port, settings.model),
+        Triton(settings.folder, settings.model),
     )
     lines = [
         f"| faces | facenet-pytorch | {name} in process | Triton over HTTP |",
@@ -152,7 +152,7 @@ def bench_requests(settings: StackSettings, all_scenes: Sequence[Scene], dlib: b
     references = [facenet_pytorch()]
     if dlib and (library := face_recognition()) is not None:
         references.append(library)
-    stages, served = Stages(), Triton(settings.triton_port, settings.model)
+    stages, served = Stages(), Triton(settings.folder, settings.model)
     found: list[list[float]] = []
     with httpx.Client(base_url=settings.url, timeout=120) as api:
 
@@ -218,7 +218,7 @@ def bench_service(name: str, model: str, all_scenes: Sequence[Scene], dlib: bool
     with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder:
         settings = StackSettings(folder=Path(folder), port=PORT, model=model)
         with running(settings):
-            assert triton.is_ready(settings.triton_port, model)
+            assert triton.is_ready(settings.folder, model)
             measured = Measured(
                 bench_embedding(name, settings),
                 bench_requests(settings, all_scenes, dlib),

@@ -92,7 +92,8 @@ class Told:
 
 
 @contextmanager
-def serving(model: str, setting: Setting) -> Iterator[None]:
+def serving(model: str, setting: Setting) -> Iterator[Path]:
+    """Yields the folder in which it is."""
     with tempfile.TemporaryDirectory(prefix="faces-triton-") as name:
         # Beside it lie the backends, as in the project's own repository.
         folder = Path(name)
@@ -104,19 +105,19 @@ def serving(model: str, setting: Setting) -> Iterator[None]:
         (ours / "config.pbtxt").write_text(setting.config(shipped))
         server = triton.start(folder, folder, PORT, folder / "models", model, setting.threads)
         try:
-            server.wait_until(lambda: triton.is_ready(PORT, model), 120)
-            yield
+            server.wait_until(lambda: triton.is_ready(folder, model), 120)
+            yield folder
         finally:
             server.stop(10)
 
 
-def load_it(model: str, load: Load, seconds: float) -> Told:
+def load_it(folder: Path, model: str, load: Load, seconds: float) -> Told:
     crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, 160, 160), np.uint8)
     end = time.monotonic() + seconds
 
     def ask(number: int) -> list[float]:
         times: list[float] = []
-        served = Triton(PORT, model)
+        served = Triton(folder, model)
         while time.monotonic() < end:
             start = time.perf_counter()
             served.infer(crops)
@@ -137,10 +138,10 @@ def measure(model: str, settings: Sequence[Setting]) -> list[str]:
     ]
     for setting in settings:
         told = []
-        with serving(model, setting):
+        with serving(model, setting) as folder:
             for load in LOADS:
                 for seconds in (WARM_SECONDS, SECONDS):
-                    found = load_it(model, load, seconds)
+                    found = load_it(folder, model, load, seconds)
                 told.append(found)
         lines.append(f"| {setting} | " + " | ".join(map(str, told)) + " |")
         print(lines[-1], flush=True)

@@ -19,7 +19,7 @@ import yaml
 
 from serving.keys import hash_of, new_key
 from serving.model.repository import REPOSITORY
-from serving.stack import s3
+from serving.stack import s3, triton
 from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
 from serving.stack.run import running
@@ -47,7 +47,7 @@ def stack(
     document = copy.deepcopy(serve_config(rendered))
     (application,) = document["applications"]
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
-    application["args"]["triton"]["url"] = f"http://{LOOPBACK}:{here.triton_port}"
+    application["args"]["triton"]["url"] = triton.url_of(here.folder)
     application["args"]["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
     keys = here.folder / "keys.yaml"
     entry = {"name": "test", "hash": hash_of(KEY), "scopes": ["admin"]}

@@ -24,6 +24,7 @@ import httpx
 import pytest
 import yaml
 
+from serving.api.v2_codec import answer
 from serving.gallery import Gallery
 from serving.gallery.location import locate
 from serving.gallery.s3 import connect
@@ -35,7 +36,7 @@ from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import running
 from tests.service import logs
 from tests.service.seaweed import kill
-from tests.service.wire import answer, proxied
+from tests.service.wire import proxied
 from tests.support.load import (
     NO_ANSWER,
     Answer,
@@ -96,7 +97,7 @@ class Stack:
         port, model = self.settings.triton_port, self.settings.model
         threads = len(os.sched_getaffinity(0))
         self.triton = triton.start(self.folder, self._logs(), port, REPOSITORY, model, threads)
-        self.triton.wait_until(lambda: triton.is_ready(port, model), 60)
+        self.triton.wait_until(lambda: triton.is_ready(self.folder, model), 60)
 
     def _logs(self) -> Path:
         return self.folder / "logs" / f"again-{next(self.starts)}"
@@ -225,12 +226,11 @@ def test_triton_hangs(stack: Stack, watch: Watch) -> None:
 
 
 def test_triton_without_the_model(stack: Stack, watch: Watch) -> None:
-    repository = f"http://{LOOPBACK}:{stack.settings.triton_port}/v2/repository/models"
-    model = f"{repository}/{stack.settings.model}"
-    with watch("the model unloaded from Triton") as fault:
-        httpx.post(f"{model}/unload").raise_for_status()
+    model = f"/v2/repository/models/{stack.settings.model}"
+    with watch("the model unloaded from Triton") as fault, triton.client(stack.folder) as client:
+        client.post(f"{model}/unload").raise_for_status()
         time.sleep(3)
-        httpx.post(f"{model}/load", timeout=60).raise_for_status()
+        client.post(f"{model}/load", timeout=60).raise_for_status()
     all_honest(fault.answers, "unavailable")
     assert refusals(fault.of("identify"))
     assert max(a.seconds for a in fault.answers) < WORK_S

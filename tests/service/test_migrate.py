@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from serving.model.repository import REPOSITORY
 from serving.stack import triton
 from serving.stack.config import StackSettings
-from serving.stack.process import LOOPBACK
 from serving.stack.run import running
 
 PORT = 15200
@@ -126,12 +125,11 @@ def test_a_new_model_there_and_back(
         assert (asked["moved"], asked["not_enrolled"]) == ([101, 102, 104, 2576], [103])
 
         # Broken off, by way of a Triton that serves the new model beside the old one.
-        server = triton.start(
-            tmp_path / "new", tmp_path / "new", TRITON_PORT, repository, NEW, threads=1
-        )
+        second = tmp_path / "new"
+        server = triton.start(second, second, TRITON_PORT, repository, NEW, threads=1)
         try:
-            server.wait_until(lambda: triton.is_ready(TRITON_PORT, NEW), 120)
-            url = f"http://{LOOPBACK}:{TRITON_PORT}"
+            server.wait_until(lambda: triton.is_ready(second, NEW), 120)
+            url = triton.url_of(second)
             process = site.migrate("--triton", url)
             assert process.stderr is not None
             assert process.stderr.readline() == "29 photos have to be looked at.\n"

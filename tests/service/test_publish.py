@@ -198,11 +198,10 @@ def in_process(crops: NDArray[np.uint8]) -> Any:
         return module(torch.from_numpy(crops)).numpy()
 
 
-def served(crops: NDArray[np.uint8]) -> tuple[str, Any]:
+def served(crops: NDArray[np.uint8], url: str) -> tuple[str, Any]:
     """The id of the model that tritonserver has, and its answer."""
 
     async def ask() -> tuple[str, Any]:
-        url = f"http://{LOOPBACK}:{TRITON_PORT}"
         embedder = Embedder(TritonSettings(url=url, model=NAME))
         try:
             return (await embedder.served()).card.id, await embedder.embed(crops)
@@ -227,14 +226,13 @@ def test_what_is_published_is_fetched_by_kserve_and_served_by_triton(
     # Where tritonserver from pip finds what stands in for the PyTorch backend.
     (folder / "backends").symlink_to(REPOSITORY.parent / "backends")
     check_ports(triton.ports_of(TRITON_PORT))
-    process = triton.start(
-        folder / "run", folder / "logs", TRITON_PORT, folder / "models", NAME, threads=1
-    )
+    run = folder / "run"
+    process = triton.start(run, folder / "logs", TRITON_PORT, folder / "models", NAME, threads=1)
     try:
-        process.wait_until(lambda: triton.is_ready(TRITON_PORT, NAME), 120)
+        process.wait_until(lambda: triton.is_ready(run, NAME), 120)
         ramp = np.resize(np.arange(256, dtype=np.uint8), (1, 3, 160, 160))
         crops = np.concatenate([face(), ramp])
-        model, answer = served(crops)
+        model, answer = served(crops, triton.url_of(run))
     finally:
         process.stop(10)
     assert model == local_id()

@@ -22,7 +22,7 @@ from serving.errors import Unavailable
 from serving.gallery.location import open_store
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings
-from serving.stack import s3
+from serving.stack import s3, triton
 from serving.stack.config import BUCKET, StackSettings
 
 
@@ -59,8 +59,8 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def behind_tls(port: int, ca: Path, key: Path) -> Iterator[str]:
-    """The server at ``port``, spoken to by TLS; yields host and port."""
+def behind_tls(server_at: int | Path, ca: Path, key: Path) -> Iterator[str]:
+    """The server at a port or a Unix socket, spoken to by TLS; yields host and port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca, key)
     loop = asyncio.new_event_loop()
@@ -76,7 +76,11 @@ def behind_tls(port: int, ca: Path, key: Path) -> Iterator[str]:
             sink.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, here = await asyncio.open_connection("127.0.0.1", port)
+        there, here = await (
+            asyncio.open_connection("127.0.0.1", server_at)
+            if isinstance(server_at, int)
+            else asyncio.open_unix_connection(server_at)
+        )
         await asyncio.gather(pump(reader, here), pump(there, writer))
 
     server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
@@ -121,7 +125,8 @@ def test_triton_is_reached_by_tls_with_the_authority_that_is_named(
         finally:
             await embedder.close()
 
-    with behind_tls(stack.triton_port, *tls) as address:
+    socket = Path(triton.url_of(stack.folder).removeprefix("unix:"))
+    with behind_tls(socket, *tls) as address:
         trusted = TritonSettings(url=f"https://{address}", ca_file=str(tls[0]))
         assert asyncio.run(embed(trusted)) == 1
         with pytest.raises(Unavailable):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tritonclient.grpc import InferenceServerClient as GrpcClient
+from tritonclient.utils import InferenceServerException
 
 from serving.errors import Unavailable
 from serving.model.card import ModelCard
@@ -17,6 +21,7 @@ from serving.model.repository import REPOSITORY
 from serving.settings import TritonSettings
 from serving.stack import triton
 from serving.stack.config import StackSettings
+from serving.stack.process import LOOPBACK, Process
 from tests.service.conftest import PORT
 
 # The folder is no package, and must not be: torch imports a compiler package named triton.
@@ -27,7 +32,7 @@ import trace_model
 
 @pytest.fixture
 def settings(stack: StackSettings) -> TritonSettings:
-    return TritonSettings(url=f"http://127.0.0.1:{stack.triton_port}", model=stack.model)
+    return TritonSettings(url=triton.url_of(stack.folder), model=stack.model)
 
 
 def crops(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -63,12 +68,13 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
     module = torch.jit.load(str(original / "1" / "model.pt"))  # type: ignore[no-untyped-call]
     trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
     (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
+    run = tmp_path / "run"
     process = triton.start(
-        tmp_path / "run", tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
+        run, tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
     )
 
     async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        embedder = Embedder(TritonSettings(url=f"http://127.0.0.1:{PORT + 90}", model=card.name))
+        embedder = Embedder(TritonSettings(url=triton.url_of(run), model=card.name))
         try:
             served = (await embedder.served()).card.id
             # As the requests of several photos, which Triton joins.
@@ -78,7 +84,7 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
             await embedder.close()
 
     try:
-        process.wait_until(lambda: triton.is_ready(PORT + 90, card.name), 120)
+        process.wait_until(lambda: triton.is_ready(run, card.name), 120)
         served, vectors = asyncio.run(embed())
     finally:
         process.stop(10)
@@ -113,3 +119,61 @@ def test_a_triton_that_is_away_is_told_promptly() -> None:
 
     with pytest.raises(Unavailable, match="cannot be reached"):
         asyncio.run(ask())
+
+
+def test_the_image_closes_what_the_service_never_calls(tmp_path: Path) -> None:
+    """Its command line, on the real tritonserver without a model."""
+    (tmp_path / "models").mkdir()
+    dockerfile = (REPOSITORY.parent / "Dockerfile").read_text()
+    command: list[str] = json.loads(dockerfile.rpartition("CMD ")[2].replace("\\\n", ""))
+    own = [
+        f"--model-repository={tmp_path / 'models'}",
+        f"--http-address={triton.url_of(tmp_path)}",
+        f"--grpc-address={LOOPBACK}",
+        f"--grpc-port={PORT + 92}",
+        "--allow-metrics=false",
+    ]
+    server = triton._server()
+    process = Process(
+        "Triton",
+        [server / "bin" / command[0], *(a for a in command[1:] if "repository=" not in a), *own],
+        log=tmp_path / "triton.log",
+        env={"LD_LIBRARY_PATH": os.pathsep.join(triton._library_path(server))},
+    )
+
+    def up() -> bool:
+        path = Path(triton.url_of(tmp_path).removeprefix("unix:"))
+        return path.exists() and "Started HTTPService" in process.log.read_text()
+
+    try:
+        process.wait_until(up, 60)
+        with triton.client(tmp_path) as client:
+            assert client.get("/v2/health/ready").status_code == 200
+            for path in (
+                "repository/index",
+                "repository/models/any/load",
+                "repository/models/any/unload",
+                "systemsharedmemory/region/x/register",
+                "cudasharedmemory/region/x/register",
+                "logging",
+                "trace/setting",
+            ):
+                for value in ("", "\\n", "closed"):
+                    answer = client.post(f"/v2/{path}", content="{}", headers={"closed": value})
+                    assert answer.status_code == 403, path
+            assert client.get("/v2/models/stats").status_code == 403
+        grpc = GrpcClient(f"{LOOPBACK}:{PORT + 92}")
+        assert grpc.is_server_ready()
+        for call in (
+            grpc.get_model_repository_index,
+            grpc.get_system_shared_memory_status,
+            grpc.get_log_settings,
+            grpc.get_trace_settings,
+            grpc.get_inference_statistics,
+            lambda: grpc.load_model("any"),
+        ):
+            with pytest.raises(InferenceServerException, match="This protocol is restricted"):
+                call()
+        grpc.close()
+    finally:
+        process.stop(10)

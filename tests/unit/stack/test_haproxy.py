@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.stack.haproxy import drain
+from serving.stack.haproxy import drain, on_loopback
 
 _PROXY = """
 import signal, sys, time
@@ -73,3 +73,19 @@ def test_where_there_is_none_nobody_waits(tmp_path: Path, there: bool) -> None:
     if there:
         path.touch()
     assert not drain(tmp_path / "admin.sock", 60)
+
+
+def test_its_pages_are_on_loopback_and_the_rest_stays_as_serve_wrote_it(tmp_path: Path) -> None:
+    program, config = on_loopback(tmp_path), tmp_path / "haproxy.cfg"
+    assert program.stat().st_mode & 0o777 == 0o700
+    # The lines of Serve's template that open a port.
+    config.write_text(
+        "frontend prometheus\n    bind :18000\n    mode http\n    timeout client 5s\n"
+        "frontend http\n    bind 127.0.0.1:8000\n    mode http\n    timeout client 5s\n"
+        "listen stats\n  bind *:18001\n  mode http\n  timeout client 5s\n"
+        "  timeout connect 5s\n  timeout server 5s\n"
+    )
+    # -c: HAProxy itself reads it, and ends.
+    subprocess.run([program, "-c", "-q", "-f", config], check=True)
+    bound = [line.split()[1] for line in config.read_text().splitlines() if "bind" in line]
+    assert bound == ["127.0.0.1:18000", "127.0.0.1:8000", "127.0.0.1:18001"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.stack.process import Process, StackError, check_ports
+from serving.stack.process import Process, StackError, check_ports, make_private, write_private
 
 Start = Callable[..., Process]
 
@@ -204,3 +204,51 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def modes(folder: Path) -> set[int]:
+    return {path.lstat().st_mode & 0o777 for path in folder.rglob("*") if not path.is_symlink()}
+
+
+def test_what_a_child_writes_is_for_the_user_alone(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    log = tmp_path / "logs" / "child.log"
+    command = ["sh", "-c", "echo said; mkdir made; echo x > made/file"]
+    child = Process("A child", command, log=log, folder=tmp_path / "work")
+    try:
+        with pytest.raises(StackError):
+            child.wait_until(lambda: False, 5)
+    finally:
+        child.stop(0)
+    assert log.read_text() == "said\n"
+    assert (tmp_path / "work" / "made" / "file").exists()
+    assert modes(tmp_path / "work") | modes(tmp_path / "logs") <= {0o600, 0o700}
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_could_read_is_closed_with_all_that_is_in_it(tmp_path: Path) -> None:
+    folder, outside = tmp_path / ".run", tmp_path / "outside"
+    (folder / "s3").mkdir(parents=True)
+    outside.touch()
+    (folder / "s3" / "faces_1.dat").write_text("embeddings")
+    (folder / "program").touch()
+    (folder / "link").symlink_to(outside)
+    (folder / "dangling").symlink_to(tmp_path / "nowhere")
+    for path, mode in ((folder, 0o755), (folder / "s3", 0o755), (outside, 0o644)):
+        path.chmod(mode)
+    (folder / "s3" / "faces_1.dat").chmod(0o644)
+    (folder / "program").chmod(0o755)
+    make_private(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert modes(folder) == {0o600, 0o700}
+    assert (folder / "program").stat().st_mode & 0o777 == 0o700
+    assert outside.stat().st_mode & 0o777 == 0o644  # a link's target is not ours
+
+
+def test_a_file_is_private_although_it_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("much longer than what comes")
+    path.chmod(0o644)
+    write_private(path, "short")
+    assert path.read_text() == "short"
+    assert path.stat().st_mode & 0o777 == 0o600

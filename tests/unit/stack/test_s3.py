@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import stat
 import sys
@@ -70,11 +71,31 @@ def test_the_server_gets_its_ports_and_no_secret_on_its_command_line(
     for secret in s3.credentials(tmp_path).values():
         assert secret not in said
     assert "-ip.bind=127.0.0.1" in said
+    assert f"-config_dir={tmp_path} server" in said
     for port in s3.ports_of(9000).values():
         assert f"={port}" in said
     config = tmp_path / "s3-config.json"
     assert free_of_umask(config) == 0o600
     assert s3.credentials(tmp_path)["AWS_SECRET_ACCESS_KEY"] in config.read_text()
+
+
+def test_the_inner_servers_ask_for_the_certificate_of_this_stack(tmp_path: Path) -> None:
+    s3._close_inner_servers(tmp_path)
+    path = tmp_path / "security.toml"
+    assert free_of_umask(path) == 0o600
+    parser = configparser.ConfigParser()
+    parser.read(path)
+    files = {name: f'"{tmp_path / name}"' for name in ("s3.crt", "s3.key")}
+    for server in ("master", "volume", "filer"):
+        assert dict(parser[f"https.{server}"]) == {
+            "cert": files["s3.crt"],
+            "key": files["s3.key"],
+            "ca": files["s3.crt"],
+        }
+    for server in ("master", "volume", "filer", "s3", "client"):
+        assert parser[f"grpc.{server}"]["cert"] == files["s3.crt"]
+    assert parser["grpc"]["ca"] == parser["https.client"]["ca"] == files["s3.crt"]
+    assert free_of_umask(tmp_path / "s3.key") == 0o600
 
 
 def test_a_server_that_is_not_up_yet_has_no_bucket(tmp_path: Path) -> None:

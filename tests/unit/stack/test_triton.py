@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ctypes.util
+import http.server
 import platform
+import socketserver
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from serving.stack import triton
 from serving.stack.process import StackError
-from tests.support.service import fake_service
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -31,7 +33,7 @@ def test_a_model_that_is_not_traced_is_told_with_the_command(tmp_path: Path) -> 
 
 
 def test_the_models_of_this_repository_can_be_asked_for() -> None:
-    assert triton.ports_of(9001) == {"Triton": 9001, "Triton's metrics": 9002}
+    assert triton.ports_of(9001) == {"Triton's metrics": 9002}
 
 
 @pytest.mark.parametrize("libc", [("glibc", "2.31"), ("", ""), ("glibc", "1.99")])
@@ -115,6 +117,10 @@ class TestBackends:
         held = {p.name: p.read_text() for p in (folder / "openvino").iterdir()}
         assert held == {"model.py": "newer", "batch.py": "shared"}
 
+    def test_they_are_for_the_user_alone(self, tmp_path: Path, server: Path, ours: Path) -> None:
+        folder = triton._backends(tmp_path, server, ours)
+        assert [p for p in (folder, *folder.rglob("*")) if p.stat().st_mode & 0o077] == []
+
     def test_a_python_that_the_package_does_not_serve(
         self, tmp_path: Path, server: Path, ours: Path
     ) -> None:
@@ -123,11 +129,44 @@ class TestBackends:
             triton._backends(tmp_path, server, ours)
 
 
-def test_ready_is_what_triton_says() -> None:
-    with fake_service() as service:
-        port = int(service.url.rpartition(":")[2])
-        assert triton.is_ready(port, "facenet-x")
-        assert service.asked == ["GET /v2/models/facenet-x/ready"]
-        service.status = 400
-        assert not triton.is_ready(port, "facenet-x")
-    assert not triton.is_ready(port, "facenet-x")
+class Ready(http.server.BaseHTTPRequestHandler):
+    """What says whether a model is ready, on a socket."""
+
+    status = 200
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_response(self.status)
+        self.end_headers()
+
+    def address_string(self) -> str:  # by a socket callers have no address
+        return ""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_ready_is_what_triton_says(tmp_path: Path) -> None:
+    assert not triton.is_ready(tmp_path, "facenet-x")
+    path = triton.url_of(tmp_path).removeprefix("unix:")
+    with socketserver.UnixStreamServer(path, Ready) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        assert triton.is_ready(tmp_path, "facenet-x")
+        assert Ready.asked == ["/v2/models/facenet-x/ready"]
+        Ready.status = 400
+        assert not triton.is_ready(tmp_path, "facenet-x")
+        server.shutdown()
+        thread.join()
+    # Of one that was killed the socket is still there.
+    assert Path(path).exists()
+    assert not triton.is_ready(tmp_path, "facenet-x")
+
+
+def test_a_folder_whose_socket_nobody_could_open_is_told(tmp_path: Path) -> None:
+    (tmp_path / "models" / "facenet-x" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "facenet-x" / "1" / "model.pt").touch()
+    folder = tmp_path / ("long" * 30)
+    with pytest.raises(StackError, match=r"too long for a Unix socket.*faces up --folder"):
+        triton.start(folder, tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
