@@ -10,7 +10,7 @@ import yaml
 
 from serving.errors import BadRequest
 from serving.settings import AppArgs
-from serving.stack import s3
+from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
 
 
@@ -27,8 +27,8 @@ def read_config(path: Path) -> AppArgs:
         args = AppArgs.model_validate(document["applications"][0]["args"])
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
         raise BadRequest(f"{path} is no serveConfigV2 of this service: {error}") from None
-    if (path.parent / s3.KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
-        os.environ.update(s3.credentials(path.parent))
+    if (path.parent / KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
+        os.environ.update(credentials(path.parent))
     return args
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from serving.stack import s3, serve, triton
 from serving.stack.config import BUCKET, CONFIG, SERVE_LOGS, StackSettings, cores, serve_config
+from serving.stack.credentials import credentials
 from serving.stack.process import (
     LOOPBACK,
     Process,
@@ -63,7 +64,7 @@ def running(
         s3_server = s3.start(folder, logs, settings.s3_port)
         # Its own way of stopping takes 15 s. Nobody writes any more, so it may be cut short.
         stack.callback(s3_server.stop, 2)
-        keys = s3.credentials(folder)
+        keys = credentials(folder)
         application = serve.start(config, logs, settings.inner_port, keys)
         stack.callback(application.stop, 30)
 

@@ -7,7 +7,6 @@ they are asked for, so they ask for a certificate that lies in the stack's folde
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -17,9 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from serving.stack import tls
+from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process, StackError, write_private
-
-KEYS = "s3-keys.json"
 
 # What `weed server` listens on, in the order of its ports.
 _SERVERS = ("s3", "master", "volume", "filer")
@@ -30,19 +28,6 @@ def ports_of(first: int) -> dict[str, int]:
     plain = {f"S3 ({name})": first + n for n, name in enumerate(_SERVERS)}
     grpc = {f"S3 ({name} gRPC)": first + n + len(_SERVERS) for n, name in enumerate(_SERVERS)}
     return plain | grpc
-
-
-def credentials(folder: Path) -> dict[str, str]:
-    """The environment with the server's keys; made once, readable by the user alone."""
-    path = folder / KEYS
-    if not path.exists():
-        keys = {
-            "AWS_ACCESS_KEY_ID": f"faces{secrets.token_hex(8)}",
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(24),
-        }
-        write_private(path, json.dumps(keys))
-    loaded: dict[str, str] = json.loads(path.read_text())
-    return loaded
 
 
 def start(folder: Path, logs: Path, first_port: int) -> Process:

@@ -39,6 +39,7 @@ from serving.gallery.store import Entry, Store, StoredObject
 from serving.gallery.transfer import import_people
 from serving.settings import GallerySettings
 from serving.stack import s3
+from serving.stack.credentials import credentials
 from tests.bench.machine import machine, memory_mib
 
 MODEL = "facenet-bench@0123456789ab"
@@ -90,7 +91,7 @@ class Counting:
 
 
 def open_gallery(folder: Path, collection: str) -> tuple[Gallery, Counting]:
-    os.environ.update(s3.credentials(folder))
+    os.environ.update(credentials(folder))
     store = Counting(connect(GallerySettings(endpoint=f"http://127.0.0.1:{PORT}")))
     return Gallery(store, "galleries", collection, MODEL, DIMENSION), store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from serving.settings import GallerySettings
 from serving.stack import s3
 from serving.stack.config import BUCKET
+from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process, check_ports
 
 # Apart from those of the stack that the other service tests start.
@@ -29,7 +30,7 @@ class Seaweed:
     @property
     def keys(self) -> Mapping[str, str]:
         """The environment that its clients need."""
-        return s3.credentials(self._folder)
+        return credentials(self._folder)
 
     @property
     def settings(self) -> GallerySettings:

@@ -19,8 +19,9 @@ import yaml
 
 from serving.keys import hash_of, new_key
 from serving.model.repository import REPOSITORY
-from serving.stack import s3, triton
+from serving.stack import triton
 from serving.stack.config import StackSettings
+from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK
 from serving.stack.run import running
 from tests.support.chart.helm import Helm, Object
@@ -89,7 +90,7 @@ def run(command: Sequence[str], stack: StackSettings, key: str = "", **places: s
         [*program, *here[1:]],
         env={
             **os.environ,
-            **s3.credentials(stack.folder),
+            **credentials(stack.folder),
             "AWS_DEFAULT_REGION": "us-east-1",
             "FACES_CONFIG": str(stack.folder / "serve.yaml"),
             "FACES_KEY": key,

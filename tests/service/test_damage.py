@@ -14,15 +14,15 @@ from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.s3 import connect
 from serving.gallery.store import Store
 from serving.settings import GallerySettings
-from serving.stack import s3
 from serving.stack.config import BUCKET, StackSettings
+from serving.stack.credentials import credentials
 from serving.stack.serve import metrics_port
 from tests.support.people import unit_rows
 
 
 @pytest.fixture
 def settings(stack: StackSettings, monkeypatch: pytest.MonkeyPatch) -> GallerySettings:
-    for name, value in s3.credentials(stack.folder).items():
+    for name, value in credentials(stack.folder).items():
         monkeypatch.setenv(name, value)
     return GallerySettings(bucket=BUCKET, endpoint=f"http://127.0.0.1:{stack.s3_port}")
 

@@ -24,7 +24,6 @@ import httpx
 import pytest
 import yaml
 
-from serving.api.v2_codec import answer
 from serving.gallery import Gallery
 from serving.gallery.location import locate
 from serving.gallery.s3 import connect
@@ -32,11 +31,12 @@ from serving.model.repository import REPOSITORY
 from serving.settings import GallerySettings
 from serving.stack import s3, triton
 from serving.stack.config import BUCKET, StackSettings
+from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import running
 from tests.service import logs
 from tests.service.seaweed import kill
-from tests.service.wire import proxied
+from tests.service.wire import answer, proxied
 from tests.support.load import (
     NO_ANSWER,
     Answer,
@@ -452,7 +452,7 @@ def enrolled_in(folder: Path) -> set[int]:
         server.wait_until(lambda: s3.make_bucket(folder, port, BUCKET), 60)
         settings = GallerySettings(bucket=BUCKET, endpoint=f"http://{LOOPBACK}:{port}")
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in s3.credentials(folder).items():
+            for name, value in credentials(folder).items():
                 patch.setenv(name, value)
             store = connect(settings)
             (where,) = locate(store, settings.prefix)

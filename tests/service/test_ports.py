@@ -16,10 +16,10 @@ from botocore.config import Config
 
 from serving.stack import s3, serve, triton
 from serving.stack.config import BUCKET, StackSettings
+from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process
 from tests.service import listeners
-from tests.service.listeners import Listener, Request
-from tests.support.load import Answer
+from tests.service.listeners import Answer, Listener, Request
 
 # Pages of numbers for Prometheus, of which nobody is kept: a comment or a sample a line.
 _SAMPLE = re.compile(r"#.*|[a-zA-Z_:][\w:]*(\{.*\})? \S+( \d+)?")
@@ -126,7 +126,7 @@ def person(api: httpx.Client, data: Path, new_id: int) -> int:
 
 @pytest.fixture
 def bucket(stack: StackSettings) -> Any:
-    keys = s3.credentials(stack.folder)
+    keys = credentials(stack.folder)
     return boto3.client(
         "s3",
         endpoint_url=f"http://{LOOPBACK}:{stack.s3_port}",

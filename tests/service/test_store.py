@@ -10,14 +10,14 @@ from serving.errors import StoreUnfit, Unavailable
 from serving.gallery.s3 import S3Store, connect
 from serving.gallery.store import DescribedStore
 from serving.settings import GallerySettings
-from serving.stack import s3
 from serving.stack.config import BUCKET, StackSettings
+from serving.stack.credentials import credentials
 from tests.support.store_contract import DescribedStoreContract
 
 
 @pytest.fixture
 def settings(stack: StackSettings, monkeypatch: pytest.MonkeyPatch) -> GallerySettings:
-    for name, value in s3.credentials(stack.folder).items():
+    for name, value in credentials(stack.folder).items():
         monkeypatch.setenv(name, value)
     return GallerySettings(bucket=BUCKET, endpoint=f"http://127.0.0.1:{stack.s3_port}")
 

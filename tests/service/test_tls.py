@@ -22,8 +22,9 @@ from serving.errors import Unavailable
 from serving.gallery.location import open_store
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, TritonSettings
-from serving.stack import s3, triton
+from serving.stack import triton
 from serving.stack.config import BUCKET, StackSettings
+from serving.stack.credentials import credentials
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -106,7 +107,7 @@ def tls(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_bucket_is_reached_by_tls_with_the_authority_that_is_named(
     stack: StackSettings, tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in s3.credentials(stack.folder).items():
+    for name, value in credentials(stack.folder).items():
         monkeypatch.setenv(name, value)
     with behind_tls(stack.s3_port, *tls) as address:
         trusted = GallerySettings(bucket=BUCKET, endpoint=f"https://{address}", ca_file=str(tls[0]))

@@ -19,8 +19,8 @@ from serving.operations import bucket as operating
 from serving.operations.bucket import Bucket
 from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
-from serving.stack import s3
 from serving.stack.config import StackSettings, serve_config
+from serving.stack.credentials import credentials
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
 from tests.support.service import FakeService, fake_service
@@ -183,14 +183,14 @@ class TestConfig:
         assert read_config(config).gallery.collection == "staff"
 
     def test_the_stacks_keys_are_used(self, config: Path) -> None:
-        made = s3.credentials(config.parent)
+        made = credentials(config.parent)
         read_config(config)
         assert {name: os.environ[name] for name in KEYS} == made
 
     def test_keys_in_the_environment_come_first(
         self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        s3.credentials(config.parent)
+        credentials(config.parent)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
         read_config(config)
         assert os.environ["AWS_ACCESS_KEY_ID"] == "mine"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.stack import s3
+from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
 
 
@@ -21,20 +22,20 @@ def free_of_umask(path: Path) -> int:
 def test_the_keys_are_made_once_and_for_the_user_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        made = s3.credentials(tmp_path)
+        made = credentials(tmp_path)
     finally:
         os.umask(before)
     assert made.keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert len(made["AWS_SECRET_ACCESS_KEY"]) >= 40
-    assert free_of_umask(tmp_path / s3.KEYS) == 0o600
-    assert s3.credentials(tmp_path) == made
+    assert free_of_umask(tmp_path / KEYS) == 0o600
+    assert credentials(tmp_path) == made
 
 
 def test_each_folder_has_keys_of_its_own(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        made.append(s3.credentials(tmp_path / name))
+        made.append(credentials(tmp_path / name))
     assert made[0]["AWS_ACCESS_KEY_ID"] != made[1]["AWS_ACCESS_KEY_ID"]
     assert made[0]["AWS_SECRET_ACCESS_KEY"] != made[1]["AWS_SECRET_ACCESS_KEY"]
 
@@ -68,7 +69,7 @@ def test_the_server_gets_its_ports_and_no_secret_on_its_command_line(
         said = server.log.read_text()
     finally:
         server.stop(0)
-    for secret in s3.credentials(tmp_path).values():
+    for secret in credentials(tmp_path).values():
         assert secret not in said
     assert "-ip.bind=127.0.0.1" in said
     assert f"-config_dir={tmp_path} server" in said
@@ -76,7 +77,7 @@ def test_the_server_gets_its_ports_and_no_secret_on_its_command_line(
         assert f"={port}" in said
     config = tmp_path / "s3-config.json"
     assert free_of_umask(config) == 0o600
-    assert s3.credentials(tmp_path)["AWS_SECRET_ACCESS_KEY"] in config.read_text()
+    assert credentials(tmp_path)["AWS_SECRET_ACCESS_KEY"] in config.read_text()
 
 
 def test_the_inner_servers_ask_for_the_certificate_of_this_stack(tmp_path: Path) -> None:
