@@ -22,7 +22,7 @@ from serving.errors import (
 )
 from serving.freshness import Shared, Versions
 from serving.gallery.opening import Location
-from serving.handles import call, write
+from serving.handles import call, make, write
 from serving.model import ModelCard
 from serving.quality import fault
 from serving.records import (
@@ -267,7 +267,7 @@ class Pipeline:
 
         async def look() -> Faces:
             file = await refs.put(data, len(data))
-            photo = await timings.made("decode", call(self._decode.decode, file))
+            photo = await timings.made("decode", make(self._decode.decode, file))
             ref: refs.Ref[Faces] = await timings.made("detect", call(self._detect.detect, photo))
             return await ref.get()
 

@@ -16,7 +16,7 @@ from serving.freshness import Versions
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.maintenance import Receipt
 from serving.gallery.opening import Location
-from serving.handles import call, write
+from serving.handles import call, make, write
 from serving.model import ModelCard
 from serving.records import DuplicatesPage, PeoplePage
 
@@ -74,7 +74,7 @@ class Register:
         card = await self.card()
 
         async def compare() -> DuplicatesPage:
-            page: refs.Ref[DuplicatesPage] = await call(
+            page: refs.Ref[DuplicatesPage] = await make(
                 self._match.duplicates, where, card, threshold, limit, after, version
             )
             return await page.get()

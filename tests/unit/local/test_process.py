@@ -204,3 +204,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_what_it_writes_is_the_users_alone_and_it_leaves_no_core(
+    start: Start, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    process = start(f"touch {made}; grep core /proc/self/limits")
+    until(lambda: written(process).endswith("\n"))
+    assert made.stat().st_mode & 0o077 == 0
+    # Of one byte the kernel makes none, neither a file nor for a program that takes them.
+    assert written(process).split()[4:6] in (["1", "1"], ["0", "0"])
