@@ -93,13 +93,19 @@ def _file(size: tuple[int, int], format: str) -> bytes:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Ray's, as its metrics tell: objects that are held, and bytes. Serve's controller holds some
-    of its own, for each replica one."""
+    """Ray's, as its metrics tell. Serve's controller holds some of its own, one for each replica.
+
+    Attributes:
+        pinned: objects in use.
+        spilled: bytes; how many objects it says only once there were some.
+        used: bytes.
+        on_disk: bytes of the disk that stand for memory.
+    """
 
     pinned: int
     spilled: int
-    used: int  # bytes
-    on_disk: int  # bytes of the disk that stand for memory
+    used: int
+    on_disk: int
 
 
 def object_store(port: int) -> ObjectStore:
@@ -111,7 +117,7 @@ def object_store(port: int) -> ObjectStore:
         found[f"{name} {state[1]}" if state else name] = float(value)
     return ObjectStore(
         pinned=int(found["spill_manager_objects Pinned"]),
-        spilled=int(found["spill_manager_objects Spilled"]),
+        spilled=int(found["spill_manager_objects_bytes Spilled"]),
         used=int(found["object_store_used_memory"]),
         on_disk=int(found["object_store_fallback_memory"]),
     )

@@ -36,7 +36,7 @@ STAGES = tuple(ScaleSettings.model_fields)
 # What counts as flat: how much more there may be at the end than at photo `WARM`.
 STORE_MIB, MEMORY_MIB, DISK_MIB, FILES = 1.0, 24.0, 1.0, 4
 
-_STORE = "objects in Ray's store | MiB in it | spilled, or on the disk instead"
+_STORE = "objects in Ray's store | MiB in it | bytes of it on the disk"
 _MORE = "MiB on the disk | MiB of logs | files with a photo"
 
 
