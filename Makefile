@@ -19,7 +19,7 @@ BIN := .venv/bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-variants format
+.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -96,6 +96,9 @@ bench-fpir: install model ## measure how often strangers are named as a gallery 
 
 bench-ramp: install model ## measure how replicas scale under a ramp of clients, into docs/scaling.md
 	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
+
+bench-soak: install model ## see whether anything grows with the photos sent, into docs/bench-soak.md
+	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md
 
 bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }

@@ -136,6 +136,13 @@ class Overloaded(Unavailable):
     retry_after = 1
 
 
+class NoRoom(Overloaded):
+    """Ray's object store is full of the photos that are under way; nothing was written."""
+
+    type = "no-room"
+    title = "No room for another photo"
+
+
 class TimedOut(ServingError):
     status = 504
     type = "timed-out"

@@ -11,12 +11,13 @@ import binascii
 import json
 import string
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from serving.api.problems import sentence_of
 from serving.api.schemas import (
@@ -166,16 +167,25 @@ async def _raw(request: Request, kind: str) -> bytes:
     return await request.body()
 
 
+class _InMemory(MultiPartParser):
+    """Starlette's own writes files of more than 1 MB to the disk, and photos must not be there."""
+
+    spool_max_size = 0  # never
+
+
 async def _read_form(
     request: Request, limits: LimitSettings, names: Sequence[str]
 ) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
     """Files, which must be in the fields ``names``, each with its field; and the other fields."""
     try:
-        form: FormData = await request.form(max_files=limits.max_images, max_fields=32)
-    except HTTPException as error:
-        if error.detail.startswith("Too many files"):
+        async with aclosing(request.stream()) as stream:
+            form = await _InMemory(
+                request.headers, stream, max_files=limits.max_images, max_fields=32
+            ).parse()
+    except MultiPartException as error:
+        if error.message.startswith("Too many files"):
             raise _too_many(limits) from error
-        raise BadRequest(f"The multipart body cannot be read: {error.detail}") from error
+        raise BadRequest(f"The multipart body cannot be read: {error.message}") from error
     files: list[tuple[str, bytes]] = []
     fields: dict[str, str] = {}
     try:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 from serving.client import answers
 from serving.client.errors import ClientError
 from serving.client.photos import File, Photo, file_of, files_of
-from serving.errors import Conflict, Overloaded, TooManyRequests, Unavailable
+from serving.errors import Conflict, NoRoom, Overloaded, TooManyRequests, Unavailable
 
 A = TypeVar("A")  # the answer
 
@@ -62,7 +62,7 @@ class Call(Generic[A]):
 
 
 # Before the work has begun.
-_BEFORE = frozenset({TooManyRequests.type, Overloaded.type})
+_BEFORE = frozenset({TooManyRequests.type, Overloaded.type, NoRoom.type})
 # Or a commit that was not made. A write whose outcome the service does not know is answered with a
 # type of its own.
 _NOTHING_WRITTEN = _BEFORE | {Conflict.type, Unavailable.type}

@@ -18,7 +18,7 @@ from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.stages import refs
-from serving.stages.calls import call, write
+from serving.stages.calls import call, make, write
 
 
 class Register:
@@ -74,7 +74,7 @@ class Register:
         card = await self.card()
 
         async def compare() -> DuplicatesPage:
-            page: refs.Ref[DuplicatesPage] = await call(
+            page: refs.Ref[DuplicatesPage] = await make(
                 self._match.duplicates, where, card, threshold, limit, after, version
             )
             return await page.get()

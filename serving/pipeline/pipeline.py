@@ -30,7 +30,7 @@ from serving.pipeline.reports import (
 from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.stages import refs
-from serving.stages.calls import call, write
+from serving.stages.calls import call, make, write
 from serving.vision.quality import fault
 from serving.vision.records import Faces
 
@@ -214,7 +214,7 @@ class Pipeline:
 
         async def look() -> Faces:
             file = await refs.put(data, len(data))
-            photo = await timings.made("decode", call(self._decode.decode, file))
+            photo = await timings.made("decode", make(self._decode.decode, file))
             ref: refs.Ref[Faces] = await timings.made("detect", call(self._detect.detect, photo))
             return await ref.get()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ def running(
         # Its own way of stopping takes 15 s. Nobody writes any more, so it may be cut short.
         stack.callback(s3_server.stop, 2)
         keys = credentials(folder)
-        application = serve.start(config, logs, settings.inner_port, keys)
+        scratch = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="faces-", ignore_cleanup_errors=True)
+        )
+        application = serve.start(config, logs, Path(scratch), settings.inner_port, keys)
         stack.callback(application.stop, 30)
 
         s3_server.wait_until(lambda: s3.make_bucket(folder, settings.s3_port, BUCKET), 60)

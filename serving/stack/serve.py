@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -22,9 +22,15 @@ import httpx
 import yaml
 
 from serving.stack import haproxy, tls
-from serving.stack.process import CALM_THREADS, LOOPBACK, Process
+from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
 
 _OBJECT_STORE_BYTES = 2**30
+_SHARED_MEMORY = Path("/dev/shm")
+# Photos are never written to the disk: when the store is full, a request is refused. Ray would
+# spill to files and, past that or without it, map files of the disk in place of memory ("fallback
+# allocation") unless the disk counts as full. Ray itself sets the first of these for its children,
+# so in the environment it has no effect.
+_MEMORY_ALONE = {"automatic_object_spilling_enabled": False, "local_fs_capacity_threshold": 0}
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
 _ADMIN_SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
 # For the requests that are under way when the service is stopped.
@@ -41,15 +47,25 @@ def metrics_port(first: int) -> int:
     return first + 11
 
 
-def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Process:
+def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[str, str]) -> Process:
     """Start Ray and the application on loopback.
 
     Args:
+        scratch: a folder of this stack alone for sockets, whose paths have to be short, and for
+            Ray's own files; readable by the user alone, since what Ray makes is open to all.
         inner_port: the first of the ports that HAProxy and the ingress replicas use.
         env: the keys of the S3 server.
+
+    Raises:
+        StackError: shared memory is too small.
     """
-    # Unix sockets need short paths; and two stacks must not share HAProxy's files.
-    scratch = Path(tempfile.mkdtemp(prefix="faces-"))
+    # Ray would take the disk in its place.
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    if free < _OBJECT_STORE_BYTES:
+        raise StackError(
+            f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left, and photos need "
+            f"{_OBJECT_STORE_BYTES / 2**20:.0f} MiB; make it larger (docker run --shm-size=2g)."
+        )
     proxy = {
         "BINARY_PATH": haproxy.on_loopback(scratch),
         "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
@@ -61,6 +77,9 @@ def start(config: Path, logs: Path, inner_port: int, env: dict[str, str]) -> Pro
     }
     settings: dict[str, Any] = {
         "RAY_USAGE_STATS_ENABLED": 0,
+        "RAY_TMPDIR": scratch,
+        # What a reference that Ray has not seen refers to would stay in memory for ever.
+        "RAY_allow_out_of_band_object_ref_serialization": 0,
         # By this, on every system, Ray takes 127.0.0.1 for the node's address.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
@@ -152,6 +171,7 @@ def main(config: Path) -> None:
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
             **resources(document),
+            _system_config=_MEMORY_ALONE,
             _metrics_export_port=metrics_port(document["http_options"]["port"]),
         )
         # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and

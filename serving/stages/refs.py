@@ -5,7 +5,8 @@ object store where it is made and read where it is needed; the stages in between
 bytes. Putting and reading take milliseconds, which a small value need not spend.
 
 A value in the store goes with the replica that put it, while the next stage may still have it in
-its queue.
+its queue. Otherwise it goes as soon as nobody refers to it any more, which Ray knows as long as
+references travel in its own calls: see `serving.stages.calls`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import ray
-from ray.exceptions import ObjectLostError
+from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
 
-from serving.errors import Unavailable
+from serving.errors import NoRoom, Unavailable
 
 T = TypeVar("T")
 
 # Well below what a message may have: pickled, the value is larger than its parts.
 _SMALL = 2**20
+
+# What Ray raises when its store is full: the first where it waits for room, the second where it may
+# neither spill nor allocate on the disk.
+FULL = (ObjectStoreFullError, OutOfDiskError)
 
 
 class Lost(Unavailable):
@@ -63,10 +68,23 @@ async def put(value: T, nbytes: int | None = None, work_ms: float = 0.0) -> Ref[
     """Store ``value``, of about so many bytes, unless it is small.
 
     The copy into shared memory runs in a thread. None: nobody knows how large it is.
+
+    Raises:
+        NoRoom: Ray's object store is full.
     """
     if nbytes is not None and nbytes <= _SMALL:
         return Ref((value,), True, work_ms)
-    return Ref((await asyncio.to_thread(ray.put, value),), False, work_ms)
+    try:
+        held = await asyncio.to_thread(ray.put, value)
+    except FULL:
+        raise no_room() from None
+    return Ref((held,), False, work_ms)
+
+
+def no_room() -> NoRoom:
+    return NoRoom(
+        "The photos that are under way take all the room there is; try again in a moment."
+    )
 
 
 async def kept(make: Callable[[], Awaitable[T]]) -> T:

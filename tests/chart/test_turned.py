@@ -568,11 +568,11 @@ def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPat
     started: dict[str, Any] = {}
     monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
     monkeypatch.setattr("serving.stack.tls.environment", lambda folder: {})
-    local.start(Path("serve.yaml"), Path("logs"), 18_000, {})
+    local.start(Path("serve.yaml"), Path("logs"), Path("scratch"), 18_000, {})
     here = {
         name: value
         for name, value in started["env"].items()
-        if not re.search("_PORT|HAPROXY_|_DRAINING_|_OSX_", name)
+        if not re.search("_PORT|HAPROXY_|_DRAINING_|_OSX_|_TMPDIR", name)
     }
     objects = helm4.template(files=[VARIANTS["defaults"]])
     for pod in pods([only(objects, "RayService")]):

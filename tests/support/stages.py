@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.exceptions import RayTaskError
+from ray.exceptions import OufOfBandObjectRefSerializationException, RayTaskError
 
 from serving.model.card import Calibration, ModelCard
+from serving.stages.refs import Ref
 from serving.vision.records import CROP_SIZE, Faces
 from tests.support.people import DIMENSION, MODEL, unit_rows
 
@@ -57,14 +58,56 @@ class Handle:
 
 
 class Method:
+    """By value, as Ray is set here, neither arguments nor answer may hold a reference.
+
+    Attributes:
+        by_reference: of each call that was made.
+        cancelled: how many calls by reference were given up, and Ray was told so.
+    """
+
     def __init__(self, deployment_name: str, work: Callable[..., Awaitable[Any]]) -> None:
         self.deployment_name = deployment_name
+        self.by_reference: list[bool] = []
+        self.cancelled = 0
         self._work = work
 
+    def options(self, *, _by_reference: bool) -> ByReference:
+        assert _by_reference
+        return ByReference(self)
+
     def remote(self, *args: Any, **beside: Any) -> Awaitable[Any]:
+        return self.called(False, args, beside)
+
+    async def called(
+        self, by_reference: bool, args: tuple[Any, ...], beside: dict[str, Any]
+    ) -> Any:
+        self.by_reference.append(by_reference)
         # What goes beside the arguments is for stages, as `serving.stages.calls.stage` makes them.
         is_stage = hasattr(self._work, "__wrapped__")
-        return self._work(*args, **(beside if is_stage else {}))
+        answer = await self._work(*args, **(beside if is_stage else {}))
+        if not by_reference and any(isinstance(v, Ref) and not v.small for v in (*args, answer)):
+            raise OufOfBandObjectRefSerializationException("It is not allowed to serialize.")
+        return answer
+
+
+class ByReference:
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def remote(self, *args: Any, **beside: Any) -> Response:
+        return Response(self._method, self._method.called(True, args, beside))
+
+
+class Response:
+    def __init__(self, method: Method, work: Awaitable[Any]) -> None:
+        self._method = method
+        self._work = work
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._work.__await__()
+
+    def cancel(self) -> None:
+        self._method.cancelled += 1
 
 
 def wrapped(cause: Exception) -> Exception:

@@ -24,6 +24,7 @@ import batch  # beside this file, as it is copied
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
+        batch.keep_private()
         config = json.loads(args["model_config"])
         self._inputs, self._outputs = config["input"], config["output"]
         path = Path(args["model_repository"]) / args["model_version"] / "model.xml"

@@ -29,6 +29,7 @@ import batch  # beside this file, as it is copied
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
+        batch.keep_private()
         config = json.loads(args["model_config"])
         self._inputs = _by_position(config["input"])
         self._outputs = _by_position(config["output"])

@@ -101,6 +101,20 @@ class TestForms:
             "force": False,
         }
 
+    def test_no_file_of_a_form_is_written_to_the_disk(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def rollover(file: Any) -> None:
+            raise AssertionError("to the disk")
+
+        monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", rollover)
+        large = [PHOTO * (9 * 2**20 // len(PHOTO)), PHOTO * (2**21 // len(PHOTO))]
+        answer = api.post(
+            "/generate", data={"id": "7"}, files=[("images", ("a.jpg", photo)) for photo in large]
+        )
+        assert answer.status_code == 200, answer.text
+        assert api.asked["images"] == large
+
     def test_enrolling_by_a_raw_body(self, api: Api) -> None:
         answer = api.post("/generate?id=7&name=Ada", content=PHOTO, headers=JPEG)
         assert answer.status_code == 200, answer.text

@@ -28,6 +28,7 @@ from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identifi
 from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
 from serving.stages import refs
+from serving.stages.calls import stage
 from serving.stages.refs import Ref
 from serving.vision.records import Faces
 from tests.support.pipeline import FakeEmbedder
@@ -41,6 +42,7 @@ CONFLICT = Conflict(ConflictKind.ALREADY_ENROLLED, (0,), 0.8, 0.99, 5, "Eve")
 ASKED: dict[str, Any] = {"collection": "shop", "top_k": 1, "max_faces": None}
 
 
+@stage
 class Stages:
     """Decoding, detection and matching in one: a photo ``b"3"`` shows three faces."""
 
@@ -53,6 +55,7 @@ class Stages:
         self.slow: set[bytes] = set()
         # Method -> how many of the values that it hands over are lost.
         self.lost: dict[str, int] = {}
+        self.many = False  # matches, more than a message takes
         self.at_once = self.most_at_once = 0
         self.enrolments: list[Enrolment] = []
         self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
@@ -102,7 +105,8 @@ class Stages:
         assert where == WHERE
         self.identified.append((len(probes), top_k, at_least))
         people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
-        return self._handed("identify", Matches(people, 3, 1))
+        matches = Matches(people, 3, 1)
+        return self._handed("identify", matches) if self.many else Ref((matches,), True)
 
     async def enrol(self, where: Location, person: Enrolment) -> Enrolled | Refused:
         if self.enrol_failure is not None:
@@ -264,29 +268,39 @@ class TestIdentify:
             pipeline.identified()
         assert pipeline.stages.asked == ["decode"]
 
+    def test_more_matches_than_a_message_takes_are_asked_for_by_reference(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        pipeline.stages.many = True
+        assert len(pipeline.identified(b"3").matches.candidates) == 3
+        assert pipeline.stages.asked == ["decode", "detect", "identify", "identify"]
+
     @pytest.mark.parametrize(
-        ("method", "asked"),
+        ("method", "lost", "asked"),
         [
-            ("decode", ["decode", "detect", "decode", "detect", "identify"]),
-            ("detect", ["decode", "detect", "decode", "detect", "identify"]),
-            ("identify", ["decode", "detect", "identify", "identify"]),
+            ("decode", 1, ["decode", "detect", "decode", "detect", "identify"]),
+            ("detect", 1, ["decode", "detect", "decode", "detect", "identify"]),
+            # Each time once by value, whose answer nobody gets.
+            ("identify", 2, ["decode", "detect", *["identify"] * 4]),
         ],
     )
     def test_what_is_lost_with_a_replica_is_made_again(
-        self, pipeline: LocalPipeline, method: str, asked: list[str]
+        self, pipeline: LocalPipeline, method: str, lost: int, asked: list[str]
     ) -> None:
-        pipeline.stages.lost[method] = 1
+        pipeline.stages.many = method == "identify"
+        pipeline.stages.lost[method] = lost
         assert len(pipeline.identified(b"3").matches.candidates) == 3
         assert pipeline.stages.asked == asked
 
-    @pytest.mark.parametrize("method", ["decode", "detect", "identify"])
+    @pytest.mark.parametrize(("method", "lost"), [("decode", 2), ("detect", 2), ("identify", 4)])
     def test_what_is_lost_again_is_not_made_for_ever(
-        self, pipeline: LocalPipeline, method: str
+        self, pipeline: LocalPipeline, method: str, lost: int
     ) -> None:
-        pipeline.stages.lost[method] = 2
+        pipeline.stages.many = method == "identify"
+        pipeline.stages.lost[method] = lost
         with pytest.raises(Unavailable, match="send it again"):
             pipeline.identified()
-        assert pipeline.stages.asked.count(method) == 2
+        assert pipeline.stages.asked.count(method) == lost
 
     def test_without_triton_no_stage_is_bothered(self, pipeline: LocalPipeline) -> None:
         pipeline.embedder.failure = Unavailable("Triton cannot be reached.")

@@ -252,3 +252,14 @@ def test_a_file_is_private_although_it_was_there(tmp_path: Path) -> None:
     write_private(path, "short")
     assert path.read_text() == "short"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_it_writes_is_the_users_alone_and_it_leaves_no_core(
+    start: Start, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    process = start(f"touch {made}; grep core /proc/self/limits")
+    until(lambda: written(process).endswith("\n"))
+    assert made.stat().st_mode & 0o077 == 0
+    # Of one byte the kernel makes none, neither a file nor for a program that takes them.
+    assert written(process).split()[4:6] in (["1", "1"], ["0", "0"])

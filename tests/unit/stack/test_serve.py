@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from serving.stack import serve
+from serving.stack.process import StackError
 from tests.support.service import FakeService, fake_service
 
 
@@ -49,8 +51,9 @@ class Started:
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setattr(serve, "Process", Started)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    process: Any = serve.start(tmp_path / "serve.yaml", tmp_path, 18_000, {"AWS_X": "secret"})
+    process: Any = serve.start(
+        tmp_path / "serve.yaml", tmp_path, tmp_path / "faces-0123abcd", 18_000, {"AWS_X": "secret"}
+    )
     assert isinstance(process, Started)
     return process
 
@@ -81,6 +84,24 @@ def test_sockets_have_paths_that_a_socket_can_have(started: Started, tmp_path: P
     for name in ("SOCKET_PATH", "METRICS_SOCKET_PATH"):
         path = Path(started.env[f"RAY_SERVE_HAPROXY_{name}"])
         assert len(str(path.relative_to(tmp_path))) < 40
+
+
+def test_a_reference_that_ray_has_not_seen_is_an_error(started: Started) -> None:
+    assert started.env["RAY_allow_out_of_band_object_ref_serialization"] == "0"
+
+
+def test_ray_writes_where_nobody_else_looks(started: Started, tmp_path: Path) -> None:
+    assert started.env["RAY_TMPDIR"] == str(tmp_path / "faces-0123abcd")
+
+
+def test_photos_are_kept_in_memory_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would take the disk where shared memory is small, as it is in a container by default."""
+    small = shutil.disk_usage(tmp_path)._replace(free=64 * 2**20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: small)
+    with pytest.raises(StackError, match=r"/dev/shm has 64 MiB left.*--shm-size"):
+        serve.start(tmp_path / "serve.yaml", tmp_path, tmp_path, 18_000, {})
 
 
 def document(**scale: Any) -> dict[str, Any]:

@@ -7,13 +7,22 @@ import time
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OufOfBandObjectRefSerializationException,
+    OutOfDiskError,
+    RayActorError,
+    RayError,
+    TaskCancelledError,
+)
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from serving import deadline
 from serving.errors import (
     GalleryCorrupt,
+    NoRoom,
     NotConfirmed,
     Overloaded,
     ServingError,
@@ -21,8 +30,9 @@ from serving.errors import (
     TooLarge,
     Unavailable,
 )
-from serving.stages.calls import call, stage, write
-from tests.support.stages import Method, wrapped
+from serving.stages.calls import call, make, stage, write
+from serving.stages.refs import Ref
+from tests.support.stages import Held, Method, wrapped
 
 
 def raised_by(failure: Exception) -> BaseException:
@@ -103,6 +113,83 @@ def test_the_deadline_goes_with_the_call() -> None:
     with pytest.raises(TimedOut):
         asyncio.run(ask(time.time() - 1))
     assert made.asked == [(7,)] * 2  # the late one was not begun
+
+
+SMALL: Ref[Any] = Ref((7,), True)
+LARGE: Ref[Any] = Ref((Held(7),), False)
+
+
+@stage
+class Makes:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def work(self, *args: Any) -> Any:
+        return self.answer
+
+    async def hang(self, *args: Any) -> Any:
+        await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize(
+    ("args", "answer", "by_reference"),
+    [
+        ((7, [8]), np.zeros(3), [False]),
+        ((7,), SMALL, [False]),
+        ((SMALL,), SMALL, [False]),
+        ((7, LARGE), None, [True]),
+        ((LARGE,), SMALL, [True]),
+        ((LARGE,), LARGE, [True]),
+        # Which nobody knew before.
+        ((7,), LARGE, [False, True]),
+        ((SMALL,), LARGE, [False, True]),
+    ],
+)
+def test_what_holds_a_reference_goes_by_reference(
+    args: tuple[Any, ...], answer: Any, by_reference: list[bool]
+) -> None:
+    method = Method("decode", Makes(answer).work)
+    assert asyncio.run(call(method, *args)) is answer
+    assert method.by_reference == by_reference
+
+
+def test_what_mostly_answers_with_a_reference_is_made_once() -> None:
+    method = Method("decode", Makes(LARGE).work)
+    assert asyncio.run(make(method, SMALL)) is LARGE
+    assert method.by_reference == [True]
+
+
+def test_nothing_is_written_twice() -> None:
+    method = Method("match", Makes(LARGE).work)
+    with pytest.raises(TypeError, match="match answers a write with a Ref"):
+        asyncio.run(write(method, 7))
+    assert method.by_reference == [False]
+
+
+def test_a_reference_that_a_call_hides_is_a_bug() -> None:
+    """Ray would keep what it refers to for ever, and here refuses the call."""
+    refused = OufOfBandObjectRefSerializationException("It is not allowed to serialize.")
+    for failure in (refused, wrapped(refused)):
+        assert isinstance(raised_by(failure), OufOfBandObjectRefSerializationException)
+
+
+@pytest.mark.parametrize("full", [ObjectStoreFullError("full"), OutOfDiskError("full")])
+def test_a_store_that_is_full_is_said_so_and_when_to_come_again(full: Exception) -> None:
+    for failure in (full, wrapped(full)):
+        error = raised_by(failure)
+        assert type(error) is NoRoom
+        assert (error.status, error.retry_after) == (503, 1)
+
+
+def test_a_call_by_reference_that_is_given_up_is_cancelled() -> None:
+    method = Method("decode", Makes(None).hang)
+
+    async def give_up() -> None:
+        await asyncio.wait_for(call(method, LARGE), 0.01)
+
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(give_up())
+    assert method.cancelled == 1
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError("7 / 0"), KeyError("x")])

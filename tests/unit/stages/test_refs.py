@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
+from serving.errors import NoRoom
 from serving.matching.records import Candidate, Matches
 from serving.stages import refs
 from serving.vision.records import Faces
@@ -75,3 +77,16 @@ def test_what_is_called_small_fits_into_a_message(stored: list[Any]) -> None:
     sizes = [(value.nbytes, len(pickle.dumps(value))) for value in values]
     assert all(size < MESSAGE / 2 for told, size in sizes if told <= 2**20)
     assert any(told > 2**20 for told, _ in sizes)
+
+
+@pytest.mark.parametrize("full", [ObjectStoreFullError("full"), OutOfDiskError("full")])
+def test_what_finds_no_room_is_refused_and_told_when_to_come_again(
+    monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    def put(value: Any) -> Held:
+        raise full
+
+    monkeypatch.setattr("ray.put", put)
+    with pytest.raises(NoRoom, match="try again in a moment"):
+        asyncio.run(refs.put("value"))
+    assert NoRoom.retry_after is not None

@@ -1,0 +1,210 @@
+"""See whether anything grows with the photos that went through; `make bench-soak` runs this.
+
+    python -m tests.bench.soak --photos 3000 --out docs/bench-soak.md
+
+The whole one-machine stack, and the mixed photos of `tests.support.leftovers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from serving.settings import ScaleSettings
+from serving.stack.config import StackSettings
+from serving.stack.process import Process
+from serving.stack.run import running
+from tests.bench.machine import machine
+from tests.support import leftovers
+from tests.support.load import replicas
+
+PORT = 15750
+CLIENTS = 4
+STEP = 500
+# Caches and allocators have what they want by then.
+WARM = 1000
+STAGES = tuple(ScaleSettings.model_fields)
+# What counts as flat: how much more there may be at the end than at photo `WARM`.
+STORE_MIB, MEMORY_MIB, DISK_MIB, FILES = 1.0, 24.0, 1.0, 4
+
+_STORE = "objects in Ray's store | MiB in it | bytes of it on the disk"
+_MORE = "MiB on the disk | MiB of logs | files with a photo"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """After so many photos and a rest; MiB.
+
+    Attributes:
+        memory: stage -> resident memory of its replica, without what it shares with others.
+        files: stage -> open files of its replica.
+        disk: files below Ray's and the stack's folders, but for logs and what the S3 server has.
+        logs: the logs.
+        found: files with a photo in them.
+    """
+
+    photos: int
+    store: leftovers.ObjectStore
+    memory: dict[str, float]
+    files: dict[str, int]
+    disk: float
+    logs: float
+    found: int
+
+
+def measure(photos: int) -> tuple[list[Sample], Counter[str], float]:
+    """Samples, answers by kind of photo and status, and the seconds that photos took."""
+    samples: list[Sample] = []
+    answers: Counter[str] = Counter()
+    seconds = 0.0
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        stack = StackSettings(folder=Path(name), port=PORT)
+        began = time.time()
+        with running(stack, print) as (_, _, application), clients() as pool:
+            samples.append(sample(0, stack, application, began))
+            sending = itertools.islice(leftovers.mixed(), photos)
+            with httpx.Client(base_url=stack.url, timeout=60) as api:
+                while some := list(itertools.islice(sending, STEP)):
+                    start = time.monotonic()
+                    for photo, status in zip(
+                        some, pool.map(lambda photo: photo.send(api), some), strict=True
+                    ):
+                        answers[f"{photo.kind}: {status or 'given up'}"] += 1
+                    seconds += time.monotonic() - start
+                    done = samples[-1].photos + len(some)
+                    samples.append(sample(done, stack, application, began))
+                    print(f"{done} photos, {seconds:.0f} s", flush=True)
+    return samples, answers, seconds
+
+
+def clients() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CLIENTS)
+
+
+def sample(photos: int, stack: StackSettings, application: Process, began: float) -> Sample:
+    leftovers.rest()
+    pids = {stage: replicas(application.pid, stage)[0] for stage in STAGES}
+    where = leftovers.folders(application, stack.folder) - {Path(tempfile.gettempdir())}
+    disk = logs = 0.0
+    for path, size in sizes(where):
+        if "logs" in path.parts:
+            logs += size / 2**20
+        elif stack.folder / "s3" not in path.parents:
+            disk += size / 2**20
+    return Sample(
+        photos=photos,
+        store=leftovers.object_store(stack.port),
+        memory={stage: own_memory_mib(pid) for stage, pid in pids.items()},
+        files={stage: len(list(Path(f"/proc/{pid}/fd").iterdir())) for stage, pid in pids.items()},
+        disk=disk,
+        logs=logs,
+        found=len(leftovers.photos_on_disk(where | {Path(tempfile.gettempdir())}, began)),
+    )
+
+
+def own_memory_mib(pid: int) -> float:
+    """Of a photo in shared memory a replica keeps no page of its own."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
+
+def sizes(folders: set[Path]) -> Iterator[tuple[Path, int]]:
+    for folder in folders:
+        for path in folder.rglob("*"):
+            try:
+                if path.is_file() and not path.is_symlink():
+                    yield path, path.stat().st_size
+            except OSError:  # gone meanwhile
+                continue
+
+
+def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """What grew since photo `WARM`, and by how much it may; store, memory and disk in MiB."""
+    warm = next((s for s in samples if s.photos >= WARM), samples[0])
+    end = samples[-1]
+    found = {
+        "object store": ((end.store.used - warm.store.used) / 2**20, STORE_MIB),
+        "objects in it": (float(end.store.pinned - warm.store.pinned), 0.0),
+        "disk": (end.disk - warm.disk, DISK_MIB),
+        "files with a photo": (float(end.found), 0.0),
+    }
+    for stage in STAGES:
+        found[f"memory of {stage}"] = (end.memory[stage] - warm.memory[stage], MEMORY_MIB)
+        found[f"open files of {stage}"] = (float(end.files[stage] - warm.files[stage]), FILES)
+    return found
+
+
+def page(samples: Sequence[Sample], answers: Counter[str], seconds: float) -> str:
+    end = samples[-1]
+    steep = {what: by for what, (by, most) in grown(samples).items() if by > most}
+    verdict = (
+        f"**Flat from photo {WARM:,} on.**"
+        if end.photos > WARM and not steep
+        else f"**Not flat from photo {WARM:,} on:** "
+        + ", ".join(f"{what} +{by:.1f}" for what, by in steep.items())
+        if steep
+        else f"Too few photos to say whether it is flat past photo {WARM:,}."
+    )
+    rows = [
+        f"| {s.photos:,} | {s.store.pinned} | {s.store.used / 2**20:.1f} | "
+        f"{s.store.spilled + s.store.on_disk} | "
+        + " | ".join(f"{s.memory[stage]:.0f} ({s.files[stage]})" for stage in STAGES)
+        + f" | {s.disk:.2f} | {s.logs:.2f} | {s.found} |"
+        for s in samples
+    ]
+    logs = (end.logs - samples[0].logs) * 2**10 / max(1, end.photos)
+    columns = " | ".join(f"MiB of {stage} (open files)" for stage in STAGES)
+    told = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(answers.items()))
+    return f"""# What photos leave behind
+
+Made by `python -m tests.bench.soak --photos {end.photos}` (`make bench-soak`): the whole service
+on one machine, {end.photos:,} photos from {CLIENTS} clients: raw, forms of over 1 MB, JSON; of 0.4
+and 3.2 megapixels, so that decoded they go through Ray's object store; some damaged, some given up
+by their callers. {end.photos / seconds:.1f} photos a second. Every {STEP} photos all of them pause
+for {leftovers.GATHERED_S:g} s, until Ray has gathered its metrics anew.
+{machine("ray", "starlette")}
+
+{verdict}
+
+| photos | {_STORE} | {columns} | {_MORE} |
+|---:|---:|---:|---:|{"---:|" * len(STAGES)}---:|---:|---:|
+{chr(10).join(rows)}
+
+- The objects that are always there are those of Serve's controller, one for each replica.
+- Memory is what each replica has of its own (`RssAnon`), without what it shares with others, of
+  which Ray's store is. Flat: at most {MEMORY_MIB:g} MiB more at the end than at photo {WARM:,};
+  of the store and the disk at most {STORE_MIB:g} MiB, {FILES} open files more, no object more, and
+  no file with a photo.
+- On the disk: Ray's folder and the stack's, without the gallery and without logs. Logs grow by
+  {logs:.1f} KiB a photo, until they are rotated.
+- Files with a photo: those of these folders and of the system's temporary folder, written since the
+  start, that hold one of the marks that every photo bears, in its file or in its pixels.
+
+Answers: {told}.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=3000)
+    parser.add_argument("--out", type=Path, help="a page in markdown; by default the terminal")
+    args = parser.parse_args()
+    text = page(*measure(args.photos))
+    if args.out is None:
+        sys.stdout.write(text)
+    else:
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
