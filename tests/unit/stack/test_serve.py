@@ -51,8 +51,10 @@ class Started:
 @pytest.fixture
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setattr(serve, "Process", Started)
+    scratch = tmp_path / "faces-0123abcd"
+    scratch.mkdir()
     process: Any = serve.start(
-        tmp_path / "serve.yaml", tmp_path, tmp_path / "faces-0123abcd", 18_000, {"AWS_X": "secret"}
+        tmp_path / "serve.yaml", tmp_path, scratch, 18_000, {"AWS_X": "secret"}
     )
     assert isinstance(process, Started)
     return process
