@@ -84,7 +84,7 @@ class Versions:
     async def now(self, location: Location) -> int | None:
         """The gallery's version in the store; None when the store is away or too slow.
 
-        Identification then goes on from what is in memory.
+        Identification then uses what is in memory.
         """
         store = await self._opened()
         if location not in self._shared:
@@ -97,7 +97,7 @@ class Versions:
         try:
             return await asyncio.wait_for(shared(), limit)
         except asyncio.TimeoutError:
-            log.warning("the store has not told the gallery's version within %g s", limit)
+            log.warning("the store has not answered with the gallery's version within %g s", limit)
             return None
 
     async def _opened(self) -> Store:
@@ -123,7 +123,7 @@ class Versions:
             try:
                 manifest, _ = await loop.run_in_executor(self._pool, context.run, file.read)
             except Unavailable as error:
-                log.warning("cannot ask for the gallery's version: %s", error)
+                log.warning("cannot read the gallery's version: %s", error)
                 return None
             return manifest.version
 

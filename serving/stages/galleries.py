@@ -31,8 +31,8 @@ class Galleries:
         most: how many are held.
         open_store: opens the bucket; called once, in a thread, when the first gallery is asked for.
         pool: the threads that wait for the store.
-        gauges: hear of every gallery that is held.
-        observer: hears of every request to the store.
+        gauges: show every gallery that is held.
+        observer: called for every request to the store.
     """
 
     def __init__(
@@ -164,9 +164,7 @@ class Galleries:
         try:
             return await asyncio.wait_for(look, limit)
         except asyncio.TimeoutError:
-            raise Unavailable(
-                f"The object store has not told what is new within {limit:g} s."
-            ) from None
+            raise Unavailable(f"The object store has not answered within {limit:g} s.") from None
 
     def _show(self, location: Location, gallery: Gallery, error: ServingError | None) -> None:
         # A collection that a caller made up must not become a label.

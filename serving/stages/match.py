@@ -66,8 +66,8 @@ class Matcher:
     Args:
         connect: opens the bucket of the settings.
         embedder: makes the client of Triton that reads the model's card before the first request.
-        gauges: makes what hears of the galleries held.
-        preload_tries: how often loading the default gallery is tried at the start.
+        gauges: makes the metrics of the galleries that are held.
+        preload_tries: attempts to load the default gallery at the start.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
