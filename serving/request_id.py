@@ -1,7 +1,8 @@
 """The id that a request carries through answers, logs and stages: Serve's ``X-Request-ID``.
 
 Serve takes any value that a caller sends, and fails on bytes that are not UTF-8. So `middlewares`
-replaces improper ids before Serve sees them. Serve finds it through the environment: ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serving.request_id:middlewares``.
+replaces improper ids before Serve sees them. Serve finds it through the environment:
+``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serving.request_id:middlewares``.
 """
 
 from __future__ import annotations
