@@ -6,7 +6,7 @@ Every call of a deployment is here, and with it the choice between `call` and `w
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from serving.vision.records import Faces, Photo
 
 T = TypeVar("T")
 
-Handle = DeploymentHandle
+Handle: TypeAlias = DeploymentHandle
 # What an ``async def`` returns; the functions below return the one of `call` as it is.
 Answer = Coroutine[Any, Any, T]
 

@@ -101,4 +101,5 @@ LOADED = GalleryStatus(True, 3, 1, 1, None)
     ],
 )
 def test_what_is_missing(changed: dict[str, str | GalleryStatus], missing: str | None) -> None:
-    assert what_is_missing({"stages": "ok", "triton": "ok", "gallery": LOADED} | changed) == missing
+    checks: dict[str, str | GalleryStatus] = {"stages": "ok", "triton": "ok", "gallery": LOADED}
+    assert what_is_missing(checks | changed) == missing
