@@ -12,10 +12,16 @@ from serving.api.ingress import Ingress
 from serving.settings import AppArgs, Scale
 from serving.stages.decode import Decoder
 from serving.stages.detect import Detector
+from serving.stages.interfaces import Decode, Detect, Match
 from serving.stages.match import Matcher
 
 # What it takes at most until a replica that died is noticed and another one is started.
 _HEALTH_CHECK_SECONDS = 2
+
+# mypy compares each deployment with what its callers are promised.
+_DECODER: type[Decode] = Decoder
+_DETECTOR: type[Detect] = Detector
+_MATCHER: type[Match] = Matcher
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -26,9 +32,9 @@ def build(args: dict[str, Any]) -> Application:
     """
     settings = AppArgs.model_validate(args)
     scale = settings.scale
-    decode = _deployment(Decoder, "decode", scale.decode).bind(settings.decode, settings.tracing)
-    detect = _deployment(Detector, "detect", scale.detect).bind(settings.detect, settings.tracing)
-    match = _deployment(Matcher, "match", scale.match).bind(
+    decode = _deployment(_DECODER, "decode", scale.decode).bind(settings.decode, settings.tracing)
+    detect = _deployment(_DETECTOR, "detect", scale.detect).bind(settings.detect, settings.tracing)
+    match = _deployment(_MATCHER, "match", scale.match).bind(
         settings.match, settings.gallery, settings.triton, settings.tracing
     )
     return _deployment(serve.ingress()(Ingress), "ingress", scale.ingress).bind(

@@ -1,7 +1,7 @@
-"""Until when the caller of a request waits: past it no stage begins to work for him.
+"""The deadline of a request: past it no stage begins to work for its caller.
 
-The time goes with every call of a stage (`serving.stages.calls`), as seconds since 1970: what
-waited in a queue has waited, too. The clocks of the nodes have to agree to well under a request's
+The deadline goes with every call of a stage (`serving.stages.calls`), as seconds since 1970, so
+that time in a queue counts, too. The clocks of the nodes have to agree to well under a request's
 limit.
 """
 
@@ -18,13 +18,13 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 
 def current() -> float | None:
-    """Seconds since 1970; None: there is no deadline."""
+    """The current deadline in seconds since 1970; None: there is none."""
     return _until.get()
 
 
 @contextmanager
 def until(deadline: float | None) -> Iterator[None]:
-    """What is awaited inside of the ``with`` is wanted until then."""
+    """Set the deadline for what is awaited inside the ``with``."""
     token = _until.set(deadline)
     try:
         yield
@@ -33,13 +33,13 @@ def until(deadline: float | None) -> Iterator[None]:
 
 
 def missed(deadline: float | None) -> TimedOut | None:
-    """The error of who has waited past it; None: it is not past."""
+    """A TimedOut error if the deadline has passed, else None."""
     if deadline is None or time.time() <= deadline:
         return None
-    return TimedOut("Nobody waits for this any more; it was not begun.")
+    return TimedOut("The caller's deadline has passed; the work was not started.")
 
 
 def check() -> None:
-    """Raises TimedOut when nobody waits any more."""
+    """Raise TimedOut if the current deadline has passed."""
     if (error := missed(current())) is not None:
         raise error

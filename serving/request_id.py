@@ -1,8 +1,8 @@
 """The id that a request carries through answers, logs and stages: Serve's ``X-Request-ID``.
 
-Serve takes whatever a caller sends for the id, and fails on bytes that are no UTF-8. So what is no
-proper id is replaced before Serve sees it, by `middlewares`, which Serve finds through the
-environment: ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serving.request_id:middlewares``.
+Serve takes any value that a caller sends, and fails on bytes that are not UTF-8. So `middlewares`
+replaces improper ids before Serve sees them. Serve finds it through the environment:
+``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serving.request_id:middlewares``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HEADER = b"x-request-id"
-# What others make ids of: UUIDs, hexadecimal, base64. No spaces, quotes or line breaks.
+# Common forms: UUIDs, hexadecimal, base64. No spaces, quotes or line breaks.
 _PROPER = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 def id_of(headers: Headers) -> str:
-    """The caller's id when he sent one that is proper, else a new one."""
+    """The caller's id if it sent exactly one proper one, else a new one."""
     sent = [value for name, value in headers if name == _HEADER]
     if len(sent) == 1 and _PROPER.fullmatch(sent[0]):
         return sent[0].decode()
@@ -44,5 +44,5 @@ class RequestIds:
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve puts around its own middleware."""
+    """The middleware that Serve puts around its own."""
     return [Middleware(RequestIds)]

@@ -1,8 +1,8 @@
 """Traces by OpenTelemetry, sent to a collector over OTLP/HTTP; off unless `start` was given one.
 
-A span that has no sampled parent is not made, so what is not traced costs a look at a variable.
-Serve's own tracing is not used: where it does not sample a request, each stage draws lots anew, and
-leaves traces that begin in the middle.
+A span without a sampled parent is not made, so a request that is not traced costs almost nothing.
+Serve's own tracing is not used: for a request that it does not sample, each stage samples again,
+which leaves traces that begin in the middle.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from serving import __version__
 from serving.settings import TracingSettings
 
-# Also what an unreachable collector can hold up the end of a replica by, for each batch.
+# Also how long an unreachable collector can delay the end of a replica, for each batch.
 _EXPORT_SECONDS = 2
 _propagator = TraceContextTextMapPropagator()
-# Of this process, which is one replica of one stage.
+# This process is one replica of one stage, so one tracer will do.
 _tracer: Tracer | None = None
 
 
 def start(stage: str, settings: TracingSettings) -> Callable[[], None]:
-    """Trace this process from now on, if the settings say so; returns what ends it."""
+    """Trace this process from now on, if the settings say so; returns a function that stops it."""
     global _tracer
     if settings.endpoint is None:
         return lambda: None
-    # Half a second of importing that a process without traces need not spend.
+    # These imports take half a second, which a process without traces need not spend.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -49,7 +49,7 @@ def start(stage: str, settings: TracingSettings) -> Callable[[], None]:
         sampler=ParentBasedTraceIdRatio(settings.sample_ratio), resource=resource
     )
     url = f"{settings.endpoint.rstrip('/')}/v1/traces"
-    # Sends from a thread of its own, out of a queue that drops what does not fit.
+    # Sends from its own thread; its queue drops spans that do not fit.
     exporter = OTLPSpanExporter(endpoint=url, timeout=_EXPORT_SECONDS)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _tracer = provider.get_tracer("serving")
@@ -64,9 +64,9 @@ def start(stage: str, settings: TracingSettings) -> Callable[[], None]:
 
 @contextmanager
 def request(headers: Mapping[str, str] | None) -> Iterator[Span]:
-    """The span of a whole request, under the caller's own if he sent a ``traceparent``.
+    """The span of a whole request, under the caller's own span if it sent a ``traceparent``.
 
-    Without headers there is none.
+    None is made without headers.
     """
     if _tracer is None or headers is None:
         yield trace.INVALID_SPAN
@@ -84,7 +84,7 @@ def span(name: str, **attributes: str | int) -> AbstractContextManager[Any]:
 
 
 def ended(name: str, seconds: float, *, failed: bool, **attributes: str | int) -> None:
-    """A span under the current one, of something that has just ended."""
+    """Record a span under the current one, for work that has just ended."""
     if _tracer is None or not trace.get_current_span().is_recording():
         return
     now = time.time_ns()
@@ -105,12 +105,12 @@ def carrier() -> dict[str, str]:
 
 
 def trace_id_of(traced: Span) -> str | None:
-    """As the collector has it, or None when the span is not recorded."""
+    """The trace's id as the collector shows it; None when the span is not recorded."""
     return f"{traced.get_span_context().trace_id:032x}" if traced.is_recording() else None
 
 
 def continued(name: str, carried: Mapping[str, str] | None) -> AbstractContextManager[Any]:
-    """A span under the caller's, which `carrier` brought from there."""
+    """A span under the caller's, whose `carrier` came with the call."""
     if _tracer is None or not carried:
         return nullcontext()
     return _tracer.start_as_current_span(name, _propagator.extract(carried), SpanKind.SERVER)

@@ -33,8 +33,9 @@ from serving.api.schemas import (
 )
 from serving.keys import Keys
 from serving.matching.threshold import problem_of
-from serving.pipeline.identities import Register
-from serving.pipeline.pipeline import Pipeline, what_is_missing
+from serving.pipeline.identities import Identities
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.readiness import what_is_missing
 from serving.pipeline.reports import ConflictsRefused, NoFaceInAny
 from serving.pipeline.verification import NoFaceToCompare
 from serving.settings import (
@@ -55,7 +56,7 @@ keys: `Authorization: Bearer KEY`.
 
 def build_api(
     pipeline: Pipeline,
-    register: Register,
+    register: Identities,
     limits: LimitSettings,
     matching: MatchSettings,
     metrics: ApiMetrics,

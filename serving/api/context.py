@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from serving import deadline
 from serving.errors import TimedOut
 from serving.matching.threshold import threshold_of
-from serving.pipeline.identities import Register
+from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
@@ -36,7 +36,7 @@ class Context:
     """The service behind the HTTP API."""
 
     pipeline: Pipeline
-    register: Register
+    register: Identities
     limits: LimitSettings
     matching: MatchSettings
     metrics: ApiMetrics

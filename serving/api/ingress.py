@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -11,7 +10,7 @@ from serving.api.build import build_api
 from serving.keys import Keys
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
-from serving.pipeline.identities import Register
+from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import (
     EnrolmentSettings,
@@ -22,6 +21,7 @@ from serving.settings import (
     TracingSettings,
     TritonSettings,
 )
+from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
 from serving.telemetry.metrics import ApiMetrics, StoreMetrics
 
@@ -31,9 +31,9 @@ class Ingress:
 
     def __init__(
         self,
-        decode: Any,
-        detect: Any,
-        match: Any,
+        decode: Handle,
+        detect: Handle,
+        match: Handle,
         triton: TritonSettings,
         gallery: GallerySettings,
         matching: MatchSettings,
@@ -47,11 +47,12 @@ class Ingress:
         replica.start("ingress", traces)
         self._metrics = ApiMetrics()
         embedder = Embedder(triton, observe=self._metrics.asked_triton)
+        matcher = RemoteMatch(match)
         versions = Versions(gallery, StoreMetrics())
         self._pipeline = Pipeline(
-            decode,
-            detect,
-            match,
+            RemoteDecode(decode),
+            RemoteDetect(detect),
+            matcher,
             embedder,
             versions,
             limits,
@@ -59,7 +60,7 @@ class Ingress:
             self._metrics.seen,
             enrolment,
         )
-        self._register = Register(match, embedder, versions)
+        self._register = Identities(matcher, embedder, versions)
         self._limits = limits
         self._matching = matching
         self._keys = Keys(keys) if keys.required else None

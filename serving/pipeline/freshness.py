@@ -1,4 +1,4 @@
-"""How new the gallery is: one question to the store for all requests that arrive together."""
+"""Freshness of the galleries: one look at the store for all requests that arrive together."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_THREADS = 8  # questions at once, each for another gallery
-_REMEMBERED = 1024  # galleries; of another one the whole manifest is read, and not a 304
+_THREADS = 8  # looks at once, each at another gallery
+_REMEMBERED = 1024  # galleries; a look at any other reads its whole manifest, instead of a 304
 
 
 class Shared(Generic[T]):
-    """An asynchronous call whose result is shared by those who ask at the same time.
+    """An asynchronous call whose result is shared by callers that arrive at the same time.
 
-    Nobody gets the result of a call that began before he asked: who asks while one is under way
-    waits for the next one, together with all who ask until that begins.
+    A caller never gets the result of a call that started before it asked. Callers that arrive while
+    a call runs share the next one.
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]]) -> None:
@@ -41,7 +41,7 @@ class Shared(Generic[T]):
     async def __call__(self) -> T:
         if self._next is None:
             self._next = asyncio.create_task(self._after(self._running))
-        # Shielded: one caller who goes away must not cancel it for the others.
+        # Shielded: a caller that goes away must not cancel it for the others.
         return await asyncio.shield(self._next)
 
     async def _after(self, previous: asyncio.Task[T] | None) -> T:
@@ -55,58 +55,76 @@ class Versions:
     """The versions of the galleries in the store.
 
     Args:
-        store: what is asked; by default a client of the settings' own store.
+        connect: makes the client of the store; called in a thread, before the first look.
     """
 
     def __init__(
-        self, settings: GallerySettings, observer: Observer = NOBODY, store: Store | None = None
+        self,
+        settings: GallerySettings,
+        observer: Observer = NOBODY,
+        *,
+        connect: Callable[[GallerySettings, Observer], Store] = connect,
     ) -> None:
         self._settings = settings
-        self._observer = observer
-        self._store = store
-        # Of its own: a store that hangs must not take the threads that read requests.
+        # A look that nobody waits for any more must not keep the next one waiting.
+        limit = settings.freshness_timeout_s
+        hasty = settings.model_copy(
+            update={
+                "connect_timeout_s": min(limit, settings.connect_timeout_s),
+                "read_timeout_s": min(limit, settings.read_timeout_s),
+            }
+        )
+        self._connect = lambda: connect(hasty, observer)
+        self._store: Store | None = None
+        self._connecting = asyncio.Lock()
+        # A pool of its own: a store that hangs must not take the threads that read requests.
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="version")
         self._shared: OrderedDict[Location, Shared[int | None]] = OrderedDict()
 
-    async def now(self, where: Location) -> int | None:
-        """The gallery's version; None while the store is away or slower than the settings allow.
+    async def now(self, location: Location) -> int | None:
+        """The gallery's version in the store; None when the store is away or too slow.
 
-        Identification then goes on from what is in memory.
+        Identification then uses what is in memory.
         """
-        if where not in self._shared:
-            self._shared[where] = Shared(self._question(where))
-        self._shared.move_to_end(where)
-        shared = self._shared[where]
+        store = await self._opened()
+        if location not in self._shared:
+            self._shared[location] = Shared(self._look(store, location))
+        self._shared.move_to_end(location)
+        shared = self._shared[location]
         if len(self._shared) > _REMEMBERED:
             self._shared.popitem(last=False)
         limit = self._settings.freshness_timeout_s
         try:
             return await asyncio.wait_for(shared(), limit)
         except asyncio.TimeoutError:
-            log.warning("the store has not told the gallery's version within %g s", limit)
+            log.warning("the store has not answered with the gallery's version within %g s", limit)
             return None
 
-    def _question(self, where: Location) -> Callable[[], Awaitable[int | None]]:
-        if self._store is None:
-            # A question that nobody waits for any more must not keep the next one waiting.
-            settings, limit = self._settings, self._settings.freshness_timeout_s
-            hasty = {
-                "connect_timeout_s": min(limit, settings.connect_timeout_s),
-                "read_timeout_s": min(limit, settings.read_timeout_s),
-            }
-            self._store = connect(settings.model_copy(update=hasty), self._observer)
+    async def _opened(self) -> Store:
+        """The client of the store. Making it takes a while, but no request: it has no limit."""
+        async with self._connecting:
+            if self._store is None:
+                loop = asyncio.get_running_loop()
+                self._store = await loop.run_in_executor(self._pool, self._connect)
+            return self._store
+
+    def _look(self, store: Store, location: Location) -> Callable[[], Awaitable[int | None]]:
         file = ManifestFile(
-            self._store, self._settings.prefix, where.collection, where.model, where.dimension
+            store,
+            self._settings.prefix,
+            location.collection,
+            location.model,
+            location.dimension,
         )
 
-        async def ask() -> int | None:
+        async def look() -> int | None:
             context = contextvars.copy_context()  # with the request's id and trace
             loop = asyncio.get_running_loop()
             try:
                 manifest, _ = await loop.run_in_executor(self._pool, context.run, file.read)
             except Unavailable as error:
-                log.warning("cannot ask for the gallery's version: %s", error)
+                log.warning("cannot read the gallery's version: %s", error)
                 return None
             return manifest.version
 
-        return ask
+        return look

@@ -1,4 +1,4 @@
-"""Who is enrolled: reading and changing the gallery through the matchers."""
+"""The people enrolled: reading and changing the gallery through the match stage."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.stages import refs
-from serving.stages.calls import call, make, write
+from serving.stages.interfaces import Match
 
 
-class Register:
-    """The people in the galleries of the served model.
+class Identities:
+    """The people in the galleries of the served model."""
 
-    Args:
-        match: handle of the deployment.
-    """
-
-    def __init__(self, match: Any, embedder: Embedder, versions: Versions) -> None:
+    def __init__(self, match: Match, embedder: Embedder, versions: Versions) -> None:
         self._match = match
         self._embedder = embedder
         self._versions = versions
@@ -39,9 +35,10 @@ class Register:
 
     async def collections(self) -> dict[str, list[str]]:
         """The models of which each collection has a gallery, by the collection's name."""
-        found: list[Location] = await call(self._match.collections)
-        names = sorted({where.collection for where in found})
-        return {n: sorted(w.model for w in found if w.collection == n) for n in names}
+        models: dict[str, list[str]] = {}
+        for location in await self._match.collections():
+            models.setdefault(location.collection, []).append(location.model)
+        return {collection: sorted(models[collection]) for collection in sorted(models)}
 
     async def page(
         self, collection: str, limit: int, after: int, at_least: int | None = None
@@ -49,12 +46,11 @@ class Register:
         """The first ``limit`` people whose ids are past ``after``.
 
         Args:
-            at_least: a version that suffices; None: as of now.
+            at_least: the version to read at least; None: the newest one.
         """
-        where = await self._where(collection)
-        version = await self._versions.now(where) if at_least is None else at_least
-        page: PeoplePage = await call(self._match.people, where, limit, after, version)
-        return page
+        location = await self._location(collection)
+        version = await self._versions.now(location) if at_least is None else at_least
+        return await self._match.people(location, limit, after, version)
 
     async def person(
         self, collection: str, person: int, at_least: int | None = None
@@ -68,21 +64,19 @@ class Register:
     async def duplicates(
         self, collection: str, threshold: float | None, limit: int, after: int
     ) -> DuplicatesPage:
-        """Likely duplicates; see `serving.matching.search.compare_people`."""
-        where = await self._where(collection)
-        version = await self._versions.now(where)
+        """Likely duplicates; see `serving.matching.duplicates.compare_people`."""
+        location = await self._location(collection)
+        version = await self._versions.now(location)
         card = await self.card()
 
         async def compare() -> DuplicatesPage:
-            page: refs.Ref[DuplicatesPage] = await make(
-                self._match.duplicates, where, card, threshold, limit, after, version
-            )
+            page = await self._match.duplicates(location, card, threshold, limit, after, version)
             return await page.get()
 
         return await refs.kept(compare)
 
     async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
-        """Change name and metadata, those that ``details`` has; returns the version."""
+        """Change name and metadata, as far as ``details`` has them; returns the version."""
         return await self._change(
             collection, _operation(Kind.DESCRIBE, person, details=details), [person]
         )
@@ -94,11 +88,10 @@ class Register:
         return await self._change(collection, _operation(Kind.CLEAR, 0), [])
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
-        receipts: list[Receipt] = await write(self._match.erase, collection, person)
-        return receipts
+        return await self._match.erase(collection, person)
 
     async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:
-        """All of ``sources`` become ``person``, who must exist as they must."""
+        """Merge ``sources`` into ``person``; all of them have to exist."""
         if person in sources:
             raise BadRequest("A person cannot be merged into himself.")
         merge = _operation(Kind.MERGE, person, sources=tuple(dict.fromkeys(sources)))
@@ -113,11 +106,11 @@ class Register:
         *,
         replace: bool,
     ) -> int:
-        """Enrol embeddings (P, D) that the model made elsewhere; of any length, not zero.
+        """Enrol embeddings (P, D) that the model made elsewhere; of any length but zero.
 
         Raises:
             OtherModel: another model is served.
-            BadRequest: they are no embeddings of this model.
+            BadRequest: their shape or a length of zero shows that they are not of this model.
         """
         card = await self.card()
         if model != card.id:
@@ -134,11 +127,10 @@ class Register:
         return await self._change(collection, operation, [])
 
     async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:
-        where = await self._where(collection)
-        version: int = await write(self._match.change, where, [operation], require)
-        return version
+        location = await self._location(collection)
+        return await self._match.change(location, [operation], require)
 
-    async def _where(self, collection: str) -> Location:
+    async def _location(self, collection: str) -> Location:
         card = await self.card()
         return Location(collection, card.id, card.dimension)
 

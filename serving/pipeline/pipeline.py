@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import (
-    ServingError,
-    TooLarge,
-    Unavailable,
-    UnsupportedImage,
-)
+from serving.errors import ServingError
 from serving.gallery.location import Location
-from serving.matching.records import Enrolled, Enrolment, GalleryStatus, Matches, Refused
+from serving.matching.records import GalleryStatus, Matches
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
-from serving.pipeline.freshness import Shared, Versions
-from serving.pipeline.reports import (
-    ConflictsRefused,
-    EnrolmentReport,
-    Identified,
-    NoFaceInAny,
-    PhotoReport,
-)
+from serving.pipeline.enrolment import Enroller
+from serving.pipeline.freshness import Versions
+from serving.pipeline.readiness import Readiness
+from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings
 from serving.stages import refs
-from serving.stages.calls import call, make, write
-from serving.vision.quality import fault
+from serving.stages.interfaces import Decode, Detect, Match
 from serving.vision.records import Faces
-
-T = TypeVar("T")
-
-# Photos of one enrolment that are under way at once; others want to be served too.
-_PHOTOS_AT_ONCE = 4
-# How long a question for readiness waits for a stage.
-_STARTING_SECONDS = 2.0
 
 
 class Pipeline:
     """The stages behind one door.
 
     Args:
-        decode, detect, match: handles of the deployments.
         collection: the one whose gallery has to be loaded for the service to be ready.
-        seen: is told of every photo what became of it, see `_faces`, and how many faces it has.
+        seen: called once for each photo with its outcome and number of faces. The outcome is
+            ``faces``, ``no-face``, ``given-up``, or the type of an error.
     """
 
     def __init__(
         self,
-        decode: Any,
-        detect: Any,
-        match: Any,
+        decode: Decode,
+        detect: Detect,
+        match: Match,
         embedder: Embedder,
         versions: Versions,
         limits: LimitSettings,
@@ -66,15 +48,14 @@ class Pipeline:
         self._decode = decode
         self._detect = detect
         self._match = match
-        self._limits = limits
-        self._collection = collection
-        self._seen = seen
-        self._enrolment = enrolment or EnrolmentSettings()
         self._embedder = embedder
         self._versions = versions
-        self._up = False
-        # Anybody may ask, as often as he likes; and it costs Triton and the store a request each.
-        self._looks = Shared(self._look)
+        self._limits = limits
+        self._seen = seen
+        self._enroller = Enroller(
+            self.faces, embedder, match, limits, enrolment or EnrolmentSettings(), seen
+        )
+        self._readiness = Readiness(decode, detect, match, embedder, collection)
 
     async def identify(
         self,
@@ -90,9 +71,9 @@ class Pipeline:
         The gallery is at least as new as it was when this was called.
         """
         card = (await self._embedder.served()).card
-        # Beside the other stages, so that asking costs no time of its own.
-        where = Location(collection, card.id, card.dimension)
-        version = asyncio.create_task(self._versions.now(where))
+        # Runs beside the other stages, so that it adds no time.
+        location = Location(collection, card.id, card.dimension)
+        version = asyncio.create_task(self._versions.now(location))
         try:
             faces = await self.faces(data, timings)
             faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
@@ -100,10 +81,10 @@ class Pipeline:
             at_least = await timings.of("gallery", version)
 
             async def search() -> Matches:
-                found: refs.Ref[Matches] = await timings.made(
-                    "match", call(self._match.identify, where, probes, top_k, at_least)
+                matches = await timings.made(
+                    "match", self._match.identify(location, probes, top_k, at_least)
                 )
-                return await found.get()
+                return await matches.get()
 
             return Identified(faces, await refs.kept(search), card)
         finally:
@@ -123,108 +104,50 @@ class Pipeline:
         """Enrol the largest face of each photo.
 
         Args:
-            force: whatever its quality, and whatever conflicts there are.
+            force: enrol whatever the quality of the faces, and whatever conflicts there are.
 
         Raises:
             NoFaceInAny: no photo is usable; nothing was written.
             ConflictsRefused: there are conflicts, and the settings refuse them; nothing was
                 written.
         """
-        card = (await self._embedder.served()).card
-        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
-
-        async def look(data: bytes) -> PhotoReport:
-            async with free:
-                return await self._enrollable(data, timings, force)
-
-        photos = await all_of(look(data) for data in images)
-        usable = [p.face.crops for p in photos if p.used and p.face is not None]
-        if not usable:
-            error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
-            error.photos = photos
-            raise error
-        embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
-        enrolment = Enrolment(
-            id=person,
-            embeddings=embeddings,
-            card=card,
+        return await self._enroller.enrol(
+            images,
+            collection=collection,
+            person=person,
             name=name,
             append=append,
-            refuse=self._enrolment.conflicts == "refuse" and not force,
+            force=force,
+            timings=timings,
         )
-        where = Location(collection, card.id, card.dimension)
-        enrolled: Enrolled | Refused = await timings.of(
-            "match", write(self._match.enrol, where, enrolment)
-        )
-        if isinstance(enrolled, Refused):
-            refused = ConflictsRefused(
-                "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
-                "written. Send other photos, or force=true if it is right."
-            )
-            refused.photos, refused.conflicts = photos, enrolled.conflicts
-            raise refused
-        return EnrolmentReport(photos, enrolled, card)
 
     async def card(self) -> ModelCard:
         """The card of the served model."""
         return (await self._embedder.served()).card
 
     async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
-        """Embeddings of face crops, as `Embedder.embed` has them."""
+        """Embeddings of face crops; see `serving.model.embedder.Embedder.embed`."""
         return await timings.of("embed", self._embedder.embed(crops))
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
-        """The state of what the service depends on: ``ok``, a sentence, or the gallery's status.
-
-        Those who ask at the same time share one look at it all.
-        """
-        return await self._looks()
-
-    async def _look(self) -> dict[str, str | GalleryStatus]:
-        stages = await self._stages()
-        try:
-            card = (await self._embedder.served()).card
-        except Unavailable as error:
-            gallery = "not asked: it depends on the model"
-            return {"stages": stages, "triton": str(error), "gallery": gallery}
-        triton = "ok" if await self._embedder.ready() else "Triton does not serve the model."
-        try:
-            where = Location(self._collection, card.id, card.dimension)
-            status = await call(self._match.status, where)
-        except Unavailable as error:
-            return {"stages": stages, "triton": triton, "gallery": str(error)}
-        return {"stages": stages, "triton": triton, "gallery": status}
-
-    async def _stages(self) -> str:
-        """Whether decoding and detection have come up. Later Serve looks after their replicas, and
-        a check that waits in line behind photos would tell of load, not of health."""
-        if not self._up:
-            asked = [call(stage.ready) for stage in (self._decode, self._detect)]
-            try:
-                await asyncio.wait_for(asyncio.gather(*asked), _STARTING_SECONDS)
-            except asyncio.TimeoutError:
-                return "A stage is still starting."
-            except Unavailable as error:
-                return str(error)
-            self._up = True
-        return "ok"
+        """The state of what the service depends on; see `Readiness.checks`."""
+        return await self._readiness.checks()
 
     async def faces(self, data: bytes, timings: Timings) -> Faces:
-        """The faces of one image file, largest first. Asks neither Triton nor the gallery."""
+        """The faces of one image file, largest first. Needs neither Triton nor the gallery."""
 
         async def look() -> Faces:
-            file = await refs.put(data, len(data))
-            photo = await timings.made("decode", make(self._decode.decode, file))
-            ref: refs.Ref[Faces] = await timings.made("detect", call(self._detect.detect, photo))
-            return await ref.get()
+            file: refs.Ref[bytes] = await refs.put(data, len(data))
+            photo = await timings.made("decode", self._decode.decode(file))
+            faces = await timings.made("detect", self._detect.detect(photo))
+            return await faces.get()
 
-        # What became of the photo: ``faces``, ``no-face``, or the type of an error.
-        outcome, faces = "error", 0
+        outcome, count = "error", 0
         try:
-            found = await refs.kept(look)
-            faces = len(found)
-            outcome = "faces" if faces else "no-face"
-            return found
+            faces = await refs.kept(look)
+            count = len(faces)
+            outcome = "faces" if count else "no-face"
+            return faces
         except ServingError as error:
             outcome = error.type
             raise
@@ -232,41 +155,4 @@ class Pipeline:
             outcome = "given-up"
             raise
         finally:
-            self._seen(outcome, faces)
-
-    async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:
-        if len(data) > self._limits.max_image_bytes:
-            self._seen(TooLarge.type, 0)
-            return PhotoReport(None, 0, "The file is larger than this service takes.")
-        try:
-            faces = await self.faces(data, timings)
-        except (UnsupportedImage, TooLarge) as error:
-            return PhotoReport(None, 0, str(error))
-        if not len(faces):
-            return PhotoReport(None, 0, "No face was found.")
-        face = faces.first(1)
-        found = None if force else await asyncio.to_thread(fault, face, self._enrolment)
-        if found is not None:
-            return PhotoReport(face, len(faces), found.sentence, found.gate)
-        return PhotoReport(face, len(faces), None)
-
-
-def what_is_missing(checks: Mapping[str, str | GalleryStatus]) -> str | None:
-    """The first of what `Pipeline.ready` tells that keeps the service from working."""
-    for part in ("stages", "triton"):
-        if checks[part] != "ok":
-            return str(checks[part])
-    gallery = checks["gallery"]
-    if not isinstance(gallery, GalleryStatus):
-        return gallery
-    return None if gallery.loaded else gallery.problem or "The gallery is not loaded yet."
-
-
-async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Gather; the first failure cancels what is still under way."""
-    tasks = [asyncio.ensure_future(w) for w in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+            self._seen(outcome, count)

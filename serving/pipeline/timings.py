@@ -1,4 +1,4 @@
-"""How long a request spent in each stage."""
+"""Timings: how long a request waited for each stage, and how long the stage worked on it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ T = TypeVar("T")
 class Timings:
     """Milliseconds that a request spent waiting for each stage, queueing and transport included.
 
-    ``work_ms`` are those of them in which the stage worked on it, where it tells them.
-    ``observe`` is told the stage and the seconds of every wait.
+    Attributes:
+        work_ms: those of them in which the stage worked on the request, for stages that report it.
+        observe: called after every wait with the stage and the seconds.
     """
 
     ms: dict[str, float] = field(default_factory=dict)
@@ -26,6 +27,7 @@ class Timings:
     observe: Callable[[str, float], None] = lambda stage, seconds: None
 
     async def of(self, stage: str, work: Awaitable[T]) -> T:
+        """The result of ``work``, timed as a wait for ``stage``, in a span of that name."""
         start = time.perf_counter()
         try:
             with tracing.span(stage):
@@ -36,13 +38,13 @@ class Timings:
             self.observe(stage, seconds)
 
     async def made(self, stage: str, work: Awaitable[refs.Ref[T]]) -> refs.Ref[T]:
-        """`of` for a stage that answers with a reference, which tells how long it worked."""
+        """`of` for a stage that returns a reference, which has the time that the stage worked."""
         ref = await self.of(stage, work)
         self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
         return ref
 
     def header(self) -> str:
-        """As the HTTP header Server-Timing has it; ``work`` is a parameter of ours."""
+        """The value of the HTTP header Server-Timing; ``work`` is a parameter of our own."""
         return ", ".join(
             f"{stage};dur={ms:.1f}"
             + (f";work={self.work_ms[stage]:.1f}" if stage in self.work_ms else "")

@@ -1,4 +1,4 @@
-"""Two photos, one question: is it the same person? Needs no gallery."""
+"""Verification: whether two photos show the same person. Needs no gallery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
-from serving.pipeline.pipeline import Pipeline, all_of
+from serving.pipeline.gather import all_of
+from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import PhotoReport
 from serving.pipeline.timings import Timings
 
@@ -36,33 +37,33 @@ async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timi
     """Compare the largest face of one photo with that of the other.
 
     Args:
-        images: two image files by the names that errors call them.
+        images: two image files, by the names that errors use for them.
 
     Raises:
         NoFaceToCompare: a photo shows no face.
         UnsupportedImage, TooLarge: a photo cannot be decoded; the text says which.
     """
     card = await pipeline.card()
-    found = await all_of(
-        naming(name, pipeline.faces(image, timings)) for name, image in images.items()
+    faces = await all_of(
+        with_photo_name(name, pipeline.faces(image, timings)) for name, image in images.items()
     )
     photos = [
-        PhotoReport(faces.first(1), len(faces), None)
-        if len(faces)
+        PhotoReport(f.first(1), len(f), None)
+        if len(f)
         else PhotoReport(None, 0, "No face was found.")
-        for faces in found
+        for f in faces
     ]
-    without = [name for name, faces in zip(images, found, strict=True) if not len(faces)]
+    without = [name for name, f in zip(images, faces, strict=True) if not len(f)]
     if without:
         error = NoFaceToCompare(f"No face was found in {' and '.join(without)}.")
         error.photos = photos
         raise error
-    vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in found]), timings)
+    vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in faces]), timings)
     return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
 
 
-async def naming(photo: str, work: Awaitable[T]) -> T:
-    """The result of ``work``; an error of the photo says which photo it is."""
+async def with_photo_name(photo: str, work: Awaitable[T]) -> T:
+    """The result of ``work``; an error about the photo names it."""
     try:
         return await work
     except (TooLarge, UnsupportedImage) as error:

@@ -22,7 +22,7 @@ class Decoder:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="decode")
 
     async def ready(self) -> None:
-        """Answers as soon as the replica is up."""
+        """Return as soon as the replica is up."""
 
     async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
         raw = await data.get()

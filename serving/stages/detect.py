@@ -21,8 +21,8 @@ class Detector:
 
     def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
         replica.start("detect", traces)
-        # One photo at a time with all of the replica's threads: two at once would only take turns
-        # on the same cores and make both late.
+        # One photo at a time with all of the replica's threads: two at once would take turns on the
+        # same cores, and both would be late.
         torch.set_num_threads(settings.threads)
         self._detector = detector_of(settings, settings.threads)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
@@ -30,7 +30,7 @@ class Detector:
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
 
     async def ready(self) -> None:
-        """Answers as soon as the replica is up."""
+        """Return as soon as the replica is up."""
 
     async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
         pixels = await photo.get()

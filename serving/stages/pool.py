@@ -1,4 +1,4 @@
-"""The work of a stage: calls in the threads of a pool, timed, and none for who waits no more."""
+"""Runs blocking calls in a thread pool, timed, and skips calls whose deadline has passed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Worked(Generic[T]):
-    """What a call has returned, and the milliseconds that it took once it had a thread."""
+    """The result of a call, and the milliseconds that it took once it had a thread."""
 
     result: T
     ms: float
 
 
 async def work(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Worked[T]:
-    """Call it in a thread of the pool, with the request's id, trace and deadline.
+    """Run ``call`` in a thread of the pool, with the request's id, trace and deadline.
 
     Raises:
-        TimedOut: nobody waited for it any more when its turn came.
+        TimedOut: the deadline had passed when a thread became free.
     """
 
     def checked() -> Worked[T]:
@@ -54,15 +54,16 @@ class _Waiting(Generic[K, S, T]):
 
 
 class Together(Generic[K, S, T]):
-    """Items of one kind that wait for a thread at the same time are worked on by one call.
+    """Batching without delay: items of one kind that wait for a thread together share one call.
 
-    Nobody waits for others to come: what finds a thread free is worked on at once. (`serve.batch`
-    takes what has come when the first one came, and lets it wait for its turn alone.)
+    No item waits for others to arrive: one that finds a thread free is worked on at once.
+    (`serve.batch` closes a batch before it waits for a thread, so what arrives meanwhile is left
+    to the next one.)
 
     Args:
-        pool: with ``threads`` threads.
-        call: of a kind and items of it, to as many results.
-        most: the lengths of the items of one call together, unless a single one is longer.
+        pool: has ``threads`` threads.
+        call: takes a kind and items of it, and returns one result for each item.
+        most: limit of the summed lengths of a call's items; a longer item goes alone.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Together(Generic[K, S, T]):
         """The result for ``item``; the time is that of the whole call.
 
         Raises:
-            TimedOut: nobody waited for it any more when its turn came.
+            TimedOut: the deadline had passed when a thread became free.
         """
         waiting = _Waiting[K, S, T](kind, item, deadline.current())
         self._waiting.append(waiting)
@@ -93,18 +94,18 @@ class Together(Generic[K, S, T]):
     def _begin(self) -> None:
         while self._free and (batch := self._next()):
             self._free -= 1
-            # In a context of its own: the work is nobody's alone.
+            # In an empty context: a batch belongs to no single request.
             task = contextvars.Context().run(asyncio.create_task, self._do(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _next(self) -> list[_Waiting[K, S, T]]:
-        """What is worked on next: all of the first one's kind, in the order in which they came."""
+        """The next batch: the first item and others of its kind, in the order of their arrival."""
         batch: list[_Waiting[K, S, T]] = []
         others: deque[_Waiting[K, S, T]] = deque()
         size = 0
         for waiting in self._waiting:
-            if waiting.answer.done():  # its caller has left
+            if waiting.answer.done():  # its caller has gone away
                 continue
             if (error := deadline.missed(waiting.until)) is not None:
                 waiting.answer.set_exception(error)

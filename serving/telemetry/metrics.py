@@ -18,18 +18,18 @@ from serving.matching.records import Candidate
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 _COUNTS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
 _COSINES = [0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1]
-# What else a caller calls a method must not become a label.
+# Any other method that a caller makes up must not become a label.
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-# Ray forgets a gauge that nobody has set for 20 s.
+# Ray drops a gauge that was not set for 20 s.
 _KEEP_SECONDS = 5.0
-# Outcomes of requests to the store that are part of its work.
+# Outcomes of requests to the store that are no failures.
 _FINE = ("ok", "unchanged", "not-found", "stale")
 
 
 def _counter(
     name: str, description: str, labels: Sequence[str] = (), *known: dict[str, str]
 ) -> metrics.Counter:
-    """Begins at 0 for the labels ``known``: Prometheus cannot tell a first 1 from an old one."""
+    """Starts at 0 for the labels ``known``: Prometheus sees no increase in a first value of 1."""
     counter = metrics.Counter(name, description, tuple(labels))
     for tags in known:
         counter._record(0, tags)  # `inc` takes no 0
@@ -41,7 +41,7 @@ def _seconds(name: str, description: str, *labels: str) -> metrics.Histogram:
 
 
 class ApiMetrics:
-    """What an ingress sees: requests, waits, photos and faces."""
+    """Metrics of the ingress: requests, waits, photos and faces."""
 
     def __init__(self) -> None:
         self._requests = _seconds(
@@ -75,7 +75,7 @@ class ApiMetrics:
     def answered(
         self, method: str, route: str, status: int, seconds: float, problem: str | None
     ) -> None:
-        """A request has ended. ``route`` is the template of its path."""
+        """Record a request that has ended; ``route`` is the template of its path."""
         method = method if method in _METHODS else "OTHER"
         tags = {"method": method, "route": route, "status": str(status)}
         self._requests.observe(seconds, tags)
@@ -83,11 +83,11 @@ class ApiMetrics:
             self._problems.inc(1, {"route": route, "type": problem})
 
     def waited(self, stage: str, seconds: float) -> None:
-        """See `serving.pipeline.pipeline.Timings`."""
+        """The ``observe`` of `serving.pipeline.timings.Timings`."""
         self._stages.observe(seconds, {"stage": stage})
 
     def seen(self, outcome: str, faces: int) -> None:
-        """See `serving.pipeline.pipeline.Pipeline`."""
+        """The ``seen`` of `serving.pipeline.pipeline.Pipeline`."""
         self._photos.inc(1, {"outcome": outcome})
         if outcome in ("faces", "no-face"):
             self._faces.observe(faces)
@@ -103,14 +103,14 @@ class ApiMetrics:
             self._similarity.observe(max(0.0, similarity))
 
     def asked_triton(self, call: str, outcome: str, seconds: float, batch: int) -> None:
-        """See `serving.model.embedder.Embedder`."""
+        """The ``observe`` of `serving.model.embedder.Embedder`."""
         self._triton.observe(seconds, {"call": call, "outcome": outcome})
         if batch:
             self._batch.observe(batch)
 
 
 class StoreMetrics:
-    """What a gallery does; a `serving.gallery.observer.Observer`."""
+    """Metrics of the object store: a `serving.gallery.observer.Observer`."""
 
     def __init__(self) -> None:
         self._requests = _seconds(
@@ -148,7 +148,7 @@ class StoreMetrics:
 
 
 class GalleryGauges:
-    """What one matcher holds."""
+    """Metrics of the galleries that one matcher holds."""
 
     def __init__(self) -> None:
         def gauge(name: str, description: str) -> metrics.Gauge:
@@ -172,45 +172,45 @@ class GalleryGauges:
             {},
         )
         self._shown: dict[Location, int] = {}
-        self._told: dict[tuple[metrics.Gauge, Location], float] = {}
+        self._values: dict[tuple[metrics.Gauge, Location], float] = {}
 
-    def show(self, where: Location, snapshot: Snapshot, problem: str | None) -> None:
-        """What is held; without a problem it is what the store has."""
-        self._tell(self._problem, where, 0 if problem is None else 1)
+    def show(self, location: Location, snapshot: Snapshot, problem: str | None) -> None:
+        """Show a gallery that is held; without a problem it is as new as the store's."""
+        self._put(self._problem, location, 0 if problem is None else 1)
         if problem is None:
-            self._tell(self._confirmed, where, time.time())
+            self._put(self._confirmed, location, time.time())
         # Counting a million people's photos takes milliseconds.
-        if self._shown.get(where) != snapshot.version:
-            self._shown[where] = snapshot.version
-            self._tell(self._version, where, snapshot.version)
-            self._tell(self._people, where, len(snapshot))
-            self._tell(self._photos, where, snapshot.photos)
-            self._tell(self._bytes, where, snapshot.nbytes)
+        if self._shown.get(location) != snapshot.version:
+            self._shown[location] = snapshot.version
+            self._put(self._version, location, snapshot.version)
+            self._put(self._people, location, len(snapshot))
+            self._put(self._photos, location, snapshot.photos)
+            self._put(self._bytes, location, snapshot.nbytes)
 
-    def unopened(self, where: Location) -> None:
-        """The gallery cannot even be opened."""
-        self._tell(self._problem, where, 1)
+    def unopened(self, location: Location) -> None:
+        """Show that the gallery cannot even be opened."""
+        self._put(self._problem, location, 1)
 
-    def forget(self, where: Location) -> None:
-        """The gallery is no longer held; Ray soon forgets what is not told."""
-        self._shown.pop(where, None)
-        self._told = {key: value for key, value in self._told.items() if key[1] != where}
+    def forget(self, location: Location) -> None:
+        """Stop showing a gallery that is no longer held; Ray soon drops gauges that are not set."""
+        self._shown.pop(location, None)
+        self._values = {key: value for key, value in self._values.items() if key[1] != location}
 
     def unconfirmed(self) -> None:
-        """A search in what was in memory, since the store could not be asked."""
+        """Count a search in what was in memory, since the store could not be asked."""
         self._unconfirmed.inc()
 
     async def keep(self) -> None:
-        """Tell it all again and again, for as long as the matcher runs."""
+        """Set all gauges again and again, for as long as the matcher runs."""
         while True:
             await asyncio.sleep(_KEEP_SECONDS)
-            for (gauge, where), value in self._told.items():
-                gauge.set(value, _tags(where))
+            for (gauge, location), value in self._values.items():
+                gauge.set(value, _tags(location))
 
-    def _tell(self, gauge: metrics.Gauge, where: Location, value: float) -> None:
-        self._told[gauge, where] = value
-        gauge.set(value, _tags(where))
+    def _put(self, gauge: metrics.Gauge, location: Location, value: float) -> None:
+        self._values[gauge, location] = value
+        gauge.set(value, _tags(location))
 
 
-def _tags(where: Location) -> dict[str, str]:
-    return {"collection": where.collection, "model": where.model}
+def _tags(location: Location) -> dict[str, str]:
+    return {"collection": location.collection, "model": location.model}

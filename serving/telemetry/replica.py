@@ -1,4 +1,4 @@
-"""What a replica does at its start so that its logs and traces go where Serve's do."""
+"""Logs and traces of a replica: set up at its start, so that they go where Serve's do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from serving.settings import TracingSettings
 
 
 class _Expected(logging.Filter):
-    """Serve logs whatever a stage raises as an error with its traceback. A photo that is none, or
-    a store that is away, are no bugs: their sentence is enough."""
+    """Shortens expected errors in Serve's log, which has a traceback for whatever a stage raises. A
+    file that is not a photo, or a store that is away, is not a bug: its sentence is enough."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -31,25 +31,25 @@ _EXPECTED = _Expected()
 
 
 def start(stage: str, settings: TracingSettings) -> None:
-    """Called by a stage's constructor; outside of a replica it does nothing."""
+    """Set up logs and traces; for a stage's constructor. Does nothing outside a replica."""
     try:
         serve.get_replica_context()
     except RayServeException:
         return
     theirs = logging.getLogger("ray.serve")
-    # Under Serve's logger ours have its level, format and file, and the request's id.
+    # Below Serve's logger ours get its level, format and file, and the request's id.
     for ours in (logging.getLogger("serving"), logging.getLogger("faces")):
         ours.parent = theirs
         ours.setLevel(logging.NOTSET)
     theirs.addFilter(_EXPECTED)
     _same_format(theirs)
-    # What an unreachable collector is worth: a line, among the others.
+    # Warnings of an unreachable collector become lines among the others.
     logging.getLogger("opentelemetry").parent = theirs
     tracing.start(stage, settings)
 
 
 def _same_format(logger: logging.Logger) -> None:
-    """Give standard error what the file gets: Serve writes text to it, whatever its encoding is."""
+    """Format standard error as the log file: Serve writes text there, whatever the encoding."""
     files = [h for h in logger.handlers if isinstance(h, MemoryHandler) and h.target is not None]
     for handler in logger.handlers:
         if type(handler) is logging.StreamHandler and files and files[0].target is not None:

@@ -11,10 +11,11 @@ import httpx
 from serving.api.build import build_api
 from serving.keys import Keys
 from serving.pipeline.freshness import Versions
-from serving.pipeline.identities import Register
+from serving.pipeline.identities import Identities
 from serving.settings import GallerySettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from tests.support.pipeline import FakeEmbedder, FakePipeline
+from tests.support.stages import FakeMatch
 
 
 class Api:
@@ -30,7 +31,7 @@ class Api:
         **limits: Any,
     ) -> None:
         self.pipeline = FakePipeline()
-        self.register = Register(None, FakeEmbedder(), Versions(GallerySettings()))
+        self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(GallerySettings()))
         matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
         self.app = build_api(
             self.pipeline,

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from ray.exceptions import OufOfBandObjectRefSerializationException, RayTaskError
 
+from serving.gallery import Operation
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location
+from serving.matching.records import (
+    DuplicatesPage,
+    Enrolled,
+    Enrolment,
+    GalleryStatus,
+    Matches,
+    PeoplePage,
+    Refused,
+)
 from serving.model.card import Calibration, ModelCard
 from serving.stages.refs import Ref
 from serving.vision.records import CROP_SIZE, Faces
@@ -115,6 +127,48 @@ def wrapped(cause: Exception) -> Exception:
     error = RayTaskError("detect", "Traceback: /srv/x.py", cause, "serve", 1, "127.0.0.1")
     dual: Exception = error.as_instanceof_cause()
     return dual
+
+
+class FakeMatch:
+    """A match stage that expects no call; a test overrides the methods that it needs."""
+
+    async def identify(
+        self, location: Location, probes: NDArray[np.float32], top_k: int, at_least: int | None
+    ) -> Ref[Matches]:
+        raise NotImplementedError
+
+    async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:
+        raise NotImplementedError
+
+    async def duplicates(
+        self,
+        location: Location,
+        card: ModelCard,
+        threshold: float | None,
+        limit: int,
+        after: int,
+        at_least: int | None,
+    ) -> Ref[DuplicatesPage]:
+        raise NotImplementedError
+
+    async def people(
+        self, location: Location, limit: int, after: int, at_least: int | None
+    ) -> PeoplePage:
+        raise NotImplementedError
+
+    async def change(
+        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+    ) -> int:
+        raise NotImplementedError
+
+    async def erase(self, collection: str, person: int) -> list[Receipt]:
+        raise NotImplementedError
+
+    async def collections(self) -> list[Location]:
+        raise NotImplementedError
+
+    async def status(self, location: Location) -> GalleryStatus:
+        raise NotImplementedError
 
 
 class Held:

@@ -28,10 +28,12 @@ from serving.api.openapi import protocol_body
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
 from serving.errors import BadRequest, Unavailable, UnknownModel
-from serving.pipeline.pipeline import Pipeline, all_of, what_is_missing
+from serving.pipeline.gather import all_of
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.readiness import what_is_missing
 from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
-from serving.pipeline.verification import naming
+from serving.pipeline.verification import with_photo_name
 
 ModelName = str
 
@@ -122,7 +124,7 @@ def router(context: Context) -> APIRouter:
                     max_faces=asked.parameters.max_faces,
                     timings=timings,
                 )
-                return await naming(photo_name(index), work)
+                return await with_photo_name(photo_name(index), work)
 
         found = await all_of(identify(n, image) for n, image in enumerate(asked.images))
         threshold = context.threshold(asked.parameters.threshold, found[0])

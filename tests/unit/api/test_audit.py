@@ -20,16 +20,17 @@ from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import GallerySettings, KeySettings
+from serving.stages.remote import RemoteMatch
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
-from tests.support.stages import Handle
+from tests.support.stages import FakeMatch, Handle
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}
 
 
-class Matcher:
+class Matcher(FakeMatch):
     """Writes version 18, in which there is everybody whom one asks for."""
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class Matcher:
         self.asked: list[int | None] = []
 
     async def change(
-        self, where: Location, operations: Sequence[Operation], require: Sequence[int]
+        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
         if self.failure is not None:
             raise self.failure
@@ -52,7 +53,7 @@ class Matcher:
         ]
 
     async def people(
-        self, where: Location, limit: int, after: int, at_least: int | None
+        self, location: Location, limit: int, after: int, at_least: int | None
     ) -> PeoplePage:
         self.asked.append(at_least)
         if self.reading is not None:
@@ -69,8 +70,10 @@ class Asked:
         text = yaml.safe_dump({"keys": [entry]})
         self.api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
         self.matcher = Matcher()
-        self.api.register._match = Handle("match", self.matcher)
-        self.api.register._versions = Versions(GallerySettings(), store=MemoryStore())
+        self.api.register._match = RemoteMatch(Handle("match", self.matcher))
+        self.api.register._versions = Versions(
+            GallerySettings(), connect=lambda settings, observer: MemoryStore()
+        )
         self._caplog = caplog
 
     def __call__(self, method: str, path: str, **request: Any) -> httpx.Response:

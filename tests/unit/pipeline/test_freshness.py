@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery
 from serving.gallery.location import Location
-from serving.pipeline import freshness
 from serving.pipeline.freshness import Shared, Versions
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
@@ -136,11 +136,13 @@ def test_a_caller_who_goes_away_before_the_call_begins_blocks_nobody() -> None:
 
 
 class TestVersions:
-    WHERE = Location("default", MODEL, DIMENSION)
+    LOCATION = Location("default", MODEL, DIMENSION)
 
     @staticmethod
     def of(store: MemoryStore, limit: float = 0.05) -> Versions:
-        return Versions(GallerySettings(freshness_timeout_s=limit), store=store)
+        return Versions(
+            GallerySettings(freshness_timeout_s=limit), connect=lambda settings, observer: store
+        )
 
     def test_the_version_is_that_of_the_store(self) -> None:
         store = MemoryStore()
@@ -148,9 +150,9 @@ class TestVersions:
 
         async def run() -> None:
             versions = self.of(store, 10)
-            assert await versions.now(self.WHERE) == 0
+            assert await versions.now(self.LOCATION) == 0
             gallery.commit([put(1)])
-            assert await versions.now(self.WHERE) == 1
+            assert await versions.now(self.LOCATION) == 1
 
         asyncio.run(run())
 
@@ -161,7 +163,7 @@ class TestVersions:
             raise Unavailable("The store is away.")
 
         store.before = away
-        assert asyncio.run(self.of(store).now(self.WHERE)) is None
+        assert asyncio.run(self.of(store).now(self.LOCATION)) is None
 
     def test_a_store_that_hangs_delays_nobody_for_longer_than_the_setting(self) -> None:
         store, go, asked = MemoryStore(), threading.Event(), []
@@ -175,13 +177,13 @@ class TestVersions:
         async def run() -> None:
             versions = self.of(store)
             try:
-                assert await asyncio.gather(*(versions.now(self.WHERE) for _ in range(5))) == (
+                assert await asyncio.gather(*(versions.now(self.LOCATION) for _ in range(5))) == (
                     [None] * 5
                 )
                 assert len(asked) == 1  # they do not heap up
             finally:
                 go.set()
-            assert await self.of(store, 10).now(self.WHERE) == 0
+            assert await self.of(store, 10).now(self.LOCATION) == 0
 
         asyncio.run(run())
 
@@ -195,16 +197,16 @@ class TestVersions:
 
         async def run() -> None:
             versions = self.of(store)
-            places = [Location(f"c{n}", MODEL, DIMENSION) for n in range(40)]
+            locations = [Location(f"c{n}", MODEL, DIMENSION) for n in range(40)]
             try:
-                await asyncio.gather(*(versions.now(where) for where in places))
+                await asyncio.gather(*(versions.now(location) for location in locations))
                 assert await asyncio.wait_for(asyncio.to_thread(len, "abc"), 5) == 3
             finally:
                 go.set()
 
         asyncio.run(run())
 
-    def test_its_client_gives_up_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_client_gives_up_soon(self) -> None:
         """So that the first question after the store is back does not wait for an old one."""
         connected: list[GallerySettings] = []
 
@@ -212,8 +214,24 @@ class TestVersions:
             connected.append(settings)
             return MemoryStore()
 
-        monkeypatch.setattr(freshness, "connect", connect)
         settings = GallerySettings(freshness_timeout_s=0.5, connect_timeout_s=0.2)
-        asyncio.run(Versions(settings).now(self.WHERE))
+        asyncio.run(Versions(settings, connect=connect).now(self.LOCATION))
         (used,) = connected
         assert (used.connect_timeout_s, used.read_timeout_s) == (0.2, 0.5)
+
+    def test_the_client_is_made_once_and_not_on_the_event_loop(self) -> None:
+        made: list[str] = []
+
+        def connect(settings: GallerySettings, observer: object) -> MemoryStore:
+            made.append(threading.current_thread().name)
+            time.sleep(0.1)  # longer than the limit of a look
+            return MemoryStore()
+
+        async def run() -> list[int | None]:
+            versions = Versions(GallerySettings(freshness_timeout_s=0.05), connect=connect)
+            locations = [Location(f"c{n}", MODEL, DIMENSION) for n in range(3)]
+            return await asyncio.gather(*(versions.now(location) for location in locations))
+
+        assert asyncio.run(run()) == [0, 0, 0]
+        assert len(made) == 1
+        assert made[0].startswith("version")

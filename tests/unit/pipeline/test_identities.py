@@ -2,27 +2,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.errors import BadRequest, OtherModel
 from serving.gallery import Operation
+from serving.gallery.location import Location
 from serving.pipeline.freshness import Versions
-from serving.pipeline.identities import Register
+from serving.pipeline.identities import Identities
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
 from tests.support.pipeline import FakeEmbedder
-from tests.support.stages import Handle
+from tests.support.stages import FakeMatch
 
 
-class Matcher:
+class Matcher(FakeMatch):
     def __init__(self) -> None:
         self.operations: list[Operation] = []
 
-    async def change(self, where: Any, operations: list[Operation], require: Sequence[int]) -> int:
+    async def change(
+        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+    ) -> int:
         self.operations += operations
         return 1
 
@@ -33,10 +35,10 @@ def matcher() -> Matcher:
 
 
 def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
-    versions = Versions(GallerySettings(), store=MemoryStore())
-    register = Register(Handle("match", matcher), FakeEmbedder(), versions)
+    versions = Versions(GallerySettings(), connect=lambda settings, observer: MemoryStore())
+    identities = Identities(matcher, FakeEmbedder(), versions)
     vectors = np.array(rows, np.float32)
-    return asyncio.run(register.add("default", 7, model, vectors, replace=False))
+    return asyncio.run(identities.add("default", 7, model, vectors, replace=False))
 
 
 @pytest.mark.parametrize("value", [1e-3, 1.0, 1e30, 3e38])

@@ -1,0 +1,109 @@
+"""Enrolment: photos of a person -> the largest face of each -> the gallery."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+
+from serving.errors import TooLarge, UnsupportedImage
+from serving.gallery.location import Location
+from serving.matching.records import Enrolment, Refused
+from serving.model.embedder import Embedder
+from serving.pipeline.gather import all_of
+from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
+from serving.pipeline.timings import Timings
+from serving.settings import EnrolmentSettings, LimitSettings
+from serving.stages.interfaces import Match
+from serving.vision.quality import fault
+from serving.vision.records import Faces
+
+# Photos of one enrolment that are under way at once; other requests need the stages, too.
+_PHOTOS_AT_ONCE = 4
+
+
+class Enroller:
+    """Enrols people from photos.
+
+    Args:
+        faces: finds the faces of one image file, largest first.
+        seen: see `serving.pipeline.pipeline.Pipeline`.
+    """
+
+    def __init__(
+        self,
+        faces: Callable[[bytes, Timings], Awaitable[Faces]],
+        embedder: Embedder,
+        match: Match,
+        limits: LimitSettings,
+        settings: EnrolmentSettings,
+        seen: Callable[[str, int], None],
+    ) -> None:
+        self._faces = faces
+        self._embedder = embedder
+        self._match = match
+        self._limits = limits
+        self._settings = settings
+        self._seen = seen
+
+    async def enrol(
+        self,
+        images: Sequence[bytes],
+        *,
+        collection: str,
+        person: int,
+        name: str | None,
+        append: bool,
+        force: bool,
+        timings: Timings,
+    ) -> EnrolmentReport:
+        """See `serving.pipeline.pipeline.Pipeline.enrol`."""
+        card = (await self._embedder.served()).card
+        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
+
+        async def look(data: bytes) -> PhotoReport:
+            async with free:
+                return await self._enrollable(data, timings, force)
+
+        photos = await all_of(look(data) for data in images)
+        usable = [p.face.crops for p in photos if p.used and p.face is not None]
+        if not usable:
+            error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
+            error.photos = photos
+            raise error
+        embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
+        enrolment = Enrolment(
+            id=person,
+            embeddings=embeddings,
+            card=card,
+            name=name,
+            append=append,
+            refuse=self._settings.conflicts == "refuse" and not force,
+        )
+        location = Location(collection, card.id, card.dimension)
+        enrolled = await timings.of("match", self._match.enrol(location, enrolment))
+        if isinstance(enrolled, Refused):
+            refused = ConflictsRefused(
+                "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
+                "written. Send other photos, or force=true if it is right."
+            )
+            refused.photos, refused.conflicts = photos, enrolled.conflicts
+            raise refused
+        return EnrolmentReport(photos, enrolled, card)
+
+    async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:
+        if len(data) > self._limits.max_image_bytes:
+            self._seen(TooLarge.type, 0)
+            return PhotoReport(None, 0, "The file is larger than this service takes.")
+        try:
+            faces = await self._faces(data, timings)
+        except (UnsupportedImage, TooLarge) as error:
+            return PhotoReport(None, 0, str(error))
+        if not len(faces):
+            return PhotoReport(None, 0, "No face was found.")
+        face = faces.first(1)
+        flaw = None if force else await asyncio.to_thread(fault, face, self._settings)
+        if flaw is not None:
+            return PhotoReport(face, len(faces), flaw.sentence, flaw.gate)
+        return PhotoReport(face, len(faces), None)

@@ -1,0 +1,179 @@
+"""The galleries that a match replica holds: opened when asked for, followed, evicted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
+from serving.gallery import Gallery, Snapshot
+from serving.gallery.location import Location
+from serving.gallery.observer import NOBODY, Observer
+from serving.gallery.store import Store
+from serving.matching.records import GalleryStatus
+from serving.settings import GallerySettings
+from serving.stages.pool import work
+from serving.telemetry.metrics import GalleryGauges
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Galleries:
+    """The galleries of one store that were asked for last.
+
+    Args:
+        most: how many are held.
+        open_store: opens the bucket; called once, in a thread, when the first gallery is asked for.
+        pool: the threads that wait for the store.
+        gauges: show every gallery that is held.
+        observer: called for every request to the store.
+    """
+
+    def __init__(
+        self,
+        settings: GallerySettings,
+        most: int,
+        open_store: Callable[[], Store],
+        pool: ThreadPoolExecutor,
+        gauges: GalleryGauges,
+        observer: Observer = NOBODY,
+    ) -> None:
+        self._settings = settings
+        self._most = most
+        self._open_store = open_store
+        self._pool = pool
+        self._gauges = gauges
+        self._observer = observer
+        # The one that was asked for last comes last.
+        self._held: OrderedDict[Location, Gallery] = OrderedDict()
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+
+    async def store(self) -> Store:
+        """The bucket, which was checked for what a gallery needs when it was opened.
+
+        Raises:
+            StoreUnfit, Unavailable: see `serving.gallery.location.open_store`; the next call tries
+                again.
+        """
+        async with self._opening:
+            if self._store is None:
+                self._store = await self._in_thread(self._open_store)
+            return self._store
+
+    async def gallery(self, location: Location) -> Gallery:
+        """The gallery, not necessarily loaded; opening one may evict another."""
+        if location not in self._held:
+            try:
+                store = await self.store()
+            except ServingError:
+                if self._is_default(location):
+                    self._gauges.unopened(location)
+                raise
+            # No await from here on, so two callers do not open it twice.
+            if location not in self._held:
+                self._held[location] = self._made(location, store)
+        self._held.move_to_end(location)
+        while len(self._held) > self._most:
+            evicted = self._least_wanted(location)
+            del self._held[evicted]
+            self._gauges.forget(evicted)
+        return self._held[location]
+
+    def _made(self, location: Location, store: Store) -> Gallery:
+        return Gallery(
+            store,
+            self._settings.prefix,
+            location.collection,
+            location.model,
+            location.dimension,
+            observer=self._observer,
+        )
+
+    def _least_wanted(self, but: Location) -> Location:
+        """The gallery to evict: an empty one, since callers may make up as many collections as they
+        like; else the one that was asked for longest ago."""
+        others = [location for location in self._held if location != but]
+        empty = (
+            location
+            for location in others
+            if self._held[location].loaded and not self._held[location].snapshot.version
+        )
+        return next(empty, others[0])
+
+    async def load(self, location: Location) -> None:
+        """Read the gallery's newest version into memory."""
+        await self._follow(location, await self.gallery(location), None)
+
+    async def snapshot(self, location: Location, at_least: int | None) -> Snapshot:
+        """The people as of version ``at_least`` or later.
+
+        None: the store could not be asked; what is in memory is served, unless nothing is.
+        """
+        gallery = await self.gallery(location)
+        if at_least is None and gallery.loaded:
+            self._gauges.unconfirmed()
+            return gallery.snapshot
+        snapshot, _ = await self._follow(location, gallery, at_least)
+        return snapshot
+
+    async def status(self, location: Location) -> GalleryStatus:
+        """What is held of the gallery, after a look for a newer version.
+
+        A health check must not wait for a store that hangs, so the look has a limit of its own.
+        """
+        try:
+            gallery = await self.gallery(location)
+        except ServingError as error:
+            return GalleryStatus(False, 0, 0, 0, str(error))
+        try:
+            snapshot, problem = await self._soon(self._follow(location, gallery, None))
+        except ServingError as error:
+            self._show(location, gallery, error)
+            snapshot, problem, loaded = gallery.snapshot, str(error), gallery.loaded
+        else:
+            loaded = True
+        return GalleryStatus(loaded, snapshot.version, len(snapshot), snapshot.photos, problem)
+
+    async def _follow(
+        self, location: Location, gallery: Gallery, at_least: int | None
+    ) -> tuple[Snapshot, str | None]:
+        """The refreshed snapshot; with the problem when an older one has to do."""
+        try:
+            snapshot = await self._in_thread(lambda: gallery.refresh(at_least))
+        except ServingError as error:
+            self._show(location, gallery, error)
+            if not isinstance(error, GalleryCorrupt) or not gallery.loaded:
+                raise
+            # The people who were read before the damage are as good as they were.
+            log.error("serving version %d: %s", gallery.snapshot.version, error)
+            return gallery.snapshot, str(error)
+        self._show(location, gallery, None)
+        return snapshot, None
+
+    async def _soon(self, look: Awaitable[T]) -> T:
+        """The result of a look for a newer version. Raises Unavailable when it takes too long; its
+        thread then goes on, so that a first load is finished nevertheless."""
+        limit = self._settings.freshness_timeout_s
+        try:
+            return await asyncio.wait_for(look, limit)
+        except asyncio.TimeoutError:
+            raise Unavailable(f"The object store has not answered within {limit:g} s.") from None
+
+    def _show(self, location: Location, gallery: Gallery, error: ServingError | None) -> None:
+        # A collection that a caller made up must not become a label.
+        exists = gallery.snapshot.version or isinstance(error, (GalleryCorrupt, ModelMismatch))
+        if exists or self._is_default(location):
+            self._gauges.show(location, gallery.snapshot, None if error is None else str(error))
+
+    def _is_default(self, location: Location) -> bool:
+        return location.collection == self._settings.collection
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return (await work(self._pool, call)).result

@@ -1,0 +1,99 @@
+"""The methods of each stage, as its callers see them: Protocols.
+
+The pipeline takes these, so that mypy checks its calls. `serving.app` checks the deployments
+against them, and `serving.stages.remote` calls them through Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.gallery import Operation
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location
+from serving.matching.records import (
+    DuplicatesPage,
+    Enrolled,
+    Enrolment,
+    GalleryStatus,
+    Matches,
+    PeoplePage,
+    Refused,
+)
+from serving.model.card import ModelCard
+from serving.stages.refs import Ref
+from serving.vision.records import Faces, Photo
+
+
+class Decode(Protocol):
+    async def ready(self) -> None:
+        """Return as soon as the replica is up."""
+
+    async def decode(self, data: Ref[bytes]) -> Ref[Photo]:
+        """Decode the bytes of an image file.
+
+        Raises:
+            UnsupportedImage, TooLarge: see `serving.vision.decode.decode`.
+        """
+
+
+class Detect(Protocol):
+    async def ready(self) -> None:
+        """Return as soon as the replica is up."""
+
+    async def detect(self, photo: Ref[Photo]) -> Ref[Faces]:
+        """Find the faces of a photo, largest first."""
+
+
+class Match(Protocol):
+    """Searching and changing the galleries.
+
+    ``location`` is a gallery of the model that made the embeddings. ``at_least`` is the version
+    that the answer has to contain; None: the store could not be asked, so memory has to do.
+    """
+
+    async def identify(
+        self,
+        location: Location,
+        probes: NDArray[np.float32],
+        top_k: int,
+        at_least: int | None,
+    ) -> Ref[Matches]:
+        """The candidates of each probe, float32 (F, D)."""
+
+    async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:
+        """Write one person's embeddings; see `serving.matching.enrolment.enrol`."""
+
+    async def duplicates(
+        self,
+        location: Location,
+        card: ModelCard,
+        threshold: float | None,
+        limit: int,
+        after: int,
+        at_least: int | None,
+    ) -> Ref[DuplicatesPage]:
+        """Likely duplicates; see `serving.matching.duplicates.compare_people`."""
+
+    async def people(
+        self, location: Location, limit: int, after: int, at_least: int | None
+    ) -> PeoplePage:
+        """At most ``limit`` people whose ids are past ``after``, in the order of their ids."""
+
+    async def change(
+        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+    ) -> int:
+        """Commit operations and return the version; see `serving.gallery.Gallery.commit`."""
+
+    async def erase(self, collection: str, person: int) -> list[Receipt]:
+        """Remove a person's embeddings from the bucket, those of all models."""
+
+    async def collections(self) -> list[Location]:
+        """The galleries in the bucket."""
+
+    async def status(self, location: Location) -> GalleryStatus:
+        """What one replica holds of the gallery, after it has looked for a newer version."""

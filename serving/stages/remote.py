@@ -1,0 +1,111 @@
+"""The stages behind Ray Serve: each Protocol of `serving.stages.interfaces` over a handle.
+
+Every call of a deployment is here, and with it the choice between `call`, `make` and `write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.serve.handle import DeploymentHandle
+
+from serving.gallery import Operation
+from serving.gallery.compaction import Receipt
+from serving.gallery.location import Location
+from serving.matching.records import (
+    DuplicatesPage,
+    Enrolled,
+    Enrolment,
+    GalleryStatus,
+    Matches,
+    PeoplePage,
+    Refused,
+)
+from serving.model.card import ModelCard
+from serving.stages.calls import call, make, write
+from serving.stages.refs import Ref
+from serving.vision.records import Faces, Photo
+
+T = TypeVar("T")
+
+Handle: TypeAlias = DeploymentHandle
+# What an ``async def`` returns; the functions below return the one of `call` as it is.
+Answer = Coroutine[Any, Any, T]
+
+
+class RemoteDecode:
+    """A `serving.stages.interfaces.Decode`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def ready(self) -> Answer[None]:
+        return call(self._handle.ready)
+
+    def decode(self, data: Ref[bytes]) -> Answer[Ref[Photo]]:
+        return make(self._handle.decode, data)
+
+
+class RemoteDetect:
+    """A `serving.stages.interfaces.Detect`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def ready(self) -> Answer[None]:
+        return call(self._handle.ready)
+
+    def detect(self, photo: Ref[Photo]) -> Answer[Ref[Faces]]:
+        return call(self._handle.detect, photo)
+
+
+class RemoteMatch:
+    """A `serving.stages.interfaces.Match`."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def identify(
+        self,
+        location: Location,
+        probes: NDArray[np.float32],
+        top_k: int,
+        at_least: int | None,
+    ) -> Answer[Ref[Matches]]:
+        return call(self._handle.identify, location, probes, top_k, at_least)
+
+    def enrol(self, location: Location, enrolment: Enrolment) -> Answer[Enrolled | Refused]:
+        return write(self._handle.enrol, location, enrolment)
+
+    def duplicates(
+        self,
+        location: Location,
+        card: ModelCard,
+        threshold: float | None,
+        limit: int,
+        after: int,
+        at_least: int | None,
+    ) -> Answer[Ref[DuplicatesPage]]:
+        return make(self._handle.duplicates, location, card, threshold, limit, after, at_least)
+
+    def people(
+        self, location: Location, limit: int, after: int, at_least: int | None
+    ) -> Answer[PeoplePage]:
+        return call(self._handle.people, location, limit, after, at_least)
+
+    def change(
+        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+    ) -> Answer[int]:
+        return write(self._handle.change, location, operations, require)
+
+    def erase(self, collection: str, person: int) -> Answer[list[Receipt]]:
+        return write(self._handle.erase, collection, person)
+
+    def collections(self) -> Answer[list[Location]]:
+        return call(self._handle.collections)
+
+    def status(self, location: Location) -> Answer[GalleryStatus]:
+        return call(self._handle.status, location)

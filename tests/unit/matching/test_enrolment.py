@@ -1,0 +1,176 @@
+"""Enrolling and its conflicts; on a gallery in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from serving.errors import Unavailable
+from serving.gallery import Gallery
+from serving.matching.enrolment import enrol
+from serving.matching.records import Enrolled, Enrolment, Refused
+from serving.settings import MatchSettings
+from tests.support.galleries import away, open_gallery
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, put, unit_rows
+from tests.support.stages import CARD
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def gallery(store: MemoryStore) -> Gallery:
+    return open_gallery(store)
+
+
+def alike(photos: int, seed: int = 0) -> NDArray[np.float32]:
+    """Embeddings of one person: float32 (P, D)."""
+    rows = unit_rows(1, DIMENSION, seed=seed) + 0.3 * unit_rows(photos, DIMENSION, seed=seed + 1000)
+    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def enrolled(gallery: Gallery, person: Enrolment, **settings: Any) -> Enrolled:
+    done = enrol(gallery, person, MatchSettings(**settings))
+    assert isinstance(done, Enrolled)
+    return done
+
+
+def enrolment(person: int = 7, photos: int = 2, **options: Any) -> Enrolment:
+    return Enrolment(person, alike(photos), CARD, **options)
+
+
+def goes_away_after_a_commit(store: MemoryStore) -> None:
+    def gone(request: str, key: str) -> None:
+        if request == "put" and key.endswith("manifest.json"):
+            store.before = away
+
+    store.after = gone
+
+
+class TestEnrol:
+    def test_the_answer_is_what_the_gallery_holds_now(self, gallery: Gallery) -> None:
+        done = enrolled(gallery, enrolment(name="Ada"))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", 2, 1)
+
+    def test_replacing_keeps_the_name_unless_another_is_given(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(name="Ada", photos=5))
+        done = enrolled(gallery, enrolment(photos=1))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", 1, 2)
+        assert enrolled(gallery, enrolment(name="Eve")).name == "Eve"
+
+    def test_appending_adds_photos(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(name="Ada", photos=5))
+        done = enrolled(gallery, enrolment(photos=1, append=True))
+        assert (done.name, done.photos) == ("Ada", 6)
+
+    def test_what_was_written_is_acknowledged_though_it_cannot_be_read_back(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        goes_away_after_a_commit(store)
+        done = enrolled(gallery, enrolment(name="Ada"))
+        assert (done.name, done.photos, done.gallery_version) == ("Ada", None, 1)
+        store.before = lambda request, key: None
+        assert [p.id for p in open_gallery(store).refresh().list(9)] == [7]
+
+    def test_what_was_not_written_is_not_acknowledged(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        store.before = away
+        with pytest.raises(Unavailable, match="Nothing was written"):
+            enrolled(gallery, enrolment())
+
+    def test_somebody_who_is_enrolled_already_is_reported(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(5, name="Eve"))
+        done = enrolled(gallery, enrolment(7))
+        assert done.conflicts is not None
+        (conflict,) = done.conflicts
+        assert (conflict.kind, conflict.id, conflict.name) == ("already-enrolled", 5, "Eve")
+        assert conflict.photos == (0, 1)
+        assert done.photos == 2
+
+    def test_nobody_conflicts_with_himself(self, gallery: Gallery) -> None:
+        for append in (False, True, True, False):
+            assert enrolled(gallery, enrolment(7, append=append)).conflicts == ()
+
+    def test_one_who_replaces_somebody_else_is_told(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(7, name="Ada"))
+        other = Enrolment(7, alike(2, seed=1), CARD)
+        done = enrolled(gallery, other)
+        assert [c.kind for c in done.conflicts or ()] == ["other-person"] * 2
+
+    def test_it_costs_no_request_to_the_store(self, store: MemoryStore, gallery: Gallery) -> None:
+        def requests(work: Callable[[], Any]) -> list[str]:
+            asked: list[str] = []
+            store.before = lambda request, key: asked.append(request)
+            work()
+            return asked
+
+        def plain() -> None:
+            gallery.refresh(at_least=gallery.commit([put(3)]))
+
+        gallery.commit([put(1)])
+        gallery.refresh()
+        usual = requests(plain)
+        assert requests(lambda: enrolled(gallery, enrolment(2))) == usual
+        refusing = Enrolment(4, alike(1, seed=9), CARD, refuse=True)
+        assert requests(lambda: enrolled(gallery, refusing)) == usual
+
+    def test_who_enrols_later_learns_of_who_was_earlier_elsewhere(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        gallery.refresh()
+        enrolled(open_gallery(store), enrolment(5))
+        done = enrolled(gallery, enrolment(7))
+        assert [c.id for c in done.conflicts or ()] == [5]
+
+    def test_a_conflict_is_refused_and_nothing_written(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        gallery.refresh()
+        enrolled(open_gallery(store), enrolment(5))  # of which this replica has not heard
+        done = enrol(gallery, enrolment(7, refuse=True), MatchSettings())
+        assert isinstance(done, Refused)
+        assert [c.id for c in done.conflicts] == [5]
+        assert [p.id for p in open_gallery(store).refresh().list(9)] == [5]
+
+    def test_of_two_at_once_one_is_refused(self, store: MemoryStore, gallery: Gallery) -> None:
+        """Both wait for a commit that is under way, and are then committed together."""
+        under_way, go_on = threading.Event(), threading.Event()
+
+        def hold(request: str, key: str) -> None:
+            if request == "put" and not under_way.is_set():
+                under_way.set()
+                assert go_on.wait(10)
+
+        store.before = hold
+        with ThreadPoolExecutor(3) as pool:
+            first = pool.submit(gallery.commit, [put(1)])
+            assert under_way.wait(10)
+            both = [
+                pool.submit(enrol, gallery, enrolment(n, refuse=True), MatchSettings())
+                for n in (5, 7)
+            ]
+            while gallery.waiting < 2:
+                time.sleep(0.001)
+            go_on.set()
+            done = [b.result(10) for b in both]
+            first.result(10)
+        assert sorted(type(d).__name__ for d in done) == ["Enrolled", "Refused"]
+        assert len(gallery.refresh()) == 2
+
+    def test_without_the_read_back_conflicts_are_not_known(
+        self, store: MemoryStore, gallery: Gallery
+    ) -> None:
+        goes_away_after_a_commit(store)
+        assert enrolled(gallery, enrolment()).conflicts is None

@@ -1,0 +1,75 @@
+"""From embeddings to candidates; on a gallery in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.gallery import Gallery
+from serving.matching.records import Matches
+from serving.matching.search import nearest
+from tests.support.galleries import open_gallery
+from tests.support.memory_store import MemoryStore
+from tests.support.people import DIMENSION, put, unit_rows
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def gallery(store: MemoryStore) -> Gallery:
+    return open_gallery(store)
+
+
+class TestNearest:
+    def test_candidates_come_best_first_with_their_names(self, gallery: Gallery) -> None:
+        gallery.commit([put(1, name="Ada"), put(2), put(3, name="Eve")])
+        probe = unit_rows(1, DIMENSION, seed=3)
+        (found,) = nearest(gallery.refresh(), [probe], 2)
+        assert found.gallery_version == 1
+        (candidates,) = found.candidates
+        assert len(candidates) == 2
+        assert (candidates[0].id, candidates[0].name) == (3, "Eve")
+        assert candidates[0].similarity == pytest.approx(1, abs=1e-3)
+        assert candidates[1].similarity < candidates[0].similarity
+
+    def test_each_probe_has_its_own(self, gallery: Gallery) -> None:
+        gallery.commit([put(1), put(2)])
+        probes = np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in (2, 1, 2)])
+        (found,) = nearest(gallery.refresh(), [probes], 1)
+        assert [c.id for (c,) in found.candidates] == [2, 1, 2]
+
+    def test_each_photo_has_its_own(self, gallery: Gallery) -> None:
+        gallery.commit([put(1), put(2), put(3)])
+        people = gallery.refresh()
+        photos = [
+            np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in ids]).reshape(-1, DIMENSION)
+            for ids in ((2, 1), (3,))
+        ]
+        photos.insert(1, np.empty((0, DIMENSION), np.float32))
+        found = nearest(people, photos, 2)
+        assert [[best.id for best, _ in photo.candidates] for photo in found] == [[2, 1], [], [3]]
+        for probes, together in zip(photos, found, strict=True):
+            (alone,) = nearest(people, [probes], 2)
+            assert (alone.gallery_version, alone.people) == (together.gallery_version, 3)
+            for one, other in zip(alone.candidates, together.candidates, strict=True):
+                assert [c.id for c in one] == [c.id for c in other]
+                assert [c.similarity for c in one] == pytest.approx([c.similarity for c in other])
+
+    def test_nobody_enrolled(self, gallery: Gallery) -> None:
+        found = nearest(gallery.refresh(), [unit_rows(2, DIMENSION)], 5)
+        assert found == [Matches(((), ()), 0, 0)]
+
+    def test_no_probe(self, gallery: Gallery) -> None:
+        gallery.commit([put(1)])
+        found = nearest(gallery.refresh(), [np.empty((0, DIMENSION), np.float32)], 5)
+        assert found == [Matches((), 1, 1)]
+
+    def test_numbers_are_plain_ones(self, gallery: Gallery) -> None:
+        gallery.commit([put(1)])
+        (found,) = nearest(gallery.refresh(), [unit_rows(1, DIMENSION)], 1)
+        ((candidate,),) = found.candidates
+        assert type(candidate.id) is int
+        assert type(candidate.similarity) is float
