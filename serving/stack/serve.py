@@ -30,7 +30,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 # spill to files and, past that or without it, map files of the disk in place of memory ("fallback
 # allocation") unless the disk counts as full. Ray itself sets the first of these for its children,
 # so in the environment it has no effect.
-_MEMORY_ALONE = {"automatic_object_spilling_enabled": False, "local_fs_capacity_threshold": 0}
+MEMORY_ALONE = {"automatic_object_spilling_enabled": False, "local_fs_capacity_threshold": 0}
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
 _ADMIN_SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
 # For the requests that are under way when the service is stopped.
@@ -171,7 +171,7 @@ def main(config: Path) -> None:
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
             **resources(document),
-            _system_config=_MEMORY_ALONE,
+            _system_config=MEMORY_ALONE,
             _metrics_export_port=metrics_port(document["http_options"]["port"]),
         )
         # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and

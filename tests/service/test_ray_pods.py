@@ -100,6 +100,7 @@ def environment(pod: str, tls: Mapping[str, str]) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_allow_out_of_band_object_ref_serialization": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
         "RAY_ADDRESS": f"{LOOPBACK}:{GCS}",
