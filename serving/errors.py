@@ -71,7 +71,7 @@ class UnknownModel(ServingError):
     title = "There is no such model here"
 
 
-class Conflict(ServingError):
+class CommitConflict(ServingError):
     """A write lost the race against other writers more often than it may try again."""
 
     status = 409

@@ -63,7 +63,9 @@ class ExportFile:
             )
         return export
 
-    def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
+    def segments(
+        self, kind: Kind, time: float, *, rows_at_once: int = ROWS_AT_ONCE
+    ) -> Iterator[Segment]:
         """Everybody, a part at a time; ``time`` is for files that do not tell any.
 
         Raises:
@@ -77,7 +79,7 @@ class ExportFile:
             blob = file.get_tensor("details").tobytes() if "details" in tensors else b""
             rows = starts_of(self.counts)
             texts = starts_of(optional.get("details_length", np.zeros(len(self.ids), np.int32)))
-            for start, end in _parts(rows):
+            for start, end in _parts(rows, rows_at_once):
                 part = slice(start, end)
                 times = {t: optional.get(t, np.full(len(self.ids), time))[part] for t in _TIMES}
                 details = [
@@ -142,11 +144,11 @@ def _reading(path: Path) -> Iterator[None]:
         raise InvalidInput(f"{path.name} is no usable export of a gallery: {error}.") from error
 
 
-def _parts(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """People ``start`` to ``end`` with at most `ROWS_AT_ONCE` rows together, at least one each."""
+def _parts(rows: NDArray[np.int64], rows_at_once: int) -> Iterator[tuple[int, int]]:
+    """People ``start`` to ``end``: at most ``rows_at_once`` rows, and at least one person."""
     start, people = 0, len(rows) - 1
     while start < people:
-        end = int(np.searchsorted(rows, rows[start] + ROWS_AT_ONCE, side="right")) - 1
+        end = int(np.searchsorted(rows, rows[start] + rows_at_once, side="right")) - 1
         end = max(end, start + 1)
         yield start, end
         start = end

@@ -37,13 +37,15 @@ def import_people(
     *,
     append: bool = False,
     imported: Callable[[int], None] = lambda people: None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> int:
     """Put everybody into the gallery, in bulk segments: all of them or, on an error, nobody.
 
     Args:
         model: the model of the gallery.
         append: add to the photos that somebody has already, instead of replacing them.
-        imported: is told of people who are in the store; they count when this returns.
+        imported: called with numbers of people who are in the store; they count when this returns.
+        rows_at_once: embeddings in one segment.
 
     Returns:
         The gallery's version that contains them.
@@ -64,7 +66,8 @@ def import_people(
     kind, now = Kind.APPEND if append else Kind.PUT, gallery.now()
 
     def segments() -> Iterator[Segment]:
-        return _joined(part for source in sources for part in source.segments(kind, now))
+        parts = (part for source in sources for part in source.segments(kind, now))
+        return _joined(parts, rows_at_once)
 
     try:
         return gallery.commit_segments(segments, lambda segment: imported(len(segment)))
@@ -101,12 +104,12 @@ def export_folder(
     return people, version
 
 
-def _joined(parts: Iterator[Segment]) -> Iterator[Segment]:
+def _joined(parts: Iterator[Segment], rows_at_once: int) -> Iterator[Segment]:
     """Small segments together, so that many small files do not become many small objects."""
     held: list[Segment] = []
     rows = 0
     for part in parts:
-        if held and rows + len(part.embeddings) > ROWS_AT_ONCE:
+        if held and rows + len(part.embeddings) > rows_at_once:
             yield Segment.joined(held)
             held, rows = [], 0
         held.append(part)

@@ -95,9 +95,7 @@ class Versions:
                 "read_timeout_s": min(limit, settings.read_timeout_s),
             }
             self._store = connect(settings.model_copy(update=hasty), self._observer)
-        file = ManifestFile(
-            self._store, self._settings.prefix, where.collection, where.model, where.dimension
-        )
+        file = ManifestFile(self._store, self._settings.prefix, where)
 
         async def ask() -> int | None:
             context = contextvars.copy_context()  # with the request's id and trace

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Operation, Snapshot
-from serving.gallery.compaction import Receipt
-from serving.gallery.erasure import erase_everywhere
+from serving.gallery.erasure import Receipt, erase_everywhere
 from serving.gallery.location import Location, locate, open_store
 from serving.gallery.store import Store
 from serving.matching.duplicates import compare_people
@@ -179,9 +178,10 @@ class Matcher:
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
         """Remove a person's embeddings from the bucket; see `erase_everywhere`."""
-        settings = self._gallery_settings.model_copy(update={"collection": collection})
+        store = await self._checked_store()
+        prefix = self._gallery_settings.prefix
         return await self._in(
-            self._store_pool, lambda: erase_everywhere(settings, [person], self._observer)
+            self._store_pool, lambda: erase_everywhere(store, prefix, collection, [person])
         )
 
     async def collections(self) -> list[Location]:
@@ -222,14 +222,7 @@ class Matcher:
             # No await from here on, so two callers do not open it twice.
             if where not in self._galleries:
                 prefix = self._gallery_settings.prefix
-                self._galleries[where] = Gallery(
-                    store,
-                    prefix,
-                    where.collection,
-                    where.model,
-                    where.dimension,
-                    observer=self._observer,
-                )
+                self._galleries[where] = Gallery(store, prefix, where, observer=self._observer)
         self._galleries.move_to_end(where)
         while len(self._galleries) > self._settings.galleries:
             gone = self._least_wanted(where)
@@ -286,7 +279,7 @@ class Matcher:
 
     def _note(self, gallery: Gallery, error: ServingError | None) -> None:
         self._problem = None if error is None else str(error)
-        where = Location(gallery.collection, gallery.model, gallery.dimension)
+        where = gallery.location
         # A collection that a caller made up must not become a label.
         exists = gallery.snapshot.version or isinstance(error, (GalleryCorrupt, ModelMismatch))
         if exists or self._is_default(where):

@@ -29,8 +29,8 @@ def write(path: Path, columns: dict[str, Any], metadata: dict[str, str] | None) 
     return path
 
 
-def read(path: Path) -> list[Segment]:
-    return list(ExportFile.open(path).segments(Kind.PUT, 5.0))
+def read(path: Path, **options: int) -> list[Segment]:
+    return list(ExportFile.open(path).segments(Kind.PUT, 5.0, **options))
 
 
 def test_a_file_that_was_made_by_hand(tmp_path: Path) -> None:
@@ -75,9 +75,8 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         write_export(tmp_path / "missing" / "x", MODEL, DIMENSION, [])
 
 
-def test_many_people_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.gallery.interchange.ROWS_AT_ONCE", 2)
-    parts = read(write(tmp_path / "x.safetensors", columns(), METADATA))
+def test_many_people_come_in_parts(tmp_path: Path) -> None:
+    parts = read(write(tmp_path / "x.safetensors", columns(), METADATA), rows_at_once=2)
     # The last one has more rows than a part, but cannot be torn apart.
     assert [p.id.tolist() for p in parts] == [[7], [3], [5]]
     np.testing.assert_allclose(

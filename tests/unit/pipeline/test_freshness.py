@@ -14,7 +14,7 @@ from serving.pipeline import freshness
 from serving.pipeline.freshness import Shared, Versions
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
 
 class Source:
@@ -136,7 +136,7 @@ def test_a_caller_who_goes_away_before_the_call_begins_blocks_nobody() -> None:
 
 
 class TestVersions:
-    WHERE = Location("default", MODEL, DIMENSION)
+    WHERE = LOCATION
 
     @staticmethod
     def of(store: MemoryStore, limit: float = 0.05) -> Versions:
@@ -144,7 +144,7 @@ class TestVersions:
 
     def test_the_version_is_that_of_the_store(self) -> None:
         store = MemoryStore()
-        gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION)
+        gallery = Gallery(store, "galleries", LOCATION)
 
         async def run() -> None:
             versions = self.of(store, 10)

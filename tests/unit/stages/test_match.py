@@ -29,11 +29,11 @@ from serving.settings import GallerySettings, MatchSettings, TracingSettings, Tr
 from serving.stages import match, refs
 from serving.stages.match import Matcher
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, LOCATION, MODEL, put, unit_rows
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import CARD, Held
 
-WHERE = Location("default", MODEL, DIMENSION)
+WHERE = LOCATION
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def gallery(store: MemoryStore) -> Gallery:
 
 
 def open_gallery(store: MemoryStore) -> Gallery:
-    return Gallery(store, "galleries", "default", MODEL, DIMENSION, sleep=lambda s: None)
+    return Gallery(store, "galleries", LOCATION, sleep=lambda s: None)
 
 
 def away(request: str, key: str) -> None:
