@@ -21,7 +21,7 @@ from serving.api.schemas import (
     VerifyAnswer,
 )
 from serving.gallery import Person
-from serving.gallery.compaction import Receipt
+from serving.gallery.erasure import Receipt
 from serving.matching.records import Candidate, Conflict
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared

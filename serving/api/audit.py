@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from fastapi import Request
 
 from serving.api.problems import request_id_of
-from serving.errors import Conflict, NotConfirmed, Overloaded, TimedOut, Unavailable
+from serving.errors import CommitConflict, NotConfirmed, Overloaded, TimedOut, Unavailable
 
 log = logging.getLogger("faces.audit")
 # Whoever wants fewer lines in his logs does not mean these.
@@ -74,7 +74,7 @@ def change(
 
     try:
         yield done
-    except (*_UNKNOWN, Conflict, Unavailable) as error:
+    except (*_UNKNOWN, CommitConflict, Unavailable) as error:
         unknown = isinstance(error, _UNKNOWN) or (in_parts and not isinstance(error, Overloaded))
         if unknown and begun():
             line("unknown", None, {})

@@ -32,7 +32,7 @@ from serving.api.schemas import (
     Ready,
 )
 from serving.keys import Keys
-from serving.matching.threshold import problem_of
+from serving.matching.threshold import threshold_problem
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.readiness import what_is_missing
@@ -203,7 +203,7 @@ def build_api(
         checks = await context.in_time(pipeline.ready())
         if checks["triton"] == "ok":
             card = await context.in_time(pipeline.card())
-            checks["triton"] = problem_of(matching, card) or "ok"
+            checks["triton"] = threshold_problem(matching, card) or "ok"
         ready = what_is_missing(checks) is None
         response.status_code = 200 if ready else 503
         return Ready(ready=ready, checks=checks)

@@ -21,7 +21,7 @@ from serving.evaluation.evaluate import STEPS, Asked, Report, evaluate, worst_pa
 from serving.evaluation.html_report import Pictures, page
 from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
-from serving.matching.threshold import problem_of
+from serving.matching.threshold import threshold_problem
 from serving.settings import MatchSettings
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def evaluate_command(
     matching = settings.match
     if threshold is not None:
         matching = MatchSettings(threshold=threshold, fpir=matching.fpir)
-    problem = problem_of(matching, local.card)
+    problem = threshold_problem(matching, local.card)
     if problem is not None:
         raise Failed(problem)
     others = Distractors(np.empty((0, 0), np.float16), 0)

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 from serving.client import answers
 from serving.client.errors import ClientError
 from serving.client.photos import File, Photo, file_of, files_of
-from serving.errors import Conflict, NoRoom, Overloaded, TooManyRequests, Unavailable
+from serving.errors import CommitConflict, NoRoom, Overloaded, TooManyRequests, Unavailable
 
 A = TypeVar("A")  # the answer
 
@@ -65,7 +65,7 @@ class Call(Generic[A]):
 _BEFORE = frozenset({TooManyRequests.type, Overloaded.type, NoRoom.type})
 # Or a commit that was not made. A write whose outcome the service does not know is answered with a
 # type of its own.
-_NOTHING_WRITTEN = _BEFORE | {Conflict.type, Unavailable.type}
+_NOTHING_WRITTEN = _BEFORE | {CommitConflict.type, Unavailable.type}
 # Erasing takes several commits; one that fails or loses the race has the earlier ones behind it.
 _ERASURE = _BEFORE
 

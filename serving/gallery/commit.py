@@ -10,7 +10,8 @@ import random
 import uuid
 from collections.abc import Callable
 
-from serving.errors import Conflict, GalleryError, NotConfirmed, Unavailable
+from serving.errors import CommitConflict, GalleryError, NotConfirmed, Unavailable
+from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.manifest import Manifest
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
@@ -18,8 +19,6 @@ from serving.gallery.store import PreconditionFailed
 
 log = logging.getLogger(__name__)
 
-_TRIES = 12
-_FAILURES = 3  # of the store, in one commit
 _NOT_CONFIRMED = "The write was not confirmed: look whether it is there before you send it again."
 
 
@@ -28,6 +27,7 @@ def apply(
     mutate: Callable[[Manifest, str], Manifest | None],
     sleep: Callable[[float], None],
     observer: Observer = NOBODY,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> int:
     """Replace the manifest by what ``mutate`` makes of it; again from the new one after a conflict.
 
@@ -41,7 +41,7 @@ def apply(
         The version that the commit made; the present one when there was nothing to commit.
 
     Raises:
-        Conflict: other writers were faster each time; nothing was committed.
+        CommitConflict: other writers were faster each time; nothing was committed.
         Unavailable: the store is away; nothing was committed.
         NotConfirmed: the store went away during the last write, and the outcome is not known.
     """
@@ -50,7 +50,7 @@ def apply(
     # What a replacement whose reply got lost was made from. While the manifest still is that one,
     # the store may yet carry that write out.
     doubted: tuple[Manifest, str | None] | None = None
-    for attempt in range(_TRIES):
+    for attempt in range(limits.commit_tries):
         if attempt:
             sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
         replacing = False
@@ -59,13 +59,13 @@ def apply(
             if (version := manifest.version_of(commit)) is not None:
                 return version  # the reply to an earlier try got lost
             if doubted is not None and etag != doubted[1]:
-                if not manifest.remembers_all_since(doubted[0]):
+                if not manifest.remembers_all_since(doubted[0], limits.remembered_commits):
                     break  # whether ours was among them, nobody knows any more
                 doubted = None
             after = mutate(manifest, commit)
             if after is None:
                 return manifest.version
-            after = file.write_index(manifest, after)
+            after = file.prepare(manifest, after)
             replacing = True
             file.replace(after, etag)
         except PreconditionFailed:
@@ -78,7 +78,7 @@ def apply(
             if replacing:
                 doubted = (manifest, etag)
             failures += 1
-            if failures < _FAILURES:
+            if failures < limits.store_failures:
                 continue
             if doubted is None:
                 raise Unavailable(f"{error} Nothing was written.") from error
@@ -87,4 +87,6 @@ def apply(
             return after.version
     if doubted is not None:
         raise NotConfirmed(f"Other writers were faster. {_NOT_CONFIRMED}")
-    raise Conflict(f"Other writers were faster {_TRIES} times; nothing was written, try again.")
+    raise CommitConflict(
+        f"Other writers were faster {limits.commit_tries} times; nothing was written, try again."
+    )

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from serving.gallery.snapshot import Person, Snapshot
 
-_BLOCK = 1024  # people who are compared with everybody at once
-_PAIRS = 8192  # whose vectors are in memory at once
+_BLOCK = 1024
+_PAIRS_AT_ONCE = 8192
 _NEAREST = 128  # of each person, by the signs; these are compared by their vectors
 
 
@@ -49,6 +49,8 @@ def find(
     after: int = -1,
     people: int | None = None,
     advance: Callable[[int], None] = lambda people: None,
+    block: int = _BLOCK,
+    pairs_at_once: int = _PAIRS_AT_ONCE,
 ) -> Pairs:
     """Pairs whose cosine is at least ``threshold``.
 
@@ -56,30 +58,32 @@ def find(
         limit: pairs at most.
         after, people: compare only so many people, in the order of their ids past this one, with
             everybody; each pair belongs to the lower of its ids.
-        advance: is told after each block how many people are done; may raise to give up.
+        advance: called after each block with its number of people; may raise to give up.
+        block: people who are compared with everybody at once.
+        pairs_at_once: pairs whose vectors are in memory at once.
     """
     slots, ids, codes = snapshot.everybody()
     first = int(np.searchsorted(ids, after, side="right"))
     end = len(ids) if people is None else min(len(ids), first + people)
     pairs, cosines, found = np.empty((0, 2), np.intp), np.empty(0, np.float32), 0
-    for start in range(first, end, _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, end))
-        near = _near(codes, block)
-        rows, columns = np.nonzero(near > block[:, None])
-        mine, other = block[rows], near[rows, columns]
-        alike = _cosines(snapshot, slots[mine], slots[other])
+    for start in range(first, end, block):
+        part = np.arange(start, min(start + block, end))
+        near = _near(codes, part)
+        rows, columns = np.nonzero(near > part[:, None])
+        mine, other = part[rows], near[rows, columns]
+        alike = _cosines(snapshot, slots[mine], slots[other], pairs_at_once)
         keep = alike >= threshold
         found += int(keep.sum())
         new = np.stack([mine[keep], other[keep]], axis=1)
         pairs, cosines = np.concatenate([pairs, new]), np.concatenate([cosines, alike[keep]])
         best = np.lexsort((pairs[:, 1], pairs[:, 0], -cosines))[:limit]
         pairs, cosines = pairs[best], cosines[best]
-        advance(len(block))
-    told = [
+        advance(len(part))
+    listed = [
         Pair(snapshot.person(int(a)), snapshot.person(int(b)), similarity)
         for (a, b), similarity in zip(slots[pairs].tolist(), cosines.tolist(), strict=True)
     ]
-    return Pairs(told, found, None if end == len(ids) else int(ids[end - 1]))
+    return Pairs(listed, found, None if end == len(ids) else int(ids[end - 1]))
 
 
 def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -90,12 +94,12 @@ def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64
 
 
 def _cosines(
-    snapshot: Snapshot, mine: NDArray[np.intp], other: NDArray[np.intp]
+    snapshot: Snapshot, mine: NDArray[np.intp], other: NDArray[np.intp], pairs_at_once: int
 ) -> NDArray[np.float32]:
     """Of the people in the slots ``mine`` with those in ``other``, in parts of little memory."""
     found = np.empty(len(mine), np.float32)
-    for start in range(0, len(mine), _PAIRS):
-        part = slice(start, start + _PAIRS)
+    for start in range(0, len(mine), pairs_at_once):
+        part = slice(start, start + pairs_at_once)
         a, b = snapshot.centroids(mine[part]), snapshot.centroids(other[part])
         found[part] = np.einsum("nd,nd->n", a, b)
     # Rounding can carry a cosine a little past 1.

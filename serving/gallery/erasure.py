@@ -1,34 +1,146 @@
-"""Erasing people from every object of a collection."""
+"""Erasure: remove people's embeddings from every object of a gallery, or of a collection."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from serving.errors import UnknownIdentity
-from serving.gallery.compaction import Maintenance, Receipt
+import numpy as np
+
+from serving.errors import CommitConflict, UnknownIdentity
 from serving.gallery.location import locate
-from serving.gallery.observer import NOBODY, Observer
-from serving.gallery.s3 import connect
-from serving.settings import GallerySettings
+from serving.gallery.manifest import Manifest, SegmentRef
+from serving.gallery.ownership import Ownership
+from serving.gallery.segment import Kind, Operation
+from serving.gallery.store import Store
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
+from serving.gallery.writer import Writer
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an erasure has removed; the embeddings are in no object of the gallery any more."""
+
+    model: str
+    ids: Sequence[int]
+    embeddings: int
+    objects_rewritten: Sequence[str]
+    objects_removed: Sequence[str]
+    gallery_version: int
+    time: float
 
 
 def erase_everywhere(
-    settings: GallerySettings, ids: Collection[int], observer: Observer = NOBODY
+    store: Store, prefix: str, collection: str, ids: Collection[int]
 ) -> list[Receipt]:
-    """Erase people from the galleries of all models in the collection; see `Maintenance.erase`.
+    """Erase people from the galleries of all models in the collection; see `erase`.
 
-    Somebody who asks to be forgotten does not mean by one model.
+    A person who asks to be forgotten does not mean by one model only.
 
     Raises:
         UnknownIdentity: no gallery holds anything of one of them; nothing was written.
     """
-    store = connect(settings, observer)
-    places = [
-        Maintenance(store, settings.prefix, p.collection, p.model, p.dimension)
-        for p in locate(store, settings.prefix, settings.collection)
+    galleries = [
+        StoredGallery(store, prefix, location) for location in locate(store, prefix, collection)
     ]
-    held = [place.held(ids) for place in places]
-    unknown = set(ids).difference(*held)
+    ids_held = [held(gallery, ids) for gallery in galleries]
+    _require_known(ids, *ids_held)
+    return [
+        erase_held(gallery, here) for gallery, here in zip(galleries, ids_held, strict=True) if here
+    ]
+
+
+def held(gallery: StoredGallery, ids: Collection[int]) -> set[int]:
+    """Those ids of which the bucket holds anything: enrolled, deleted, or in objects to sweep."""
+    manifest, owned = gallery.file.reading(lambda manifest: _owned(gallery, manifest, ids))
+    known = {i for i in ids if owned.ever(i)}
+    for name, _ in gallery.objects.all():
+        if name not in manifest.names and len(known) < len(ids):
+            known.update(set(ids).intersection(gallery.objects.ids_in(name)))
+    return known
+
+
+def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
+    """Forget these people for good: delete them, and remove their embeddings from the bucket.
+
+    Includes people who are deleted already, whose embeddings are still in its objects.
+
+    Raises:
+        UnknownIdentity: no object holds anything of one of them; nothing was written.
+        CommitConflict: compactions came between too often; they are deleted, but not yet erased.
+        Unavailable: the store is away, or the gallery is damaged.
+    """
+    _require_known(ids, held(gallery, ids))
+    return erase_held(gallery, ids)
+
+
+def erase_held(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
+    """`erase` for ids that `held` has found already, which reads the whole gallery."""
+    Writer(gallery).commit([Operation(Kind.DELETE, i, gallery.now()) for i in ids])
+    for _ in range(gallery.limits.erase_tries):
+        rewritten = _rewrite_without(gallery, ids)
+        if rewritten is not None:
+            break
+    else:
+        raise CommitConflict("Compactions came between; the people are deleted, erase them again.")
+    removed = sweep(gallery, grace_s=0).removed
+    after, _ = gallery.file.read()
+    return Receipt(
+        model=after.model,
+        ids=sorted(ids),
+        embeddings=rewritten[1],
+        objects_rewritten=rewritten[0],
+        objects_removed=removed,
+        gallery_version=after.version,
+        time=gallery.now(),
+    )
+
+
+def _require_known(ids: Collection[int], *known: set[int]) -> None:
+    unknown = set(ids).difference(*known)
     if unknown:
         raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
-    return [place.erase_held(here) for place, here in zip(places, held, strict=True) if here]
+
+
+def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list[str], int] | None:
+    """The names of the segments that held them and how many rows; None: lost a race."""
+    manifest, replacements, rows = gallery.file.reading(lambda now: _without(gallery, now, ids))
+    done = False
+
+    def mutate(now: Manifest, commit: str) -> Manifest | None:
+        nonlocal done
+        # Another process may have folded them, or swept what was just written.
+        listed = replacements.keys() <= {s.name for s in now.segments}
+        done = listed and now.fence <= manifest.version
+        if not done or not replacements:
+            return None
+        segments = tuple(replacements.get(s.name, s) for s in now.segments)
+        return now.folded(commit, segments, gallery.now())
+
+    gallery.commit(mutate)
+    return (sorted(replacements), rows) if done else None
+
+
+def _without(
+    gallery: StoredGallery, manifest: Manifest, ids: Collection[int]
+) -> tuple[Manifest, dict[str, SegmentRef], int]:
+    """By name, the replacements of the segments that hold them; and how many rows fewer."""
+    _, owned = _owned(gallery, manifest, ids)
+    replacements: dict[str, SegmentRef] = {}
+    rows = 0
+    for number, operations in owned.dead(ids).items():
+        ref = manifest.segments[number]
+        segment = gallery.objects.read(ref)
+        keep = np.ones(len(segment), np.bool_)
+        keep[operations] = False
+        rest = segment.select(keep)
+        rows += len(segment.embeddings) - len(rest.embeddings)
+        replacements[ref.name] = gallery.objects.write(rest, ref.first, ref.last)
+    return manifest, replacements, rows
+
+
+def _owned(
+    gallery: StoredGallery, manifest: Manifest, ids: Collection[int]
+) -> tuple[Manifest, Ownership]:
+    return manifest, Ownership.of(gallery.objects.read_all(manifest.segments), ids)

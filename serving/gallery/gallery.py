@@ -6,63 +6,72 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serving.gallery.fold import fold
 from serving.gallery.interchange import ROWS_AT_ONCE
+from serving.gallery.limits import DEFAULT_LIMITS, Limits
+from serving.gallery.location import Location
 from serving.gallery.manifest import Manifest
-from serving.gallery.manifest_file import ManifestFile
-from serving.gallery.objects import SegmentObjects
 from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 from serving.gallery.store import Store
-from serving.gallery.writer import Check, Writer
+from serving.gallery.stored import StoredGallery
+from serving.gallery.writer import Precondition, Requirements, Writer
 
 
 class Gallery:
     """The gallery of one collection and one model. Safe to use from several threads.
 
     Args:
-        model: the model id; embeddings of another are refused.
-        dimension: numbers in one embedding.
+        location: collection, model and dimension; embeddings of another model are refused.
         clock: seconds since 1970.
         sleep: waits so many seconds.
-        observer: is told of refreshes and commits.
+        observer: hears of refreshes and commits.
+        executor: makes a pool of so many threads, for reading segments in parallel.
     """
 
     def __init__(
         self,
         store: Store,
         prefix: str,
-        collection: str,
-        model: str,
-        dimension: int,
+        location: Location,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         observer: Observer = NOBODY,
+        limits: Limits = DEFAULT_LIMITS,
+        executor: Callable[[int], Executor] = ThreadPoolExecutor,
     ) -> None:
-        self.collection = collection
-        self.model = model
-        self.dimension = dimension
-        self._clock = clock
+        self.location = location
         self._observer = observer
-        self._file = ManifestFile(store, prefix, collection, model, dimension)
-        self._objects = SegmentObjects(store, self._file.folder, dimension)
-        self._writer = Writer(
-            self._file,
-            self._objects,
-            dimension,
-            lambda v: self.refresh(at_least=v),
-            clock,
-            sleep,
-            observer,
+        self._stored = StoredGallery(
+            store,
+            prefix,
+            location,
+            clock=clock,
+            sleep=sleep,
+            observer=observer,
+            limits=limits,
+            executor=executor,
         )
+        self._writer = Writer(self._stored, observer)
         self._refreshing = threading.Lock()
-        self._people = People(dimension)
+        self._people = People(location.dimension)
         self._snapshot = self._people.snapshot(0)
         self._loaded = False
+
+    @property
+    def model(self) -> str:
+        """The id of the model that makes the embeddings."""
+        return self.location.model
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in one embedding."""
+        return self.location.dimension
 
     @property
     def snapshot(self) -> Snapshot:
@@ -81,7 +90,7 @@ class Gallery:
 
     def now(self) -> float:
         """Seconds since 1970, by the clock that this gallery was given."""
-        return self._clock()
+        return self._stored.now()
 
     def refresh(self, at_least: int | None = None) -> Snapshot:
         """Follow the store.
@@ -102,7 +111,7 @@ class Gallery:
                 return self._snapshot
             start, failure = time.perf_counter(), None
             try:
-                self._file.reading(self._follow)
+                self._stored.file.reading(self._follow)
             except Exception as error:
                 failure = error
                 raise
@@ -118,8 +127,11 @@ class Gallery:
 
         Memory holds only a centroid a person, so this reads all segments anew, and keeps them.
         """
-        version, segments = self._file.reading(
-            lambda manifest: (manifest.version, list(self._objects.read_all(manifest.segments)))
+        version, segments = self._stored.file.reading(
+            lambda manifest: (
+                manifest.version,
+                list(self._stored.objects.read_all(manifest.segments)),
+            )
         )
         return version, fold(segments, from_nothing=True, max_rows=ROWS_AT_ONCE)
 
@@ -130,12 +142,12 @@ class Gallery:
             segments = manifest.segments
             people = People(self.dimension, expected=sum(s.operations for s in segments))
             # Into new arrays, so a failure on the way leaves nothing half done.
-            for segment in self._objects.read_all(segments):
+            for segment in self._stored.objects.read_all(segments):
                 people.apply(segment)
             _give_back_memory()
         else:
             # All are there before the first is applied, for the same reason.
-            for segment in list(self._objects.read_all(segments)):
+            for segment in list(self._stored.objects.read_all(segments)):
                 people.apply(segment)
         self._people = people
         self._snapshot = people.snapshot(manifest.version)
@@ -145,7 +157,7 @@ class Gallery:
         self,
         operations: Sequence[Operation],
         require: Sequence[int] = (),
-        check: Check | None = None,
+        precondition: Precondition | None = None,
     ) -> int:
         """Write all of the operations or none; returns the version that contains them.
 
@@ -153,18 +165,21 @@ class Gallery:
 
         Args:
             require: ids that must be enrolled before the operations.
-            check: is given the people whom the operations will change, and what will be committed
-                together with them and before them; what it raises is raised here, and nothing is
-                written. It is called for every attempt, maybe in the thread of another caller.
+            precondition: is called with the people before the operations, and with the operations
+                that will be committed together with these and before them; what it raises is
+                raised here, and nothing is written. It is called for every attempt, maybe in the
+                thread of another caller.
 
         Raises:
             ValueError: embeddings are not unit vectors of this gallery's dimension.
             UnknownIdentity: one of ``require`` is not enrolled; nothing was written.
-            Conflict: other processes were faster each time; nothing was written.
+            CommitConflict: other processes were faster each time; nothing was written.
             Unavailable: the store is away; nothing was written.
             NotConfirmed: the store went away during the last write, and the outcome is not known.
         """
-        return self._writer.commit(operations, require, check)
+        if not require and precondition is None:
+            return self._writer.commit(operations)
+        return self._writer.commit(operations, Requirements(self._people_at, require, precondition))
 
     def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
         """Commit what ``make`` makes of the people as they are; anew, when another writer was
@@ -173,7 +188,7 @@ class Gallery:
         Args:
             make: of the same people it makes the same; None: there is nothing to commit.
         """
-        return self._writer.commit_made(make)
+        return self._writer.commit_made(make, self._people_at)
 
     def commit_segments(
         self,
@@ -188,6 +203,9 @@ class Gallery:
             written: is told of each that is in the store; it counts only when this returns.
         """
         return self._writer.commit_segments(segments, written)
+
+    def _people_at(self, version: int) -> Snapshot:
+        return self.refresh(at_least=version)
 
 
 def _give_back_memory() -> None:

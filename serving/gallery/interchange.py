@@ -27,7 +27,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 
 FORMAT = "faces-export/1"
@@ -47,25 +47,29 @@ class ExportFile:
 
     @classmethod
     def open(cls, path: Path) -> ExportFile:
-        """Raises BadRequest, with a sentence that names the file, when it is no such file."""
+        """Raises InvalidInput, with a sentence that names the file, when it is no such file."""
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise BadRequest(f"{path.name} is no export of a gallery.")
+                raise InvalidInput(f"{path.name} is no export of a gallery.")
             ids, counts = file.get_tensor("ids"), file.get_tensor("counts")
             rows = file.get_slice("embeddings").get_shape()
             export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
         if len(np.unique(ids)) != len(ids):
-            raise BadRequest(f"{path.name} holds an id twice.")
+            raise InvalidInput(f"{path.name} holds an id twice.")
         if counts.shape != ids.shape or len(rows) != 2 or counts.sum(dtype=np.int64) != rows[0]:
-            raise BadRequest(f"{path.name}: the counts do not add up to the number of embeddings.")
+            raise InvalidInput(
+                f"{path.name}: the counts do not add up to the number of embeddings."
+            )
         return export
 
-    def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
+    def segments(
+        self, kind: Kind, time: float, *, rows_at_once: int = ROWS_AT_ONCE
+    ) -> Iterator[Segment]:
         """Everybody, a part at a time; ``time`` is for files that do not tell any.
 
         Raises:
-            BadRequest: a row or a person is not as it should be.
+            InvalidInput: a row or a person is not as it should be.
         """
         with _reading(self.path), safe_open(self.path, "numpy") as file:
             tensors = set(file.keys())
@@ -75,7 +79,7 @@ class ExportFile:
             blob = file.get_tensor("details").tobytes() if "details" in tensors else b""
             rows = starts_of(self.counts)
             texts = starts_of(optional.get("details_length", np.zeros(len(self.ids), np.int32)))
-            for start, end in _parts(rows):
+            for start, end in _parts(rows, rows_at_once):
                 part = slice(start, end)
                 times = {t: optional.get(t, np.full(len(self.ids), time))[part] for t in _TIMES}
                 details = [
@@ -131,20 +135,20 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a BadRequest that names the file."""
+    """Whatever goes wrong inside becomes an InvalidInput that names the file."""
     try:
         yield
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}.") from error
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
-        raise BadRequest(f"{path.name} is no usable export of a gallery: {error}.") from error
+        raise InvalidInput(f"{path.name} is no usable export of a gallery: {error}.") from error
 
 
-def _parts(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """People ``start`` to ``end`` with at most `ROWS_AT_ONCE` rows together, at least one each."""
+def _parts(rows: NDArray[np.int64], rows_at_once: int) -> Iterator[tuple[int, int]]:
+    """People ``start`` to ``end``: at most ``rows_at_once`` rows, and at least one person."""
     start, people = 0, len(rows) - 1
     while start < people:
-        end = int(np.searchsorted(rows, rows[start] + ROWS_AT_ONCE, side="right")) - 1
+        end = int(np.searchsorted(rows, rows[start] + rows_at_once, side="right")) - 1
         end = max(end, start + 1)
         yield start, end
         start = end

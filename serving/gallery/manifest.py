@@ -15,12 +15,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Ids of past commits that the manifest remembers. A writer asks for its own within seconds.
-_REMEMBERED_COMMITS = 128
-# Segments that the manifest lists itself. More of them cost each commit bytes, fewer of them an
-# index more often.
-_MOST_RECENT = 32
-
 
 class SegmentRef(BaseModel):
     """One segment, and the versions ``first`` to ``last`` of the gallery that it covers."""
@@ -132,7 +126,7 @@ class Manifest(BaseModel):
             update={
                 "version": version,
                 "segments": segments,
-                "commits": (*self.commits, entry)[-_REMEMBERED_COMMITS:],
+                "commits": (*self.commits, entry),
                 "updated": now,
             }
         )
@@ -143,12 +137,16 @@ class Manifest(BaseModel):
         own = () if self.index == NO_INDEX else (self.index,)
         return frozenset((*own, *(s.name for s in self.segments)))
 
-    def index_after(self, before: Manifest) -> Index | None:
-        """The index that this manifest needs, made from ``before``; None: it has it already."""
+    def index_after(self, before: Manifest, most_recent: int) -> Index | None:
+        """The index that this manifest needs, made from ``before``; None: it has it already.
+
+        Args:
+            most_recent: segments that a manifest may list beside its index.
+        """
         recent = len(self.segments) - before.indexed
         dropped = {s.name for s in before.segments} - {s.name for s in self.segments}
         added = len(self.segments) - len(before.segments)
-        if not dropped and added <= 1 and recent <= _MOST_RECENT:
+        if not dropped and added <= 1 and recent <= most_recent:
             return None
         if before.index != NO_INDEX:
             dropped.add(before.index)
@@ -164,9 +162,17 @@ class Manifest(BaseModel):
         """The version that this commit made, if it is one of the last ones."""
         return next((c.version for c in reversed(self.commits) if c.id == commit), None)
 
-    def remembers_all_since(self, before: Manifest) -> bool:
-        """Whether no commit that came after ``before`` has been forgotten."""
-        if len(self.commits) < _REMEMBERED_COMMITS:
+    def remembering(self, commits: int) -> Manifest:
+        """The manifest with only the last ``commits`` ids of commits."""
+        return self.model_copy(update={"commits": self.commits[-commits:]})
+
+    def remembers_all_since(self, before: Manifest, remembered: int) -> bool:
+        """Whether no commit that came after ``before`` has been forgotten.
+
+        Args:
+            remembered: ids of commits that a manifest keeps.
+        """
+        if len(self.commits) < remembered:
             return True
         return bool(before.commits) and any(c.id == before.commits[-1].id for c in self.commits)
 

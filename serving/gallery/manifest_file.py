@@ -9,6 +9,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from serving.errors import GalleryCorrupt, ModelMismatch
+from serving.gallery.limits import DEFAULT_LIMITS, Limits
+from serving.gallery.location import Location
 from serving.gallery.manifest import NO_INDEX, Index, Manifest, SegmentRef, index_name, key_of
 from serving.gallery.store import NotFound, Store, StoredObject
 
@@ -24,12 +26,18 @@ class ManifestFile:
     """
 
     def __init__(
-        self, store: Store, prefix: str, collection: str, model: str, dimension: int
+        self, store: Store, prefix: str, location: Location, limits: Limits = DEFAULT_LIMITS
     ) -> None:
-        self.folder = f"{prefix}/{collection}/{model}"
+        self.folder = f"{prefix}/{location}"
         self._key = f"{self.folder}/manifest.json"
         self._store = store
-        self._empty = Manifest(model=model, collection=collection, dimension=dimension, version=0)
+        self._limits = limits
+        self._empty = Manifest(
+            collection=location.collection,
+            model=location.model,
+            dimension=location.dimension,
+            version=0,
+        )
         self._lock = threading.Lock()
         self._known: tuple[Manifest, str | None] = (self._empty, None)
         self._index: tuple[str, tuple[SegmentRef, ...]] = (NO_INDEX, ())
@@ -81,13 +89,15 @@ class ManifestFile:
                 missing = str(error)
         raise _missing(missing)
 
-    def write_index(self, before: Manifest, after: Manifest) -> Manifest:
-        """``after`` with the index that it needs, as the manifest that follows ``before``.
+    def prepare(self, before: Manifest, after: Manifest) -> Manifest:
+        """``after`` as it can replace ``before``: with the index that it needs, which is written,
+        and only as many ids of commits as are kept.
 
         Raises:
             Unavailable: the store is away; the gallery is as it was.
         """
-        index = after.index_after(before)
+        after = after.remembering(self._limits.remembered_commits)
+        index = after.index_after(before, self._limits.recent_segments)
         if index is None:
             return after
         data = index.model_dump_json().encode()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serving.errors import GalleryCorrupt
 from serving.gallery.manifest import INDEXES, SegmentRef, key_of
@@ -16,9 +16,21 @@ _PARALLEL_GETS = 8
 
 
 class SegmentObjects:
-    """The objects of the gallery in ``folder``. Safe to use from several threads."""
+    """The objects of the gallery in ``folder``. Safe to use from several threads.
 
-    def __init__(self, store: Store, folder: str, dimension: int) -> None:
+    Args:
+        dimension: numbers in one embedding.
+        executor: makes a pool of so many threads, in which segments are read.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: str,
+        dimension: int,
+        executor: Callable[[int], Executor] = ThreadPoolExecutor,
+    ) -> None:
+        self._executor = executor
         self._store = store
         self._folder = folder
         self._dimension = dimension
@@ -69,7 +81,7 @@ class SegmentObjects:
         """The segments in order, read in parallel; few are held at once."""
         if not refs:
             return
-        with ThreadPoolExecutor(min(_PARALLEL_GETS, len(refs))) as pool:
+        with self._executor(min(_PARALLEL_GETS, len(refs))) as pool:
             pending = [pool.submit(self.read, ref) for ref in refs[:_PARALLEL_GETS]]
             try:
                 for n in range(len(refs)):

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest, ModelMismatch
+from serving.errors import InvalidInput, ModelMismatch
 from serving.gallery.gallery import Gallery
 from serving.gallery.interchange import ROWS_AT_ONCE, write_export
 from serving.gallery.segment import Kind, Segment
@@ -27,7 +27,7 @@ class Source(Protocol):
     def ids(self) -> NDArray[np.int64]: ...
 
     def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
-        """Everybody, in parts, with ``time`` where none is known. Raises BadRequest."""
+        """Everybody, in parts, with ``time`` where none is known. Raises InvalidInput."""
 
 
 def import_people(
@@ -37,20 +37,22 @@ def import_people(
     *,
     append: bool = False,
     imported: Callable[[int], None] = lambda people: None,
+    rows_at_once: int = ROWS_AT_ONCE,
 ) -> int:
     """Put everybody into the gallery, in bulk segments: all of them or, on an error, nobody.
 
     Args:
         model: the model of the gallery.
         append: add to the photos that somebody has already, instead of replacing them.
-        imported: is told of people who are in the store; they count when this returns.
+        imported: called with numbers of people who are in the store; they count when this returns.
+        rows_at_once: embeddings in one segment.
 
     Returns:
         The gallery's version that contains them.
 
     Raises:
         ModelMismatch: they are embeddings of another model.
-        BadRequest: an id comes twice, or an embedding is none of the gallery's.
+        InvalidInput: an id comes twice, or an embedding is none of the gallery's.
     """
     for source in sources:
         if source.model != model:
@@ -60,16 +62,17 @@ def import_people(
             )
     ids, times = np.unique(np.concatenate([s.ids for s in sources]), return_counts=True)
     if (times > 1).any():
-        raise BadRequest(f"The id {ids[times > 1][0]} comes more than once.")
+        raise InvalidInput(f"The id {ids[times > 1][0]} comes more than once.")
     kind, now = Kind.APPEND if append else Kind.PUT, gallery.now()
 
     def segments() -> Iterator[Segment]:
-        return _joined(part for source in sources for part in source.segments(kind, now))
+        parts = (part for source in sources for part in source.segments(kind, now))
+        return _joined(parts, rows_at_once)
 
     try:
         return gallery.commit_segments(segments, lambda segment: imported(len(segment)))
     except ValueError as error:
-        raise BadRequest(f"This cannot be imported: {error}.") from error
+        raise InvalidInput(f"This cannot be imported: {error}.") from error
 
 
 def export_file(gallery: Gallery, model: str, path: Path) -> tuple[int, int]:
@@ -101,12 +104,12 @@ def export_folder(
     return people, version
 
 
-def _joined(parts: Iterator[Segment]) -> Iterator[Segment]:
+def _joined(parts: Iterator[Segment], rows_at_once: int) -> Iterator[Segment]:
     """Small segments together, so that many small files do not become many small objects."""
     held: list[Segment] = []
     rows = 0
     for part in parts:
-        if held and rows + len(part.embeddings) > ROWS_AT_ONCE:
+        if held and rows + len(part.embeddings) > rows_at_once:
             yield Segment.joined(held)
             held, rows = [], 0
         held.append(part)

@@ -9,31 +9,43 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from serving.errors import NotConfirmed, UnknownIdentity
-from serving.gallery.commit import apply
 from serving.gallery.manifest import Manifest, SegmentRef
-from serving.gallery.manifest_file import ManifestFile
-from serving.gallery.objects import SegmentObjects
 from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
+from serving.gallery.stored import StoredGallery
 
-# Looks at the people whom the commit will change, and at what will be committed with it and before
-# it; raises to refuse.
-Check = Callable[[Snapshot, Sequence[Operation]], None]
+# The people at this version of the gallery or a later one.
+PeopleAt = Callable[[int], Snapshot]
+# Called with the people before the commit, and with the operations that will be committed with it
+# and before it; raises to refuse.
+Precondition = Callable[[Snapshot, Sequence[Operation]], None]
 
 _BROKEN_OFF = (
     "The process that wrote was stopped: look whether it is there before you send it again."
 )
 
 
+@dataclass(frozen=True)
+class Requirements:
+    """What has to hold before operations are committed.
+
+    Attributes:
+        enrolled: ids that must be enrolled.
+    """
+
+    people_at: PeopleAt
+    enrolled: Sequence[int] = ()
+    precondition: Precondition | None = None
+
+
 @dataclass(eq=False)
 class _Waiting:
-    """Somebody's operations that wait to be committed, and what became of them."""
+    """One caller's operations that wait to be committed, and their outcome."""
 
     operations: Sequence[Operation]
-    require: Sequence[int]
-    check: Check | None = None
+    requires: Requirements | None = None
     version: int | None = None
     error: Exception | None = None
     # Set when it is done, or when it is its turn to commit what waits.
@@ -48,28 +60,11 @@ class Writer:
     """The writing half of a gallery. Safe to use from several threads.
 
     Args:
-        people_at: the people at this version of the gallery or a later one.
-        clock: seconds since 1970.
-        sleep: waits so many seconds.
-        observer: is told of commits.
+        observer: hears of commits.
     """
 
-    def __init__(
-        self,
-        file: ManifestFile,
-        objects: SegmentObjects,
-        dimension: int,
-        people_at: Callable[[int], Snapshot],
-        clock: Callable[[], float],
-        sleep: Callable[[float], None],
-        observer: Observer = NOBODY,
-    ) -> None:
-        self._file = file
-        self._objects = objects
-        self._dimension = dimension
-        self._people_at = people_at
-        self._clock = clock
-        self._sleep = sleep
+    def __init__(self, gallery: StoredGallery, observer: Observer = NOBODY) -> None:
+        self._gallery = gallery
         self._observer = observer
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
@@ -80,15 +75,12 @@ class Writer:
         """Commits that wait for the one that is under way."""
         return len(self._queue)
 
-    def commit(
-        self,
-        operations: Sequence[Operation],
-        require: Sequence[int] = (),
-        check: Check | None = None,
-    ) -> int:
+    def commit(self, operations: Sequence[Operation], requires: Requirements | None = None) -> int:
         """See `serving.gallery.Gallery.commit`."""
-        Segment.of(operations, self._dimension)  # a bad one fails alone, not with its neighbours
-        mine = _Waiting(operations, require, check)
+        Segment.of(
+            operations, self._gallery.dimension
+        )  # a bad one fails alone, not with its neighbours
+        mine = _Waiting(operations, requires)
         with self._lock:
             self._queue.append(mine)
             first, self._busy = not self._busy, True
@@ -114,34 +106,27 @@ class Writer:
                 refs = []
             # After a failure of the store, the next try goes on where it stopped.
             for segment in itertools.islice(segments(), len(refs), None):
-                if segment.dimension != self._dimension:
+                if segment.dimension != self._gallery.dimension:
                     raise ValueError(
-                        f"embeddings of {segment.dimension} numbers, not {self._dimension}"
+                        f"embeddings of {segment.dimension} numbers, not {self._gallery.dimension}"
                     )
-                refs.append(self._objects.write(segment, version, version))
+                refs.append(self._gallery.objects.write(segment, version, version))
                 written(segment)
-            return manifest.after(commit, refs, self._clock()) if refs else None
+            return manifest.after(commit, refs, self._gallery.now()) if refs else None
 
-        return apply(self._file, mutate, self._sleep, self._observer)
+        return self._gallery.commit(mutate)
 
-    def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
+    def commit_made(self, make: Callable[[Snapshot], Segment | None], people_at: PeopleAt) -> int:
         """See `serving.gallery.Gallery.commit_made`."""
         made: tuple[int, Segment | None] = (-1, None)
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal made
             if made[0] != manifest.version:
-                made = manifest.version, make(self._exactly_at(manifest.version))
+                made = manifest.version, make(_exactly_at(manifest.version, people_at))
             return made[1]
 
         return self._commit(prepare)
-
-    def _exactly_at(self, version: int) -> Snapshot:
-        """The people at this version. Raises PreconditionFailed when they are newer already."""
-        people = self._people_at(version)
-        if people.version != version:
-            raise PreconditionFailed("what is in memory is newer than this manifest")
-        return people
 
     def _commit_what_waits(self) -> None:
         together: list[_Waiting] = []
@@ -159,7 +144,7 @@ class Writer:
             before, accepted = accepted, self._accept(together, manifest)
             if segment is None or accepted != before:
                 operations = [o for w in accepted for o in w.operations]
-                segment = Segment.of(operations, self._dimension)
+                segment = Segment.of(operations, self._gallery.dimension)
             return segment if accepted else None
 
         try:
@@ -197,8 +182,10 @@ class Writer:
         """Those whose required people are enrolled and whose check passes, each after those before
         it; notes the error of the others."""
         people: Snapshot | None = None
-        if any(w.require or w.check for w in waiting):
-            people = self._exactly_at(manifest.version)
+        requirements = [w.requires for w in waiting if w.requires]
+        if requirements:
+            # Callers of one writer are callers of one gallery.
+            people = _exactly_at(manifest.version, requirements[0].people_at)
         changed: dict[int, bool] = {}
         cleared = False
 
@@ -207,13 +194,15 @@ class Writer:
 
         accepted: list[_Waiting] = []
         for w in waiting:
-            missing = [i for i in w.require if not enrolled(i)]
+            required = w.requires.enrolled if w.requires else ()
+            missing = [i for i in required if not enrolled(i)]
             w.error = UnknownIdentity(_nobody(missing)) if missing else None
             if missing:
                 continue
-            if w.check is not None and people is not None:
+            if w.requires and w.requires.precondition and people is not None:
+                earlier = [o for other in accepted for o in other.operations]
                 try:
-                    w.check(people, [o for other in accepted for o in other.operations])
+                    w.requires.precondition(people, earlier)
                 except Exception as error:
                     w.error = error
                     continue
@@ -246,11 +235,21 @@ class Writer:
                 or uploaded[0] is not segment
                 or manifest.fence >= uploaded[1].first
             ):
-                uploaded = segment, self._objects.write(segment, version, version)
+                uploaded = segment, self._gallery.objects.write(segment, version, version)
             everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
-            return manifest.after(commit, [uploaded[1]], self._clock(), everybody=bool(everybody))
+            return manifest.after(
+                commit, [uploaded[1]], self._gallery.now(), everybody=bool(everybody)
+            )
 
-        return apply(self._file, mutate, self._sleep, self._observer)
+        return self._gallery.commit(mutate)
+
+
+def _exactly_at(version: int, people_at: PeopleAt) -> Snapshot:
+    """The people at this version. Raises PreconditionFailed when they are newer already."""
+    people = people_at(version)
+    if people.version != version:
+        raise PreconditionFailed("what is in memory is newer than this manifest")
+    return people
 
 
 def _nobody(ids: Sequence[int]) -> str:

@@ -33,12 +33,14 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
     )
     known = gallery.snapshot
 
-    def check(people: Snapshot, earlier: Sequence[Operation]) -> None:
+    def refuse_conflicts(people: Snapshot, earlier: Sequence[Operation]) -> None:
         if found := conflicts.before(people, earlier, person, matching):
             raise Conflicting(found)
 
     try:
-        version = gallery.commit([operation], check=check if person.refuse else None)
+        version = gallery.commit(
+            [operation], precondition=refuse_conflicts if person.refuse else None
+        )
     except Conflicting as conflicting:
         return Refused(conflicting.conflicts)
     try:

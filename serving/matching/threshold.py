@@ -33,7 +33,7 @@ def threshold_of(
     return card.impostors.threshold(people, matching.fpir)
 
 
-def problem_of(matching: MatchSettings, card: ModelCard) -> str | None:
+def threshold_problem(matching: MatchSettings, card: ModelCard) -> str | None:
     """Why these settings cannot be kept with this model; None: they can."""
     return _NOT_MEASURED if matching.threshold == "auto" and card.impostors is None else None
 

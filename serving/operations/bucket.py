@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from serving.errors import BadRequest, Unavailable
 from serving.gallery import Gallery, Store
-from serving.gallery.compaction import Maintenance
 from serving.gallery.location import Location, locate
 from serving.gallery.s3 import connect
+from serving.gallery.stored import StoredGallery
 from serving.settings import AppArgs, GallerySettings
 
 
@@ -85,12 +85,8 @@ class Bucket:
         asked = f" of {collection or 'any collection'} and {model or 'any model'}"
         return f"The bucket {self.settings.bucket!r} holds no gallery{asked}."
 
-    def gallery(self, place: Location) -> Gallery:
-        return Gallery(
-            self.store, self.settings.prefix, place.collection, place.model, place.dimension
-        )
+    def gallery(self, location: Location) -> Gallery:
+        return Gallery(self.store, self.settings.prefix, location)
 
-    def maintenance(self, place: Location) -> Maintenance:
-        return Maintenance(
-            self.store, self.settings.prefix, place.collection, place.model, place.dimension
-        )
+    def stored(self, location: Location) -> StoredGallery:
+        return StoredGallery(self.store, self.settings.prefix, location)

@@ -9,7 +9,7 @@ from pathlib import Path
 from serving.errors import BadRequest
 from serving.gallery import Gallery
 from serving.gallery.interchange import ExportFile
-from serving.gallery.location import open_store
+from serving.gallery.location import Location, open_store
 from serving.gallery.transfer import Source, import_people
 from serving.model.card import ModelCard
 from serving.operations.served import served_card
@@ -42,8 +42,8 @@ def import_path(
     card = asyncio.run(served_card(args.triton))
     sources = _sources(path, made_by, card)
     found(sum(len(s.ids) for s in sources))
-    where, store = args.gallery, open_store(args.gallery)
-    gallery = Gallery(store, where.prefix, where.collection, card.id, card.dimension)
+    location = Location(args.gallery.collection, card.id, card.dimension)
+    gallery = Gallery(open_store(args.gallery), args.gallery.prefix, location)
     return import_people(gallery, card.id, sources, append=append, imported=imported)
 
 

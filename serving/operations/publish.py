@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from serving.errors import Conflict, StoreUnfit, Unavailable
+from serving.errors import CommitConflict, StoreUnfit, Unavailable
 from serving.gallery.store import (
     DescribedStore,
     NotFound,
@@ -114,7 +114,7 @@ def publish(
 
     Raises:
         ModelError: the target holds something else, at first or after another publisher.
-        Conflict: other publishers came between too often.
+        CommitConflict: other publishers came between too often.
         StoreUnfit: there is no such bucket, or the keys do not suffice.
         Unavailable: the store is away.
     """
@@ -146,7 +146,7 @@ def publish(
             reason = error
     if reason is not None:
         raise Unavailable(f"{reason} What is uploaded stays; publish again to go on from there.")
-    raise Conflict(
+    raise CommitConflict(
         f"{target.storage_uri} changes as fast as it is written: other publishers are at work, or "
         "the store does not keep what it is given."
     )

@@ -109,13 +109,7 @@ class Versions:
             return self._store
 
     def _look(self, store: Store, location: Location) -> Callable[[], Awaitable[int | None]]:
-        file = ManifestFile(
-            store,
-            self._settings.prefix,
-            location.collection,
-            location.model,
-            location.dimension,
-        )
+        file = ManifestFile(store, self._settings.prefix, location)
 
         async def look() -> int | None:
             context = contextvars.copy_context()  # with the request's id and trace

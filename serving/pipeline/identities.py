@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.gallery import Kind, Operation, Person
-from serving.gallery.compaction import Receipt
+from serving.gallery.erasure import Receipt
 from serving.gallery.location import Location
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard

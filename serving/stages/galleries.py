@@ -87,14 +87,7 @@ class Galleries:
         return self._held[location]
 
     def _made(self, location: Location, store: Store) -> Gallery:
-        return Gallery(
-            store,
-            self._settings.prefix,
-            location.collection,
-            location.model,
-            location.dimension,
-            observer=self._observer,
-        )
+        return Gallery(store, self._settings.prefix, location, observer=self._observer)
 
     def _least_wanted(self, but: Location) -> Location:
         """The gallery to evict: an empty one, since callers may make up as many collections as they

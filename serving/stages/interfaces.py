@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery import Operation
-from serving.gallery.compaction import Receipt
+from serving.gallery.erasure import Receipt
 from serving.gallery.location import Location
 from serving.matching.records import (
     DuplicatesPage,

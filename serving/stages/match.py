@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from serving.errors import ServingError
 from serving.gallery import Operation, Snapshot
-from serving.gallery.compaction import Receipt
-from serving.gallery.erasure import erase_everywhere
+from serving.gallery.erasure import Receipt, erase_everywhere
 from serving.gallery.location import Location, locate, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
@@ -179,9 +178,10 @@ class Matcher:
         return await _in(self._store_pool, lambda: gallery.commit(operations, require))
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
-        settings = self._gallery_settings.model_copy(update={"collection": collection})
+        store = await self._galleries.store()
+        prefix = self._gallery_settings.prefix
         return await _in(
-            self._store_pool, lambda: erase_everywhere(settings, [person], self._observer)
+            self._store_pool, lambda: erase_everywhere(store, prefix, collection, [person])
         )
 
     async def collections(self) -> list[Location]:

@@ -29,13 +29,15 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import Conflict
+from serving.errors import CommitConflict
 from serving.gallery import Gallery, Kind, Operation, Segment, Snapshot
-from serving.gallery.compaction import Maintenance
+from serving.gallery.compaction import compact
 from serving.gallery.interchange import ROWS_AT_ONCE, ExportFile, write_export
+from serving.gallery.location import Location
 from serving.gallery.s3 import connect
 from serving.gallery.segment import normalised
 from serving.gallery.store import Entry, Store, StoredObject
+from serving.gallery.stored import StoredGallery
 from serving.gallery.transfer import import_people
 from serving.settings import GallerySettings
 from serving.stack import s3
@@ -93,7 +95,7 @@ class Counting:
 def open_gallery(folder: Path, collection: str) -> tuple[Gallery, Counting]:
     os.environ.update(credentials(folder))
     store = Counting(connect(GallerySettings(endpoint=f"http://127.0.0.1:{PORT}")))
-    return Gallery(store, "galleries", collection, MODEL, DIMENSION), store
+    return Gallery(store, "galleries", Location(collection, MODEL, DIMENSION)), store
 
 
 # --- commits a second ----------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def commit_for(gallery: Gallery, first_id: int) -> tuple[list[float], int]:
         start = time.perf_counter()
         try:
             gallery.commit([Operation(Kind.PUT, first_id + len(took), time.time(), rows)])
-        except Conflict:
+        except CommitConflict:
             refused += 1
         else:
             took.append(time.perf_counter() - start)
@@ -290,9 +292,9 @@ def bench_compact(folder: Path, count: int) -> dict[str, Any]:
     for n in range(200):
         person = Operation(Kind.PUT, count + n, time.time(), people_rows(1, rng))
         gallery.commit([person])
-    maintenance = Maintenance(store, "galleries", f"size-{count}", MODEL, DIMENSION)
+    maintenance = StoredGallery(store, "galleries", Location(f"size-{count}", MODEL, DIMENSION))
     start = time.perf_counter()
-    done = maintenance.compact()
+    done = compact(maintenance)
     return {
         "seconds": time.perf_counter() - start,
         "before": done.before,

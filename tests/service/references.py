@@ -14,15 +14,15 @@ import ray
 from numpy.typing import NDArray
 from ray import serve
 
-from serving import handles, refs
 from serving.errors import NoRoom
-from serving.local.serve import MEMORY_ALONE
+from serving.stack.serve import MEMORY_ALONE
+from serving.stages import calls, refs
 
 _MIB = 2**20
 _STORE = 150
 
 
-@handles.stage
+@calls.stage
 class Maker:
     def __init__(self) -> None:
         self.made: list[int] = []
@@ -64,28 +64,29 @@ class Caller:
         self._maker = maker
 
     async def run(self) -> dict[str, Any]:
-        maker, seen = self._maker, {}
-        large = await handles.call(maker.make, 3)
-        small = await handles.call(maker.make, 1)
-        seen["read"] = [await handles.call(maker.read, made) for made in (small, large)]
-        seen["made"], _ = await handles.call(maker.told)
-        seen["hidden"] = await failure(handles.call(maker.hide))
-        seen["late"] = await failure(asyncio.wait_for(handles.call(maker.hang, large), 0.5))
+        maker = self._maker
+        seen: dict[str, Any] = {}
+        large = await calls.call(maker.make, 3)
+        small = await calls.call(maker.make, 1)
+        seen["read"] = [await calls.call(maker.read, made) for made in (small, large)]
+        seen["made"], _ = await calls.call(maker.told)
+        seen["hidden"] = await failure(calls.call(maker.hide))
+        seen["late"] = await failure(asyncio.wait_for(calls.call(maker.hang, large), 0.5))
         for _ in range(100):
-            _, seen["given up"] = await handles.call(maker.told)
+            _, seen["given up"] = await calls.call(maker.told)
             if seen["given up"]:
                 break
             await asyncio.sleep(0.1)
 
         for _ in range(_STORE // 15):
-            if await failure(handles.call(maker.keep, 15)) == NoRoom.__name__:
+            if await failure(calls.call(maker.keep, 15)) == NoRoom.__name__:
                 seen["full"] = {
                     "argument": await failure(refs.put(np.zeros(40 * _MIB, np.uint8))),
-                    "answer": await failure(handles.make(maker.plain, 40)),
-                    "stage": await failure(handles.make(maker.make, 40)),
+                    "answer": await failure(calls.make(maker.plain, 40)),
+                    "stage": await failure(calls.make(maker.make, 40)),
                 }
-        await handles.call(maker.let_go)
-        seen["afterwards"] = await handles.call(maker.read, await handles.make(maker.make, 40))
+        await calls.call(maker.let_go)
+        seen["afterwards"] = await calls.call(maker.read, await calls.make(maker.make, 40))
         return seen
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from serving.gallery import Gallery, Kind, Operation
+from serving.gallery.location import Location
 from serving.gallery.s3 import connect
 from serving.gallery.store import Store
 from serving.settings import GallerySettings
@@ -33,7 +34,7 @@ def damaged(api: httpx.Client, settings: GallerySettings) -> Iterator[str]:
     at the end."""
     model = api.get("/identities").json()["model"]
     store = connect(settings)
-    gallery = Gallery(store, settings.prefix, settings.collection, model, 512)
+    gallery = Gallery(store, settings.prefix, Location(settings.collection, model, 512))
     key, good = "", b""
 
     class DamagingStore:
@@ -50,7 +51,7 @@ def damaged(api: httpx.Client, settings: GallerySettings) -> Iterator[str]:
             return store.put(put_key, data, **condition)
 
     damaging: Store = DamagingStore()  # type: ignore[assignment]
-    writer = Gallery(damaging, settings.prefix, settings.collection, model, 512)
+    writer = Gallery(damaging, settings.prefix, Location(settings.collection, model, 512))
     writer.commit([Operation(Kind.PUT, 5_000_001, time.time(), unit_rows(1, 512))])
     yield key
     store.put(key, good)

@@ -455,10 +455,8 @@ def enrolled_in(folder: Path) -> set[int]:
             for name, value in credentials(folder).items():
                 patch.setenv(name, value)
             store = connect(settings)
-            (where,) = locate(store, settings.prefix)
-            gallery = Gallery(
-                store, settings.prefix, where.collection, where.model, where.dimension
-            )
+            (location,) = locate(store, settings.prefix)
+            gallery = Gallery(store, settings.prefix, location)
             return {person.id for person in gallery.refresh().list(100_000)}
     finally:
         kill(server)

@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 
 from serving.errors import GalleryError, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Store
+from serving.gallery.check import check
+from serving.gallery.compaction import compact
 from serving.gallery.s3 import connect
+from serving.gallery.sweep import sweep
 from serving.stack.process import Process
 from tests.service import seaweed
 from tests.service.writer_process import (
@@ -30,7 +33,7 @@ from tests.service.writer_process import (
     Journal,
     Plan,
     gallery_in,
-    maintenance_of,
+    stored_gallery,
 )
 
 SECONDS = float(os.environ.get("GALLERY_KILLING_SECONDS", "18"))
@@ -147,12 +150,12 @@ def test_what_was_acknowledged_survives_every_kill(
         verify_what_was_seen(follower.seen, order, journals)
         assert acknowledged > WRITERS
 
-        maintenance = maintenance_of(store)
-        assert maintenance.check().problems == []
-        maintenance.compact()
-        maintenance.sweep(grace_s=0)
-        assert maintenance.check().problems == []
-        assert maintenance.check().orphans == []
+        stored = stored_gallery(store)
+        assert check(stored).problems == []
+        compact(stored)
+        sweep(stored, grace_s=0)
+        assert check(stored).problems == []
+        assert check(stored).orphans == []
         assert verify(rows_in(gallery_in(store)), journals) == order
 
 

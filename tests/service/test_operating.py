@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from serving.gallery import Gallery
-from serving.gallery.location import open_store
+from serving.gallery.location import Location, open_store
 from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
 from serving.stack.config import StackSettings, serve_config
@@ -71,7 +71,7 @@ def cronjob(tmp_path: Path, server: seaweed.Seaweed, settings: GallerySettings) 
 
 def fill(settings: GallerySettings, model: str, people: int = 5) -> Gallery:
     store = open_store(settings)
-    gallery = Gallery(store, settings.prefix, settings.collection, model, DIMENSION)
+    gallery = Gallery(store, settings.prefix, Location(settings.collection, model, DIMENSION))
     for person in range(people):
         gallery.commit([put(person)])
     return gallery

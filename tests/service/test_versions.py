@@ -12,10 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.gallery import Gallery, Kind, Operation, Store, check_conditional_writes
-from serving.gallery.compaction import Maintenance
+from serving.gallery.check import check
+from serving.gallery.compaction import compact
+from serving.gallery.erasure import erase
 from serving.gallery.s3 import S3Store
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from tests.service import seaweed
-from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, LOCATION, put, unit_rows
 from tests.support.store_contract import StoreContract
 
 if TYPE_CHECKING:
@@ -48,10 +52,10 @@ class Bucket:
         self.store: Store = S3Store(client, BUCKET)
 
     def gallery(self) -> Gallery:
-        return Gallery(self.store, self.folder, "default", MODEL, DIMENSION)
+        return Gallery(self.store, self.folder, LOCATION)
 
-    def maintenance(self) -> Maintenance:
-        return Maintenance(self.store, self.folder, "default", MODEL, DIMENSION)
+    def stored(self) -> StoredGallery:
+        return StoredGallery(self.store, self.folder, LOCATION)
 
     def versions(self, part: str = "") -> list[tuple[str, str]]:
         """Keys and ids of all versions, and of the markers of deletions."""
@@ -122,14 +126,14 @@ def test_the_gallery_works_as_in_any_bucket(bucket: Bucket) -> None:
     for n in range(10):
         assert writers[n % 2].commit([put(n)]) == n + 1
     assert [p.id for p in reader.refresh().list(99)] == list(range(10))
-    maintenance = bucket.maintenance()
-    assert maintenance.compact().after == 1
-    assert len(maintenance.sweep(grace_s=0).removed) == 10
+    maintenance = bucket.stored()
+    assert compact(maintenance).after == 1
+    assert len(sweep(maintenance, grace_s=0).removed) == 10
     assert len(bucket.versions("/segments/")) == 1  # of what was swept not even old versions
     writers[0].commit([Operation(Kind.DELETE, 3, 0.0)])
     for gallery in (reader, bucket.gallery()):
         assert [p.id for p in gallery.refresh().list(99)] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert maintenance.check().problems == []
+    assert check(maintenance).problems == []
 
 
 def test_what_was_erased_is_in_no_version_of_any_object(bucket: Bucket) -> None:
@@ -138,15 +142,15 @@ def test_what_was_erased_is_in_no_version_of_any_object(bucket: Bucket) -> None:
         gallery.commit([put(n)])
     gallery.commit([Operation(Kind.PUT, 7, 0.0, rows[:1])])
     gallery.commit([Operation(Kind.APPEND, 7, 0.0, rows[1:2])])
-    bucket.maintenance().compact()
+    compact(bucket.stored())
     gallery.commit([Operation(Kind.PUT, 7, 0.0, rows[2:3]), put(8)])
     gallery.commit([Operation(Kind.DELETE, 7, 0.0)])
     gallery.commit([Operation(Kind.PUT, 7, 0.0, rows[3:])])
     assert all(bucket.holds(row[None]) for row in rows)
 
-    bucket.maintenance().erase([7])
+    erase(bucket.stored(), [7])
 
     assert not bucket.holds(rows)
     assert [p.id for p in bucket.gallery().refresh().list(99)] == [0, 1, 2, 8]
     assert bucket.holds(unit_rows(1, DIMENSION, seed=8))
-    assert bucket.maintenance().check().problems == []
+    assert check(bucket.stored()).problems == []

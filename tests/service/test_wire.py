@@ -9,8 +9,11 @@ import pytest
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Store
-from serving.gallery.compaction import Maintenance
+from serving.gallery.check import check
+from serving.gallery.compaction import compact
 from serving.gallery.s3 import connect
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from tests.service import seaweed
 from tests.service.wire import (
     Fault,
@@ -25,7 +28,7 @@ from tests.service.wire import (
     reset_reply,
     reset_request,
 )
-from tests.support.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, LOCATION, unit_rows
 
 MANIFEST = "manifest.json"
 SEGMENTS = "/segments/"
@@ -99,18 +102,18 @@ def prefix() -> str:
 
 @pytest.fixture
 def gallery(store: Store, prefix: str) -> Gallery:
-    return Gallery(store, prefix, "default", MODEL, DIMENSION)
+    return Gallery(store, prefix, LOCATION)
 
 
 @pytest.fixture
 def truth(straight: Store, prefix: str) -> Gallery:
     """The same gallery, straight from the server."""
-    return Gallery(straight, prefix, "default", MODEL, DIMENSION)
+    return Gallery(straight, prefix, LOCATION)
 
 
 @pytest.fixture
-def maintenance(store: Store, prefix: str) -> Maintenance:
-    return Maintenance(store, prefix, "default", MODEL, DIMENSION)
+def maintenance(store: Store, prefix: str) -> StoredGallery:
+    return StoredGallery(store, prefix, LOCATION)
 
 
 def append(photo: int) -> Operation:
@@ -192,15 +195,15 @@ def test_a_listing_that_breaks_off_is_not_taken_for_a_short_one(
 
 @pytest.mark.parametrize("fault", [lose_request, lose_reply, answer(503, "SlowDown")])
 def test_sweeping_goes_on_whatever_happens_to_one_of_its_requests(
-    fault: Fault, wire: Wire, truth: Gallery, maintenance: Maintenance
+    fault: Fault, wire: Wire, truth: Gallery, maintenance: StoredGallery
 ) -> None:
     for photo in range(3):
         truth.commit([append(photo)])
-    maintenance.compact()
+    compact(maintenance)
     wire.next("DELETE", SEGMENTS, fault)
-    assert len(maintenance.sweep(grace_s=0).removed) == 3
+    assert len(sweep(maintenance, grace_s=0).removed) == 3
     wire.settle()
-    assert maintenance.check().orphans == []
+    assert check(maintenance).orphans == []
     assert photos(truth) == 3
 
 

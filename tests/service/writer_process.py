@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import Conflict, GalleryError, Unavailable, UnknownIdentity
+from serving.errors import CommitConflict, GalleryError, Unavailable, UnknownIdentity
 from serving.gallery import Gallery, Kind, Operation, Store
-from serving.gallery.compaction import Maintenance
+from serving.gallery.compaction import compact
 from serving.gallery.s3 import connect
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from serving.settings import GallerySettings
-from tests.support.people import DIMENSION, MODEL, unit_rows
+from tests.support.people import DIMENSION, LOCATION, unit_rows
 
 # Each commit adds a row of its own to this person, so its rows tell which commits there are and in
 # which order they came.
@@ -93,11 +95,11 @@ class Journal:
 
 
 def gallery_in(store: Store) -> Gallery:
-    return Gallery(store, "galleries", "default", MODEL, DIMENSION)
+    return Gallery(store, "galleries", LOCATION)
 
 
-def maintenance_of(store: Store) -> Maintenance:
-    return Maintenance(store, "galleries", "default", MODEL, DIMENSION)
+def stored_gallery(store: Store) -> StoredGallery:
+    return StoredGallery(store, "galleries", LOCATION)
 
 
 def _write(settings: GallerySettings, writer: int, path: Path) -> None:
@@ -109,7 +111,7 @@ def _write(settings: GallerySettings, writer: int, path: Path) -> None:
             file.write(f"{n} begun\n".encode())
             try:
                 outcome = f"done {gallery.commit(plan.operations(), plan.require())}"
-            except (UnknownIdentity, Conflict) as error:
+            except (UnknownIdentity, CommitConflict) as error:
                 outcome = f"refused {error}"
             except GalleryError as error:
                 outcome = f"broken {error!r}"
@@ -121,14 +123,14 @@ def _write(settings: GallerySettings, writer: int, path: Path) -> None:
 
 
 def _maintain(settings: GallerySettings) -> None:
-    maintenance = maintenance_of(connect(settings))
+    gallery = stored_gallery(connect(settings))
     while True:
         try:
-            maintenance.compact()
-            maintenance.sweep(grace_s=GRACE_S)
+            compact(gallery)
+            sweep(gallery, grace_s=GRACE_S)
         except GalleryError:
             raise
-        except (Conflict, Unavailable):
+        except (CommitConflict, Unavailable):
             pass
         time.sleep(0.1)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery
-from serving.gallery.location import Location
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL
-
-LOCATION = Location("default", MODEL, DIMENSION)
+from tests.support.people import LOCATION
 
 
 def open_gallery(store: MemoryStore) -> Gallery:
     """The gallery at `LOCATION`."""
-    return Gallery(store, "galleries", "default", MODEL, DIMENSION, sleep=lambda s: None)
+    return Gallery(store, "galleries", LOCATION, sleep=lambda s: None)
 
 
 def away(request: str, key: str) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.location import Location
 from serving.gallery.manifest import NO_INDEX, Index, Manifest, key_of
 from serving.gallery.segment import Kind, Operation
 from tests.support.memory_store import MemoryStore
 
 DIMENSION = 64
 MODEL = "facenet-test@0123456789ab"
-FOLDER = f"galleries/default/{MODEL}"
+LOCATION = Location("default", MODEL, DIMENSION)
+FOLDER = f"galleries/{LOCATION}"
 MANIFEST = f"{FOLDER}/manifest.json"
 
 

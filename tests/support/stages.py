@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ray.exceptions import OufOfBandObjectRefSerializationException, RayTaskError
 
 from serving.gallery import Operation
-from serving.gallery.compaction import Receipt
+from serving.gallery.erasure import Receipt
 from serving.gallery.location import Location
 from serving.matching.records import (
     DuplicatesPage,

@@ -243,7 +243,9 @@ def erase(config: Path, collection: str | None, people: Sequence[int], yes: bool
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
     bucket = Bucket.of(read_config(config), collection)
-    receipts = erase_everywhere(bucket.settings, people)
+    receipts = erase_everywhere(
+        bucket.store, bucket.settings.prefix, bucket.settings.collection, people
+    )
     click.echo(json.dumps([dataclasses.asdict(r) for r in receipts], indent=2))
 
 

@@ -16,6 +16,7 @@ import click
 
 from serving.cli.config import read_config
 from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
+from serving.gallery.erasure import erase_held, held
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
@@ -88,9 +89,9 @@ def migrate_command(
             check_conditional_writes(bucket.store, bucket.settings.prefix)
 
         def erase(ids: Collection[int]) -> None:
-            maintenance = bucket.maintenance(new)
-            if held := maintenance.held(ids):
-                maintenance.erase_held(held)
+            stored = bucket.stored(new)
+            if known := held(stored, ids):
+                erase_held(stored, known)
 
         migration = Migration(
             bucket.gallery(old), bucket.gallery(new), erase=erase, replace=replace

@@ -13,8 +13,11 @@ from serving.cli.config import read_config
 from serving.cli.gallery.group import JSON, gallery_options
 from serving.cli.terminal import Failed
 from serving.errors import ServingError
-from serving.gallery.compaction import Check, Maintenance
-from serving.gallery.location import Location
+from serving.gallery import check as checking
+from serving.gallery import compaction
+from serving.gallery import sweep as sweeping
+from serving.gallery.check import CheckReport
+from serving.gallery.stored import StoredGallery
 from serving.operations.bucket import Bucket
 
 
@@ -23,8 +26,8 @@ from serving.operations.bucket import Bucket
 def compact(config: Path, collection: str | None, model: str | None) -> None:
     """Fold small segments together, in every gallery of the bucket unless one is named."""
 
-    def work(maintenance: Maintenance, place: Location) -> str:
-        done = maintenance.compact()
+    def work(gallery: StoredGallery) -> str:
+        done = compaction.compact(gallery)
         return (
             f"{done.before} segments before, {done.after} after; "
             f"{done.bytes_read} bytes read, {done.bytes_written} written"
@@ -49,8 +52,8 @@ def sweep(
 ) -> None:
     """Remove objects that no gallery needs any more, in every gallery unless one is named."""
 
-    def work(maintenance: Maintenance, place: Location) -> str:
-        swept = maintenance.sweep(hours * 3600, dry_run=dry_run)
+    def work(gallery: StoredGallery) -> str:
+        swept = sweeping.sweep(gallery, hours * 3600, dry_run=dry_run)
         verb = "would be removed" if dry_run else "removed"
         return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
 
@@ -62,10 +65,10 @@ def sweep(
 @gallery_options
 def check(config: Path, collection: str | None, model: str | None, as_json: bool) -> None:
     """Read every object and verify it, in every gallery unless one is named."""
-    checks: dict[str, Check] = {}
+    reports: dict[str, CheckReport] = {}
 
-    def work(maintenance: Maintenance, place: Location) -> str:
-        checks[str(place)] = done = maintenance.check()
+    def work(gallery: StoredGallery) -> str:
+        reports[str(gallery.location)] = done = checking.check(gallery)
         return (
             f"version {done.version}, {done.segments} segments, {done.operations} operations, "
             f"{done.embeddings} embeddings, {len(done.orphans)} objects to sweep, "
@@ -74,9 +77,9 @@ def check(config: Path, collection: str | None, model: str | None, as_json: bool
 
     _each(config, collection, model, work, quiet=as_json)
     if as_json:
-        told = {place: dataclasses.asdict(found) for place, found in checks.items()}
-        click.echo(json.dumps(told, indent=2))
-    if any(found.problems for found in checks.values()):
+        fields = {location: dataclasses.asdict(report) for location, report in reports.items()}
+        click.echo(json.dumps(fields, indent=2))
+    if any(report.problems for report in reports.values()):
         raise Failed("A gallery is damaged; restore what is named from a backup.")
 
 
@@ -84,27 +87,27 @@ def _each(
     config: Path,
     collection: str | None,
     model: str | None,
-    work: Callable[[Maintenance, Location], str],
+    work: Callable[[StoredGallery], str],
     *,
     quiet: bool = False,
 ) -> None:
     """Do it to every gallery; one that fails does not keep the others from it."""
     bucket = Bucket.of(read_config(config), collection)
     failed: list[str] = []
-    places = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
-    if not places and not failed:
+    locations = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
+    if not locations and not failed:
         # Before anybody is enrolled there is none, and nothing wrong with that.
         if collection or model:
             raise Failed(bucket.none(collection, model))
         if not quiet:
             click.echo(bucket.none(collection, model))
-    for place in places:
+    for location in locations:
         try:
-            line = work(bucket.maintenance(place), place)
+            line = work(bucket.stored(location))
         except ServingError as error:
-            failed.append(f"{place}: {error}")
+            failed.append(f"{location}: {error}")
         else:
             if not quiet:
-                click.echo(f"{place}: {line}")
+                click.echo(f"{location}: {line}")
     if failed:
         raise Failed("\n".join(failed))

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from ray.exceptions import RayActorError
 
-from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
+from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.gallery import Operation, Person
-from serving.gallery.compaction import Receipt
+from serving.gallery.erasure import Receipt
 from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
@@ -164,7 +164,7 @@ def test_what_was_refused_has_no_line(ask: Asked, action: str, failure: ServingE
     ("failure", "outcomes"),
     [
         (Unavailable("The store went away."), ["unknown"]),
-        (Conflict("Others were faster."), ["unknown"]),
+        (CommitConflict("Others were faster."), ["unknown"]),
         (UnknownIdentity("Nobody."), []),
         (Overloaded("Too many wait."), []),
     ],

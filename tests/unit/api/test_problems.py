@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from serving import deadline
-from serving.errors import Conflict, Overloaded, ServingError, Unavailable, UnknownIdentity
+from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.matching import records
 from serving.matching.records import GalleryStatus
 from serving.pipeline.reports import NoFaceInAny, PhotoReport
@@ -32,7 +32,7 @@ def infer(api: Api, **headers: str) -> httpx.Response:
     ("failure", "status", "retry_after"),
     [
         (UnknownIdentity("Nobody is enrolled as 7."), 404, None),
-        (Conflict("Try again."), 409, "1"),
+        (CommitConflict("Try again."), 409, "1"),
         (Unavailable("The store is away."), 503, "2"),
         (Overloaded("Too many wait."), 503, "1"),
         (ServingError("A mistake."), 500, None),

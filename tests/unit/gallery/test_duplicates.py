@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.gallery import Gallery, Kind, Operation, Snapshot, duplicates
+from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.gallery.duplicates import Pair, find
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, LOCATION, put, unit_rows
 
 
 def open_gallery() -> Gallery:
-    return Gallery(MemoryStore(), "galleries", "default", MODEL, DIMENSION)
+    return Gallery(MemoryStore(), "galleries", LOCATION)
 
 
 def gallery_of(rows: NDArray[np.float32], ids: NDArray[np.int64]) -> Snapshot:
@@ -52,13 +52,12 @@ def crowd() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 def test_they_are_those_of_all_pairs_best_first(
     crowd: tuple[NDArray[np.float32], NDArray[np.int64]],
     block: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(duplicates, "_BLOCK", block)
-    monkeypatch.setattr(duplicates, "_PAIRS", 100)
     rows, ids = crowd
     told: list[int] = []
-    found = find(gallery_of(rows, ids), 0.7, 1000, advance=told.append)
+    found = find(
+        gallery_of(rows, ids), 0.7, 1000, advance=told.append, block=block, pairs_at_once=100
+    )
     pairs = {(p.a.id, p.b.id): p.similarity for p in found.best}
     wanted = expected(rows, ids, 0.7)
     assert len(wanted) > 30
@@ -71,12 +70,11 @@ def test_they_are_those_of_all_pairs_best_first(
 
 
 def test_of_more_than_the_limit_the_best_are_told(
-    crowd: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
+    crowd: tuple[NDArray[np.float32], NDArray[np.int64]],
 ) -> None:
-    monkeypatch.setattr(duplicates, "_BLOCK", 64)
     snapshot = gallery_of(*crowd)
-    everything = find(snapshot, 0.7, 1000)
-    assert find(snapshot, 0.7, 5) == (everything.best[:5], everything.found, None)
+    everything = find(snapshot, 0.7, 1000, block=64)
+    assert find(snapshot, 0.7, 5, block=64) == (everything.best[:5], everything.found, None)
 
 
 def test_parts_make_the_whole(crowd: tuple[NDArray[np.float32], NDArray[np.int64]]) -> None:

@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from serving.errors import (
-    Conflict,
+    CommitConflict,
     GalleryCorrupt,
     ModelMismatch,
     Unavailable,
     UnknownIdentity,
 )
 from serving.gallery import Gallery
+from serving.gallery.limits import DEFAULT_LIMITS, Limits
+from serving.gallery.location import Location
 from serving.gallery.manifest import Manifest
 from serving.gallery.segment import Kind, Operation
 from serving.gallery.store import PreconditionFailed, StoredObject
@@ -25,9 +27,12 @@ def store() -> MemoryStore:
     return MemoryStore()
 
 
-def open_gallery(store: MemoryStore, model: str = MODEL) -> Gallery:
+def open_gallery(
+    store: MemoryStore, model: str = MODEL, limits: Limits = DEFAULT_LIMITS
+) -> Gallery:
+    location = Location("default", model, DIMENSION)
     return Gallery(
-        store, "galleries", "default", model, DIMENSION, clock=lambda: 1.0, sleep=lambda s: None
+        store, "galleries", location, clock=lambda: 1.0, sleep=lambda s: None, limits=limits
     )
 
 
@@ -308,24 +313,22 @@ def test_a_writer_that_always_loses_gives_up(store: MemoryStore) -> None:
             store.before = faster
 
     store.before = faster
-    with pytest.raises(Conflict, match="nothing was written"):
+    with pytest.raises(CommitConflict, match="nothing was written"):
         open_gallery(store).commit([put(1)])
     assert everybody(store) == [5]
 
 
 @pytest.mark.parametrize("lost", ["request", "reply"])
 def test_a_writer_that_gives_up_after_a_lost_write_does_not_deny_it(
-    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, lost: str
+    store: MemoryStore, lost: str
 ) -> None:
-    monkeypatch.setattr("serving.gallery.commit._TRIES", 1)
-
     def lose(request: str, key: str) -> None:
         if key == MANIFEST and request == "put":
             raise Unavailable("Lost.")
 
     setattr(store, "before" if lost == "request" else "after", lose)
     with pytest.raises(Unavailable, match="not confirmed"):
-        open_gallery(store).commit([put(1)])
+        open_gallery(store, limits=Limits(commit_tries=1)).commit([put(1)])
 
 
 def test_a_process_that_dies_before_the_manifest_leaves_nothing_to_see(store: MemoryStore) -> None:

@@ -6,11 +6,12 @@ A longer run: GALLERY_MACHINE_EXAMPLES=5000 pytest --timeout 0 tests/unit/galler
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -24,15 +25,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from serving.errors import Conflict, GalleryCorrupt, Unavailable, UnknownIdentity
+from serving.errors import CommitConflict, GalleryCorrupt, Unavailable, UnknownIdentity
 from serving.gallery import Gallery
-from serving.gallery import commit as committing
-from serving.gallery import manifest as manifests
-from serving.gallery.compaction import Maintenance
+from serving.gallery.check import check
+from serving.gallery.compaction import compact
+from serving.gallery.erasure import erase
+from serving.gallery.limits import Limits
+from serving.gallery.location import Location
 from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
-from serving.gallery.writer import _Waiting
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
+from serving.gallery.writer import Requirements, _Waiting
 from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
@@ -47,8 +52,19 @@ from tests.unit.gallery.ledger import (
 T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("GALLERY_MACHINE_EXAMPLES", "100"))
-WHERE = ("galleries", "default", MODEL, DIMENSION)
+LOCATION = Location("default", MODEL, DIMENSION)
 GALLERIES, KEEPERS = 3, 2
+# Small enough that a few steps reach each of them.
+SMALL = Limits(
+    recent_segments=2,
+    remembered_commits=4,
+    commit_tries=3,
+    store_failures=2,
+    erase_tries=2,
+    segment_bytes=20 * 2 * DIMENSION,
+    small_segment_bytes=2 * 2 * DIMENSION,
+    fold_factor=1,
+)
 SKEW = 2.0  # by which the clocks of two processes may differ at most
 
 
@@ -299,8 +315,8 @@ class GalleryMachine(RuleBasedStateMachine):
         self.store.clock = lambda: self.now
         self.store.fault, self.store.written = self._fault, self._written
         self.store.removed = self._removed
-        self.galleries = [self._gallery(n) for n in range(GALLERIES)]
-        self.keepers = [self._keeper(n) for n in range(KEEPERS)]
+        self.limits = SMALL
+        self._open_all()
         self.running: list[Task] = []
         self.failures: list[BaseException] = []
         self.requests = 0
@@ -317,11 +333,23 @@ class GalleryMachine(RuleBasedStateMachine):
         self.erasures: list[Erasure] = []
         self.snapshots: dict[int, Snapshot] = {}  # that were compared, by id()
 
-    def _gallery(self, n: int) -> Gallery:
-        return Gallery(self.store, *WHERE, clock=self._clock(n), sleep=lambda s: None)
+    def _open_all(self) -> None:
+        self.galleries = [self._gallery(n) for n in range(GALLERIES)]
+        self.keepers = [self._keeper(n) for n in range(KEEPERS)]
 
-    def _keeper(self, n: int) -> Maintenance:
-        return Maintenance(self.store, *WHERE, clock=self._clock(n + 1), sleep=lambda s: None)
+    def _gallery(self, n: int) -> Gallery:
+        return Gallery(self.store, "galleries", LOCATION, **self._how(n))
+
+    def _keeper(self, n: int) -> StoredGallery:
+        return StoredGallery(self.store, "galleries", LOCATION, **self._how(n + 1))
+
+    def _how(self, n: int) -> dict[str, Any]:
+        return {
+            "clock": self._clock(n),
+            "sleep": lambda s: None,
+            "limits": self.limits,
+            "executor": _AtOnce,
+        }
 
     def _clock(self, n: int) -> Callable[[], float]:
         return lambda: self.now + (0, SKEW / 2, -SKEW / 2)[n % 3]
@@ -330,8 +358,10 @@ class GalleryMachine(RuleBasedStateMachine):
 
     @initialize(tries=st.integers(2, 3), recent=st.integers(1, 4), remembered=st.integers(2, 9))
     def small_numbers(self, tries: int, recent: int, remembered: int) -> None:
-        committing._TRIES = tries
-        manifests._MOST_RECENT, manifests._REMEMBERED_COMMITS = recent, remembered
+        self.limits = replace(
+            SMALL, commit_tries=tries, recent_segments=recent, remembered_commits=remembered
+        )
+        self._open_all()
 
     @rule(before=_ENROLMENTS, deed=_weighted((2, commits(PLANS)), (1, imports(PLANS))))
     def commit(self, before: list[Deed], deed: Deed) -> None:
@@ -448,7 +478,7 @@ class GalleryMachine(RuleBasedStateMachine):
             case Open():
                 return self._refresh(task, self._gallery(task.deed.who))
             case Compact():
-                return self._keep(task, lambda keeper: keeper.compact())
+                return self._keep(task, compact)
             case Sweep():
                 return self._sweep(task, task.deed)
             case Erase():
@@ -493,11 +523,17 @@ class GalleryMachine(RuleBasedStateMachine):
         if not self._rows_for(w for a in deed.asked for w in a.wishes):
             return "no rows left"
         task.asked = [(self._changes(a.wishes), a.require) for a in deed.asked]
-        *waiting, mine = (_Waiting([c.operation() for c in cs], req) for cs, req in task.asked)
+        *waiting, mine = (
+            _Waiting(
+                [c.operation() for c in changes],
+                Requirements(gallery._people_at, required) if required else None,
+            )
+            for changes, required in task.asked
+        )
         # As if they had come while another commit was under way.
         gallery._writer._queue.extend(waiting)
         try:
-            mine.version = gallery.commit(mine.operations, mine.require)
+            mine.version = gallery.commit(mine.operations, task.asked[-1][1])
         except Exception as error:
             mine.error = error
         return [self._answer(task, n, w) for n, w in enumerate([*waiting, mine])]
@@ -510,7 +546,7 @@ class GalleryMachine(RuleBasedStateMachine):
         parts = [self._changes(wishes) for wishes in deed.segments]
         task.asked = [([c for part in parts for c in part], ())]
         segments = [Segment.of([c.operation() for c in part], DIMENSION) for part in parts]
-        answer = _Waiting((), ())
+        answer = _Waiting(())
         try:
             answer.version = gallery.commit_segments(lambda: segments)
         except Exception as error:
@@ -532,7 +568,7 @@ class GalleryMachine(RuleBasedStateMachine):
             states = self.states[task.since :]
             assert not all(accepted(state, task.asked)[n] for state in states)
             task.rejected = len(task.asked) == 1
-        elif isinstance(error, Conflict) or "othing was written" in str(error):
+        elif isinstance(error, CommitConflict) or "othing was written" in str(error):
             assert not task.undisturbed
             assert task.version is None
             task.rejected = True
@@ -560,19 +596,19 @@ class GalleryMachine(RuleBasedStateMachine):
         self._compare(before)
         return repr(error)
 
-    def _keep(self, task: Task, call: Callable[[Maintenance], T]) -> T | None:
+    def _keep(self, task: Task, call: Callable[[StoredGallery], T]) -> T | None:
         """None: it did not come to its end."""
-        assert isinstance(task.actor, Maintenance)
+        assert isinstance(task.actor, StoredGallery)
         try:
             return call(task.actor)
-        except (Conflict, Unavailable) as error:
+        except (CommitConflict, Unavailable) as error:
             assert not task.undisturbed
             task.failed = True
             note(repr(error))
             return None
 
     def _sweep(self, task: Task, deed: Sweep) -> object:
-        swept = self._keep(task, lambda keeper: keeper.sweep(deed.grace, dry_run=deed.dry))
+        swept = self._keep(task, lambda keeper: sweep(keeper, deed.grace, dry_run=deed.dry))
         if swept is not None and not deed.dry:
             left = {_name(k) for k in self.store.objects if k != MANIFEST}
             assert not left.intersection(swept.removed)
@@ -583,7 +619,7 @@ class GalleryMachine(RuleBasedStateMachine):
     def _erase(self, task: Task, deed: Erase) -> object:
         task.asked = [([Change(Kind.DELETE, i, self.now, self.now) for i in deed.ids], ())]
         try:
-            receipt = self._keep(task, lambda keeper: keeper.erase(deed.ids))
+            receipt = self._keep(task, lambda keeper: erase(keeper, deed.ids))
         except UnknownIdentity as error:
             assert task.version is None
             if task.undisturbed:
@@ -604,12 +640,12 @@ class GalleryMachine(RuleBasedStateMachine):
         )
 
     def _check(self, task: Task) -> object:
-        check = self._keep(task, lambda keeper: keeper.check())
-        if check is not None:
-            assert check.problems == []
-            assert task.since <= check.version <= self._version
+        report = self._keep(task, check)
+        if report is not None:
+            assert report.problems == []
+            assert task.since <= report.version <= self._version
             if task.undisturbed:
-                assert check.orphans == sorted(self.unlisted.keys() - self._dropped())
+                assert report.orphans == sorted(self.unlisted.keys() - self._dropped())
         return check
 
     def _dropped(self) -> set[str]:
@@ -718,45 +754,31 @@ def _name(key: str) -> str:
     return f"index/{name}" if "/index/" in key else name
 
 
-class _AtOnce:
+class _AtOnce(Executor):
     """An executor without threads, so that requests come in the same order each time."""
 
     def __init__(self, workers: int) -> None:
         pass
 
-    def __enter__(self) -> _AtOnce:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
         try:
-            future.set_result(call(*args))
+            future.set_result(fn(*args, **kwargs))
         except BaseException as error:
             future.set_exception(error)
         return future
 
 
-def make_reproducible_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def make_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
-    monkeypatch.setattr("serving.gallery.objects.ThreadPoolExecutor", _AtOnce)
-    monkeypatch.setattr(committing.log, "disabled", True)
-    # Small enough that a few steps reach each of them.
-    monkeypatch.setattr(committing, "_TRIES", 3)
-    monkeypatch.setattr(committing, "_FAILURES", 2)
-    monkeypatch.setattr(manifests, "_MOST_RECENT", 2)
-    monkeypatch.setattr(manifests, "_REMEMBERED_COMMITS", 4)
-    monkeypatch.setattr("serving.gallery.compaction._ERASE_TRIES", 2)
-    monkeypatch.setattr("serving.gallery.compaction._FACTOR", 1)
-    monkeypatch.setattr("serving.gallery.compaction._SMALL_BYTES", 2 * 2 * DIMENSION)
-    monkeypatch.setattr("serving.gallery.compaction.MAX_SEGMENT_BYTES", 20 * 2 * DIMENSION)
 
 
-def test_any_faults_at_any_moment_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_reproducible_and_small(monkeypatch)
+def test_any_faults_at_any_moment_lose_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_reproducible(monkeypatch)
+    caplog.set_level(logging.ERROR, logger="serving.gallery.commit")
     run_state_machine_as_test(
         GalleryMachine,
         settings=settings(

@@ -6,22 +6,24 @@ import pytest
 
 from serving.errors import GalleryCorrupt, Unavailable
 from serving.gallery import Gallery
-from serving.gallery.compaction import Maintenance
+from serving.gallery.compaction import compact
 from serving.gallery.manifest import NO_INDEX, key_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from tests.support.memory_store import MemoryStore
 from tests.support.people import (
     DIMENSION,
     FOLDER,
+    LOCATION,
     MANIFEST,
-    MODEL,
     put,
     unit_rows,
     whole_manifest,
 )
 
-WHERE = ("galleries", "default", MODEL, DIMENSION)
+WHERE = ("galleries", LOCATION)
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_manifest_stays_small_whatever_it_has_been_through(store: MemoryStore)
     for n in range(400):
         gallery.commit([put(n)])
         if n % 50 == 49:
-            Maintenance(store, *WHERE, clock=lambda: 1.0, sleep=lambda s: None).compact()
+            compact(StoredGallery(store, *WHERE, clock=lambda: 1.0, sleep=lambda s: None))
         sizes.append(len(store.objects[MANIFEST].data))
     assert max(sizes[200:]) <= max(sizes[:200]) + 200
     assert [p.id for p in open_gallery(store).refresh().list(1000)] == list(range(400))
@@ -108,7 +110,7 @@ def test_an_index_that_was_just_swept_makes_a_reader_look_again(store: MemorySto
         if "/index/" in key and request == "get":
             store.before = lambda request, key: None
             import_segments(open_gallery(store), 4)
-            Maintenance(store, *WHERE).sweep(grace_s=0)
+            sweep(StoredGallery(store, *WHERE), grace_s=0)
 
     store.before = replaced
     assert len(open_gallery(store).refresh()) == 4

@@ -8,17 +8,20 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, NotConfirmed, Unavailable
-from serving.gallery import Gallery, Kind, Operation, Person
-from serving.gallery.compaction import Maintenance
+from serving.errors import InvalidInput, NotConfirmed, Unavailable
+from serving.gallery import Gallery, Kind, Operation, Person, erasure
+from serving.gallery.compaction import compact
+from serving.gallery.location import Location
 from serving.gallery.migration import Migration, Move, Plan
 from serving.gallery.segment import Segment
 from serving.gallery.snapshot import Origin
+from serving.gallery.stored import StoredGallery
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
 from tests.unit.gallery.faulty import Fault, FaultyStore
 
 NEW, NEW_DIMENSION = "facenet-new@aaaaaaaaaaaa", 32
+NEW_LOCATION = Location("default", NEW, NEW_DIMENSION)
 HASH = MODEL.rpartition("@")[2]
 
 
@@ -32,11 +35,13 @@ class Both:
         self.photos: dict[int, str] = {}
 
     def _gallery(self, model: str, dimension: int) -> Gallery:
-        return Gallery(self.store, "galleries", "default", model, dimension, sleep=lambda s: None)
+        return Gallery(
+            self.store, "galleries", Location("default", model, dimension), sleep=lambda s: None
+        )
 
     def migration(self, *, replace: bool = False) -> Migration:
         def erase(ids: Collection[int]) -> None:
-            Maintenance(self.store, "galleries", "default", NEW, NEW_DIMENSION).erase(ids)
+            erasure.erase(StoredGallery(self.store, "galleries", NEW_LOCATION), ids)
 
         return Migration(self.old, self.new, erase=erase, replace=replace)
 
@@ -117,7 +122,7 @@ def test_it_outlives_compaction(both: Both) -> None:
     both.move()
     both.change(Kind.DESCRIBE, 1, 300.0, details={"name": "Countess"})
     both.move()
-    Maintenance(both.store, "galleries", "default", NEW, NEW_DIMENSION).compact()
+    compact(StoredGallery(both.store, "galleries", NEW_LOCATION))
     both.new = both._gallery(NEW, NEW_DIMENSION)
     assert both.move() == Plan(done=2)
 
@@ -265,7 +270,7 @@ class TestForgottenInTheOldGallery:
     def test_a_gallery_that_was_cleared_clears_nothing(self, both: Both) -> None:
         both.move()
         both.old.commit([Operation(Kind.CLEAR, 0, 300.0)])
-        with pytest.raises(BadRequest, match="is empty"):
+        with pytest.raises(InvalidInput, match="is empty"):
             both.move()
         assert list(both.moved) == [1, 2]
 

@@ -14,12 +14,12 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from serving.errors import Conflict, GalleryCorrupt, StoreUnfit, Unavailable
+from serving.errors import CommitConflict, GalleryCorrupt, StoreUnfit, Unavailable
 from serving.gallery import Gallery
 from serving.gallery.s3 import S3Store
 from serving.gallery.store import NotFound, PreconditionFailed
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import LOCATION, MODEL, put
 
 MANIFEST = f"galleries/default/{MODEL}/manifest.json"
 
@@ -61,9 +61,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def gallery(store: MemoryStore, notes: Notes) -> Gallery:
-    return Gallery(
-        store, "galleries", "default", MODEL, DIMENSION, sleep=lambda s: None, observer=notes
-    )
+    return Gallery(store, "galleries", LOCATION, sleep=lambda s: None, observer=notes)
 
 
 class TestGallery:
@@ -89,7 +87,7 @@ class TestGallery:
         assert notes.conflicts == 2
         assert notes.commits == [("ok", 1)]
         lost = 1000
-        with pytest.raises(Conflict):
+        with pytest.raises(CommitConflict):
             gallery.commit([put(2)])
         assert notes.commits[-1] == ("conflict", 1)
 

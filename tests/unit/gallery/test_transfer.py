@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, ModelMismatch, Unavailable
+from serving.errors import InvalidInput, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Kind, Operation
-from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ExportFile, write_export
+from serving.gallery.location import Location
 from serving.gallery.segment import Segment
+from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from serving.gallery.transfer import export_file, export_folder, import_people
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, LOCATION, MODEL, put, unit_rows
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def gallery(store: MemoryStore) -> Gallery:
 
 
 def open_gallery(store: MemoryStore, collection: str = "default") -> Gallery:
-    return Gallery(store, "galleries", collection, MODEL, DIMENSION, sleep=lambda s: None)
+    return Gallery(store, "galleries", Location(collection, MODEL, DIMENSION), sleep=lambda s: None)
 
 
 def export(path: Path, *people: Operation, model: str = MODEL) -> ExportFile:
@@ -37,12 +39,11 @@ def export(path: Path, *people: Operation, model: str = MODEL) -> ExportFile:
 
 
 def test_everybody_is_imported_in_one_commit_of_few_objects(
-    tmp_path: Path, store: MemoryStore, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: MemoryStore, gallery: Gallery
 ) -> None:
-    monkeypatch.setattr("serving.gallery.transfer.ROWS_AT_ONCE", 10)
     files = [export(tmp_path / str(n), put(n, photos=4, name=f"n{n}")) for n in range(5)]
     told: list[int] = []
-    assert import_people(gallery, MODEL, files, imported=told.append) == 1
+    assert import_people(gallery, MODEL, files, imported=told.append, rows_at_once=10) == 1
     assert told == [2, 2, 1]
     assert [(p.id, p.photos, p.name) for p in gallery.refresh().list(9)] == [
         (n, 4, f"n{n}") for n in range(5)
@@ -72,7 +73,7 @@ def test_a_bad_row_in_the_last_file_leaves_the_gallery_as_it_was(
     assert bad.embeddings is not None
     rows = bad.embeddings.astype(np.float16).tobytes()
     (tmp_path / "bad").write_bytes(data.replace(rows, bytes(len(rows))))
-    with pytest.raises(BadRequest, match="bad is no usable export"):
+    with pytest.raises(InvalidInput, match="bad is no usable export"):
         import_people(gallery, MODEL, [good, ExportFile.open(tmp_path / "bad")])
     assert (len(gallery.refresh()), gallery.snapshot.version) == (0, 0)
 
@@ -84,21 +85,20 @@ def test_another_models_embeddings_are_refused(tmp_path: Path, gallery: Gallery)
 
 
 def test_another_dimension_is_refused(tmp_path: Path, store: MemoryStore) -> None:
-    gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION + 1)
-    with pytest.raises(BadRequest, match="numbers"):
+    gallery = Gallery(store, "galleries", Location("default", MODEL, DIMENSION + 1))
+    with pytest.raises(InvalidInput, match="numbers"):
         import_people(gallery, MODEL, [export(tmp_path / "x", put(1))])
 
 
 def test_an_id_in_two_files_is_refused(tmp_path: Path, gallery: Gallery) -> None:
     files = [export(tmp_path / str(n), put(7, seed=n)) for n in range(2)]
-    with pytest.raises(BadRequest, match="id 7 comes more than once"):
+    with pytest.raises(InvalidInput, match="id 7 comes more than once"):
         import_people(gallery, MODEL, files)
 
 
 def test_a_store_that_fails_half_way_is_asked_for_the_rest(
-    tmp_path: Path, store: MemoryStore, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: MemoryStore, gallery: Gallery
 ) -> None:
-    monkeypatch.setattr("serving.gallery.transfer.ROWS_AT_ONCE", 1)
     failures = iter([False, True, False])
 
     def sometimes(request: str, key: str) -> None:
@@ -107,7 +107,7 @@ def test_a_store_that_fails_half_way_is_asked_for_the_rest(
 
     store.before = sometimes
     files = [export(tmp_path / str(n), put(n)) for n in range(3)]
-    assert import_people(gallery, MODEL, files) == 1
+    assert import_people(gallery, MODEL, files, rows_at_once=1) == 1
     assert len(gallery.refresh()) == 3
     written = [key for request, key in store.requests if request == "put" and "/segments/" in key]
     assert len(written) == 4
@@ -119,12 +119,11 @@ def test_an_import_that_was_swept_meanwhile_is_written_anew(
     gallery.commit([put(1)])
     once = iter([True])
 
-    def sweep(request: str, key: str) -> None:
+    def sweep_once(request: str, key: str) -> None:
         if request == "put" and key.endswith("manifest.json") and next(once, False):
-            maintenance = Maintenance(store, "galleries", "default", MODEL, DIMENSION)
-            assert maintenance.sweep(grace_s=0).removed
+            assert sweep(StoredGallery(store, "galleries", LOCATION), grace_s=0).removed
 
-    store.before = sweep
+    store.before = sweep_once
     assert import_people(gallery, MODEL, [export(tmp_path / "x", put(2))]) == 3
     assert [p.id for p in open_gallery(store).refresh().list(9)] == [1, 2]
 

@@ -16,7 +16,7 @@ from serving.model.card import Calibration, Verification
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL
+from tests.support.people import DIMENSION, LOCATION
 from tests.support.stages import CARD as PLAIN
 
 # Two photos are of one person from 60 degrees on; somebody is named from 30 degrees on.
@@ -44,7 +44,7 @@ def put(person: int, *degrees: float, name: str | None = None) -> Operation:
 
 
 def gallery_of(*people: Operation) -> Snapshot:
-    gallery = Gallery(MemoryStore(), "galleries", "default", MODEL, DIMENSION)
+    gallery = Gallery(MemoryStore(), "galleries", LOCATION)
     if people:
         gallery.commit(people)
     return gallery.refresh()

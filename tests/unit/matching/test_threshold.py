@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import Unavailable
-from serving.matching.threshold import problem_of, threshold_of
+from serving.matching.threshold import threshold_of, threshold_problem
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
 from tests.support.api import Api
@@ -50,9 +50,9 @@ def test_auto_follows_the_wanted_rate() -> None:
 def test_auto_is_refused_when_nothing_is_known_of_strangers() -> None:
     with pytest.raises(Unavailable, match="faces calibrate"):
         threshold_of(None, AUTO, CARD, 5)
-    assert problem_of(AUTO, MEASURED) is None
-    assert problem_of(MatchSettings(), CARD) is None
-    assert "faces calibrate" in str(problem_of(AUTO, CARD))
+    assert threshold_problem(AUTO, MEASURED) is None
+    assert threshold_problem(MatchSettings(), CARD) is None
+    assert "faces calibrate" in str(threshold_problem(AUTO, CARD))
 
 
 class TestApi:

@@ -13,6 +13,7 @@ import yaml
 from serving.cli.config import read_config
 from serving.errors import BadRequest, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
+from serving.gallery.check import check
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
 from serving.operations import bucket as operating
@@ -66,7 +67,7 @@ def gallery(monkeypatch: pytest.MonkeyPatch) -> Gallery:
         return store
 
     monkeypatch.setattr(operating, "open_store", open_store)
-    return Gallery(store, "galleries", "staff", MODEL, DIMENSION)
+    return Gallery(store, "galleries", Location("staff", MODEL, DIMENSION))
 
 
 def export(path: Path, *ids: int, model: str = MODEL) -> Path:
@@ -166,7 +167,7 @@ class TestBucket:
         self.write(bucket, "default", MODEL, other)
         assert bucket.one(None).model == MODEL
         assert bucket.one(other).model == other
-        assert bucket.maintenance(bucket.one(other)).check().embeddings == 1
+        assert check(bucket.stored(bucket.one(other))).embeddings == 1
 
     def test_of_several_that_might_be_meant_none_is_guessed(self, bucket: Bucket) -> None:
         self.write(bucket, "default", "facenet-test@111111111111", "facenet-test@222222222222")

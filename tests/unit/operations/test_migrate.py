@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.cli import cli
-from serving.errors import BadRequest, Unavailable
+from serving.errors import BadRequest, InvalidInput, Unavailable
 from serving.gallery import Gallery, Kind, Operation, location
+from serving.gallery.location import Location
 from serving.model.repository import ModelError
 from serving.operations import bucket
 from serving.operations import migrate as migrating
 from serving.stack.config import StackSettings, serve_config
 from serving.vision.faces import find_faces
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put
 from tests.support.stages import CARD
 
 DATA = Path(__file__).resolve().parents[3] / "data"
@@ -68,8 +69,8 @@ def photos(tmp_path: Path) -> Path:
 
 class Migrate:
     def __init__(self, store: MemoryStore, photos: Path, config: Path) -> None:
-        self.old = Gallery(store, "galleries", "default", MODEL, DIMENSION)
-        self.new = Gallery(store, "galleries", "default", NEW, DIMENSION)
+        self.old = Gallery(store, "galleries", LOCATION)
+        self.new = Gallery(store, "galleries", Location("default", NEW, DIMENSION))
         self.photos = photos
         self._config = str(config)
 
@@ -85,7 +86,7 @@ class Migrate:
 
     def fails(self, *options: str) -> str:
         error = self.run(*options).exception
-        assert isinstance(error, BadRequest | Unavailable | ModelError)
+        assert isinstance(error, BadRequest | InvalidInput | Unavailable | ModelError)
         return str(error)
 
     @property
@@ -250,7 +251,9 @@ def test_a_store_that_goes_away(migrate: Migrate, store: MemoryStore) -> None:
 def test_from_which_gallery(migrate: Migrate, store: MemoryStore) -> None:
     assert f"holds no gallery of {NEW}" in migrate.fails("--from", NEW)
     other = "facenet-other@ffffffffffff"
-    Gallery(store, "galleries", "default", other, DIMENSION).commit([put(104, name="Other")])
+    Gallery(store, "galleries", Location("default", other, DIMENSION)).commit(
+        [put(104, name="Other")]
+    )
     assert migrate("--dry-run")["from"] == MODEL  # the one that is configured
     assert migrate("--dry-run", "--from", other)["from"] == other
     assert "holds no gallery of another model" in migrate.fails("--collection", "shop")

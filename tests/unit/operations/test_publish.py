@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import Conflict, StoreUnfit, Unavailable
+from serving.errors import CommitConflict, StoreUnfit, Unavailable
 from serving.gallery.store import StoredObject
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel
 from serving.operations.publish import Target, publish
@@ -276,7 +276,7 @@ class TestDamage:
         monkeypatch.setattr(
             store, "head", lambda key: type(i := head(key))(i.size, i.etag, None, {})
         )
-        with pytest.raises(Conflict, match="does not keep what it is given"):
+        with pytest.raises(CommitConflict, match="does not keep what it is given"):
             run(store, local)
 
 
@@ -415,7 +415,7 @@ class TestManyPublishers:
         def work(publisher: Callable[[], object]) -> None:
             try:
                 publisher()
-            except (ModelError, Conflict) as error:
+            except (ModelError, CommitConflict) as error:
                 errors.append(error)
 
         threads = [threading.Thread(target=work, args=(p,)) for p in publishers]

@@ -14,7 +14,7 @@ from serving.gallery.location import Location
 from serving.pipeline.freshness import Shared, Versions
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
 
 class Source:
@@ -146,7 +146,7 @@ class TestVersions:
 
     def test_the_version_is_that_of_the_store(self) -> None:
         store = MemoryStore()
-        gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION)
+        gallery = Gallery(store, "galleries", LOCATION)
 
         async def run() -> None:
             versions = self.of(store, 10)

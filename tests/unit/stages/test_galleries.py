@@ -19,9 +19,9 @@ from serving.gallery.store import Store, StoredObject, check_conditional_writes
 from serving.settings import GallerySettings
 from serving.stages.galleries import Galleries
 from serving.telemetry.metrics import GalleryGauges
-from tests.support.galleries import LOCATION, away, open_gallery
+from tests.support.galleries import away, open_gallery
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
 SHOP, BANK = (Location(name, MODEL, DIMENSION) for name in ("shop", "bank"))
 

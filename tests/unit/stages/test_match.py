@@ -14,9 +14,9 @@ from serving.gallery.store import check_conditional_writes
 from serving.matching.records import Enrolled, Enrolment
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.stages.match import Matcher
-from tests.support.galleries import LOCATION, away, open_gallery
+from tests.support.galleries import away, open_gallery
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put, unit_rows
+from tests.support.people import DIMENSION, LOCATION, MODEL, put, unit_rows
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import CARD
 

@@ -15,7 +15,7 @@ from serving.matching.records import Candidate
 from serving.telemetry import metrics as module
 from serving.telemetry.metrics import ApiMetrics, GalleryGauges, StoreMetrics
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
 Records = list[tuple[str, float, dict[str, str]]]
 
@@ -39,7 +39,7 @@ def of(records: Records, name: str) -> list[tuple[float, dict[str, str]]]:
     return [(value, tags) for found, value, tags in records if found == name]
 
 
-WHERE = Location("default", MODEL, DIMENSION)
+WHERE = LOCATION
 TAGS = {"collection": "default", "model": MODEL}
 
 
@@ -120,7 +120,7 @@ def test_who_joined_a_commit_is_counted_without_the_first(records: Records) -> N
 class TestGallery:
     @pytest.fixture
     def gallery(self) -> Gallery:
-        gallery = Gallery(MemoryStore(), "galleries", "default", MODEL, DIMENSION)
+        gallery = Gallery(MemoryStore(), "galleries", LOCATION)
         gallery.commit([put(1), put(2, photos=3)])
         gallery.refresh()
         return gallery

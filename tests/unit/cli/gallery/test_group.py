@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from serving.cli import cli
 from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, location
+from serving.gallery.location import Location
 from serving.gallery.store import StoredObject
 from serving.operations import bucket
 from serving.stack.config import StackSettings, serve_config
@@ -64,7 +65,7 @@ def faces(tmp_path: Path, store: MemoryStore) -> Faces:
 
 
 def gallery(store: MemoryStore, model: str = MODEL, collection: str = "default") -> Gallery:
-    return Gallery(store, "galleries", collection, model, DIMENSION)
+    return Gallery(store, "galleries", Location(collection, model, DIMENSION))
 
 
 def people(store: MemoryStore, collection: str = "default") -> dict[int, Any]:
@@ -255,6 +256,6 @@ def test_the_threshold_of_duplicates_is_that_of_naming(
 ) -> None:
     monkeypatch.setattr(bucket, "Embedder", lambda settings: FakeEmbedder())
     assert f"4 pairs from {CARD.threshold:.2f} on" in faces("duplicates")
-    Gallery(store, "galleries", "default", OTHER, DIMENSION).commit([put(1)])
+    Gallery(store, "galleries", Location("default", OTHER, DIMENSION)).commit([put(1)])
     assert "give a --threshold" in faces.fails("duplicates", "--model", OTHER)
     assert "0 pairs" in faces("duplicates", "--model", OTHER, "--threshold", 0.5)

@@ -1,0 +1,40 @@
+"""How large, how many and how often: the numbers that a gallery's objects and commits keep to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The defaults are for production; tests pass smaller ones, to reach them in a few steps.
+
+    All processes that write to a gallery should have the same.
+
+    Attributes:
+        recent_segments: segments that the manifest lists itself. More of them cost each commit
+            bytes, fewer of them an index more often.
+        remembered_commits: ids of past commits that the manifest keeps. A writer looks for its own
+            within seconds.
+        commit_tries: attempts of one commit, when other writers were faster.
+        store_failures: of the store, in one commit.
+        erase_tries: attempts of one erasure, when compactions came between.
+        segment_bytes: of one segment that a compaction writes.
+        small_segment_bytes: a segment up to this size is always folded.
+        fold_factor: an older segment is folded with the newer ones when it is at most so many times
+            as heavy as they are together. So the number of times that an embedding is rewritten
+            grows only with the logarithm of the gallery, and dead rows of a large segment go when
+            much has changed since.
+    """
+
+    recent_segments: int = 32
+    remembered_commits: int = 128
+    commit_tries: int = 12
+    store_failures: int = 3
+    erase_tries: int = 5
+    segment_bytes: int = 256 * 2**20
+    small_segment_bytes: int = 2**20
+    fold_factor: int = 2
+
+
+DEFAULT_LIMITS = Limits()

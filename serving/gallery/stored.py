@@ -1,0 +1,61 @@
+"""A gallery as it is in the bucket: manifest and segments, without the people in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from serving.gallery.commit import apply
+from serving.gallery.limits import DEFAULT_LIMITS, Limits
+from serving.gallery.location import Location
+from serving.gallery.manifest import Manifest
+from serving.gallery.manifest_file import ManifestFile
+from serving.gallery.objects import SegmentObjects
+from serving.gallery.observer import NOBODY, Observer
+from serving.gallery.store import Store
+
+
+class StoredGallery:
+    """What commits, compaction, sweeping, erasure and checking work on. Safe to use from several
+    threads, and beside other processes that write.
+
+    Args:
+        clock: seconds since 1970.
+        sleep: waits so many seconds.
+        observer: hears of conflicts of commits.
+        executor: makes a pool of so many threads, for reading segments in parallel.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        location: Location,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        observer: Observer = NOBODY,
+        limits: Limits = DEFAULT_LIMITS,
+        executor: Callable[[int], Executor] = ThreadPoolExecutor,
+    ) -> None:
+        self.location = location
+        self.limits = limits
+        self.file = ManifestFile(store, prefix, location, limits)
+        self.objects = SegmentObjects(store, self.file.folder, location.dimension, executor)
+        self._clock = clock
+        self._sleep = sleep
+        self._observer = observer
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in one embedding."""
+        return self.location.dimension
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock()
+
+    def commit(self, mutate: Callable[[Manifest, str], Manifest | None]) -> int:
+        """Replace the manifest; see `serving.gallery.commit.apply`."""
+        return apply(self.file, mutate, self._sleep, self._observer, self.limits)

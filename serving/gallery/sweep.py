@@ -1,0 +1,68 @@
+"""Sweeping: remove the objects of a gallery that no manifest refers to any more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from serving.gallery.manifest import INDEXES, Manifest
+from serving.gallery.store import Entry, NotFound
+from serving.gallery.stored import StoredGallery
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Objects that were removed, or would be in a dry run, and their bytes."""
+
+    removed: Sequence[str]
+    bytes: int
+
+
+def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> Sweep:
+    """Remove the objects that no manifest within the last ``grace_s`` seconds referred to.
+
+    Raises:
+        CommitConflict: other writers were faster each time; nothing was removed.
+        Unavailable: the store is away, or the gallery is damaged.
+    """
+    manifest, _ = gallery.file.read()
+    # Without a grace time the clocks do not count: the bucket's may be ahead of ours.
+    before = gallery.now() - grace_s if grace_s else math.inf
+    objects = dict(gallery.objects.all())
+    unlisted = {n: e for n, e in objects.items() if n not in manifest.names}
+    since = unlisted_since(gallery, objects) if unlisted and grace_s else {}
+    candidates = {
+        name: entry.size
+        for name, entry in unlisted.items()
+        if max(entry.modified, since.get(name, 0.0)) <= before
+    }
+    if dry_run or not candidates:
+        return Sweep(sorted(candidates), sum(candidates.values()))
+    swept: frozenset[str] = frozenset()
+
+    def mutate(now: Manifest, commit: str) -> Manifest:
+        nonlocal swept
+        swept = frozenset(candidates) - now.names
+        return now.fenced(commit, gallery.now())
+
+    # The fence comes first: a writer that has uploaded, but not yet committed, starts again.
+    gallery.commit(mutate)
+    # Indexes last: they say since when the segments are not listed.
+    removed = sorted(swept, key=lambda name: (name.startswith(INDEXES), name))
+    for name in removed:
+        gallery.objects.remove(name)
+    return Sweep(removed, sum(candidates[n] for n in removed))
+
+
+def unlisted_since(gallery: StoredGallery, objects: Mapping[str, Entry]) -> dict[str, float]:
+    """By name, when the last index was written that dropped it; by the bucket's clock."""
+    since: dict[str, float] = {}
+    for name, entry in objects.items():
+        if not name.startswith(INDEXES):
+            continue
+        with suppress(NotFound):  # swept by another process
+            for dropped in gallery.file.read_index(name).dropped:
+                since[dropped] = max(since.get(dropped, 0.0), entry.modified)
+    return since
