@@ -22,6 +22,17 @@ class BadRequest(ServingError):
     title = "The request cannot be read"
 
 
+class InvalidInput(ServingError):
+    """A file, a folder or a bucket given to a command, or the keys' file, holds something else.
+
+    Should one reach HTTP, it is answered as a `BadRequest`: clients know no other type.
+    """
+
+    status = BadRequest.status
+    type = BadRequest.type
+    title = BadRequest.title
+
+
 class Unauthorized(ServingError):
     status = 401
     type = "unauthorized"

@@ -27,7 +27,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.settings import CollectionName, KeySettings
 
 log = logging.getLogger(__name__)
@@ -81,22 +81,26 @@ def parse(text: str) -> tuple[Key, ...]:
     """The keys of a file, YAML or JSON.
 
     Raises:
-        BadRequest: it is no such file; the sentence does not repeat what is in it.
+        InvalidInput: it is no such file; the sentence does not repeat what is in it.
     """
     try:
         keys = _KeyFile.model_validate(yaml.safe_load(text)).keys
     except yaml.YAMLError:
-        raise BadRequest("The keys are no YAML.") from None
+        raise InvalidInput("The keys are no YAML.") from None
     except ValidationError as error:
         places = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()[:3]
         )
-        raise BadRequest(f"The keys cannot be read: {places}.") from None
+        raise InvalidInput(f"The keys cannot be read: {places}.") from None
     names = [key.name for key in keys]
     if len(set(names)) < len(names):
-        raise BadRequest("Two keys have the same name, so the audit log could not tell who it was.")
+        raise InvalidInput(
+            "Two keys have the same name, so the audit log could not tell who it was."
+        )
     if len({key.hash for key in keys}) < len(keys):
-        raise BadRequest("Two entries have the same hash, so it is not clear what the key may do.")
+        raise InvalidInput(
+            "Two entries have the same hash, so it is not clear what the key may do."
+        )
     return keys
 
 
@@ -108,7 +112,7 @@ class Keys:
         clock: seconds, monotonic.
 
     Raises:
-        BadRequest: there are none, or they cannot be read.
+        InvalidInput: there are none, or they cannot be read.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class Keys:
         else:
             text = environment(ENVIRONMENT)
             if text is None:
-                raise BadRequest(
+                raise InvalidInput(
                     f"Keys are required, but neither keys.file nor {ENVIRONMENT} names any."
                 )
             self._text = text
@@ -154,7 +158,7 @@ class Keys:
                 if text != self._text:
                     self._keys, self._text = parse(text), text
                     log.info("the keys were read again: %d", len(self._keys))
-            except BadRequest as error:
+            except InvalidInput as error:
                 # A mistake in the file must neither lock everybody out nor let anybody in.
                 log.error("the former keys stay valid: %s", error)
 
@@ -163,4 +167,4 @@ class Keys:
         try:
             return self._file.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise BadRequest(f"The keys in {self._file} cannot be read: {error}.") from None
+            raise InvalidInput(f"The keys in {self._file} cannot be read: {error}.") from None

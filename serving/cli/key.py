@@ -10,7 +10,7 @@ import click
 import yaml
 
 from serving.cli.terminal import Failed
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.keys import Scope, hash_of, new_key, parse
 
 
@@ -64,7 +64,7 @@ def new(
 
 
 def _add(file: Path, entry: dict[str, object]) -> None:
-    """Raises BadRequest when the file is none of keys or has the name already."""
+    """Raises InvalidInput when the file is none of keys or has the name already."""
     try:
         text = file.read_text() if file.exists() else "keys: []\n"
         parse(text)
@@ -78,5 +78,5 @@ def _add(file: Path, entry: dict[str, object]) -> None:
         os.replace(part, file)
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}.") from None
-    except BadRequest as error:
+    except InvalidInput as error:
         raise Failed(f"{file}: {error}") from None

@@ -27,7 +27,7 @@ def read_distractors(path: Path, model: str, ids: NDArray[np.int64]) -> Distract
 
     Raises:
         NotMeasurable: another model made its embeddings.
-        BadRequest: it is no export of a gallery.
+        InvalidInput: it is no export of a gallery.
     """
     export = ExportFile.open(path)
     if export.model != model:

@@ -27,7 +27,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 
 FORMAT = "faces-export/1"
@@ -47,25 +47,27 @@ class ExportFile:
 
     @classmethod
     def open(cls, path: Path) -> ExportFile:
-        """Raises BadRequest, with a sentence that names the file, when it is no such file."""
+        """Raises InvalidInput, with a sentence that names the file, when it is no such file."""
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise BadRequest(f"{path.name} is no export of a gallery.")
+                raise InvalidInput(f"{path.name} is no export of a gallery.")
             ids, counts = file.get_tensor("ids"), file.get_tensor("counts")
             rows = file.get_slice("embeddings").get_shape()
             export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
         if len(np.unique(ids)) != len(ids):
-            raise BadRequest(f"{path.name} holds an id twice.")
+            raise InvalidInput(f"{path.name} holds an id twice.")
         if counts.shape != ids.shape or len(rows) != 2 or counts.sum(dtype=np.int64) != rows[0]:
-            raise BadRequest(f"{path.name}: the counts do not add up to the number of embeddings.")
+            raise InvalidInput(
+                f"{path.name}: the counts do not add up to the number of embeddings."
+            )
         return export
 
     def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
         """Everybody, a part at a time; ``time`` is for files that do not tell any.
 
         Raises:
-            BadRequest: a row or a person is not as it should be.
+            InvalidInput: a row or a person is not as it should be.
         """
         with _reading(self.path), safe_open(self.path, "numpy") as file:
             tensors = set(file.keys())
@@ -131,13 +133,13 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside becomes a BadRequest that names the file."""
+    """Whatever goes wrong inside becomes an InvalidInput that names the file."""
     try:
         yield
     except OSError as error:
-        raise BadRequest(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise InvalidInput(f"{path} cannot be read: {error.strerror or error}.") from error
     except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
-        raise BadRequest(f"{path.name} is no usable export of a gallery: {error}.") from error
+        raise InvalidInput(f"{path.name} is no usable export of a gallery: {error}.") from error
 
 
 def _parts(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from enum import Enum, auto
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery.gallery import Gallery
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Origin, Person, Snapshot
@@ -81,8 +81,8 @@ class Migration:
         replace: overwrite those in the new gallery, too, whom somebody else wrote.
         erase: takes people out of the new gallery, so that none of its objects holds them.
 
-    Every method raises BadRequest when the old gallery is empty, and Unavailable when the store is
-    away; what was committed before stays.
+    Every method raises InvalidInput when the old gallery is empty, and Unavailable when the store
+    is away; what was committed before stays.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class Migration:
         old = self._old.refresh()
         if not len(old):
             # One that was cleared after the switch must not clear the new one.
-            raise BadRequest(f"The gallery of {self._old.model} is empty: nobody can be moved.")
+            raise InvalidInput(f"The gallery of {self._old.model} is empty: nobody can be moved.")
         return old
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest, ModelMismatch
+from serving.errors import InvalidInput, ModelMismatch
 from serving.gallery.gallery import Gallery
 from serving.gallery.interchange import ROWS_AT_ONCE, write_export
 from serving.gallery.segment import Kind, Segment
@@ -27,7 +27,7 @@ class Source(Protocol):
     def ids(self) -> NDArray[np.int64]: ...
 
     def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
-        """Everybody, in parts, with ``time`` where none is known. Raises BadRequest."""
+        """Everybody, in parts, with ``time`` where none is known. Raises InvalidInput."""
 
 
 def import_people(
@@ -50,7 +50,7 @@ def import_people(
 
     Raises:
         ModelMismatch: they are embeddings of another model.
-        BadRequest: an id comes twice, or an embedding is none of the gallery's.
+        InvalidInput: an id comes twice, or an embedding is none of the gallery's.
     """
     for source in sources:
         if source.model != model:
@@ -60,7 +60,7 @@ def import_people(
             )
     ids, times = np.unique(np.concatenate([s.ids for s in sources]), return_counts=True)
     if (times > 1).any():
-        raise BadRequest(f"The id {ids[times > 1][0]} comes more than once.")
+        raise InvalidInput(f"The id {ids[times > 1][0]} comes more than once.")
     kind, now = Kind.APPEND if append else Kind.PUT, gallery.now()
 
     def segments() -> Iterator[Segment]:
@@ -69,7 +69,7 @@ def import_people(
     try:
         return gallery.commit_segments(segments, lambda segment: imported(len(segment)))
     except ValueError as error:
-        raise BadRequest(f"This cannot be imported: {error}.") from error
+        raise InvalidInput(f"This cannot be imported: {error}.") from error
 
 
 def export_file(gallery: Gallery, model: str, path: Path) -> tuple[int, int]:

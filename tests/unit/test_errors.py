@@ -9,7 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 from serving import errors
-from serving.errors import EnrolmentConflict, NotConfirmed, NotReadBack, ServingError
+from serving.errors import (
+    BadRequest,
+    EnrolmentConflict,
+    InvalidInput,
+    NotConfirmed,
+    NotReadBack,
+    ServingError,
+)
 
 
 def _tree(cls: type[ServingError] = ServingError) -> Iterator[type[ServingError]]:
@@ -38,7 +45,13 @@ def test_says_how_it_is_answered(cls: type[ServingError]) -> None:
 
 
 def test_types_are_distinct() -> None:
-    assert len({cls.type for cls in TREE}) == len(TREE)
+    types = [cls.type for cls in TREE if cls is not InvalidInput]
+    assert len(set(types)) == len(types)
+
+
+def test_invalid_input_is_answered_as_a_bad_request() -> None:
+    for answer in ("status", "type", "title", "retry_after"):
+        assert getattr(InvalidInput, answer) == getattr(BadRequest, answer)
 
 
 # Sent again, these could be done twice, or would be refused again.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.keys import Key, Keys, Scope, hash_of, new_key, parse
 from serving.settings import KeySettings
 
@@ -62,9 +62,9 @@ def test_keys_come_from_the_environment_where_no_file_is_named() -> None:
 
 
 def test_required_keys_that_nobody_gave_are_an_error_at_start(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="FACES_KEYS"):
+    with pytest.raises(InvalidInput, match="FACES_KEYS"):
         Keys(KeySettings(required=True), lambda name: None)
-    with pytest.raises(BadRequest, match=r"gone\.yaml"):
+    with pytest.raises(InvalidInput, match=r"gone\.yaml"):
         Keys(KeySettings(required=True, file=str(tmp_path / "gone.yaml")))
 
 
@@ -103,7 +103,7 @@ def test_a_key_is_bound_to_its_collections() -> None:
     ],
 )
 def test_a_bad_file_is_refused_without_repeating_it(text: str, says: str) -> None:
-    with pytest.raises(BadRequest, match=says) as caught:
+    with pytest.raises(InvalidInput, match=says) as caught:
         parse(text)
     assert "secret-in-clear" not in str(caught.value)
 

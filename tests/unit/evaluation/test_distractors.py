@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.evaluation.distractors import read_distractors
 from serving.evaluation.lookups import centroid_of
 from serving.evaluation.sample import NotMeasurable
@@ -53,5 +53,5 @@ def test_embeddings_of_another_model_are_never_compared(export: Path) -> None:
 
 def test_no_export(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    with pytest.raises(BadRequest, match=r"a\.safetensors"):
+    with pytest.raises(InvalidInput, match=r"a\.safetensors"):
         read_distractors(tmp_path / "a.safetensors", CARD.id, np.array([1]))

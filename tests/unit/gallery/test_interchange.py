@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery import Kind, Operation, Segment
 from serving.gallery.interchange import ExportFile, write_export
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
@@ -95,7 +95,7 @@ def test_many_people_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_a_file_that_contradicts_itself(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest, match=r"x\.safetensors"):
+    with pytest.raises(InvalidInput, match=r"x\.safetensors"):
         ExportFile.open(write(tmp_path / "x.safetensors", columns() | change, METADATA))
 
 
@@ -113,13 +113,13 @@ def test_a_file_that_contradicts_itself(tmp_path: Path, change: dict[str, Any]) 
     ids=["negative id", "no photo", "zeros", "nan", "times", "no json", "too long"],
 )
 def test_what_no_gallery_can_hold(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest, match=r"x\.safetensors is no usable export"):
+    with pytest.raises(InvalidInput, match=r"x\.safetensors is no usable export"):
         read(write(tmp_path / "x.safetensors", columns() | change, METADATA))
 
 
 @pytest.mark.parametrize("names", ["{", '["Ada"]', '{"7": 7}'])
 def test_names_that_are_none(tmp_path: Path, names: str) -> None:
-    with pytest.raises(BadRequest, match=r"x\.safetensors is no usable export"):
+    with pytest.raises(InvalidInput, match=r"x\.safetensors is no usable export"):
         read(write(tmp_path / "x.safetensors", columns(), METADATA | {"names": names}))
 
 
@@ -127,13 +127,13 @@ def test_names_that_are_none(tmp_path: Path, names: str) -> None:
 def test_other_safetensors_files_are_refused(
     tmp_path: Path, metadata: dict[str, str] | None
 ) -> None:
-    with pytest.raises(BadRequest, match="export"):
+    with pytest.raises(InvalidInput, match="export"):
         ExportFile.open(write(tmp_path / "x", columns(), metadata))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello")
-    with pytest.raises(BadRequest, match="no usable export"):
+    with pytest.raises(InvalidInput, match="no usable export"):
         ExportFile.open(tmp_path / "x")
-    with pytest.raises(BadRequest, match="cannot be read"):
+    with pytest.raises(InvalidInput, match="cannot be read"):
         ExportFile.open(tmp_path / "missing")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, NotConfirmed, Unavailable
+from serving.errors import InvalidInput, NotConfirmed, Unavailable
 from serving.gallery import Gallery, Kind, Operation, Person
 from serving.gallery.compaction import Maintenance
 from serving.gallery.migration import Migration, Move, Plan
@@ -265,7 +265,7 @@ class TestForgottenInTheOldGallery:
     def test_a_gallery_that_was_cleared_clears_nothing(self, both: Both) -> None:
         both.move()
         both.old.commit([Operation(Kind.CLEAR, 0, 300.0)])
-        with pytest.raises(BadRequest, match="is empty"):
+        with pytest.raises(InvalidInput, match="is empty"):
             both.move()
         assert list(both.moved) == [1, 2]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, ModelMismatch, Unavailable
+from serving.errors import InvalidInput, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.compaction import Maintenance
 from serving.gallery.interchange import ExportFile, write_export
@@ -72,7 +72,7 @@ def test_a_bad_row_in_the_last_file_leaves_the_gallery_as_it_was(
     assert bad.embeddings is not None
     rows = bad.embeddings.astype(np.float16).tobytes()
     (tmp_path / "bad").write_bytes(data.replace(rows, bytes(len(rows))))
-    with pytest.raises(BadRequest, match="bad is no usable export"):
+    with pytest.raises(InvalidInput, match="bad is no usable export"):
         import_people(gallery, MODEL, [good, ExportFile.open(tmp_path / "bad")])
     assert (len(gallery.refresh()), gallery.snapshot.version) == (0, 0)
 
@@ -85,13 +85,13 @@ def test_another_models_embeddings_are_refused(tmp_path: Path, gallery: Gallery)
 
 def test_another_dimension_is_refused(tmp_path: Path, store: MemoryStore) -> None:
     gallery = Gallery(store, "galleries", "default", MODEL, DIMENSION + 1)
-    with pytest.raises(BadRequest, match="numbers"):
+    with pytest.raises(InvalidInput, match="numbers"):
         import_people(gallery, MODEL, [export(tmp_path / "x", put(1))])
 
 
 def test_an_id_in_two_files_is_refused(tmp_path: Path, gallery: Gallery) -> None:
     files = [export(tmp_path / str(n), put(7, seed=n)) for n in range(2)]
-    with pytest.raises(BadRequest, match="id 7 comes more than once"):
+    with pytest.raises(InvalidInput, match="id 7 comes more than once"):
         import_people(gallery, MODEL, files)
 
 

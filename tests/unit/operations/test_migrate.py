@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.cli import cli
-from serving.errors import BadRequest, Unavailable
+from serving.errors import BadRequest, InvalidInput, Unavailable
 from serving.gallery import Gallery, Kind, Operation, location
 from serving.model.repository import ModelError
 from serving.operations import bucket, offline
@@ -85,7 +85,7 @@ class Migrate:
 
     def fails(self, *options: str) -> str:
         error = self.run(*options).exception
-        assert isinstance(error, BadRequest | Unavailable | ModelError)
+        assert isinstance(error, BadRequest | InvalidInput | Unavailable | ModelError)
         return str(error)
 
     @property
