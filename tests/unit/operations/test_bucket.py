@@ -15,7 +15,7 @@ from serving.errors import InvalidInput, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
-from serving.operations import bucket as operating
+from serving.operations import imports
 from serving.operations.bucket import Bucket
 from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
@@ -65,7 +65,7 @@ def gallery(monkeypatch: pytest.MonkeyPatch) -> Gallery:
         assert settings.collection == "staff"
         return store
 
-    monkeypatch.setattr(operating, "open_store", open_store)
+    monkeypatch.setattr(imports, "open_store", open_store)
     return Gallery(store, "galleries", "staff", MODEL, DIMENSION)
 
 
