@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from serving.cli.evaluation import embedded, list_failures, measuring, opened, print_section
+from serving.cli.evaluation import list_failures, measuring, opened, print_section
 from serving.cli.terminal import NEW_PATH, Failed
 from serving.evaluation import calibrate as calibrating
 from serving.evaluation.card_file import write_card
@@ -59,12 +59,14 @@ def calibrate_command(
     dry_run: bool,
 ) -> None:
     """Fit thresholds and confidences to the people of DIR, and write them into the model's card."""
-    persons, local, _ = opened(folder, model, repository, args)
+    measured = opened(folder, model, repository, args)
     path = card or repository / model / "model.json"
     before = read_card(path)
-    if before.id != local.card.id:
-        raise Failed(f"{path} is the card of {before.id}, and {local.card.id} was measured.")
-    sample = embedded(persons, local)
+    if before.id != measured.model.card.id:
+        raise Failed(
+            f"{path} is the card of {before.id}, and {measured.model.card.id} was measured."
+        )
+    sample = measured.embed()
     wanted = calibrating.Wanted(gallery=people, fpir=fpir, far=far)
     found = calibrating.calibrate(sample, wanted, np.random.default_rng(seed), source)
     after = found.card(before)

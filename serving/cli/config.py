@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.settings import AppArgs
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
@@ -20,13 +20,13 @@ def read_config(path: Path) -> AppArgs:
     Where the one-machine stack wrote it, its S3 keys lie beside it; the environment's come first.
 
     Raises:
-        BadRequest: it is no such document.
+        InvalidInput: it is no such document.
     """
     try:
         document = yaml.safe_load(path.read_text())
         args = AppArgs.model_validate(document["applications"][0]["args"])
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise BadRequest(f"{path} is no serveConfigV2 of this service: {error}") from None
+        raise InvalidInput(f"{path} is no serveConfigV2 of this service: {error}") from None
     if (path.parent / KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
         os.environ.update(credentials(path.parent))
     return args

@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
 from PIL import Image
 
-from serving.cli.evaluation import embedded, list_failures, measuring, opened, print_section
+from serving.cli.evaluation import Opened, list_failures, measuring, opened, print_section
 from serving.cli.terminal import NEW_PATH, PATH, Failed, progress_bar
 from serving.evaluation import plots
 from serving.evaluation.distractors import Distractors, read_distractors
@@ -23,9 +23,6 @@ from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
 from serving.matching.threshold import threshold_problem
 from serving.settings import MatchSettings
-
-if TYPE_CHECKING:
-    from serving.operations.offline import LocalModel
 
 _WORST = 8  # pairs of each kind
 
@@ -73,22 +70,23 @@ def evaluate_command(
         raise click.UsageError("--pictures shows faces in a page; give --html FILE too.")
     if html_file is not None:
         plots.check()
-    people, local, settings = opened(folder, model, repository, args)
-    matching = settings.match
+    measured = opened(folder, model, repository, args)
+    card, matching = measured.model.card, measured.settings.match
     if threshold is not None:
         matching = MatchSettings(threshold=threshold, fpir=matching.fpir)
-    problem = threshold_problem(matching, local.card)
+    problem = threshold_problem(matching, card)
     if problem is not None:
         raise Failed(problem)
     others = Distractors(np.empty((0, 0), np.float16), 0)
     if gallery is not None:
-        others = read_distractors(gallery, local.card.id, np.array([p.id for p in people]))
-    sample = embedded(people, local)
+        ids = np.array([person.id for person in measured.people])
+        others = read_distractors(gallery, card.id, ids)
+    sample = measured.embed()
     with progress_bar() as progress:
         task = progress.add_task("Measuring", total=STEPS)
         report, curves = evaluate(
             sample,
-            local.card,
+            card,
             matching,
             others,
             Asked(splits, bootstrap, seed),
@@ -106,8 +104,8 @@ def evaluate_command(
         shown = []
         if pictures:
             shown = [
-                _pictures("The most alike strangers", strangers, sample, local),
-                _pictures("The least alike photos of one person", own, sample, local),
+                _pictures("The most alike strangers", strangers, sample, measured),
+                _pictures("The least alike photos of one person", own, sample, measured),
             ]
         _write(html_file, page(report, plots.plots(report, curves), shown))
 
@@ -120,11 +118,15 @@ def _print(report: Report) -> None:
 
 
 def _pictures(
-    title: str, pairs: Sequence[tuple[int, int, float]], sample: Sample, local: LocalModel
+    title: str, pairs: Sequence[tuple[int, int, float]], sample: Sample, measured: Opened
 ) -> Pictures:
     def picture(place: int) -> bytes:
+        crop = measured.cropper.crop(sample.photos[place])
+        if not isinstance(crop, np.ndarray):
+            # It had a face when it was measured, so the file has changed since.
+            raise Failed(f"{crop.photo}: {crop.detail}")
         file = io.BytesIO()
-        Image.fromarray(local.crop(sample.photos[place]).transpose(1, 2, 0)).save(file, "JPEG")
+        Image.fromarray(crop.transpose(1, 2, 0)).save(file, "JPEG")
         return file.getvalue()
 
     def name(place: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from rich.table import Table
 
 from serving.cli.config import read_overrides
 from serving.cli.terminal import PATH, Failed, plain, progress_bar
-from serving.evaluation.sample import NotMeasurable, Sample
+from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
-from serving.operations.folders import PersonFolder, people_in
+from serving.model.repository import ModelError
+from serving.operations.folders import PersonFolder, people_in, photos_by_id
 from serving.settings import AppArgs
 
 if TYPE_CHECKING:
-    from serving.operations.offline import LocalModel
+    from serving.operations.offline import Cropper, LocalModel
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,7 +31,7 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except NotMeasurable as error:
+        except (NotMeasurable, ModelError) as error:
             raise Failed(str(error)) from None
 
     for option in (
@@ -53,22 +55,41 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def opened(
-    folder: Path, model: str, repository: Path, args: Path | None
-) -> tuple[Sequence[PersonFolder], LocalModel, AppArgs]:
-    """The people, the model and the settings: all that can fail before the photos are looked at."""
+@dataclass(frozen=True)
+class Opened:
+    """The people, the model and the settings of a measurement."""
+
+    people: Sequence[PersonFolder]
+    settings: AppArgs
+    model: LocalModel
+    cropper: Cropper
+
+    def embed(self) -> Sample:
+        """The embeddings of all photos; the photos themselves are read here."""
+        from serving.operations.offline import embed_photos
+
+        of = photos_by_id(self.people)
+        photos = [photo for own in of.values() for photo in own]
+        with progress_bar() as progress:
+            task = progress.add_task("Looking at photos", total=len(photos))
+            embeddings = embed_photos(
+                photos, self.cropper, self.model, lambda count: progress.advance(task, count)
+            )
+        return sample_of(of, embeddings)
+
+
+def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Opened:
+    """All that can fail before a photo is read.
+
+    Raises:
+        NotPeople, ModelError: the folder holds no people, or there is no such traced model.
+    """
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
     people = people_in(folder)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
-    from serving.operations.offline import LocalModel
+    from serving.operations.offline import Cropper, LocalModel
 
-    return people, LocalModel(repository, model, settings), settings
-
-
-def embedded(people: Sequence[PersonFolder], local: LocalModel) -> Sample:
-    with progress_bar() as progress:
-        task = progress.add_task("Looking at photos", total=sum(len(p.photos) for p in people))
-        return local.embed(people, lambda count: progress.advance(task, count))
+    return Opened(people, settings, LocalModel(repository, model), Cropper(settings))
 
 
 def print_section(section: Section) -> None:

@@ -10,7 +10,7 @@ from serving import __version__
 from serving.cli.calibrate import calibrate_command
 from serving.cli.enroll import enroll
 from serving.cli.evaluate import evaluate_command
-from serving.cli.gallery import upkeep
+from serving.cli.gallery import change, look, transfer, upkeep
 from serving.cli.gallery.group import gallery
 from serving.cli.gallery.migrate import migrate_command
 from serving.cli.infer import infer
@@ -32,13 +32,28 @@ def cli() -> None:
     """Identify faces: run the service, enrol people, ask who is in a photo."""
 
 
-for command in (upkeep.compact, upkeep.sweep, upkeep.check, migrate_command):
+for command in (
+    look.list_,
+    look.show,
+    look.duplicates_,
+    change.rename,
+    change.describe,
+    change.delete,
+    change.merge,
+    change.erase,
+    transfer.import_,
+    transfer.export,
+    upkeep.compact,
+    upkeep.sweep,
+    upkeep.check,
+    migrate_command,
+):
     gallery.add_command(command)
 for command in (up, enroll, infer, status, gallery, key, model):
     cli.add_command(command)
 for command in (evaluate_command, calibrate_command):
     cli.add_command(command)
-cli.add_command(gallery.commands["import"])
+cli.add_command(transfer.import_)
 
 
 def main() -> None:

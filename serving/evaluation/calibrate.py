@@ -9,7 +9,7 @@ Calibration. The confidence of an answer is the probability that the best candid
 the photo, when half of the people looked up are enrolled. Strangers' best cosines are the quantiles
 of the maximum of ``gallery`` of that model; the enrolled person's own cosine is as measured, once
 against one photo and once against the centroid of all the others, and is the best only where it
-beats them. A logistic curve is fitted to that by Newton's method, with Platt's smoothed targets
+beats them. A logistic curve is fitted to that by a trust region, with Platt's smoothed targets
 ("Probabilistic outputs for support vector machines", 1999): few people give no certainty.
 
 Verification. Two photos are compared with each other and with nobody else, so both numbers are
@@ -24,9 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from serving.evaluation.comparisons import Compared, compare
-from serving.evaluation.logistic import fit_logistic
 from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.evaluation.tail import Fit, fit
@@ -142,6 +143,35 @@ def _fit_pairs(compared: Compared) -> tuple[float, float]:
     return fit_logistic(np.concatenate([one.cosines, two.cosines]), target, weight)
 
 
+def fit_logistic(x: Floats, target: Floats, weight: Floats) -> tuple[float, float]:
+    """Weighted logistic regression of ``target`` (0 to 1) on ``x``: slope and intercept."""
+    design = np.stack([x - x.mean(), np.ones_like(x)], axis=1)
+
+    def loss(at: Floats) -> float:
+        z = design @ at
+        return float(weight @ (np.logaddexp(0, z) - target * z))
+
+    def gradient(at: Floats) -> Floats:
+        slopes: Floats = design.T @ (weight * (expit(design @ at) - target))
+        return slopes
+
+    def curvature(at: Floats) -> Floats:
+        p = expit(design @ at)
+        curved: Floats = (design * (weight * p * (1 - p))[:, None]).T @ design
+        return curved
+
+    fitted = minimize(
+        loss,
+        np.zeros(2),
+        jac=gradient,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": 1e-8},
+    )
+    slope, at_mean = fitted.x.tolist()
+    return slope, at_mean - slope * float(x.mean())
+
+
 def _targets(right: Floats, wrong: Floats, photos: int) -> Floats:
     """Platt's: as if one more photo of each kind had been seen on the wrong side."""
     low = 1 / (photos + 2)
@@ -149,7 +179,7 @@ def _targets(right: Floats, wrong: Floats, photos: int) -> Floats:
 
 
 def _curve(slope: float, at_zero: float, gallery: int | None, measured_on: str) -> Calibration:
-    if slope <= 0:
+    if round(slope, 2) <= 0:
         raise NotMeasurable("These photos are not told apart at all: are the folders right?")
     return Calibration(
         slope=round(slope, 2), intercept=round(at_zero, 2), gallery=gallery, measured_on=measured_on

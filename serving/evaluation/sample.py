@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.model.card import ModelCard
+
+if TYPE_CHECKING:
+    # torch takes seconds to load.
+    from serving.operations.offline import PhotoEmbeddings
 
 
 class NotMeasurable(Exception):
@@ -36,6 +41,18 @@ class Sample:
     @property
     def usable(self) -> NDArray[np.bool_]:
         return np.array([problem is None for problem in self.problems], bool)
+
+
+def sample_of(photos: Mapping[int, Sequence[Path]], embeddings: PhotoEmbeddings) -> Sample:
+    """The sample of people with these photos, by id, rising, and their embeddings in that order."""
+    person = np.arange(len(photos)).repeat([len(own) for own in photos.values()])
+    return Sample(
+        np.array(list(photos), np.int64),
+        person,
+        [photo for own in photos.values() for photo in own],
+        embeddings.vectors,
+        [None if problem is None else problem.detail for problem in embeddings.problems],
+    )
 
 
 def read_card(path: Path) -> ModelCard:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import betainc, betaln
 
 from serving.evaluation.estimates import draws_of
 from serving.evaluation.metrics import Floats
@@ -27,10 +29,6 @@ from serving.model.impostors import Impostors, shape_of
 _TAIL = 0.1
 _REPLICATES = 200
 _FEWEST, _MOST = 5.0, 5000.0  # dimensions
-# In the middle of equal parts of -1 to 1.
-_GRID = (np.arange(2048) + 0.5) / 1024 - 1
-_THRESHOLDS = np.linspace(-1, 1, 4001)
-_UP, _DOWN = np.log1p(_GRID), np.log1p(-_GRID)
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,12 @@ def fit(
     replicates = [f for d in draws_of(count, _REPLICATES, rng) if (f := once(d)) is not None]
     low, high = np.quantile([f.threshold(*at) for f in replicates], [0.025, 0.975]).tolist()
     people, fpir = at
-    # Falling; np.interp wants it to rise.
-    average = np.mean([f.fpirs(_THRESHOLDS, people) for f in replicates], axis=0)
-    threshold = float(np.interp(fpir, average[::-1], _THRESHOLDS[::-1]))
+
+    def excess(threshold: float) -> float:
+        """The average FPIR at a threshold, less the wanted one; it falls."""
+        return float(np.mean([f.fpir(threshold, people) for f in replicates])) - fpir
+
+    threshold = _root(excess, -1.0, 1.0)
     expected = _with_threshold(likeliest, threshold, at)
     return Fit(likeliest, expected, low, high)
 
@@ -110,46 +111,33 @@ def _likeliest(cosines: Floats, weights: Floats, border: float) -> tuple[float, 
     w, c = weights[tail] / total, np.clip(cosines[tail], -1 + 1e-6, 1 - 1e-6)
     # All that the likelihood of the tail needs of the cosines.
     count, up, down = w.sum(), (w * np.log1p(c)).sum(), (w * np.log1p(-c)).sum()
-    below = border >= _GRID
 
-    def loss(dimensions: float) -> float:
-        a, b = shape_of(mean, dimensions)
-        logs = (a - 1) * _UP + (b - 1) * _DOWN
-        top = logs.max()
-        density = np.exp(logs - top)
-        whole = np.log(density.sum()) + top
+    def loss(log_dimensions: float) -> float:
+        a, b = shape_of(mean, math.exp(log_dimensions))
+        # The factor of log(2) depends on the dimensions: it must stay.
+        whole = betaln(a, b) + (a + b - 1) * math.log(2)
         inside = (a - 1) * up + (b - 1) * down - count * whole
-        censored = np.log(max(density[below].sum(), 1e-300)) + top - whole
-        return float(-(inside + (1 - count) * censored))
+        censored = math.log(max(float(betainc(a, b, (1 + border) / 2)), 1e-300))
+        return -float(inside + (1 - count) * censored)
 
-    return mean, float(np.exp(_lowest(lambda x: loss(np.exp(x)), np.log(_FEWEST), np.log(_MOST))))
-
-
-def _lowest(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one valley is lowest, by golden sections."""
-    ratio = (5**0.5 - 1) / 2
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    while high - low > 1e-4:
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = loss(right)
-    return (low + high) / 2
+    bounds = math.log(_FEWEST), math.log(_MOST)
+    lowest = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+    return mean, math.exp(float(lowest.x))
 
 
 def _with_threshold(found: Impostors, threshold: float, at: tuple[int, float]) -> Impostors:
     """The same mean, and the dimensions (rounded down) that ask for ``threshold``."""
-    low, high = _FEWEST, _MOST
-    for _ in range(30):
-        middle = (low + high) / 2
-        enough = _changed(found, middle).threshold(*at) > threshold
-        low, high = (middle, high) if enough else (low, middle)
-    return _changed(found, max(_FEWEST, math.floor(low * 10) / 10))
+    dimensions = _root(lambda d: _changed(found, d).threshold(*at) - threshold, _FEWEST, _MOST)
+    return _changed(found, max(_FEWEST, math.floor(dimensions * 10) / 10))
+
+
+def _root(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function is 0; where it never is, the end that is nearer to that."""
+    if falling(low) <= 0:
+        return low
+    if falling(high) >= 0:
+        return high
+    return float(brentq(falling, low, high))
 
 
 def _changed(found: Impostors, dimensions: float) -> Impostors:

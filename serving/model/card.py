@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
 
 from serving.model.impostors import Impostors
 
@@ -32,8 +32,7 @@ class Calibration(BaseModel):
     measured_on: str = Field(description="how many people and pairs of photos, and which prior")
 
     def probability(self, similarity: float) -> float:
-        logit = self.slope * similarity + self.intercept
-        return 1 / (1 + math.exp(-logit)) if logit >= 0 else 1 - 1 / (1 + math.exp(logit))
+        return float(expit(self.slope * similarity + self.intercept))
 
 
 class Verification(BaseModel):

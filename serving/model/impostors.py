@@ -21,13 +21,11 @@ makes the true rate smaller (Jensen), never larger.
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-
-_GRID = 8_193  # cosines of the table; its error is far below the third digit
+from scipy.special import betaincc, betainccinv
 
 Floats = NDArray[np.float64]
 
@@ -42,21 +40,23 @@ class Impostors(BaseModel):
     measured_on: str
 
     def survival(self, cosine: float) -> float:
-        """The probability that a stranger is at least so much alike."""
-        grid, logs = _log_survival(self.mean, self.dimensions)
-        return math.exp(np.interp(cosine, grid, logs))
+        """The probability that a stranger's cosine is at least this one."""
+        return float(self._survivals(np.array([cosine]))[0])
 
     def fpir(self, threshold: float, people: int) -> float:
         """The false-positive identification rate of a threshold in a gallery of ``people``."""
         return float(self.fpirs(np.array([threshold]), people)[0])
 
     def fpirs(self, thresholds: Floats, people: int) -> Floats:
-        """The same of many thresholds."""
-        grid, logs = _log_survival(self.mean, self.dimensions)
-        survival = np.exp(np.interp(thresholds, grid, logs))
+        """The same for many thresholds."""
         with np.errstate(divide="ignore"):  # of a threshold that everybody reaches
-            rates: Floats = -np.expm1(people * np.log1p(-survival))
+            rates: Floats = -np.expm1(people * np.log1p(-self._survivals(thresholds)))
             return rates
+
+    def _survivals(self, cosines: Floats) -> Floats:
+        a, b = shape_of(self.mean, self.dimensions)
+        survivals: Floats = betaincc(a, b, np.clip((1 + cosines) / 2, 0, 1))
+        return survivals
 
     def threshold(self, people: int, fpir: float) -> float:
         """The cosine that the best of ``people`` strangers reaches in a share ``fpir`` of lookups.
@@ -77,30 +77,10 @@ def _threshold(mean: float, dimensions: float, people: int, fpir: float) -> floa
 
 
 def _best(mean: float, dimensions: float, levels: Floats, people: int) -> Floats:
-    survival = -np.expm1(np.log(levels) / max(people, 1))
-    grid, logs = _log_survival(mean, dimensions)
-    # np.interp wants what it looks up in to rise.
-    return np.interp(np.log(survival), logs[::-1], grid[::-1])
-
-
-@functools.lru_cache(maxsize=64)
-def _log_survival(mean: float, dimensions: float) -> tuple[Floats, Floats]:
-    """Cosines, rising, and the logarithm of the probability to be at or above each."""
-    grid, logs = log_density(mean, dimensions)
-    steps = np.logaddexp(logs[1:], logs[:-1])
-    # From the top, where the terms are small: the tail keeps its digits.
-    above = np.logaddexp.accumulate(steps[::-1])[::-1] - np.logaddexp.reduce(steps)
-    # Nothing is above the last cosine; a finite number, for what is interpolated next to it.
-    return grid, np.append(np.minimum(above, 0.0), above[-1] - 100)
-
-
-def log_density(mean: float, dimensions: float) -> tuple[Floats, Floats]:
-    """Cosines, rising, at equal distances, and the logarithm of the density there but for a
-    constant."""
     a, b = shape_of(mean, dimensions)
-    # In the middle of equal parts: at the ends the logarithms are infinite.
-    grid = (np.arange(_GRID) + 0.5) * 2 / _GRID - 1
-    return grid, (a - 1) * np.log1p(grid) + (b - 1) * np.log1p(-grid)
+    survival = -np.expm1(np.log(levels) / max(people, 1))
+    cosines: Floats = 2 * betainccinv(a, b, survival) - 1
+    return cosines
 
 
 def shape_of(mean: float, dimensions: float) -> tuple[float, float]:

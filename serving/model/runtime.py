@@ -1,4 +1,4 @@
-"""Networks in this process: TorchScript for OpenVINO, and a traced model as Triton runs it."""
+"""A traced model run in this process, by TorchScript or OpenVINO as Triton runs it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from serving.model.repository import MODEL, ModelError, weights_in
 
 # Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def load(folder: Path) -> Network:
+def load(folder: Path) -> Embed:
     """The model in a folder of the repository. Raises ModelError when it cannot be run."""
     try:
         return _torch_script(folder) if weights_in(folder) == MODEL else _openvino(folder)
@@ -25,7 +25,7 @@ def load(folder: Path) -> Network:
         raise ModelError(f"{folder.name} cannot be loaded: {str(error)[:200]}") from None
 
 
-def _torch_script(folder: Path) -> Network:
+def _torch_script(folder: Path) -> Embed:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)
@@ -39,7 +39,7 @@ def _torch_script(folder: Path) -> Network:
     return run
 
 
-def _openvino(folder: Path) -> Network:
+def _openvino(folder: Path) -> Embed:
     settings = {"INFERENCE_PRECISION_HINT": "bf16"}  # as config.pbtxt has it
     model = ov.Core().compile_model(folder / "1" / "model.xml", "CPU", settings)
 

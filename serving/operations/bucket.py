@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.errors import BadRequest, Unavailable
+from serving.errors import InvalidInput, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.location import Location, locate
 from serving.gallery.s3 import connect
@@ -41,15 +41,15 @@ class Bucket:
         """The gallery of the collection: of this model, or of the one that is configured.
 
         Raises:
-            BadRequest: there is none, or it is not clear which.
+            InvalidInput: there is none, or it is not clear which.
         """
         found = self.galleries(self.settings.collection, model)
         if not found:
-            raise BadRequest(self.none(self.settings.collection, model))
+            raise InvalidInput(self.none(self.settings.collection, model))
         if model is None and len(found) > 1:
             found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
         if len(found) > 1:
-            raise BadRequest(
+            raise InvalidInput(
                 f"The collection {self.settings.collection!r} has several galleries; choose one "
                 f"with --model: {', '.join(p.model for p in found)}."
             )
@@ -59,7 +59,7 @@ class Bucket:
         """The gallery of the collection that is not of ``model``; of several, see `one`.
 
         Raises:
-            BadRequest: there is none, or it is not clear which.
+            InvalidInput: there is none, or it is not clear which.
         """
         if wanted is not None:
             found = self.galleries(self.settings.collection, wanted)
@@ -69,12 +69,12 @@ class Bucket:
         if len(found) > 1:
             found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
         if not found:
-            raise BadRequest(
+            raise InvalidInput(
                 f"The collection {self.settings.collection!r} of the bucket "
                 f"{self.settings.bucket!r} holds no gallery of {wanted or 'another model'}."
             )
         if len(found) > 1 or found[0].model == model:
-            raise BadRequest(
+            raise InvalidInput(
                 f"It is not clear from which gallery of {self.settings.collection!r}; choose one "
                 f"with --from: {', '.join(p.model for p in found if p.model != model)}."
             )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery import Gallery
 from serving.gallery.interchange import ExportFile
 from serving.gallery.location import Location, open_store
@@ -54,7 +54,7 @@ def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Sourc
         any(path.glob(p)) for p in (f"*{_TENSORS}", f"*/*{_TENSORS}")
     ):
         if not made_by:
-            raise BadRequest(
+            raise InvalidInput(
                 "A .pt file does not say which model made it; give the model's id with --made-by "
                 f"(served is {card.id})."
             )
@@ -63,5 +63,5 @@ def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Sourc
 
         sources.append(tensor_files.find(path, made_by))
     if not sources:
-        raise BadRequest(f"There are no .safetensors or .pt files in {path}.")
+        raise InvalidInput(f"There are no .safetensors or .pt files in {path}.")
     return sources

@@ -1,107 +1,29 @@
-"""`faces gallery migrate`: people whose photos are kept, from one model's gallery into another's.
-
-Decoding, detection and cropping are the functions that the stages call. The embeddings come from
-the traced model, run in this process as Triton runs it, or from a Triton.
-"""
+"""`faces gallery migrate`: moves people whose photos are kept into another model's gallery."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import ModelMismatch, ServingError
+from serving.errors import ServingError
+from serving.gallery import Person
 from serving.gallery.migration import Migration, Move, Plan
-from serving.model import runtime
-from serving.model.card import ModelCard
-from serving.model.embedder import Embedder
-from serving.model.repository import ModelError, TracedModel
+from serving.model.repository import ModelError
 from serving.operations.folders import PersonFolder, photos_by_id
-from serving.settings import AppArgs, TritonSettings
-from serving.vision.decode import decode
-from serving.vision.faces import detector_of, find_faces
+from serving.operations.offline import Cropper, EmbeddingModel, LeftOut, embed_crops
 
-T = TypeVar("T")
-
-_BATCH = 16
 # Of one commit: what is lost when the process is killed, and how many small segments there are.
 _PHOTOS_AT_ONCE = 128
 
 NO_PHOTOS = "no-photos"
 NO_USABLE_PHOTO = "no-usable-photo"
-NO_FACE = "no-face"
-SEVERAL_FACES = "several-faces"
-UNREADABLE = "unreadable"
 
-
-class Network(Protocol):
-    """The new model."""
-
-    @property
-    def card(self) -> ModelCard: ...
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """uint8 RGB (N, 3, 160, 160) -> float32 (N, D), unit length.
-
-        Raises:
-            ServingError: it is away, or is another model now.
-        """
-
-
-class LocalNetwork:
-    """A traced model of the local repository. Raises ModelError when it is none."""
-
-    def __init__(self, repository: Path, name: str) -> None:
-        self.card = TracedModel.read(repository, name).card
-        self._network = runtime.load(repository / name)
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.concatenate(
-            [self._network(crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
-        )
-
-
-class TritonNetwork:
-    """A model that a Triton serves. Raises Unavailable when it does not."""
-
-    def __init__(self, settings: TritonSettings) -> None:
-        self._embedder = Embedder(settings)
-        self._loop = asyncio.new_event_loop()
-        self.card = self._run(self._embedder.served()).card
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        vectors = self._run(self._embedder.embed(crops))
-        found = self._run(self._embedder.served()).card.id
-        if found != self.card.id:
-            raise ModelMismatch(f"Triton now serves {found}, and no longer {self.card.id}.")
-        return vectors
-
-    def _run(self, call: Awaitable[T]) -> T:
-        return self._loop.run_until_complete(call)
-
-    def close(self) -> None:
-        self._run(self._embedder.close())
-        self._loop.close()
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A photo that is not used, and why.
-
-    Attributes:
-        reason: one of those above, or the type of an error, such as ``unsupported-image``.
-        detail: a sentence for people.
-    """
-
-    photo: Path
-    reason: str
-    detail: str
+Crop = NDArray[np.uint8]  # (3, 160, 160), RGB
 
 
 @dataclass(frozen=True)
@@ -134,41 +56,18 @@ class Report:
 
 
 class Photos:
-    """The photos of everybody, by id.
+    """The photos of each person, by id, with a fingerprint of their names and sizes."""
 
-    Args:
-        largest: of several faces in a photo take the largest, as an enrolment does.
-    """
-
-    def __init__(
-        self, people: Sequence[PersonFolder], settings: AppArgs, *, largest: bool = False
-    ) -> None:
+    def __init__(self, people: Sequence[PersonFolder]) -> None:
         self.of = photos_by_id(people)
-        self.told = {person: _fingerprint(photos) for person, photos in self.of.items()}
-        self._settings, self._largest = settings, largest
-        self._detector = detector_of(settings.detect)
-
-    def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
-        """The face, uint8 RGB (3, 160, 160)."""
-        try:
-            data = photo.read_bytes()
-            faces = find_faces(decode(data, self._settings.decode), self._detector)
-        except ServingError as error:
-            return LeftOut(photo, error.type, str(error))
-        except OSError as error:
-            return LeftOut(photo, UNREADABLE, f"It cannot be read: {error.strerror or error}.")
-        if not len(faces):
-            return LeftOut(photo, NO_FACE, "No face was found.")
-        if len(faces) > 1 and not self._largest:
-            return LeftOut(photo, SEVERAL_FACES, f"It shows {len(faces)} faces.")
-        crop: NDArray[np.uint8] = faces.crops[0]
-        return crop
+        self.fingerprints = {person: _fingerprint(photos) for person, photos in self.of.items()}
 
 
 def migrate(
     migration: Migration,
     photos: Photos,
-    network: Network,
+    cropper: Cropper,
+    model: EmbeddingModel,
     *,
     dry_run: bool = False,
     stopped: Callable[[], bool] = lambda: False,
@@ -185,7 +84,7 @@ def migrate(
     Raises:
         ServingError: it could not even begin. Later ones are in the report.
     """
-    plan = migration.plan(photos.told)
+    plan = migration.plan(photos.fingerprints)
     report = Report(plan)
     found(sum(len(photos.of[person]) for person in plan.look))
     names = migration.of_old(plan.without_photos)
@@ -195,11 +94,15 @@ def migrate(
     try:
         if not dry_run:
             report.removed = migration.forget_gone()
-            report.renamed = migration.rename(plan.rename, photos.told)
+            report.renamed = migration.rename(plan.rename, photos.fingerprints)
         for people in _parts(plan.look, photos.of):
             if stopped():
                 break
-            _part(people, migration, photos, None if dry_run else network, report, stopped, advance)
+            faces = _faces(people, migration, photos, cropper, report, stopped, advance)
+            if dry_run:
+                report.moved += [person.id for person, _ in faces]
+            elif faces:
+                report.moved += _commit(faces, migration, photos, model)
         if not dry_run:
             # Again: it may have taken hours.
             report.removed += migration.forget_gone()
@@ -211,46 +114,51 @@ def migrate(
     return report
 
 
-def _part(
+def _faces(
     people: Sequence[int],
     migration: Migration,
     photos: Photos,
-    network: Network | None,
+    cropper: Cropper,
     report: Report,
     stopped: Callable[[], bool],
     advance: Callable[[int], None],
-) -> None:
-    """Look at the photos of these people, and write them at once; without a network only look."""
-    crops: dict[int, list[NDArray[np.uint8]]] = {}
+) -> list[tuple[Person, Sequence[Crop]]]:
+    """The faces of these people; the report gets the photos and the people without any."""
+    faces: list[tuple[Person, Sequence[Crop]]] = []
     old = migration.of_old(people)
     for person in people:
         if stopped():
             break
         if person not in old:
             continue
-        looks = []
+        results = []
         for photo in photos.of[person]:
-            looks.append(photos.crop(photo))
+            results.append(cropper.crop(photo))
             advance(1)
-        left_out = [look for look in looks if isinstance(look, LeftOut)]
-        if len(left_out) == len(looks):
-            told = NotMoved(person, old[person].name, NO_USABLE_PHOTO, left_out)
-            report.not_moved.append(told)
+        left_out = [result for result in results if isinstance(result, LeftOut)]
+        if len(left_out) == len(results):
+            report.not_moved.append(NotMoved(person, old[person].name, NO_USABLE_PHOTO, left_out))
             continue
         report.left_out += left_out
-        crops[person] = [look for look in looks if not isinstance(look, LeftOut)]
-    if network is None:
-        report.moved += crops
-    elif crops:
-        vectors = network.embed(np.stack([crop for own in crops.values() for crop in own]))
-        if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 0.01).all():  # a NaN fails too
-            raise ModelError(f"{network.card.id} does not make vectors of unit length.")
-        parts = np.split(vectors, np.cumsum([len(own) for own in crops.values()])[:-1])
-        moves = [
-            Move(old[person], photos.told[person], own)
-            for person, own in zip(crops, parts, strict=True)
-        ]
-        report.moved += migration.commit(moves)
+        crops = [result for result in results if not isinstance(result, LeftOut)]
+        faces.append((old[person], crops))
+    return faces
+
+
+def _commit(
+    faces: Sequence[tuple[Person, Sequence[Crop]]],
+    migration: Migration,
+    photos: Photos,
+    model: EmbeddingModel,
+) -> Sequence[int]:
+    """Embed the faces of these people and write them in one commit; the ids that were written."""
+    vectors = embed_crops(np.stack([crop for _, crops in faces for crop in crops]), model)
+    parts = np.split(vectors, np.cumsum([len(crops) for _, crops in faces])[:-1])
+    moves = [
+        Move(person, photos.fingerprints[person.id], part)
+        for (person, _), part in zip(faces, parts, strict=True)
+    ]
+    return migration.commit(moves)
 
 
 def _parts(people: Sequence[int], photos: Mapping[int, Sequence[Path]]) -> Iterator[list[int]]:

@@ -1,81 +1,184 @@
-"""Photos of people -> their embeddings, by the service's own steps, in this process.
+"""Photos of people to embeddings in this process, without the service.
 
-Decoding, detection and cropping are the functions that the stages call, and the model is the file
-that Triton runs, by TorchScript or OpenVINO as there. Nothing is kept but in memory.
+Decoding, detection and cropping are the functions that the stages call. The embeddings come from a
+traced model, run by TorchScript or OpenVINO as Triton runs it, or from a Triton. Results are kept
+in memory only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import ServingError
-from serving.evaluation.sample import NotMeasurable, Sample, read_card
+from serving.errors import ModelMismatch, ServingError
 from serving.model import runtime
-from serving.model.repository import weights_in
-from serving.operations.folders import PersonFolder, photos_by_id
-from serving.settings import AppArgs
+from serving.model.card import ModelCard
+from serving.model.embedder import Embedder
+from serving.model.repository import ModelError, TracedModel
+from serving.settings import AppArgs, TritonSettings
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
 
+T = TypeVar("T")
+
 _BATCH = 16
+
+NO_FACE = "no-face"
+SEVERAL_FACES = "several-faces"
+UNREADABLE = "unreadable"
+
+
+class EmbeddingModel(Protocol):
+    """Makes embeddings of crops, and says by its card which model it is."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
+
+        Raises:
+            ServingError: the model is away, or another one is served now.
+        """
 
 
 class LocalModel:
-    """A traced model of the repository; ``vectors`` embeds crops, uint8 RGB (N, 3, 160, 160).
+    """A traced model of the local repository, run in this process.
 
     Raises:
-        NotMeasurable: it is not there, not traced, or has no card.
+        ModelError: it is not there, not traced, damaged, or cannot be run.
     """
 
-    def __init__(self, repository: Path, name: str, settings: AppArgs) -> None:
-        folder = repository / name
-        if weights_in(folder) is None:
-            raise NotMeasurable(
-                f"There is no traced model {name!r} in {repository}; "
-                "make it with triton/trace_model.py, or give --model and --repository."
-            )
-        self.card = read_card(folder / "model.json")
-        self._settings = settings
+    def __init__(self, repository: Path, name: str) -> None:
+        self.card = TracedModel.read(repository, name).card
+        self._embed = runtime.load(repository / name)
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.concatenate(
+            [self._embed(crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
+        )
+
+
+class TritonModel:
+    """A model that a Triton serves. Raises Unavailable when it does not."""
+
+    def __init__(self, settings: TritonSettings) -> None:
+        self._embedder = Embedder(settings)
+        self._loop = asyncio.new_event_loop()
+        self.card = self._run(self._embedder.served()).card
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        vectors = self._run(self._embedder.embed(crops))
+        served = self._run(self._embedder.served()).card.id
+        if served != self.card.id:
+            raise ModelMismatch(f"Triton now serves {served}, and no longer {self.card.id}.")
+        return vectors
+
+    def _run(self, call: Awaitable[T]) -> T:
+        return self._loop.run_until_complete(call)
+
+    def close(self) -> None:
+        self._run(self._embedder.close())
+        self._loop.close()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A photo that is not used, and why.
+
+    Attributes:
+        reason: one of those above, or the type of an error, such as ``unsupported-image``.
+        detail: a sentence for people.
+    """
+
+    photo: Path
+    reason: str
+    detail: str
+
+
+class Cropper:
+    """Cuts the face out of a photo, as the service does.
+
+    Args:
+        largest: of several faces in a photo take the largest, as an enrolment does; otherwise such
+            a photo is left out.
+    """
+
+    def __init__(self, settings: AppArgs, *, largest: bool = True) -> None:
+        self._settings, self._largest = settings.decode, largest
         self._detector = detector_of(settings.detect)
-        self.vectors = runtime.load(folder)
 
-    def crop(self, photo: Path) -> NDArray[np.uint8]:
-        """The largest face, uint8 RGB (3, 160, 160).
-
-        Raises:
-            ServingError: no photo, or no face in it.
-            OSError: it cannot be read.
-        """
-        faces = find_faces(decode(photo.read_bytes(), self._settings.decode), self._detector)
+    def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
+        """The face in a photo, uint8 RGB (3, 160, 160)."""
+        try:
+            faces = find_faces(decode(photo.read_bytes(), self._settings), self._detector)
+        except ServingError as error:
+            return LeftOut(photo, error.type, str(error))
+        except OSError as error:
+            return LeftOut(photo, UNREADABLE, f"It cannot be read: {error.strerror or error}.")
         if not len(faces):
-            raise ServingError("No face was found.")
+            return LeftOut(photo, NO_FACE, "No face was found.")
+        if len(faces) > 1 and not self._largest:
+            return LeftOut(photo, SEVERAL_FACES, f"It shows {len(faces)} faces.")
         crop: NDArray[np.uint8] = faces.crops[0]
         return crop
 
-    def embed(
-        self, people: Sequence[PersonFolder], advance: Callable[[int], None] = lambda photos: None
-    ) -> Sample:
-        """The largest face of every photo; ``advance`` is told how many photos are done."""
-        of = photos_by_id(people)
-        photos = [photo for own in of.values() for photo in own]
-        vectors = np.zeros((len(photos), self.card.dimension), np.float32)
-        problems: list[str | None] = [None] * len(photos)
-        for start in range(0, len(photos), _BATCH):
-            crops, places = [], []
-            for place in range(start, min(start + _BATCH, len(photos))):
-                try:
-                    crops.append(self.crop(photos[place]))
-                    places.append(place)
-                except ServingError as error:
-                    problems[place] = str(error)
-                except OSError as error:
-                    problems[place] = f"It cannot be read: {error.strerror or error}."
-                advance(1)
-            if crops:
-                vectors[places] = self.vectors(np.stack(crops))
-        person = np.arange(len(of)).repeat([len(own) for own in of.values()])
-        return Sample(np.array(list(of), np.int64), person, photos, vectors, problems)
+
+@dataclass(frozen=True)
+class PhotoEmbeddings:
+    """Embeddings of n photos.
+
+    Attributes:
+        vectors: float32 (n, D), unit length; zeros where a photo has none.
+        problems: why a photo has no embedding; None: it has one.
+    """
+
+    vectors: NDArray[np.float32]
+    problems: Sequence[LeftOut | None]
+
+
+def embed_photos(
+    photos: Sequence[Path],
+    cropper: Cropper,
+    model: EmbeddingModel,
+    advance: Callable[[int], None] = lambda photos: None,
+) -> PhotoEmbeddings:
+    """The face of each photo to its embedding; ``advance`` is called with how many more are done.
+
+    Raises:
+        ServingError, ModelError: see `embed_crops`.
+    """
+    vectors = np.zeros((len(photos), model.card.dimension), np.float32)
+    problems: list[LeftOut | None] = [None] * len(photos)
+    for start in range(0, len(photos), _BATCH):
+        crops, places = [], []
+        for place in range(start, min(start + _BATCH, len(photos))):
+            result = cropper.crop(photos[place])
+            if isinstance(result, LeftOut):
+                problems[place] = result
+            else:
+                crops.append(result)
+                places.append(place)
+            advance(1)
+        if crops:
+            vectors[places] = embed_crops(np.stack(crops), model)
+    return PhotoEmbeddings(vectors, problems)
+
+
+def embed_crops(crops: NDArray[np.uint8], model: EmbeddingModel) -> NDArray[np.float32]:
+    """Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), checked for unit length.
+
+    Raises:
+        ServingError: the model is away, or another one is served now.
+        ModelError: it does not make vectors of unit length.
+    """
+    vectors = model.embed(crops)
+    if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 0.01).all():  # a NaN fails too
+        raise ModelError(f"{model.card.id} does not make vectors of unit length.")
+    return vectors

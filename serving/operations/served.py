@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import AppArgs, TritonSettings
@@ -14,12 +14,12 @@ def card_of_gallery(args: AppArgs, model: str) -> ModelCard:
     """The card of a gallery's model, which says from which cosine on somebody is named.
 
     Raises:
-        BadRequest: another model is served.
+        InvalidInput: another model is served.
         Unavailable: Triton is away.
     """
     card = asyncio.run(served_card(args.triton))
     if card.id != model:
-        raise BadRequest(f"Served is {card.id}, and not {model}: give a --threshold.")
+        raise InvalidInput(f"Served is {card.id}, and not {model}: give a --threshold.")
     return card
 
 

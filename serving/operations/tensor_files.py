@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery import Kind, Segment
 from serving.gallery.segment import normalised
 
@@ -49,14 +49,14 @@ class TensorFiles:
                     updated=times,
                 )
             except ValueError as error:
-                raise BadRequest(f"{files[0]} cannot be imported: {error}.") from error
+                raise InvalidInput(f"{files[0]} cannot be imported: {error}.") from error
 
 
 def find(path: Path, model: str) -> TensorFiles:
     """The people of ``path``: a file, a folder named by an id, or a folder of both.
 
     Raises:
-        BadRequest: a file that would be read is not named by an id.
+        InvalidInput: a file that would be read is not named by an id.
     """
     path = path.resolve()
     here = [path] if path.is_file() else sorted(path.glob(_FILES))
@@ -72,7 +72,7 @@ def find(path: Path, model: str) -> TensorFiles:
 def _id(path: Path) -> int:
     name = path.stem if path.is_file() else path.name
     if not (name.isascii() and name.isdigit()) or int(name) >= 2**63:
-        raise BadRequest(f"{path} is not named by a numeric id.")
+        raise InvalidInput(f"{path} is not named by a numeric id.")
     return int(name)
 
 
@@ -81,11 +81,11 @@ def _read(path: Path) -> NDArray[np.float32]:
         tensor: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # An unpickler that meets hostile or damaged bytes raises nearly anything.
-        raise BadRequest(f"{path} holds no tensor that can be read safely.") from error
+        raise InvalidInput(f"{path} holds no tensor that can be read safely.") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-        raise BadRequest(f"{path} holds no tensor of floating-point numbers.")
+        raise InvalidInput(f"{path} holds no tensor of floating-point numbers.")
     if tensor.ndim not in (1, 2) or not len(tensor):
-        raise BadRequest(
+        raise InvalidInput(
             f"{path} holds a tensor of the shape {tuple(tensor.shape)}, not one row a photo."
         )
     rows: NDArray[np.float32] = tensor.detach().to(torch.float32).numpy()

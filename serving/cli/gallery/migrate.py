@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from serving.operations.bucket import Bucket
 from serving.operations.folders import people_in
 
 if TYPE_CHECKING:
-    from serving.operations.migrate import LeftOut, NotMoved, Report
+    from serving.operations.migrate import NotMoved, Report
+    from serving.operations.offline import LeftOut
 
 _SHOWN = 20
 _TOLD = 1000  # photos
@@ -71,19 +72,16 @@ def migrate_command(
     args = read_config(config)
     people = people_in(photos)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
-    from serving.operations import migrate
+    from serving.operations import migrate, offline
 
-    with ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
         if triton is None:
-            network: migrate.Network = migrate.LocalNetwork(repository, model)
+            to: offline.EmbeddingModel = offline.LocalModel(repository, model)
         else:
-            asked = migrate.TritonNetwork(
-                args.triton.model_copy(update={"url": triton, "model": model})
-            )
-            closing.callback(asked.close)
-            network = asked
+            settings = args.triton.model_copy(update={"url": triton, "model": model})
+            to = closing.enter_context(contextlib.closing(offline.TritonModel(settings)))
         bucket = Bucket.of(args, collection)
-        card, where = network.card, bucket.settings.collection
+        card, where = to.card, bucket.settings.collection
         old, new = bucket.other_than(card.id, source), Location(where, card.id, card.dimension)
         if not dry_run:
             check_conditional_writes(bucket.store, bucket.settings.prefix)
@@ -113,8 +111,9 @@ def migrate_command(
 
         report = migrate.migrate(
             migration,
-            migrate.Photos(people, args, largest=largest),
-            network,
+            migrate.Photos(people),
+            offline.Cropper(args, largest=largest),
+            to,
             dry_run=dry_run,
             stopped=stopped.is_set,
             found=found,
@@ -134,7 +133,7 @@ def migrate_command(
         raise Failed(f"{len(report.not_moved)} people could not be moved.")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stopping() -> Iterator[threading.Event]:
     """Set by Ctrl-C or SIGTERM, so that what is done gets written; a second one breaks it off."""
     asked = threading.Event()

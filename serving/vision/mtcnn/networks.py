@@ -26,11 +26,11 @@ class Network:
 
     Args:
         side: pixels of its images; None: any.
-        rough: takes uint8 instead of float32, and computes in bfloat16 where the processor can.
+        bf16: takes uint8 instead of float32, and computes in bfloat16 where the processor can.
     """
 
     def __init__(
-        self, net: torch.nn.Module, side: int | None, threads: int, rough: bool = False
+        self, net: torch.nn.Module, side: int | None, threads: int, bf16: bool = False
     ) -> None:
         example = torch.zeros(2, 3, side or 32, side or 32)
         with torch.no_grad(), warnings.catch_warnings():
@@ -41,14 +41,14 @@ class Network:
         model.reshape([-1, 3, side or -1, side or -1])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_layout(ov.Layout("NHWC"))
-        if rough:
+        if bf16:
             steps.input().tensor().set_element_type(ov.Type.u8)
             steps.input().preprocess().convert_element_type(ov.Type.f32)
         steps.input().preprocess().mean(127.5).scale(128.0)
         steps.input().model().set_layout(ov.Layout("NCHW"))
         settings = {
             # Otherwise in the precision of the weights, also where the processor has bfloat16.
-            "INFERENCE_PRECISION_HINT": "bf16" if rough else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
@@ -57,24 +57,26 @@ class Network:
 
     def __call__(self, images: NDArray[Any]) -> list[Array]:
         """The network's outputs, as facenet-pytorch orders them."""
-        found = self._request.infer([images], share_inputs=True, share_outputs=False)
-        return list(found.values())
+        outputs = self._request.infer([images], share_inputs=True, share_outputs=False)
+        return list(outputs.values())
 
 
 @dataclass(frozen=True)
 class Networks:
-    """``proposals`` takes images of any size, ``refining`` 24 and ``output`` 48 pixels a side;
-    ``sketch`` is the first once more, rough and faster."""
+    """P-Net for images of any size, R-Net for 24 and O-Net for 48 pixels a side.
 
-    sketch: Network
-    proposals: Network
-    refining: Network
-    output: Network
+    ``pnet_bf16`` is P-Net once more: faster, in bfloat16 where the processor can.
+    """
+
+    pnet_bf16: Network
+    pnet: Network
+    rnet: Network
+    onet: Network
 
     @classmethod
     def load(cls, threads: int) -> Networks:
         return cls(
-            Network(PNet(), None, threads, rough=True),
+            Network(PNet(), None, threads, bf16=True),
             Network(PNet(), None, threads),
             Network(RNet(), 24, threads),
             Network(ONet(), 48, threads),

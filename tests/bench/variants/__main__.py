@@ -106,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(2)
     detector = FaceDetector(threads=2)
     sample = read(args.folder, detector)
-    local = LocalModel(args.repository, args.model, AppArgs())
+    local = LocalModel(args.repository, args.model)
     embed = Embeddings(sample.faces, local)
     served = embed(as_served)
     print(f"{len(sample.faces)} faces on {sample.photos} photos of {sample.people} people\n")

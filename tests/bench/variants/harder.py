@@ -133,7 +133,7 @@ def _lookups(
     if not found:
         return np.empty(0), np.empty(0)
     places = np.array(list(found))
-    probes = local.vectors(np.stack([cut(face).transpose(2, 0, 1) for face in found.values()]))
+    probes = local.embed(np.stack([cut(face).transpose(2, 0, 1) for face in found.values()]))
     sums = np.zeros((int(person.max()) + 1, rows.shape[1]), np.float32)
     np.add.at(sums, person, rows)
     cosines = (probes @ normalised(sums).T).astype(np.float64)

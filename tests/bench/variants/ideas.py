@@ -46,7 +46,7 @@ class Embeddings:
 
     def __call__(self, cut: Cut) -> Rows:
         if cut not in self._known:
-            self._known[cut] = self._local.vectors(self.crops(cut))
+            self._known[cut] = self._local.embed(self.crops(cut))
         return self._known[cut]
 
     def crops(self, cut: Cut) -> NDArray[np.uint8]:

@@ -13,10 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from serving.cli import cli
+from serving.cli.evaluation import opened
 from serving.evaluation.sample import read_card
-from serving.operations.folders import people_in
-from serving.operations.offline import LocalModel
-from serving.settings import AppArgs
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA, MODELS = ROOT / "data", ROOT / "triton" / "models"
@@ -48,7 +46,8 @@ def repository(tmp_path: Path) -> Path:
     """A model repository whose card may be written."""
     folder = tmp_path / "models" / NAME
     (folder / "1").mkdir(parents=True)
-    os.symlink(MODELS / NAME / "1" / "model.pt", folder / "1" / "model.pt")
+    for name in ("model.pt", "model.sha256"):
+        os.symlink(MODELS / NAME / "1" / name, folder / "1" / name)
     for name in ("model.json", "config.pbtxt"):
         shutil.copy(MODELS / NAME / name, folder / name)
     return folder.parent
@@ -179,7 +178,7 @@ class TestCalibrate:
 def test_two_folders_of_one_id_are_one_person(people: Path, tmp_path: Path) -> None:
     shutil.copytree(people / "101", tmp_path / "people" / "101")
     shutil.copytree(people / "104", tmp_path / "people" / "0101")
-    sample = LocalModel(MODELS, NAME, AppArgs()).embed(people_in(tmp_path / "people"))
+    sample = opened(tmp_path / "people", NAME, MODELS, None).embed()
     assert sample.ids.tolist() == [101]
     assert sample.person.tolist() == [0, 0, 0]
 
@@ -194,4 +193,4 @@ class TestUsage:
 
     def test_a_model_that_is_not_traced(self, people: Path) -> None:
         words = ("evaluate", people, "--repository", MODELS, "--model", "facenet-vggface2")
-        assert "There is no traced model 'facenet-vggface2'" in run(*words, code=1).output
+        assert "facenet-vggface2 is not traced" in run(*words, code=1).output

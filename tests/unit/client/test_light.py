@@ -1,9 +1,11 @@
-"""The client needs httpx and nothing of what the service is made of."""
+"""What modules must not import: a client needs httpx, commands start fast, replicas stay small."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = {"ray", "torch", "kserve", "fastapi", "pydantic", "boto3", "faiss", "openvino"}
 
@@ -24,3 +26,19 @@ def test_it_imports_nothing_heavy() -> None:
     assert not imported & (HEAVY | {"numpy", "PIL"})
     ours = {m for m in imported if m.split(".")[0] == "serving"}
     assert {m for m in ours if not m.startswith("serving.client")} == {"serving", "serving.errors"}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("serving.cli", {"ray", "torch", "cryptography", "trustme"}),
+        ("serving.stages.decode", {"faiss"}),
+    ],
+)
+def test_other_modules_import_no_more_than_they_need(module: str, heavy: set[str]) -> None:
+    script = f"import sys\nimport {module}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert module in imported
+    assert not imported & heavy

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.evaluation.calibrate import Calibrated, Wanted, calibrate
+from serving.evaluation.calibrate import Calibrated, Wanted, calibrate, fit_logistic
 from serving.evaluation.comparisons import compare
-from serving.evaluation.logistic import fit_logistic
 from serving.evaluation.metrics import calibration_error, reliability
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.gallery.segment import normalised

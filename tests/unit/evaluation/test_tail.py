@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from serving.evaluation.comparisons import compare
 from serving.evaluation.tail import Comparisons, Fit, fit
-from serving.model.impostors import Impostors
+from serving.model.impostors import Impostors, shape_of
 from tests.support.samples import crowd
 
 AT = (1000, 0.01)
@@ -33,6 +34,37 @@ def test_what_was_put_in_is_found(mean: float, dimensions: float, seed: int) -> 
     found = fitted(drawn(mean, dimensions, 50, seed), 50).likeliest
     assert found.mean == pytest.approx(mean, abs=0.02)
     assert found.dimensions == pytest.approx(dimensions, rel=0.25)
+
+
+def on_a_grid(cosines: NDArray[np.float64], near: float) -> Impostors:
+    """The likeliest fit, from a density summed on a grid, by trying dimensions about ``near``."""
+    grid = (np.arange(16_384) + 0.5) / 8192 - 1
+    border = np.quantile(cosines, 0.9, method="inverted_cdf")
+    tail, mean = cosines[cosines > border], float(cosines.mean())
+    share = len(tail) / len(cosines)
+
+    def likelihood(dimensions: float) -> float:
+        a, b = shape_of(mean, dimensions)
+        logs = (a - 1) * np.log1p(grid) + (b - 1) * np.log1p(-grid)
+        whole = np.logaddexp.reduce(logs)
+        below = np.logaddexp.reduce(logs[grid <= border])
+        inside = ((a - 1) * np.log1p(tail) + (b - 1) * np.log1p(-tail)).mean() - whole
+        return float(share * inside + (1 - share) * (below - whole))
+
+    tried = near * np.geomspace(0.9, 1.1, 401)
+    best = float(tried[np.argmax([likelihood(d) for d in tried])])
+    return Impostors(mean=mean, dimensions=best, measured_on="")
+
+
+@pytest.mark.parametrize(
+    ("people", "dimensions"), [(37, 20), (42, 40), (48, 70), (54, 120), (60, 200)]
+)
+def test_the_likelihood_is_that_of_a_density_on_a_grid(people: int, dimensions: float) -> None:
+    comparisons = drawn(0.02, dimensions, people)
+    exact = fitted(comparisons, people).likeliest
+    summed = on_a_grid(comparisons.cosines, exact.dimensions)
+    assert exact.dimensions == pytest.approx(summed.dimensions, rel=0.002)
+    assert exact.threshold(*AT) == pytest.approx(summed.threshold(*AT), abs=0.0003)
 
 
 def test_only_the_tail_decides() -> None:

@@ -62,8 +62,27 @@ def test_the_threshold_gives_the_rate(mean: float, d: float, people: int, rate: 
     found = impostors(mean, d)
     threshold = found.threshold(people, rate)
     assert -1 < threshold < 1
-    # The table is linear in the logarithm between two cosines; the rate is as exact as they.
     assert found.fpir(threshold, people) == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("people", "threshold"),
+    [
+        (1, 0.382796),
+        (100, 0.567110),
+        (1_000, 0.630062),
+        (10_000, 0.681491),
+        (100_000, 0.724294),
+        (1_000_000, 0.760380),
+    ],
+)
+def test_the_thresholds_of_facenet_casia_webface(people: int, threshold: float) -> None:
+    """Computed apart, with an incomplete Beta function by continued fractions."""
+    assert impostors(0.022, 39.9).threshold(people, 0.01) == pytest.approx(threshold, abs=5.1e-7)
+
+
+def test_the_tail_is_exact_up_to_its_end() -> None:
+    assert impostors(0, 5).threshold(1_000_000, 0.01) == pytest.approx(0.999884, abs=5.1e-7)
 
 
 @given(means, dimensions, sizes, rates)

@@ -11,12 +11,12 @@ import torch
 import yaml
 
 from serving.cli.config import read_config
-from serving.errors import BadRequest, ModelMismatch, Unavailable
+from serving.errors import InvalidInput, ModelMismatch, Unavailable
 from serving.gallery import Gallery, Segment
 from serving.gallery.check import check
 from serving.gallery.interchange import write_export
 from serving.gallery.location import Location
-from serving.operations import bucket as operating
+from serving.operations import imports
 from serving.operations.bucket import Bucket
 from serving.operations.imports import import_path
 from serving.settings import AppArgs, GallerySettings
@@ -66,7 +66,7 @@ def gallery(monkeypatch: pytest.MonkeyPatch) -> Gallery:
         assert settings.collection == "staff"
         return store
 
-    monkeypatch.setattr(operating, "open_store", open_store)
+    monkeypatch.setattr(imports, "open_store", open_store)
     return Gallery(store, "galleries", Location("staff", MODEL, DIMENSION))
 
 
@@ -101,7 +101,7 @@ class TestImport:
         folder = tmp_path / "exports"
         export(folder / "a.safetensors", 1)
         torch.save(torch.from_numpy(unit_rows(2, DIMENSION)), folder / "7.pt")
-        with pytest.raises(BadRequest, match=rf"--made-by \(served is {MODEL}\)"):
+        with pytest.raises(InvalidInput, match=rf"--made-by \(served is {MODEL}\)"):
             import_path(folder, read_config(config))
         with pytest.raises(ModelMismatch, match="facenet-other"):
             import_path(folder, read_config(config), made_by="facenet-other@ffffffffffff")
@@ -116,7 +116,7 @@ class TestImport:
     ) -> None:
         export(tmp_path / "exports" / "a.safetensors", 1)
         (tmp_path / "exports" / "b.safetensors").write_bytes(b"damaged")
-        with pytest.raises(BadRequest, match=r"b\.safetensors"):
+        with pytest.raises(InvalidInput, match=r"b\.safetensors"):
             import_path(tmp_path / "exports", read_config(config))
         assert len(gallery.refresh()) == 0
 
@@ -131,7 +131,7 @@ class TestImport:
 
     def test_a_folder_without_people(self, tmp_path: Path, config: Path) -> None:
         (tmp_path / "exports").mkdir()
-        with pytest.raises(BadRequest, match=r"no \.safetensors or \.pt files"):
+        with pytest.raises(InvalidInput, match=r"no \.safetensors or \.pt files"):
             import_path(tmp_path / "exports", read_config(config))
 
     def test_triton_is_away(
@@ -153,7 +153,7 @@ class TestBucket:
 
     def test_there_is_none(self, bucket: Bucket) -> None:
         self.write(bucket, "staff", MODEL)
-        with pytest.raises(BadRequest, match="'faces' holds no gallery of default and any model"):
+        with pytest.raises(InvalidInput, match="'faces' holds no gallery of default and any model"):
             bucket.one(None)
         assert bucket.galleries("staff", "facenet-x@1") == []
         assert "no gallery of staff and facenet-x@1" in bucket.none("staff", "facenet-x@1")
@@ -171,7 +171,7 @@ class TestBucket:
 
     def test_of_several_that_might_be_meant_none_is_guessed(self, bucket: Bucket) -> None:
         self.write(bucket, "default", "facenet-test@111111111111", "facenet-test@222222222222")
-        with pytest.raises(BadRequest, match=r"--model: .*1@?.*, .*222222222222"):
+        with pytest.raises(InvalidInput, match=r"--model: .*1@?.*, .*222222222222"):
             bucket.one(None)
 
     def test_another_collection_can_be_named(self) -> None:
@@ -211,5 +211,5 @@ class TestConfig:
     )
     def test_what_is_no_configuration(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x.yaml").write_bytes(content)
-        with pytest.raises(BadRequest, match=r"x\.yaml is no serveConfigV2 of this service"):
+        with pytest.raises(InvalidInput, match=r"x\.yaml is no serveConfigV2 of this service"):
             read_config(tmp_path / "x.yaml")

@@ -21,7 +21,7 @@ from serving.errors import BadRequest, InvalidInput, Unavailable
 from serving.gallery import Gallery, Kind, Operation, location
 from serving.gallery.location import Location
 from serving.model.repository import ModelError
-from serving.operations import bucket
+from serving.operations import bucket, offline
 from serving.operations import migrate as migrating
 from serving.stack.config import StackSettings, serve_config
 from serving.vision.faces import find_faces
@@ -55,7 +55,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
     for module in (bucket, location):
         monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
-    monkeypatch.setattr(migrating, "LocalNetwork", FakeNetwork)
+    monkeypatch.setattr(offline, "LocalModel", FakeNetwork)
     return store
 
 
@@ -200,7 +200,7 @@ def test_ctrl_c_loses_nothing_that_was_done(
             os.kill(os.getpid(), signal.SIGINT)
         return find_faces(*args)
 
-    monkeypatch.setattr(migrating, "find_faces", interrupted)
+    monkeypatch.setattr(offline, "find_faces", interrupted)
     told = migrate(code=1)
     assert (told["moved"], told["broken_off"]) == ([101, 102], "It was stopped.")
     assert migrate()["moved"] == [104]

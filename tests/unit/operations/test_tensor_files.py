@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from serving.errors import BadRequest
+from serving.errors import InvalidInput
 from serving.gallery import Kind, Segment
 from serving.operations import tensor_files
 from tests.support.people import DIMENSION, MODEL, unit_rows
@@ -78,7 +78,7 @@ class Evil:
     ids=["zeros", "nan", "empty", "three dimensions", "integers", "dict", "list"],
 )
 def test_what_is_no_embedding(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(BadRequest, match=r"7\.pt"):
+    with pytest.raises(InvalidInput, match=r"7\.pt"):
         read(save(tmp_path / "7.pt", value))
 
 
@@ -88,7 +88,7 @@ def test_other_bytes_are_not_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "7.pt").write_bytes(data)
-    with pytest.raises(BadRequest, match=r"7\.pt holds no tensor that can be read safely"):
+    with pytest.raises(InvalidInput, match=r"7\.pt holds no tensor that can be read safely"):
         read(tmp_path / "7.pt")
     assert not (tmp_path / "evil").exists()
 
@@ -96,5 +96,5 @@ def test_other_bytes_are_not_run(
 @pytest.mark.parametrize("name", ["ada.pt", "ada/1.pt", "-7.pt", f"{2**63}.pt", "７.pt"])
 def test_what_is_not_named_by_an_id(tmp_path: Path, name: str) -> None:
     save(tmp_path / "people" / name, rows(1))
-    with pytest.raises(BadRequest, match="numeric id"):
+    with pytest.raises(InvalidInput, match="numeric id"):
         read(tmp_path / "people")

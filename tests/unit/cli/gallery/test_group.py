@@ -15,7 +15,7 @@ from serving.errors import ServingError, StoreUnfit
 from serving.gallery import Gallery, location
 from serving.gallery.location import Location
 from serving.gallery.store import StoredObject
-from serving.operations import bucket
+from serving.operations import bucket, served
 from serving.stack.config import StackSettings, serve_config
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL, put
@@ -254,7 +254,7 @@ def test_no_duplicates(faces: Faces) -> None:
 def test_the_threshold_of_duplicates_is_that_of_naming(
     faces: Faces, twins: None, monkeypatch: pytest.MonkeyPatch, store: MemoryStore
 ) -> None:
-    monkeypatch.setattr(bucket, "Embedder", lambda settings: FakeEmbedder())
+    monkeypatch.setattr(served, "Embedder", lambda settings: FakeEmbedder())
     assert f"4 pairs from {CARD.threshold:.2f} on" in faces("duplicates")
     Gallery(store, "galleries", Location("default", OTHER, DIMENSION)).commit([put(1)])
     assert "give a --threshold" in faces.fails("duplicates", "--model", OTHER)

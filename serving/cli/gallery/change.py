@@ -1,0 +1,111 @@
+"""The commands `faces gallery rename`, `describe`, `delete`, `merge` and `erase`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from serving.cli.config import read_config
+from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
+from serving.cli.terminal import CONFIG
+from serving.gallery import Kind, Operation
+from serving.gallery.erasure import erase_everywhere
+from serving.operations.bucket import Bucket
+
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command()
+@click.argument("person", metavar="ID", type=ID)
+@click.argument("name")
+@gallery_options
+def rename(config: Path, collection: str | None, model: str | None, person: int, name: str) -> None:
+    """Give a person another NAME; an empty one removes it."""
+    opened = Opened(config, collection, model)
+    opened.change(Kind.DESCRIBE, person, [person], details={"name": name or None})
+
+
+@click.command()
+@click.argument("person", metavar="ID", type=ID)
+@click.argument("metadata", metavar="JSON")
+@gallery_options
+def describe(
+    config: Path, collection: str | None, model: str | None, person: int, metadata: str
+) -> None:
+    """Replace a person's metadata by a JSON object; null removes it."""
+    try:
+        told = json.loads(metadata)
+    except ValueError:
+        raise click.BadParameter("this is no JSON", param_hint="JSON") from None
+    if not isinstance(told, dict | None):
+        raise click.BadParameter("give a JSON object or null", param_hint="JSON")
+    opened = Opened(config, collection, model)
+    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": told})
+
+
+@click.command()
+@click.argument("people", metavar="[ID]...", type=ID, nargs=-1)
+@click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
+@_YES
+@gallery_options
+def delete(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    people: Sequence[int],
+    everybody: bool,
+    yes: bool,
+) -> None:
+    """Forget people. Their embeddings stay in the bucket until they are swept; see erase."""
+    if bool(people) == everybody:
+        raise click.UsageError("Give ids, or --all.")
+    opened = Opened(config, collection, model)
+    if everybody:
+        count = len(opened.gallery.refresh())
+        if not yes:
+            click.confirm(f"Forget all {count} people of {opened.place}?", abort=True)
+        opened.change(Kind.CLEAR, 0)
+        return
+    operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
+    version = opened.gallery.commit(operations, people)
+    click.echo(f"Done; the gallery's version is {version}.")
+
+
+@click.command()
+@click.argument("person", metavar="ID", type=ID)
+@click.argument("sources", metavar="FROM...", type=ID, nargs=-1, required=True)
+@gallery_options
+def merge(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    sources: Sequence[int],
+) -> None:
+    """Make one person of several records: those of FROM become ID."""
+    if person in sources:
+        raise click.UsageError("A person cannot be merged into himself.")
+    opened = Opened(config, collection, model)
+    opened.change(Kind.MERGE, person, [person, *sources], sources=sources)
+
+
+@click.command()
+@click.argument("people", metavar="ID...", type=ID, nargs=-1, required=True)
+@_YES
+@CONFIG
+@COLLECTION
+def erase(config: Path, collection: str | None, people: Sequence[int], yes: bool) -> None:
+    """Forget people for good, in the galleries of all models, and print a receipt."""
+    if not yes:
+        ids = ", ".join(map(str, people))
+        click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
+    bucket = Bucket.of(read_config(config), collection)
+    receipts = erase_everywhere(
+        bucket.store, bucket.settings.prefix, bucket.settings.collection, people
+    )
+    click.echo(json.dumps([dataclasses.asdict(r) for r in receipts], indent=2))

@@ -1,0 +1,144 @@
+"""The commands `faces gallery list`, `show` and `duplicates`: what a gallery holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+from rich import box
+from rich.table import Table
+
+from serving.cli import terminal
+from serving.cli.gallery.group import ID, JSON, Opened, gallery_options
+from serving.cli.terminal import Failed
+from serving.gallery import Person, duplicates
+from serving.matching.threshold import threshold_of
+from serving.operations.served import card_of_gallery
+
+
+@click.command(name="list")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--after", default=-1, type=int, help="Begin past this id.")
+@JSON
+@gallery_options
+def list_(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    limit: int,
+    after: int,
+    as_json: bool,
+) -> None:
+    """List who is enrolled, in the order of the ids."""
+    opened = Opened(config, collection, model)
+    snapshot = opened.gallery.refresh()
+    people = snapshot.list(limit, after)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(p) for p in people], indent=2))
+        return
+    table = Table("id", "photos", "name", "updated", box=box.SIMPLE_HEAD, pad_edge=False)
+    for person in people:
+        table.add_row(str(person.id), str(person.photos), person.name, _date(person.updated))
+    terminal.plain().print(table)
+    click.echo(f"{opened.place}, version {snapshot.version}: {len(snapshot)} people")
+    if len(people) == limit and snapshot.list(1, people[-1].id):
+        click.echo(f"There are more: --after {people[-1].id}")
+
+
+@click.command()
+@click.argument("person", metavar="ID", type=ID)
+@JSON
+@gallery_options
+def show(
+    config: Path, collection: str | None, model: str | None, person: int, as_json: bool
+) -> None:
+    """Show one person."""
+    found = Opened(config, collection, model).gallery.refresh().get(person)
+    if found is None:
+        raise Failed(f"Nobody is enrolled under the id {person}.")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        return
+    for name, value in _told(found).items():
+        click.echo(f"{name:9} {value}")
+
+
+@click.command(name="duplicates")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(-1, 1),
+    help="Cosine from which on; by default that at which the service names somebody.",
+)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@JSON
+@gallery_options
+def duplicates_(
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    threshold: float | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List pairs of people who may be one person, the most alike first; see merge.
+
+    Without --threshold the served model's card is asked for it, so Triton has to be up.
+    """
+    opened = Opened(config, collection, model)
+    snapshot = opened.gallery.refresh()
+    if threshold is None:
+        threshold = _naming(opened, len(snapshot))
+    with terminal.progress_bar() as progress:
+        task = progress.add_task("Comparing", total=len(snapshot))
+        found = duplicates.find(
+            snapshot, threshold, limit, advance=lambda people: progress.advance(task, people)
+        )
+    if as_json:
+        told = [
+            {"a": dataclasses.asdict(a), "b": dataclasses.asdict(b), "similarity": round(s, 4)}
+            for a, b, s in found.best
+        ]
+        click.echo(json.dumps(told, indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("similarity", "id", "photos", "name", "id", "photos", "name"):
+        # In a narrow terminal names are broken, not cut off.
+        table.add_column(header, no_wrap=header != "name", overflow="fold")
+    for a, b, similarity in found.best:
+        about = [v for p in (a, b) for v in (str(p.id), str(p.photos), p.name)]
+        table.add_row(f"{similarity:.3f}", *about)
+    if found.best:
+        terminal.plain().print(table)
+    click.echo(
+        f"{opened.place}, version {snapshot.version}: {found.found} pairs from {threshold:.2f} on "
+        f"among {len(snapshot)} people"
+    )
+    if found.found > len(found.best):
+        click.echo(f"The {len(found.best)} most alike are listed; --limit lists more.")
+
+
+def _naming(opened: Opened, people: int) -> float:
+    """The cosine from which on the service names somebody of this gallery."""
+    matching = opened.args.match
+    if matching.threshold is None or matching.threshold == "auto":
+        card = card_of_gallery(opened.args, opened.place.model)
+        return threshold_of(None, matching, card, people)
+    return matching.threshold
+
+
+def _told(person: Person) -> dict[str, str]:
+    return {
+        "id": str(person.id),
+        "name": person.name or "",
+        "metadata": json.dumps(person.metadata, ensure_ascii=False) if person.metadata else "",
+        "photos": str(person.photos),
+        "created": _date(person.created),
+        "updated": _date(person.updated),
+    }
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
