@@ -1,4 +1,4 @@
-"""Reading requests: images come as JSON with base64, as a raw body, or as multipart.
+"""Reads the bodies of requests: photos as JSON with base64, as a raw body, or as multipart.
 
 Parsing megabytes of JSON and base64 runs in threads; the event loop stays free.
 """
@@ -19,7 +19,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from serving.api.problems import sentence_of
-from serving.api.schemas import (
+from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
     GenerateOptions,
@@ -35,11 +35,10 @@ from serving.settings import LimitSettings
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
 
-# All of a JSON body is parsed before it can be refused, and each value of it, however short, takes
-# hundreds of bytes then, and as an error thousands. So values are counted before: base64 has no
-# commas.
+# A JSON body is parsed as a whole before it can be refused, and each value, however short, takes
+# hundreds of bytes, and as an error thousands. So values are counted first: base64 has no commas.
 JSON_VALUES = 10_000
-# What no option is longer than.
+# No option is longer.
 _OPTION_CHARACTERS = 100
 _WHITESPACE = string.whitespace.encode()
 
@@ -51,7 +50,7 @@ async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, In
     """The image file and the options.
 
     Raises:
-        BadRequest: no JSON of this shape, no base64, not one image, wrong options.
+        BadRequest: not JSON of this shape, not base64, not one image, wrong options.
         TooLarge: more bytes than the settings allow.
         UnsupportedImage: a body of another type.
     """
@@ -69,12 +68,11 @@ async def read_verify(
     """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
     kind = _media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, VerifyRequest, body)
+        parsed = await asyncio.to_thread(parse, VerifyRequest, await request.body())
         images = dict(
-            zip(_PAIR_FIELDS, await decode_base64([asked.image_a, asked.image_b]), strict=True)
+            zip(_PAIR_FIELDS, await decode_base64([parsed.image_a, parsed.image_b]), strict=True)
         )
-        options = _options(VerifyOptions, request, values=_given(asked))
+        options = _options(VerifyOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _PAIR_FIELDS)
         files.sort()
@@ -94,37 +92,39 @@ async def read_verify(
 async def _read_photo(
     request: Request, limits: LimitSettings, whole: type[R], options: type[M]
 ) -> tuple[bytes, M]:
-    """``whole`` is ``options`` and the image."""
+    """The image file and the options.
+
+    Args:
+        whole: the JSON body: ``options`` and the image.
+    """
     kind = _media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, whole, body)
-        (image,) = await decode_base64([asked.image])
-        found = _options(options, request, values=_given(asked))
+        parsed = await asyncio.to_thread(parse, whole, await request.body())
+        (image,) = await decode_base64([parsed.image])
+        given = _options(options, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         if len(files) != 1:
             raise BadRequest("Send one file in the field image.")
         image = files[0][1]
-        found = _options(options, request, fields)
+        given = _options(options, request, fields)
     else:
         image = await _raw(request, kind)
-        found = _options(options, request)
+        given = _options(options, request)
     check_size("The image", image, limits)
-    return image, found
+    return image, given
 
 
 async def read_generate(
     request: Request, limits: LimitSettings
 ) -> tuple[list[bytes], GenerateOptions]:
-    """The image files and who they show; errors as in `read_infer`."""
+    """The image files and the person they show; errors as in `read_infer`."""
     kind = _media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, GenerateRequest, body)
-        _check_count(len(asked.images), limits)
-        images = await decode_base64([i.image for i in asked.images])
-        options = _options(GenerateOptions, request, values=_given(asked))
+        parsed = await asyncio.to_thread(parse, GenerateRequest, await request.body())
+        _check_count(len(parsed.images), limits)
+        images = await decode_base64([i.image for i in parsed.images])
+        options = _options(GenerateOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         images = [image for _, image in files]
@@ -137,7 +137,7 @@ async def read_generate(
 
 
 def check_size(name: str, image: bytes, limits: LimitSettings) -> None:
-    """Raises TooLarge for an image file that is."""
+    """Raises TooLarge if the image file has too many bytes."""
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"{name} has more than {limits.max_image_bytes / 2**20:g} MiB.")
 
@@ -169,7 +169,7 @@ async def _raw(request: Request, kind: str) -> bytes:
 async def _read_form(
     request: Request, limits: LimitSettings, names: Sequence[str]
 ) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
-    """Files, which must be in the fields ``names``, each with its field; and the other fields."""
+    """The files, each with its field, which must be one of ``names``; and the other fields."""
     try:
         form: FormData = await request.form(max_files=limits.max_images, max_fields=32)
     except HTTPException as error:
@@ -197,8 +197,8 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
     """A dependency of a route: its JSON body, parsed in a thread.
 
     Raises:
-        BadRequest: it is no JSON of this shape.
-        TooLarge: it has more than so many values.
+        BadRequest: it is not JSON of this shape.
+        TooLarge: it has more than ``values`` values.
     """
 
     async def read(request: Request) -> M:
@@ -219,9 +219,9 @@ def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
         raise BadRequest(sentence_of(error)) from None
 
 
-def _given(asked: BaseModel) -> dict[str, Any]:
+def _given(parsed: BaseModel) -> dict[str, Any]:
     """The options in a JSON body, without the photos."""
-    return asked.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
+    return parsed.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
 
 
 def _options(
@@ -230,9 +230,9 @@ def _options(
     fields: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> M:
-    """Options out of the query; before them count the ``fields`` of a form, or JSON's ``values``.
+    """Options from the query; the ``fields`` of a form, or JSON's ``values``, take precedence.
 
-    Texts are read as their JSON values are: 7 is a number, and 7.0 is no id.
+    Texts are read as JSON values: 7 is a number, and 7.0 is not an id.
     """
     read: dict[str, Any] = {}
     for name, text in {**request.query_params, **(fields or {})}.items():
@@ -248,12 +248,12 @@ def _options(
 
 
 async def decode_base64(images: Sequence[str]) -> list[bytes]:
-    """Image files out of base64 or data: URLs. Raises BadRequest."""
+    """Decode image files from base64 or data: URLs. Raises BadRequest."""
     return await asyncio.to_thread(lambda: [from_base64(image) for image in images])
 
 
 def from_base64(text: str) -> bytes:
-    """Base64, in lines or not, bare or as a data: URL. Raises BadRequest."""
+    """Decode base64, with or without line breaks, bare or as a data: URL. Raises BadRequest."""
     if text.startswith("data:"):
         header, _, text = text.partition(",")
         if not header.endswith(";base64"):

@@ -17,6 +17,7 @@ from serving.errors import (
 )
 from serving.gallery.location import Location
 from serving.matching.records import Enrolled, Enrolment, GalleryStatus, Matches, Refused
+from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Shared, Versions
@@ -28,7 +29,7 @@ from serving.pipeline.reports import (
     PhotoReport,
 )
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, LimitSettings
+from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.calls import call, write
 from serving.vision.quality import fault
@@ -36,8 +37,6 @@ from serving.vision.records import Faces
 
 T = TypeVar("T")
 
-# Photos of one enrolment that are under way at once; others want to be served too.
-_PHOTOS_AT_ONCE = 4
 # How long a question for readiness waits for a stage.
 _STARTING_SECONDS = 2.0
 
@@ -59,6 +58,7 @@ class Pipeline:
         embedder: Embedder,
         versions: Versions,
         limits: LimitSettings,
+        matching: MatchSettings,
         collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
@@ -67,6 +67,7 @@ class Pipeline:
         self._detect = detect
         self._match = match
         self._limits = limits
+        self._matching = matching
         self._collection = collection
         self._seen = seen
         self._enrolment = enrolment or EnrolmentSettings()
@@ -83,11 +84,15 @@ class Pipeline:
         collection: str,
         top_k: int,
         max_faces: int | None,
+        threshold: float | None,
         timings: Timings,
     ) -> Identified:
         """The faces of one image file and who they are, largest first.
 
         The gallery is at least as new as it was when this was called.
+
+        Args:
+            threshold: the caller's, see `serving.matching.threshold`.
         """
         card = (await self._embedder.served()).card
         # Beside the other stages, so that asking costs no time of its own.
@@ -105,7 +110,9 @@ class Pipeline:
                 )
                 return await found.get()
 
-            return Identified(faces, await refs.kept(search), card)
+            matches = await refs.kept(search)
+            cosine = threshold_of(threshold, self._matching, card, matches.people)
+            return Identified(faces, matches, card, cosine)
         finally:
             version.cancel()
 
@@ -131,7 +138,7 @@ class Pipeline:
                 written.
         """
         card = (await self._embedder.served()).card
-        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
+        free = asyncio.Semaphore(PHOTOS_AT_ONCE)
 
         async def look(data: bytes) -> PhotoReport:
             async with free:
@@ -140,9 +147,7 @@ class Pipeline:
         photos = await all_of(look(data) for data in images)
         usable = [p.face.crops for p in photos if p.used and p.face is not None]
         if not usable:
-            error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
-            error.photos = photos
-            raise error
+            raise NoFaceInAny(photos)
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
         enrolment = Enrolment(
             id=person,
@@ -157,12 +162,7 @@ class Pipeline:
             "match", write(self._match.enrol, where, enrolment)
         )
         if isinstance(enrolled, Refused):
-            refused = ConflictsRefused(
-                "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
-                "written. Send other photos, or force=true if it is right."
-            )
-            refused.photos, refused.conflicts = photos, enrolled.conflicts
-            raise refused
+            raise ConflictsRefused(photos, enrolled.conflicts)
         return EnrolmentReport(photos, enrolled, card)
 
     async def card(self) -> ModelCard:

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
+from serving.errors import TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
 from serving.pipeline.pipeline import Pipeline, all_of
-from serving.pipeline.reports import PhotoReport
+from serving.pipeline.reports import NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
 
 T = TypeVar("T")
@@ -24,12 +24,6 @@ class Compared:
     photos: Sequence[PhotoReport]
     similarity: float
     card: ModelCard
-
-
-class NoFaceToCompare(NoUsableFace):
-    """One of the two photos shows no face, or both; ``photos`` says which."""
-
-    photos: Sequence[PhotoReport] = ()
 
 
 async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timings) -> Compared:
@@ -52,11 +46,8 @@ async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timi
         else PhotoReport(None, 0, "No face was found.")
         for faces in found
     ]
-    without = [name for name, faces in zip(images, found, strict=True) if not len(faces)]
-    if without:
-        error = NoFaceToCompare(f"No face was found in {' and '.join(without)}.")
-        error.photos = photos
-        raise error
+    if not all(photo.used for photo in photos):
+        raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
     vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in found]), timings)
     return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
 

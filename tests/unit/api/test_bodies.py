@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from serving.api import bodies
-from serving.api.schemas import EmbeddingsRequest
+from serving.api.request_schemas import EmbeddingsRequest
 from tests.support.api import Api, detail_of
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"

@@ -26,7 +26,7 @@ from serving.pipeline.freshness import Shared, Versions
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, NoFaceInAny
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
+from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.refs import Ref
 from serving.vision.records import Faces
@@ -38,7 +38,12 @@ T = TypeVar("T")
 
 WHERE = Location("shop", CARD.id, CARD.dimension)
 CONFLICT = Conflict(ConflictKind.ALREADY_ENROLLED, (0,), 0.8, 0.99, 5, "Eve")
-ASKED: dict[str, Any] = {"collection": "shop", "top_k": 1, "max_faces": None}
+ASKED: dict[str, Any] = {
+    "collection": "shop",
+    "top_k": 1,
+    "max_faces": None,
+    "threshold": None,
+}
 
 
 class Stages:
@@ -162,6 +167,7 @@ class LocalPipeline(Pipeline):
             self.embedder,
             FakeVersions(self.store),
             LimitSettings(**limits),
+            MatchSettings(),
             "default",
             lambda outcome, faces: self.seen.append((outcome, faces)),
             enrolment or EnrolmentSettings(min_sharpness=0),  # the crops of `faces` are flat
