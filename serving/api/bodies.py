@@ -1,16 +1,10 @@
-"""Reads the bodies of requests: photos as JSON with base64, as a raw body, or as multipart.
-
-Parsing megabytes of JSON and base64 runs in threads; the event loop stays free.
-"""
+"""Reads requests with photos: as JSON with base64, as a raw body, or as multipart."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-import string
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -18,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from serving.api.parsing import decode_base64, media_type, parse
 from serving.api.problems import sentence_of
 from serving.api.request_schemas import (
     DetectOptions,
@@ -35,12 +30,8 @@ from serving.settings import LimitSettings
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
 
-# A JSON body is parsed as a whole before it can be refused, and each value, however short, takes
-# hundreds of bytes, and as an error thousands. So values are counted first: base64 has no commas.
-JSON_VALUES = 10_000
 # No option is longer.
 _OPTION_CHARACTERS = 100
-_WHITESPACE = string.whitespace.encode()
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -66,7 +57,7 @@ async def read_verify(
     request: Request, limits: LimitSettings
 ) -> tuple[dict[str, bytes], VerifyOptions]:
     """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "application/json":
         parsed = await asyncio.to_thread(parse, VerifyRequest, await request.body())
         images = dict(
@@ -97,7 +88,7 @@ async def _read_photo(
     Args:
         whole: the JSON body: ``options`` and the image.
     """
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "application/json":
         parsed = await asyncio.to_thread(parse, whole, await request.body())
         (image,) = await decode_base64([parsed.image])
@@ -119,7 +110,7 @@ async def read_generate(
     request: Request, limits: LimitSettings
 ) -> tuple[list[bytes], GenerateOptions]:
     """The image files and the person they show; errors as in `read_infer`."""
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "application/json":
         parsed = await asyncio.to_thread(parse, GenerateRequest, await request.body())
         _check_count(len(parsed.images), limits)
@@ -151,10 +142,6 @@ def _check_count(images: int, limits: LimitSettings) -> None:
 
 def _too_many(limits: LimitSettings) -> TooLarge:
     return TooLarge(f"Send at most {limits.max_images} photos in one request.")
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _raw(request: Request, kind: str) -> bytes:
@@ -193,32 +180,6 @@ async def _read_form(
     return files, fields
 
 
-def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Awaitable[M]]:
-    """A dependency of a route: its JSON body, parsed in a thread.
-
-    Raises:
-        BadRequest: it is not JSON of this shape.
-        TooLarge: it has more than ``values`` values.
-    """
-
-    async def read(request: Request) -> M:
-        if _media_type(request) != "application/json":
-            raise BadRequest("Send JSON, and set Content-Type to application/json.")
-        return await asyncio.to_thread(parse, model, await request.body(), values)
-
-    return read
-
-
-def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
-    """Raises BadRequest and TooLarge, as in `json_of`."""
-    if body.count(b",") >= values:
-        raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(sentence_of(error)) from None
-
-
 def _given(parsed: BaseModel) -> dict[str, Any]:
     """The options in a JSON body, without the photos."""
     return parsed.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
@@ -245,22 +206,3 @@ def _options(
         return model.model_validate({**read, **(values or {})})
     except ValidationError as error:
         raise BadRequest(sentence_of(error)) from None
-
-
-async def decode_base64(images: Sequence[str]) -> list[bytes]:
-    """Decode image files from base64 or data: URLs. Raises BadRequest."""
-    return await asyncio.to_thread(lambda: [from_base64(image) for image in images])
-
-
-def from_base64(text: str) -> bytes:
-    """Decode base64, with or without line breaks, bare or as a data: URL. Raises BadRequest."""
-    if text.startswith("data:"):
-        header, _, text = text.partition(",")
-        if not header.endswith(";base64"):
-            raise BadRequest("A data: URL of an image must be base64.")
-    try:
-        return base64.b64decode(text.encode("ascii").translate(None, _WHITESPACE), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest(
-            "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
-        ) from None

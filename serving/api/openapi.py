@@ -114,7 +114,7 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
 
 
 def json_body(request: type[BaseModel]) -> dict[str, Any]:
-    """A body of JSON that `serving.api.bodies.json_of` reads."""
+    """A body of JSON that `serving.api.parsing.json_of` reads."""
     content = {_JSON: {"schema": _inlined(request)}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -17,7 +17,8 @@ from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.api.bodies import check_size, from_base64, parse
+from serving.api.bodies import check_size
+from serving.api.parsing import from_base64, parse
 from serving.errors import BadRequest, Unavailable
 from serving.pipeline.reports import Identified
 from serving.settings import MAX_FACES, LimitSettings

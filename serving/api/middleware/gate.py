@@ -31,7 +31,7 @@ from serving.errors import (
 from serving.keys import Keys
 from serving.settings import COLLECTION_PATTERN
 
-NOBODY = "anonymous"
+ANONYMOUS = "anonymous"
 
 
 class Gate:
@@ -116,7 +116,7 @@ class Gate:
     async def _key_name(self, scope: AsgiScope, target: Target, collection: str) -> str:
         """The name of the caller's key. Raises _Refused."""
         if self._keys is None:
-            return NOBODY
+            return ANONYMOUS
         presented = _presented(Headers(scope=scope))
         if presented is None:
             raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from serving.api import audit, bodies, examples, openapi
+from serving.api import audit, examples, openapi
 from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context, ContextDep
+from serving.api.parsing import json_of
 from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest
 from serving.api.schemas import (
     ErasureReceipt,
@@ -30,10 +31,10 @@ _EMBEDDING_VALUES = 1000 * 4096
 PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
 # Not by FastAPI, which parses on the event loop and reports any error that ends a body as
 # damaged JSON.
-PatchBody = Annotated[IdentityPatch, Depends(bodies.json_of(IdentityPatch))]
-MergeBody = Annotated[MergeRequest, Depends(bodies.json_of(MergeRequest))]
+PatchBody = Annotated[IdentityPatch, Depends(json_of(IdentityPatch))]
+MergeBody = Annotated[MergeRequest, Depends(json_of(MergeRequest))]
 EmbeddingsBody = Annotated[
-    EmbeddingsRequest, Depends(bodies.json_of(EmbeddingsRequest, _EMBEDDING_VALUES))
+    EmbeddingsRequest, Depends(json_of(EmbeddingsRequest, _EMBEDDING_VALUES))
 ]
 
 

@@ -212,3 +212,22 @@ def test_an_error_within_a_collection_has_the_form_of_its_protocol() -> None:
     answer = Api().post("/collections/shop/v2/models/face-identification/infer", content=b"{")
     assert answer.status_code == 400
     assert answer.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready"])
+def test_a_client_of_the_protocol_may_have_a_collection_as_its_base(path: str) -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    assert api.get(path).status_code == 200
+    assert api.get(f"/collections/shop{path}").status_code == 401
+    assert api.get(f"/collections/shop{path}", headers=bearer("identify")).status_code == 200
+    assert api.get(f"/collections/bank{path}", headers=bearer("identify")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/identities%2F7", "/identities/7%0A", "/collections%2Fshop/infer"]
+)
+def test_what_is_encoded_is_decided_as_it_is_routed(path: str) -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    for method in ("GET", "POST", "DELETE"):
+        assert api.request(method, path).status_code == 401
+        assert api.request(method, path, headers=bearer("identify")).status_code in (200, 403, 415)
