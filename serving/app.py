@@ -15,7 +15,7 @@ from serving.stages.detect import Detector
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.stages.match import Matcher
 
-# What it takes at most until a replica that died is noticed and another one is started.
+# The longest time until a replica that died is noticed and another one is started.
 _HEALTH_CHECK_SECONDS = 2
 
 # mypy compares each deployment with what its callers are promised.
@@ -28,7 +28,7 @@ def build(args: dict[str, Any]) -> Application:
     """The application of ``serveConfigV2``: ``import_path: serving.app:build``.
 
     Args:
-        args: as `AppArgs`. Raises pydantic's ValidationError, which names the key that is wrong.
+        args: as `AppArgs`. Raises pydantic's ValidationError, which names the wrong key.
     """
     settings = AppArgs.model_validate(args)
     scale = settings.scale
@@ -38,18 +38,7 @@ def build(args: dict[str, Any]) -> Application:
         settings.match, settings.gallery, settings.triton, settings.tracing
     )
     return _deployment(serve.ingress()(Ingress), "ingress", scale.ingress).bind(
-        decode,
-        detect,
-        match,
-        settings.triton,
-        settings.gallery,
-        settings.match,
-        settings.limits,
-        settings.keys,
-        settings.tracing,
-        settings.console,
-        settings.enrolment,
-        settings.hosts,
+        decode, detect, match, settings
     )
 
 

@@ -17,6 +17,13 @@ CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 # As browsers send it: small letters, no port.
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
+# The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
+MAX_ID = 2**63 - 1
+# The most faces of one photo that are looked at, whatever a caller or the settings ask for.
+MAX_FACES = 1000
+# Photos of one request that are under way at once; other requests want to be served, too.
+PHOTOS_AT_ONCE = 4
+
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -184,7 +191,9 @@ class LimitSettings(Settings):
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
-    max_faces: int = Field(1000, ge=1, description="faces that are looked at in one photo")
+    max_faces: int = Field(
+        MAX_FACES, ge=1, le=MAX_FACES, description="faces that are looked at in one photo"
+    )
     # Below the ingress's max_ongoing_requests: past that Serve refuses without a sentence.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")
     timeout_s: float = Field(60, gt=0, description="a whole request")

@@ -1,4 +1,4 @@
-"""What the stages found -> the bodies of HTTP answers."""
+"""The bodies of HTTP answers, made of what the pipeline reports."""
 
 from __future__ import annotations
 
@@ -28,37 +28,39 @@ from serving.pipeline.verification import Compared
 from serving.vision.records import Faces
 
 
-def infer_answer(found: Identified, threshold: float) -> InferAnswer:
-    """``threshold`` is the cosine from which on a face is named."""
-    card = found.card
+def infer_answer(identified: Identified) -> InferAnswer:
+    card, matches = identified.card, identified.matches
 
     def candidate(c: Candidate) -> CandidateBody:
         return CandidateBody(
             id=c.id,
             name=c.name,
             similarity=round(c.similarity, 4),
-            confidence=round(card.confidence(c.similarity, found.matches.people), 4),
+            confidence=round(card.confidence(c.similarity, matches.people), 4),
         )
 
     faces = []
-    for index, candidates in enumerate(found.matches.candidates):
-        told = [candidate(c) for c in candidates]
-        # Compared before rounding, and a stranger gets no number that could be taken for a name's.
-        known = told[0] if candidates and candidates[0].similarity >= threshold else None
+    for index, (candidates, named) in enumerate(
+        zip(matches.candidates, identified.named, strict=True)
+    ):
+        # A stranger gets no number that could be taken for a name's.
+        known = candidate(named) if named else None
         faces.append(
             FaceBody(
                 id=known.id if known else None,
                 name=known.name if known else None,
                 confidence=known.confidence if known else None,
                 similarity=known.similarity if known else None,
-                box=_box(found.faces, index),
-                detection_score=_score(found.faces, index),
-                candidates=told,
+                box=_box(identified.faces, index),
+                detection_score=_score(identified.faces, index),
+                candidates=[candidate(c) for c in candidates],
             )
         )
-    version = found.matches.gallery_version
     return InferAnswer(
-        faces=faces, threshold=round(threshold, 4), model=card.id, gallery_version=version
+        faces=faces,
+        threshold=round(identified.threshold, 4),
+        model=card.id,
+        gallery_version=matches.gallery_version,
     )
 
 
@@ -78,7 +80,7 @@ def detect_answer(faces: Faces) -> DetectAnswer:
 def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
     """``threshold`` is the cosine from which on both are one person."""
 
-    def told(photo: PhotoReport) -> ComparedFace:
+    def face_of(photo: PhotoReport) -> ComparedFace:
         assert photo.face is not None
         return ComparedFace(
             box=_box(photo.face, 0), detection_score=_score(photo.face, 0), faces=photo.faces
@@ -90,8 +92,8 @@ def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
         similarity=round(similarity, 4),
         confidence=round(card.pairs.calibration.probability(similarity), 4),
         threshold=threshold,
-        image_a=told(compared.photos[0]),
-        image_b=told(compared.photos[1]),
+        image_a=face_of(compared.photos[0]),
+        image_b=face_of(compared.photos[1]),
         model=card.id,
     )
 

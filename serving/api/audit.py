@@ -1,7 +1,7 @@
 """The audit log: one line for each change of a gallery, by the logger `faces.audit`.
 
-It says who changed what: the name of the caller's key, the collection, the ids, and the version
-that holds the change. No picture, embedding, name or metadata.
+A line has the name of the caller's key, the collection, the ids, and the version that holds the
+change. No picture, embedding, name or metadata.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from serving.api.problems import request_id_of
 from serving.errors import CommitConflict, NotConfirmed, Overloaded, TimedOut, Unavailable
 
 log = logging.getLogger("faces.audit")
-# Whoever wants fewer lines in his logs does not mean these.
+# Always INFO: a higher level on the root logger must not drop audit lines.
 log.setLevel(logging.INFO)
 
-# The caller has no answer, and the matcher may have gone on: the change is there or not.
+# The caller has no answer, and the matcher may have gone on: the change may be there or not.
 _UNKNOWN = (asyncio.CancelledError, TimedOut, NotConfirmed)
 
-# Is told the version that holds the change, and more about it.
+# Called with the version that holds the change, and with more about it.
 Done = Callable[..., None]
 
 
@@ -36,23 +36,23 @@ def change(
     *,
     in_parts: bool = False,
 ) -> Iterator[Done]:
-    """Carry out a change inside of the ``with``, and tell what it yields when it is done.
+    """Log the change that the ``with`` carries out; call what it yields when the change is done.
 
     Args:
         action: enrol, add, describe, merge, delete, delete-all or erase.
-        ids: whom it is about; of a merge first who remains.
-        begun: whether the change itself had begun, for a caller who left before that.
-        in_parts: it takes several commits, so when it fails some of them may be done.
+        ids: the people who change; for a merge the one who remains comes first.
+        begun: whether the change itself had begun; a caller may leave before that.
+        in_parts: the change takes several commits, so when it fails some may be done.
     """
 
     def line(outcome: str, gallery_version: int | None, more: dict[str, int | str]) -> None:
         key, collection = request.state.key, request.state.collection
-        whom = ", ".join(map(str, ids)) or "everybody"
+        people = ", ".join(map(str, ids)) or "everybody"
         version = "" if gallery_version is None else f", version {gallery_version}"
         log.info(
             "%s %s in %s by %s: %s%s",
             action,
-            whom,
+            people,
             collection,
             key,
             outcome,

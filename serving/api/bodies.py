@@ -1,16 +1,10 @@
-"""Reading requests: images come as JSON with base64, as a raw body, or as multipart.
-
-Parsing megabytes of JSON and base64 runs in threads; the event loop stays free.
-"""
+"""Reads requests with photos: as JSON with base64, as a raw body, or as multipart."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-import string
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -19,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from serving.api.parsing import decode_base64, media_type, parse
 from serving.api.problems import sentence_of
-from serving.api.schemas import (
+from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
     GenerateOptions,
@@ -36,13 +31,8 @@ from serving.settings import LimitSettings
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
 
-# All of a JSON body is parsed before it can be refused, and each value of it, however short, takes
-# hundreds of bytes then, and as an error thousands. So values are counted before: base64 has no
-# commas.
-JSON_VALUES = 10_000
-# What no option is longer than.
+# No option is longer.
 _OPTION_CHARACTERS = 100
-_WHITESPACE = string.whitespace.encode()
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -52,7 +42,7 @@ async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, In
     """The image file and the options.
 
     Raises:
-        BadRequest: no JSON of this shape, no base64, not one image, wrong options.
+        BadRequest: not JSON of this shape, not base64, not one image, wrong options.
         TooLarge: more bytes than the settings allow.
         UnsupportedImage: a body of another type.
     """
@@ -68,14 +58,13 @@ async def read_verify(
     request: Request, limits: LimitSettings
 ) -> tuple[dict[str, bytes], VerifyOptions]:
     """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
-    kind = _media_type(request)
+    kind = media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, VerifyRequest, body)
+        parsed = await asyncio.to_thread(parse, VerifyRequest, await request.body())
         images = dict(
-            zip(_PAIR_FIELDS, await decode_base64([asked.image_a, asked.image_b]), strict=True)
+            zip(_PAIR_FIELDS, await decode_base64([parsed.image_a, parsed.image_b]), strict=True)
         )
-        options = _options(VerifyOptions, request, values=_given(asked))
+        options = _options(VerifyOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _PAIR_FIELDS)
         files.sort()
@@ -95,37 +84,39 @@ async def read_verify(
 async def _read_photo(
     request: Request, limits: LimitSettings, whole: type[R], options: type[M]
 ) -> tuple[bytes, M]:
-    """``whole`` is ``options`` and the image."""
-    kind = _media_type(request)
+    """The image file and the options.
+
+    Args:
+        whole: the JSON body: ``options`` and the image.
+    """
+    kind = media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, whole, body)
-        (image,) = await decode_base64([asked.image])
-        found = _options(options, request, values=_given(asked))
+        parsed = await asyncio.to_thread(parse, whole, await request.body())
+        (image,) = await decode_base64([parsed.image])
+        given = _options(options, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         if len(files) != 1:
             raise BadRequest("Send one file in the field image.")
         image = files[0][1]
-        found = _options(options, request, fields)
+        given = _options(options, request, fields)
     else:
         image = await _raw(request, kind)
-        found = _options(options, request)
+        given = _options(options, request)
     check_size("The image", image, limits)
-    return image, found
+    return image, given
 
 
 async def read_generate(
     request: Request, limits: LimitSettings
 ) -> tuple[list[bytes], GenerateOptions]:
-    """The image files and who they show; errors as in `read_infer`."""
-    kind = _media_type(request)
+    """The image files and the person they show; errors as in `read_infer`."""
+    kind = media_type(request)
     if kind == "application/json":
-        body = await request.body()
-        asked = await asyncio.to_thread(parse, GenerateRequest, body)
-        _check_count(len(asked.images), limits)
-        images = await decode_base64([i.image for i in asked.images])
-        options = _options(GenerateOptions, request, values=_given(asked))
+        parsed = await asyncio.to_thread(parse, GenerateRequest, await request.body())
+        _check_count(len(parsed.images), limits)
+        images = await decode_base64([i.image for i in parsed.images])
+        options = _options(GenerateOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
         images = [image for _, image in files]
@@ -138,7 +129,7 @@ async def read_generate(
 
 
 def check_size(name: str, image: bytes, limits: LimitSettings) -> None:
-    """Raises TooLarge for an image file that is."""
+    """Raises TooLarge if the image file has too many bytes."""
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"{name} has more than {limits.max_image_bytes / 2**20:g} MiB.")
 
@@ -152,10 +143,6 @@ def _check_count(images: int, limits: LimitSettings) -> None:
 
 def _too_many(limits: LimitSettings) -> TooLarge:
     return TooLarge(f"Send at most {limits.max_images} photos in one request.")
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _raw(request: Request, kind: str) -> bytes:
@@ -176,7 +163,7 @@ class _InMemory(MultiPartParser):
 async def _read_form(
     request: Request, limits: LimitSettings, names: Sequence[str]
 ) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
-    """Files, which must be in the fields ``names``, each with its field; and the other fields."""
+    """The files, each with its field, which must be one of ``names``; and the other fields."""
     try:
         async with aclosing(request.stream()) as stream:
             form = await _InMemory(
@@ -203,35 +190,9 @@ async def _read_form(
     return files, fields
 
 
-def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Awaitable[M]]:
-    """A dependency of a route: its JSON body, parsed in a thread.
-
-    Raises:
-        BadRequest: it is no JSON of this shape.
-        TooLarge: it has more than so many values.
-    """
-
-    async def read(request: Request) -> M:
-        if _media_type(request) != "application/json":
-            raise BadRequest("Send JSON, and set Content-Type to application/json.")
-        return await asyncio.to_thread(parse, model, await request.body(), values)
-
-    return read
-
-
-def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
-    """Raises BadRequest and TooLarge, as in `json_of`."""
-    if body.count(b",") >= values:
-        raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequest(sentence_of(error)) from None
-
-
-def _given(asked: BaseModel) -> dict[str, Any]:
+def _given(parsed: BaseModel) -> dict[str, Any]:
     """The options in a JSON body, without the photos."""
-    return asked.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
+    return parsed.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
 
 
 def _options(
@@ -240,9 +201,9 @@ def _options(
     fields: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> M:
-    """Options out of the query; before them count the ``fields`` of a form, or JSON's ``values``.
+    """Options from the query; the ``fields`` of a form, or JSON's ``values``, take precedence.
 
-    Texts are read as their JSON values are: 7 is a number, and 7.0 is no id.
+    Texts are read as JSON values: 7 is a number, and 7.0 is not an id.
     """
     read: dict[str, Any] = {}
     for name, text in {**request.query_params, **(fields or {})}.items():
@@ -255,22 +216,3 @@ def _options(
         return model.model_validate({**read, **(values or {})})
     except ValidationError as error:
         raise BadRequest(sentence_of(error)) from None
-
-
-async def decode_base64(images: Sequence[str]) -> list[bytes]:
-    """Image files out of base64 or data: URLs. Raises BadRequest."""
-    return await asyncio.to_thread(lambda: [from_base64(image) for image in images])
-
-
-def from_base64(text: str) -> bytes:
-    """Base64, in lines or not, bare or as a data: URL. Raises BadRequest."""
-    if text.startswith("data:"):
-        header, _, text = text.partition(",")
-        if not header.endswith(";base64"):
-            raise BadRequest("A data: URL of an image must be base64.")
-    try:
-        return base64.b64decode(text.encode("ascii").translate(None, _WHITESPACE), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest(
-            "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
-        ) from None

@@ -1,4 +1,4 @@
-"""What the routes share."""
+"""The service behind the HTTP API: what the routes share, and how a handler gets it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,13 @@ from fastapi import Depends, Request
 
 from serving import deadline
 from serving.errors import TimedOut
-from serving.matching.threshold import threshold_of
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
 from serving.settings import LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 
 T = TypeVar("T")
-
-
-def _collection(request: Request) -> str:
-    return str(request.state.collection)
-
-
-# The collection that a request is about; `serving.api.middleware.gate` takes it from the path.
-Collection = Annotated[str, Depends(_collection)]
 
 
 @dataclass(frozen=True)
@@ -46,13 +36,13 @@ class Context:
         return Timings(observe=self.metrics.waited)
 
     async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
-        """The result of ``work``, which is given up when the request takes too long.
+        """The result of ``work``, which is cancelled when the request takes too long.
 
-        What it took before, for its body or for other work, counts: see
+        The time that the request has taken so far, for its body or for other work, counts: see
         `serving.api.middleware.guard`.
 
         Raises:
-            TimedOut: it did; when it ``writes``, it may have written.
+            TimedOut: the deadline has passed; if the work ``writes``, it may have written.
         """
         now = time.time()
         until = deadline.current() or now + self.limits.timeout_s
@@ -60,11 +50,22 @@ class Context:
             with deadline.until(until):
                 return await asyncio.wait_for(work, until - now)
         except asyncio.TimeoutError:
-            told = f"The answer took longer than {self.limits.timeout_s:g} s."
+            sentence = f"The answer took longer than {self.limits.timeout_s:g} s."
             if writes:
-                told += " Look whether it was written before you send it again."
-            raise TimedOut(told) from None
+                sentence += " Look whether it was written before you send it again."
+            raise TimedOut(sentence) from None
 
-    def threshold(self, asked: float | None, found: Identified) -> float:
-        """The cosine from which on a face of this photo is named: `serving.matching.threshold`."""
-        return threshold_of(asked, self.matching, found.card, found.matches.people)
+
+# Coroutines, since FastAPI runs any other dependency in a thread.
+async def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+async def _collection(request: Request) -> str:
+    return str(request.state.collection)
+
+
+ContextDep = Annotated[Context, Depends(_context)]
+# The collection that a request is about; `serving.api.middleware.gate` takes it from the path.
+Collection = Annotated[str, Depends(_collection)]

@@ -1,4 +1,4 @@
-"""What a request's log line says beyond its route and status."""
+"""Facts about a request for its log line, beyond the route and the status."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLIENT_LEFT = 499
 
 
 def note(request: Request, **facts: str | int) -> None:
-    """Add to the request's log line. Numbers and kinds only: no picture, embedding or name."""
+    """Add facts to the request's log line: numbers and kinds, no picture, embedding or name."""
     facts_of(request.scope).update(facts)
 
 

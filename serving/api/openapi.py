@@ -1,18 +1,24 @@
-"""What OpenAPI is told beyond what FastAPI finds: bodies it does not read, examples, errors."""
+"""The OpenAPI document beyond what FastAPI derives: bodies that it does not read, examples, errors,
+and which operations need a key."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
-from serving.api.examples import EXAMPLES, Example
-from serving.api.scopes import is_open
+from serving.api.examples import Example
+from serving.api.scopes import RouteScopes
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 _JSON = "application/json"
 _BINARY = {"type": "string", "contentMediaType": "application/octet-stream"}
-
+_ATTRIBUTE = "_faces_example"
 
 # The two ways in which a key may be sent; see `serving.api.middleware.gate`.
 _SCHEMES = {
@@ -21,18 +27,45 @@ _SCHEMES = {
 }
 
 
-def install(api: FastAPI, keys: bool = False) -> None:
-    """Let ``api`` describe itself with the examples, its errors as what they are, and what needs a
-    key, if anything does."""
-    generate = api.openapi
+def shows(example: Example) -> Callable[[Handler], Handler]:
+    """Give a route's handler its example."""
+
+    def mark(handler: Handler) -> Handler:
+        setattr(handler, _ATTRIBUTE, example)
+        return handler
+
+    return mark
+
+
+def examples_of(routes: Iterable[BaseRoute]) -> Mapping[tuple[str, str], Example]:
+    """The examples of the routes that OpenAPI describes, by method (small letters) and path."""
+    return {
+        (method.lower(), route.path_format): getattr(route.endpoint, _ATTRIBUTE)
+        for route in routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods or ()
+        if hasattr(route.endpoint, _ATTRIBUTE)
+    }
+
+
+def install(api: FastAPI, routes: Iterable[BaseRoute], *, keys: bool) -> None:
+    """Let ``api`` describe itself with the examples, with its errors as what they are, and with
+    the operations that need a key.
+
+    Args:
+        routes: those of ``api``, each with the whole of its path.
+        keys: whether callers need keys at all.
+    """
+    routes = list(routes)
+    examples, scopes, generate = examples_of(routes), RouteScopes(routes), api.openapi
 
     def described() -> dict[str, Any]:
         if api.openapi_schema is None:
             document = generate()
             for path, operations in document["paths"].items():
                 for method, operation in operations.items():
-                    _complete(operation, EXAMPLES.get((method, path)))
-                    if keys and not is_open(method.upper(), path):
+                    _complete(operation, examples.get((method, path)))
+                    if keys and not scopes.target(method.upper(), path).is_open:
                         operation["security"] = [{scheme: []} for scheme in _SCHEMES]
             if keys:
                 document["components"]["securitySchemes"] = _SCHEMES
@@ -81,7 +114,7 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
 
 
 def json_body(request: type[BaseModel]) -> dict[str, Any]:
-    """A body of JSON that `serving.api.bodies.json_of` reads."""
+    """A body of JSON that `serving.api.parsing.json_of` reads."""
     content = {_JSON: {"schema": _inlined(request)}}
     return {"requestBody": {"required": True, "content": content}}
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems, and the id that every request carries."""
+"""Answers errors as RFC 9457 problems, and reads the id that every request carries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from serving.api.answers import conflict_bodies, image_reports
 from serving.api.facts import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError
+from serving.pipeline.reports import PhotosReported
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +47,15 @@ def problem(
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
-def problem_of(request: Request, error: ServingError, **more: Any) -> JSONResponse:
-    answer = problem(request, error.status, error.type, error.title, str(error), **more)
+def problem_of(request: Request, error: ServingError) -> JSONResponse:
+    """The answer for one of our errors, with the reports on photos that it carries."""
+    reports: dict[str, Any] = {}
+    if isinstance(error, PhotosReported):
+        reports["images"] = [body.model_dump() for body in image_reports(error.photos)]
+        if error.conflicts is not None:
+            conflicts = conflict_bodies(error.conflicts, error.photos)
+            reports["conflicts"] = [body.model_dump() for body in conflicts]
+    answer = problem(request, error.status, error.type, error.title, str(error), **reports)
     if error.retry_after is not None:
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
@@ -55,7 +64,7 @@ def problem_of(request: Request, error: ServingError, **more: Any) -> JSONRespon
 def sentence_of(error: RequestValidationError | ValidationError) -> str:
     """What is wrong with the first few fields; without their values, which may be whole photos.
 
-    A name that the caller made up may be as long as he likes, so names are cut.
+    The caller may make up names of any length, so names are cut.
     """
     parts = [
         f"{'.'.join(str(p)[:40] for p in e['loc']) or 'the body'}: {e['msg']}"
@@ -65,14 +74,14 @@ def sentence_of(error: RequestValidationError | ValidationError) -> str:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that the path takes; the router's own answer knows of one route only."""
+    """The methods that the path takes; the router's own answer names those of one route only."""
 
     def served(method: str) -> bool:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
 
-    found = [m for m in ("GET", "POST", "PUT", "PATCH", "DELETE") if served(m)]
-    return ["HEAD", *found] if "GET" in found else found
+    methods = [m for m in ("GET", "POST", "PUT", "PATCH", "DELETE") if served(m)]
+    return ["HEAD", *methods] if "GET" in methods else methods
 
 
 def install(app: FastAPI) -> None:
@@ -103,7 +112,7 @@ def install(app: FastAPI) -> None:
         return answer
 
     async def left(request: Request, error: Exception) -> Response:
-        # In the middle of his body; Serve cancels the request only a moment later.
+        # In the middle of its body; Serve cancels the request only a moment later.
         return Response(status_code=CLIENT_LEFT)
 
     async def bug(request: Request, error: Exception) -> JSONResponse:

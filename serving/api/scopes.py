@@ -1,58 +1,120 @@
-"""Which scope a request needs, by its method and path."""
+"""The scope of a route: each handler is marked with what a key must allow, and requests are
+resolved to it by method and path, before anything of a body is read.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, TypeVar
+
+from starlette.routing import BaseRoute, Route
 
 from serving.keys import Scope
 
-# By method and path (without the collection); the first that fits counts. What fits none is for
-# admins: a route that somebody forgets here is closed, not open.
-_OPEN = re.compile(
-    r"/(healthz|readyz|console/[\w.-]+|docs|docs/.*|openapi\.json|v2|v2/health/(live|ready))?"
-)
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_BELOW_COLLECTION = re.compile(r"(/collections/([^/]+))(/([^/]+)(?:/.*)?)")
+_ATTRIBUTE = "_faces_access"
 
 
-_RULES: tuple[tuple[frozenset[str], re.Pattern[str], Scope], ...] = tuple(
-    (frozenset(methods.split()), re.compile(path), scope)
-    for methods, path, scope in (
-        ("POST", r"/(infer|verify|detect)", Scope.IDENTIFY),
-        ("GET POST", r"/v2/.*", Scope.IDENTIFY),
-        ("POST", r"/generate", Scope.ENROL),
-        ("GET", r"/identities(/[^/]+)?", Scope.ENROL),
-        ("GET", r"/duplicates", Scope.ENROL),
-        ("PATCH", r"/identities/[^/]+", Scope.ENROL),
-        ("POST", r"/identities/[^/]+/(merge|embeddings)", Scope.ENROL),
-        ("DELETE", r"/identities(/[^/]+)?", Scope.ADMIN),
-    )
-)
+class About(Enum):
+    """Whose data a route is about."""
+
+    COLLECTION = auto()  # one gallery's: also served below /collections/{name}
+    NO_COLLECTION = auto()  # the request's own: a key of any collection will do
+    ALL_COLLECTIONS = auto()  # every gallery's: only for keys of all collections
 
 
-COLLECTIONS = "/collections"
+@dataclass(frozen=True)
+class Access:
+    """Who may call a route.
+
+    Attributes:
+        is_open: anybody, with a key or without; below a collection the scope is needed all the
+            same.
+    """
+
+    scope: Scope
+    about: About
+    is_open: bool
 
 
-# What is about a gallery, and so can be asked of a collection.
-WITHIN = re.compile(
-    rf"({COLLECTIONS}/([^/]+))/(infer|generate|identities|identities/.*|duplicates|v2/.*)"
-)
+# A route that is not marked is closed, not open.
+UNMARKED = Access(Scope.ADMIN, About.COLLECTION, is_open=False)
 
 
-# What is about no gallery, and so may be asked with a key of any collection.
-WITHOUT = ("/detect", "/verify")
+def needs(
+    scope: Scope, about: About = About.COLLECTION, *, is_open: bool = False
+) -> Callable[[Handler], Handler]:
+    """Mark a route's handler: a key needs ``scope`` to call it; see `Access`."""
+
+    def mark(handler: Handler) -> Handler:
+        setattr(handler, _ATTRIBUTE, Access(scope, about, is_open))
+        return handler
+
+    return mark
 
 
-def is_open(method: str, path: str) -> bool:
-    """Whether anybody may ask, key or no key: whether the service is up, its description, and the
-    console, which holds no data."""
-    return method in ("GET", "HEAD") and _OPEN.fullmatch(path) is not None
+def anybody(handler: Handler) -> Handler:
+    """Mark a route's handler as open to anybody: it reports no data about people."""
+    return needs(Scope.ADMIN, About.NO_COLLECTION, is_open=True)(handler)
 
 
-def scope_for(method: str, path: str) -> Scope:
-    """The scope that a key needs for this request."""
-    within = WITHIN.fullmatch(path)
-    path = path.removeprefix(within[1]) if within else path
-    method = "GET" if method == "HEAD" else method
-    for methods, pattern, scope in _RULES:
-        if method in methods and pattern.fullmatch(path):
-            return scope
-    return Scope.ADMIN
+@dataclass(frozen=True)
+class Target:
+    """What a request's method and path lead to.
+
+    Attributes:
+        prefix: the part of the path that names the collection; empty: none does.
+        collection: its name as the path has it, not checked; None: the default one.
+    """
+
+    access: Access
+    prefix: str = ""
+    collection: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.access.is_open and not self.prefix
+
+
+class RouteScopes:
+    """The access of every route of an application.
+
+    Args:
+        routes: each with the whole of its path.
+    """
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._routes = [
+            (route, getattr(route.endpoint, _ATTRIBUTE, UNMARKED))
+            for route in routes
+            if isinstance(route, Route)
+        ]
+        self._within = {
+            route.path.split("/")[1]
+            for route, access in self._routes
+            if access.about is About.COLLECTION
+        }
+
+    def target(self, method: str, path: str) -> Target:
+        """Resolve a request.
+
+        Args:
+            path: percent-decoded, as the router sees it, or a route's template.
+        """
+        below = _BELOW_COLLECTION.fullmatch(path)
+        if below is None or below[4] not in self._within:
+            return Target(self._access(method, path))
+        return Target(self._access(method, below[3]), below[1], below[2])
+
+    def _access(self, method: str, path: str) -> Access:
+        method = "GET" if method == "HEAD" else method
+        for route, access in self._routes:
+            # The router takes a path with a newline behind it, too; here it is for admins.
+            if method in (route.methods or ()) and route.path_regex.fullmatch(path):
+                return access
+        return UNMARKED

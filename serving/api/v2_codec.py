@@ -1,7 +1,7 @@
 """The Open Inference Protocol v2 on the wire: a body -> photos, and faces -> tensors.
 
 Answers are written by kserve's types. Requests are read here: `InferRequest.from_bytes` of kserve
-decodes BYTES as UTF-8, which no photo is, and trusts the sizes that a caller names.
+decodes BYTES as UTF-8, which photos are not, and trusts the sizes that a caller states.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.api.bodies import check_size, from_base64, parse
+from serving.api.bodies import check_size
+from serving.api.parsing import from_base64, parse
 from serving.errors import BadRequest, Unavailable
 from serving.pipeline.reports import Identified
-from serving.settings import LimitSettings
+from serving.settings import MAX_FACES, LimitSettings
 
 MODEL = "face-identification"
 VERSION = "1"
 INPUT = "IMAGE"
-# Datatype and shape of each output; a row a face.
+# Datatype and shape of each output; one row is one face.
 OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "PHOTO": ("INT64", [-1]),
     "ID": ("INT64", [-1]),
@@ -43,13 +44,13 @@ class _Strict(BaseModel):
 
 
 class _Parameters(BaseModel):
-    # A parameter that is not understood would silently not be obeyed.
+    # An unknown parameter would silently be ignored.
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 
 class InferParameters(_Parameters):
     threshold: float | None = Field(None, ge=-1, le=1)
-    max_faces: int | None = Field(None, ge=1, le=1000)
+    max_faces: int | None = Field(None, ge=1, le=MAX_FACES)
     binary_data_output: bool = False
 
 
@@ -84,11 +85,11 @@ class ProtocolRequest(_Strict):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request that was read.
+class Inference:
+    """An inference request that was read.
 
     Attributes:
-        outputs: names of the wanted outputs, in order, and whether each goes as binary data.
+        outputs: names of the requested outputs, in order, and whether each is sent as binary data.
     """
 
     id: str | None
@@ -98,19 +99,19 @@ class Asked:
 
 
 def photo_name(index: int) -> str:
-    """What errors call a photo of the request."""
+    """The name of a photo of the request in errors."""
     return f"{INPUT}[{index}]"
 
 
-def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Asked:
+def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Inference:
     """Read an inference request.
 
     Args:
-        header_length: Inference-Header-Content-Length, where there is one: how many bytes of the
-            body are JSON; binary data follows.
+        header_length: the header Inference-Header-Content-Length, if any: the number of bytes of
+            the body that are JSON; binary data follows.
 
     Raises:
-        BadRequest: it is none, or its sizes, shapes or types do not fit.
+        BadRequest: it is not an inference request, or its sizes, shapes or types do not fit.
         TooLarge: a photo has too many bytes, or the JSON too many values.
     """
     json_length = len(body) if header_length is None else _length(header_length, len(body))
@@ -121,11 +122,11 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Asked
     images = _images(request.inputs[0], memoryview(body)[json_length:], limits.max_photos)
     for index, image in enumerate(images):
         check_size(photo_name(index), image, limits)
-    return Asked(request.id, images, parameters, _wanted(request.outputs, parameters))
+    return Inference(request.id, images, parameters, _wanted(request.outputs, parameters))
 
 
 def _length(text: str, most: int) -> int:
-    # Compared as text first: int() of a long one takes its time.
+    # The length first: int() of a long text takes long.
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) > most:
         raise BadRequest(f"Inference-Header-Content-Length must be a number up to {most}.")
     return int(text)
@@ -187,62 +188,61 @@ def _wanted(
 
 
 def answer(
-    asked: Asked, found: Sequence[Identified], threshold: float, request_id: str
+    inference: Inference, photos: Sequence[Identified], request_id: str
 ) -> tuple[bytes | dict[str, Any], int | None]:
-    """The answer's body: JSON, or JSON of the length that is told and binary data.
+    """The answer's body: JSON and None, or JSON with binary data behind it and the JSON's length.
 
     Args:
-        found: for each photo its faces.
-        threshold: cosine from which on a face is named.
+        photos: for each photo its faces.
         request_id: for a request without an id of its own.
     """
-    cards = {photo.card.id for photo in found}
+    cards = {photo.card.id for photo in photos}
     if len(cards) > 1:
         raise Unavailable("The model was replaced in the middle of this request; send it again.")
-    tensors = _tensors(found, threshold)
+    tensors = _tensors(photos)
     response = InferResponse(
-        response_id=request_id if asked.id is None else asked.id,
+        response_id=request_id if inference.id is None else inference.id,
         model_name=MODEL,
         model_version=VERSION,
         infer_outputs=[
             InferOutput(name, list(tensors[name].shape), OUTPUTS[name][0], tensors[name])
-            for name in asked.outputs
+            for name in inference.outputs
         ],
         requested_outputs=[
-            RequestedOutput(name, {"binary_data": binary}) for name, binary in asked.outputs.items()
+            RequestedOutput(name, {"binary_data": binary})
+            for name, binary in inference.outputs.items()
         ],
         parameters={
             "model": cards.pop(),
-            "gallery_version": min(photo.matches.gallery_version for photo in found),
+            "gallery_version": min(photo.matches.gallery_version for photo in photos),
         },
     )
     body, json_length = response.to_rest()
     return body, json_length
 
 
-def _tensors(found: Sequence[Identified], threshold: float) -> dict[str, NDArray[Any]]:
-    """Every output; a face of whom nobody is known is told with the nearest's similarity."""
+def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
+    """Every output; a face without a name has the similarity of its best candidate."""
     ids: list[int] = []
     names: list[bytes] = []
     similarities: list[float] = []
     confidences: list[float] = []
-    for photo in found:
-        for candidates in photo.matches.candidates:
+    for photo in photos:
+        for candidates, named in zip(photo.matches.candidates, photo.named, strict=True):
             best = candidates[0] if candidates else None
-            known = best if best and best.similarity >= threshold else None
-            ids.append(known.id if known else UNKNOWN_ID)
-            names.append((known.name or "").encode() if known else b"")
+            ids.append(named.id if named else UNKNOWN_ID)
+            names.append((named.name or "").encode() if named else b"")
             similarities.append(best.similarity if best else -1.0)
             confidences.append(
                 photo.card.confidence(best.similarity, photo.matches.people) if best else 0.0
             )
-    counts = [len(photo.faces) for photo in found]
+    counts = [len(photo.faces) for photo in photos]
     return {
-        "PHOTO": np.repeat(np.arange(len(found), dtype=np.int64), counts),
+        "PHOTO": np.repeat(np.arange(len(photos), dtype=np.int64), counts),
         "ID": np.array(ids, np.int64),
         "NAME": np.array(names, np.object_),
         "SIMILARITY": np.array(similarities, np.float32),
         "CONFIDENCE": np.array(confidences, np.float32),
-        "BOX": np.concatenate([photo.faces.boxes for photo in found]),
-        "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in found]),
+        "BOX": np.concatenate([photo.faces.boxes for photo in photos]),
+        "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in photos]),
     }

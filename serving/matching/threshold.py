@@ -1,8 +1,11 @@
-"""Who is named: the cosine from which on the best candidate's name is told."""
+"""Which faces are named: the threshold, a cosine, and the decision by it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serving.errors import Unavailable
+from serving.matching.records import Candidate
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
@@ -31,6 +34,26 @@ def threshold_of(
         # The card's threshold instead would break the promise of `fpir` without a word.
         raise Unavailable(_NOT_MEASURED)
     return card.impostors.threshold(people, matching.fpir)
+
+
+def named(candidates: Sequence[Candidate], threshold: float) -> Candidate | None:
+    """The candidate that a face is: the best one, if its cosine reaches the threshold.
+
+    Args:
+        candidates: of one face, best first; their similarities are not rounded.
+    """
+    best = candidates[0] if candidates else None
+    return best if best is not None and best.similarity >= threshold else None
+
+
+def pair_threshold_of(asked: float | None, matching: MatchSettings, card: ModelCard) -> float:
+    """The cosine from which on two photos show one person: the caller's, that of the settings, or
+    the card's for verification."""
+    if asked is not None:
+        return asked
+    if matching.verify_threshold is not None:
+        return matching.verify_threshold
+    return card.pairs.threshold
 
 
 def threshold_problem(matching: MatchSettings, card: ModelCard) -> str | None:

@@ -14,13 +14,10 @@ from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, LimitSettings
+from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings
 from serving.stages.interfaces import Match
 from serving.vision.quality import fault
 from serving.vision.records import Faces
-
-# Photos of one enrolment that are under way at once; other requests need the stages, too.
-_PHOTOS_AT_ONCE = 4
 
 
 class Enroller:
@@ -60,7 +57,7 @@ class Enroller:
     ) -> EnrolmentReport:
         """See `serving.pipeline.pipeline.Pipeline.enrol`."""
         card = (await self._embedder.served()).card
-        free = asyncio.Semaphore(_PHOTOS_AT_ONCE)
+        free = asyncio.Semaphore(PHOTOS_AT_ONCE)
 
         async def look(data: bytes) -> PhotoReport:
             async with free:
@@ -69,9 +66,7 @@ class Enroller:
         photos = await all_of(look(data) for data in images)
         usable = [p.face.crops for p in photos if p.used and p.face is not None]
         if not usable:
-            error = NoFaceInAny("No photo shows a face that can be used; see images for each.")
-            error.photos = photos
-            raise error
+            raise NoFaceInAny(photos)
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
         enrolment = Enrolment(
             id=person,
@@ -84,12 +79,7 @@ class Enroller:
         location = Location(collection, card.id, card.dimension)
         enrolled = await timings.of("match", self._match.enrol(location, enrolment))
         if isinstance(enrolled, Refused):
-            refused = ConflictsRefused(
-                "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
-                "written. Send other photos, or force=true if it is right."
-            )
-            refused.photos, refused.conflicts = photos, enrolled.conflicts
-            raise refused
+            raise ConflictsRefused(photos, enrolled.conflicts)
         return EnrolmentReport(photos, enrolled, card)
 
     async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:

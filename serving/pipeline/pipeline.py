@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from serving.errors import ServingError
 from serving.gallery.location import Location
 from serving.matching.records import GalleryStatus, Matches
+from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.enrolment import Enroller
@@ -18,7 +19,7 @@ from serving.pipeline.freshness import Versions
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, LimitSettings
+from serving.settings import EnrolmentSettings, LimitSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.vision.records import Faces
@@ -38,9 +39,11 @@ class Pipeline:
         decode: Decode,
         detect: Detect,
         match: Match,
+        *,
         embedder: Embedder,
         versions: Versions,
         limits: LimitSettings,
+        matching: MatchSettings,
         collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
@@ -48,6 +51,7 @@ class Pipeline:
         self._decode = decode
         self._detect = detect
         self._match = match
+        self._matching = matching
         self._embedder = embedder
         self._versions = versions
         self._limits = limits
@@ -64,11 +68,15 @@ class Pipeline:
         collection: str,
         top_k: int,
         max_faces: int | None,
+        threshold: float | None,
         timings: Timings,
     ) -> Identified:
         """The faces of one image file and who they are, largest first.
 
         The gallery is at least as new as it was when this was called.
+
+        Args:
+            threshold: the caller's, see `serving.matching.threshold`.
         """
         card = (await self._embedder.served()).card
         # Runs beside the other stages, so that it adds no time.
@@ -86,7 +94,9 @@ class Pipeline:
                 )
                 return await matches.get()
 
-            return Identified(faces, await refs.kept(search), card)
+            matches = await refs.kept(search)
+            cosine = threshold_of(threshold, self._matching, card, matches.people)
+            return Identified(faces, matches, card, cosine)
         finally:
             version.cancel()
 

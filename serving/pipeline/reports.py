@@ -1,37 +1,46 @@
-"""What the pipeline reports of a request, and the errors that carry it."""
+"""Reports of the pipeline on a request and its photos, and the errors that carry them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from serving.errors import (
-    EnrolmentConflict,
-    NoUsableFace,
-)
-from serving.matching.records import Conflict, Enrolled, Matches
+from serving.errors import EnrolmentConflict, NoUsableFace
+from serving.matching.records import Candidate, Conflict, Enrolled, Matches
+from serving.matching.threshold import named
 from serving.model.card import ModelCard
 from serving.vision.records import Faces
 
 
 @dataclass(frozen=True)
 class Identified:
-    """Faces, and for each of them its candidates."""
+    """Faces, the candidates of each, and who each is.
+
+    Attributes:
+        threshold: cosine from which on the best candidate is named.
+    """
 
     faces: Faces
     matches: Matches
     card: ModelCard
+    threshold: float
+
+    @cached_property
+    def named(self) -> tuple[Candidate | None, ...]:
+        """For each face the candidate that it is, or None: unknown."""
+        return tuple(named(c, self.threshold) for c in self.matches.candidates)
 
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What became of one photo of an enrolment.
+    """The outcome for one photo of a request.
 
     Attributes:
-        face: just the largest one; None: there is none.
-        faces: how many there are.
+        face: only the largest one; None: there is none.
+        faces: the number of faces in the photo.
         reason: why the photo was not used; None: it was.
-        gate: which of the quality gates the face did not pass, see `serving.vision.quality`.
+        gate: the quality gate that the face did not pass, see `serving.vision.quality`.
     """
 
     face: Faces | None
@@ -51,14 +60,45 @@ class EnrolmentReport:
     card: ModelCard
 
 
-class NoFaceInAny(NoUsableFace):
-    """No photo was usable; ``photos`` says why for each."""
+class PhotosReported:
+    """Mixin of the errors that carry a report on each photo of the request.
 
-    photos: Sequence[PhotoReport] = ()
+    These errors are raised and answered in the ingress and never cross Ray, so that, unlike the
+    others, their constructors may take more than a sentence.
+    """
+
+    photos: Sequence[PhotoReport]
+    conflicts: Sequence[Conflict] | None = None
 
 
-class ConflictsRefused(EnrolmentConflict):
-    """The settings refuse an enrolment with conflicts; ``photos`` and ``conflicts`` tell them."""
+class NoFaceInAny(PhotosReported, NoUsableFace):
+    """No photo of an enrolment is usable."""
 
-    photos: Sequence[PhotoReport] = ()
-    conflicts: Sequence[Conflict] = ()
+    def __init__(self, photos: Sequence[PhotoReport]) -> None:
+        super().__init__("No photo shows a face that can be used; see images for each.")
+        self.photos = photos
+
+
+class NoFaceToCompare(PhotosReported, NoUsableFace):
+    """One of two photos to be compared shows no face, or neither does.
+
+    Args:
+        photos: the reports by the names that errors call the photos.
+    """
+
+    def __init__(self, photos: Mapping[str, PhotoReport]) -> None:
+        without = [name for name, photo in photos.items() if not photo.used]
+        super().__init__(f"No face was found in {' and '.join(without)}.")
+        self.photos = list(photos.values())
+
+
+class ConflictsRefused(PhotosReported, EnrolmentConflict):
+    """The settings refuse an enrolment with conflicts."""
+
+    def __init__(self, photos: Sequence[PhotoReport], conflicts: Sequence[Conflict]) -> None:
+        super().__init__(
+            "The photos contradict who is enrolled, or one another; see conflicts. Nothing was "
+            "written. Send other photos, or force=true if it is right."
+        )
+        self.photos = photos
+        self.conflicts = conflicts

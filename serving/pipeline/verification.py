@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from serving.errors import NoUsableFace, TooLarge, UnsupportedImage
+from serving.errors import TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.reports import PhotoReport
+from serving.pipeline.reports import NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
 
 T = TypeVar("T")
@@ -25,12 +25,6 @@ class Compared:
     photos: Sequence[PhotoReport]
     similarity: float
     card: ModelCard
-
-
-class NoFaceToCompare(NoUsableFace):
-    """One of the two photos shows no face, or both; ``photos`` says which."""
-
-    photos: Sequence[PhotoReport] = ()
 
 
 async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timings) -> Compared:
@@ -53,11 +47,8 @@ async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timi
         else PhotoReport(None, 0, "No face was found.")
         for f in faces
     ]
-    without = [name for name, f in zip(images, faces, strict=True) if not len(f)]
-    if without:
-        error = NoFaceToCompare(f"No face was found in {' and '.join(without)}.")
-        error.photos = photos
-        raise error
+    if not all(photo.used for photo in photos):
+        raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
     vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in faces]), timings)
     return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
 

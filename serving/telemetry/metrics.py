@@ -92,15 +92,22 @@ class ApiMetrics:
         if outcome in ("faces", "no-face"):
             self._faces.observe(faces)
 
-    def identified(self, faces: Sequence[Sequence[Candidate]], threshold: float) -> None:
-        """An answer names those of these faces whose best candidate reaches the threshold."""
-        best = [candidates[0].similarity for candidates in faces if candidates]
-        known = sum(similarity >= threshold for similarity in best)
-        for outcome, count in (("known", known), ("unknown", len(faces) - known)):
+    def identified(
+        self, candidates: Sequence[Sequence[Candidate]], named: Sequence[Candidate | None]
+    ) -> None:
+        """The faces of a photo were looked up.
+
+        Args:
+            candidates: those of each face, best first.
+            named: for each face the one that the answer names, or None.
+        """
+        known = sum(candidate is not None for candidate in named)
+        for outcome, count in (("known", known), ("unknown", len(named) - known)):
             if count:
                 self._identified.inc(count, {"outcome": outcome})
-        for similarity in best:
-            self._similarity.observe(max(0.0, similarity))
+        for of_face in candidates:
+            if of_face:
+                self._similarity.observe(max(0.0, of_face[0].similarity))
 
     def asked_triton(self, call: str, outcome: str, seconds: float, batch: int) -> None:
         """The ``observe`` of `serving.model.embedder.Embedder`."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from serving import errors
-from serving.api.examples import EXAMPLES
 from serving.api.v2_codec import OUTPUTS
 from serving.errors import ServingError
 from serving.settings import LimitSettings
+from tests.support.api import EXAMPLES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
 ERRORS = [

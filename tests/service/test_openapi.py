@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-from serving.api.examples import EXAMPLES, OTHER_PHOTO
-from tests.support.api import Api
+from serving.api.example_photos import OTHER_PHOTO
+from tests.support.api import EXAMPLES, Api
 
 JSON = "application/json"
 # The document itself needs no server; what it describes is asked of the real one.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import httpx
 
-from serving.api.build import build_api
+from serving.api.build import ROUTERS, build_api
+from serving.api.openapi import examples_of
 from serving.keys import Keys
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
-from serving.settings import GallerySettings, LimitSettings, MatchSettings
+from serving.settings import AppArgs, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from tests.support.pipeline import FakeEmbedder, FakePipeline
 from tests.support.stages import FakeMatch
+
+# By method and path.
+EXAMPLES = examples_of(route for router in ROUTERS for route in router.routes)
 
 
 class Api:
@@ -27,21 +30,20 @@ class Api:
         verify_threshold: float | None = None,
         keys: Keys | None = None,
         console: bool = True,
-        hosts: Sequence[str] | None = None,
+        hosts: tuple[str, ...] | None = None,
+        metrics: ApiMetrics | None = None,
         **limits: Any,
     ) -> None:
-        self.pipeline = FakePipeline()
-        self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(GallerySettings()))
-        matching = MatchSettings(threshold=threshold, verify_threshold=verify_threshold)
-        self.app = build_api(
-            self.pipeline,
-            self.register,
-            LimitSettings(**limits),
-            matching,
-            ApiMetrics(),
-            keys,
+        settings = AppArgs(
+            limits=LimitSettings(**limits),
+            match=MatchSettings(threshold=threshold, verify_threshold=verify_threshold),
             console=console,
             hosts=hosts,
+        )
+        self.pipeline = FakePipeline(settings.match)
+        self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))
+        self.app = build_api(
+            self.pipeline, self.register, settings, metrics=metrics or ApiMetrics(), keys=keys
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

@@ -23,7 +23,7 @@ from serving.pipeline.freshness import Shared, Versions
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings
+from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings, MatchSettings
 from serving.stages.refs import Ref
 from serving.vision.records import Faces
 from tests.support.pipeline import FakeEmbedder
@@ -33,7 +33,12 @@ T = TypeVar("T")
 
 LOCATION = Location("shop", CARD.id, CARD.dimension)
 CONFLICT = Conflict(ConflictKind.ALREADY_ENROLLED, (0,), 0.8, 0.99, 5, "Eve")
-ASKED: dict[str, Any] = {"collection": "shop", "top_k": 1, "max_faces": None}
+ASKED: dict[str, Any] = {
+    "collection": "shop",
+    "top_k": 1,
+    "max_faces": None,
+    "threshold": None,
+}
 
 
 class Stages(FakeMatch):
@@ -154,12 +159,14 @@ class LocalPipeline(Pipeline):
             self.stages,
             self.stages,
             self.stages,
-            self.embedder,
-            FakeVersions(self.store),
-            LimitSettings(**limits),
-            "default",
-            lambda outcome, faces: self.seen.append((outcome, faces)),
-            enrolment or EnrolmentSettings(min_sharpness=0),  # the crops of `faces` are flat
+            embedder=self.embedder,
+            versions=FakeVersions(self.store),
+            limits=LimitSettings(**limits),
+            matching=MatchSettings(),
+            collection="default",
+            seen=lambda outcome, faces: self.seen.append((outcome, faces)),
+            # The crops of `faces` are flat.
+            enrolment=enrolment or EnrolmentSettings(min_sharpness=0),
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.matching.records import Candidate, Conflict, Enrolled, GalleryStatus, Matches
+from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder, ServedModel
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.timings import Timings
-from serving.settings import TritonSettings
+from serving.settings import MatchSettings, TritonSettings
 from serving.vision.records import Faces
 from tests.support.people import DIMENSION
 from tests.support.stages import CARD, faces, row_of
@@ -51,7 +52,8 @@ class FakePipeline(Pipeline):
     ``found`` has other faces for single photos, and what is not face but failure is raised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, matching: MatchSettings) -> None:
+        self.matching = matching
         self.asked: list[dict[str, Any]] = []
         self.collections: list[str] = []
         self.failure: BaseException | None = None
@@ -73,13 +75,15 @@ class FakePipeline(Pipeline):
         collection: str,
         top_k: int,
         max_faces: int | None,
+        threshold: float | None,
         timings: Timings,
     ) -> Identified:
         self.collections.append(collection)
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
         found = self._found(data)
         candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
-        return Identified(found, Matches(candidates, 17, 1000), CARD)
+        cosine = threshold_of(threshold, self.matching, CARD, 1000)
+        return Identified(found, Matches(candidates, 17, 1000), CARD, cosine)
 
     async def enrol(
         self,
@@ -97,9 +101,7 @@ class FakePipeline(Pipeline):
         await self._work({**asked, "force": force}, timings)
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
         if self.refused and not force:
-            error = ConflictsRefused("The photos contradict who is enrolled.")
-            error.photos, error.conflicts = photos, self.conflicts
-            raise error
+            raise ConflictsRefused(photos, self.conflicts)
         enrolled = Enrolled(name, len(images), 18, tuple(self.conflicts))
         return EnrolmentReport(photos, enrolled, CARD)
 

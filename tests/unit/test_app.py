@@ -10,6 +10,7 @@ from ray.serve import Application
 
 from serving.app import build
 from serving.settings import (
+    AppArgs,
     DecodeSettings,
     DetectSettings,
     EnrolmentSettings,
@@ -63,9 +64,11 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
     assert built["decode"].init_args == (DecodeSettings(max_pixels=1000), traces)
     assert built["detect"].init_args == (DetectSettings(min_score=0.5), traces)
     assert built["match"].init_args == (match, gallery, triton, traces)
-    enrolment = EnrolmentSettings(conflicts="refuse")
-    told = (triton, gallery, match, limits, keys, traces, False, enrolment, ("faces.example",))
-    assert built["ingress"].init_args[3:] == told
+    (settings,) = built["ingress"].init_args[3:]
+    assert settings == AppArgs.model_validate(args)
+    assert (settings.limits, settings.keys) == (limits, keys)
+    assert settings.enrolment == EnrolmentSettings(conflicts="refuse")
+    assert (settings.console, settings.hosts) == (False, ("faces.example",))
 
 
 def test_every_stage_goes_on_with_its_callers_trace() -> None:

@@ -66,6 +66,7 @@ def test_settings_cannot_be_changed() -> None:
         ("match.fpir", 1),
         ("triton.timeout_s", 0),
         ("limits.max_image_bytes", -1),
+        ("limits.max_faces", 1001),  # more than a request may ask for
         ("scale.detect.min_replicas", 0),
         ("scale.detect.resources", {"detect": 0}),
         ("scale.detect.resources", {"detect": "one"}),

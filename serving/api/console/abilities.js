@@ -1,4 +1,4 @@
-// What the key may do, as far as that can be known: each scope has a question that changes nothing.
+// What the key may do, as far as that can be known: each scope has a request that changes nothing.
 
 import { ask, events } from './api.js';
 
@@ -11,13 +11,13 @@ const refusals = new Map();
 let collections = [];
 let asked = 0;
 
-/** The API's sentence why the key may not, or null: it may, or nobody knows yet. */
+/** The API's sentence why the key may not, or null: it may, or that is not known yet. */
 export const refusal = (scope) => refusals.get(scope) ?? null;
 
 /** Names of the collections, as far as the key may see them. */
 export const knownCollections = () => collections;
 
-/** Ask anew; tells `abilities` afterwards. */
+/** Ask again; dispatches `abilities` afterwards. */
 export async function learn() {
   asked += 1;
   const mine = asked;
@@ -29,11 +29,11 @@ export async function learn() {
       return [scope, problem, null];
     }
   }));
-  if (mine !== asked) return; // the key has changed meanwhile
+  if (mine !== asked) return; // the key has changed in the meantime
   refusals.clear();
   collections = [];
   for (const [scope, problem, body] of found) {
-    // A key that is bound to collections may not list them all, and be an admin's in its own.
+    // A key that is bound to collections may not list them all, but may have the scope admin in its own.
     const bound = scope === 'admin' && problem?.status === 403 && !/scope/.test(problem.message);
     if (problem?.status === 401 || (problem?.status === 403 && !bound)) refusals.set(scope, problem.message);
     if (scope === 'admin' && body) collections = body.collections.map(({ name }) => name);
@@ -41,7 +41,7 @@ export async function learn() {
   events.dispatchEvent(new CustomEvent('abilities'));
 }
 
-/** A refusal that came when it was tried. */
+/** Note a refusal of a request that was tried. */
 export function noteRefusal(scope, problem) {
   if (problem.status !== 403 || refusals.has(scope)) return;
   refusals.set(scope, problem.message);

@@ -44,7 +44,7 @@ export async function call(method, path, { body, quiet = false } = {}) {
   return (await ask(method, path, { body, quiet })).body;
 }
 
-/** As `call`, with {body, headers, status}; of the statuses in `expected` none is an error. */
+/** As `call`, with {body, headers, status}; the statuses in `expected` are no errors. */
 export async function ask(method, path, { body, quiet = false, expected = [] } = {}) {
   const { key, collection } = session;
   const within = collection && WITHIN.test(path) ? `collections/${encodeURIComponent(collection)}/` : '';
@@ -99,10 +99,10 @@ function noteAway(now) {
   tell(now ? 'away' : 'back');
 }
 
-/** What the page calls a person: the API's, with the id as text. */
+/** A person as the page has one: the API's, with the id as text. */
 export const personOf = (told) => ({ ...told, id: digits(told.id) });
 
-/** A conflict of an enrolment, with the id as text where somebody is named. */
+/** A conflict of an enrolment, with the id as text where it names a person. */
 export const conflictOf = (told) => (told.id === null ? told : personOf(told));
 
 export async function person(id) {
@@ -118,7 +118,7 @@ export async function people(cursor = '-1', limit = 100) {
   };
 }
 
-/** Pairs of people who may be one; of a large gallery a part, and `next` for the following one. */
+/** Pairs of people who may be one person; in a large gallery one part, and `next` for the following part. */
 export async function duplicates(cursor = '-1') {
   const page = await call('GET', `duplicates?cursor=${cursor}`);
   return {
@@ -128,7 +128,7 @@ export async function duplicates(cursor = '-1') {
   };
 }
 
-/** An id that nobody has. Among those above the number of people one is always free. */
+/** An id that is free. Above the number of people there always is one. */
 export async function freeId() {
   let { total, identities } = await people('-1', 1);
   let free = BigInt(total) + 1n;
@@ -144,7 +144,7 @@ export async function freeId() {
   }
 }
 
-/** Who is in the photo: the five nearest of each face. */
+/** Identify the faces in the photo: five candidates for each. */
 export async function identify(file) {
   const form = new FormData();
   form.set('image', file, 'photo');

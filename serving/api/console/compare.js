@@ -1,4 +1,4 @@
-// Whether two photos show one person. The gallery is not asked.
+// Whether two photos show one person. Does not use the gallery.
 
 import { refusal } from './abilities.js';
 import { call, events, isAway } from './api.js';

@@ -1,11 +1,11 @@
-// What speaks against an enrolment: photos of somebody else, and people who are enrolled already.
+// Conflicts of an enrolment: photos of another person, and people who are enrolled already.
 
 import { called, h } from './dom.js';
 import { percent } from './face.js';
 
 /**
- * A list that grows: `add(conflicts)` of a part of the photos. Whoever is enrolled already is listed once, with
- * `wayOut(person)`, an element, beside it. `subject` is what a photo is called.
+ * A list that grows: `add(conflicts)` of a part of the photos. A person who is enrolled already is listed once,
+ * with `wayOut(person)`, an element, beside it. `subject` is what a photo is called.
  */
 export function conflictList({ subject, wayOut }) {
   const element = h('ul', { className: 'conflicts' });

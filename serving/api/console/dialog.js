@@ -5,7 +5,7 @@ import { h, labelled, trouble } from './dom.js';
 let opened = 0;
 
 /**
- * Open a dialog. `build({close, closed})` returns what is in it; `close(value)` closes it.
+ * Open a dialog. `build({close, closed})` returns its content; `close(value)` closes it.
  * Resolves to that value, or undefined when it was dismissed.
  */
 export function open(title, build, { wide = false } = {}) {
@@ -32,8 +32,8 @@ export function open(title, build, { wide = false } = {}) {
 }
 
 /**
- * A question before something that cannot be taken back. `work` is carried out in the dialog, so that its
- * error is told there; `typed` has to be typed first. Resolves to what `work` returned, or undefined.
+ * Confirm something that cannot be undone. `work` is carried out in the dialog, so that its error is shown
+ * there; `typed` has to be typed first. Resolves to what `work` returned, or undefined.
  */
 export function confirm({ title, text, action, work, typed = null }) {
   return open(title, ({ close }) => {

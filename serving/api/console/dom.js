@@ -1,8 +1,8 @@
-// Elements are made here and nowhere else. Text is always a text node: a name with markup in it stays text.
+// All elements are made here. Text is always a text node: a name with markup in it stays text.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** An element. `on…` are listeners; what is no property of the element is an attribute. */
+/** An element. `on…` are listeners; a key that is not a property of the element becomes an attribute. */
 export function h(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }
@@ -36,15 +36,15 @@ export function labelled(text, field, hint) {
     hint && h('p', { className: 'hint', id: `${field.id}-hint` }, hint));
 }
 
-/** Said by a screen reader, without moving anybody. */
+/** Announced by a screen reader, without moving the focus. */
 export function announce(text) {
   const region = byId('announcer');
-  // The same sentence twice is not read twice unless the region was empty between.
+  // A repeated sentence is read again only if the region was empty in between.
   region.textContent = '';
   setTimeout(() => { region.textContent = text; }, 50);
 }
 
-/** A sentence about something that went wrong, with the way to try again where there is one. */
+/** A sentence about an error, with a button to try again where that is possible. */
 export function trouble(error, again) {
   return h('div', { className: 'trouble', role: 'alert' },
     h('p', {}, error.message),
@@ -57,7 +57,7 @@ const moments = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeSt
 
 export function time(seconds) {
   const date = new Date(seconds * 1000);
-  if (Number.isNaN(date.getTime())) return '–'; // imported with a date that is none
+  if (Number.isNaN(date.getTime())) return '–'; // imported with an invalid date
   return h('time', { dateTime: date.toISOString(), title: moments.format(date) }, days.format(date));
 }
 

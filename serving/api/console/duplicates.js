@@ -7,7 +7,7 @@ import { announce, called, h, plural, trouble } from './dom.js';
 import { percent } from './face.js';
 import { merge } from './merge.js';
 
-/** Resolves to whether anybody was merged. */
+/** Resolves to whether people were merged. */
 export async function showDuplicates() {
   let changed = false;
   await open('Likely duplicates', ({ closed }) => {
@@ -27,7 +27,7 @@ export async function showDuplicates() {
       body));
     const more = h('button', { type: 'button', onclick: () => look() }, 'Compare more people');
 
-    /** In a large gallery one page compares some people with all others: on until something is found. */
+    /** In a large gallery one page compares some people with all others: go on until a pair is found. */
     async function look() {
       failed.replaceChildren();
       more.hidden = true;
@@ -72,7 +72,7 @@ export async function showDuplicates() {
     }
 
     async function unite({ a, b }) {
-      // Who has more photos stays, unless the reader chooses otherwise.
+      // The person with more photos stays, unless the user chooses otherwise.
       if (!await merge(a.photos >= b.photos ? [a, b] : [b, a])) return;
       changed = true;
       pairs = [];

@@ -1,4 +1,4 @@
-// Enrol somebody: a new person or one who is there, from files or from a face that was found.
+// Enrol a person, new or enrolled already, from files or from a face that was detected.
 
 import { noteRefusal } from './abilities.js';
 import { freeId, person as personById } from './api.js';
@@ -76,14 +76,14 @@ async function dialog({ person, files, preview, expected }) {
     async function suggest() {
       try {
         const free = await freeId();
-        // Not into what somebody is typing.
+        // Not while the user is typing an id.
         if (!touched) id.value = free;
       } catch (error) {
         told.textContent = error.message;
       }
     }
 
-    /** Who has the id that is typed; undefined when that cannot be known. */
+    /** The person with the id that is typed; undefined when that cannot be known. */
     async function holder() {
       try {
         return await personById(idOf(id.value));
@@ -117,7 +117,7 @@ async function dialog({ person, files, preview, expected }) {
       outcome.replaceChildren();
       unused.replaceChildren();
       const found = await holder();
-      // What is there already is never taken for somebody new, and nobody is made by a slip in the id.
+      // An enrolled person is never taken for a new one, and a slip in the id creates no person.
       if (!written && (person === null ? found : found === null)) {
         await look();
         if (person === null) told.textContent += ' Choose another id, or add the photos to this person.';
@@ -211,7 +211,7 @@ async function dialog({ person, files, preview, expected }) {
 
     async function unite(chosen, other, conflicts) {
       try {
-        // Who was there before stays, unless the reader chooses otherwise.
+        // The person who was enrolled before stays, unless the user chooses otherwise.
         if (await merge([await personById(other.id), await personById(chosen)])) close();
       } catch (error) {
         conflicts.remove(other.id);
@@ -221,6 +221,6 @@ async function dialog({ person, files, preview, expected }) {
 
     return h('form', { onsubmit: submit }, fields, outcome, h('div', { className: 'actions' }, go, cancel));
   });
-  await sending; // what was under way when the dialog was closed may still be written
+  await sending; // a request that was under way when the dialog was closed may still write
   return written;
 }

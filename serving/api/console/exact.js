@@ -15,10 +15,10 @@ export function stringify(value, indent) {
     new RegExp(`"${MARK}(-?\\d+)"`, 'g'), (_, digits) => digits);
 }
 
-/** A number out of `parse` as text. */
+/** A number from `parse`, as text. */
 export const digits = (value) => String(value).replace(MARK, '');
 
-/** What somebody typed as an id, in its one spelling; null when it is none. */
+/** An id as it was typed, in its canonical spelling; null when it is no id. */
 export function idOf(typed) {
   const text = typed.trim();
   return /^\d{1,19}$/.test(text) ? BigInt(text).toString() : null;

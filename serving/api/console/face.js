@@ -11,7 +11,7 @@ export function percent(probability) {
 }
 
 /**
- * {box, card, update}: `update(threshold)` shows who is named from that similarity on, null being the
+ * {box, card, update}: `update(threshold)` shows the name from that similarity on, null being the
  * service's own answer, and says whether the face is named.
  */
 export function faceView(face, index, { photo, threshold, actions }) {

@@ -1,4 +1,4 @@
-// Who is in a photo.
+// Identify the faces in a photo.
 
 import { refusal } from './abilities.js';
 import { events, identify, isAway } from './api.js';
@@ -134,7 +134,7 @@ function render() {
   }));
   const summary = h('p', { className: 'summary', role: 'status' });
   const output = h('output', {}, answer.threshold.toFixed(2));
-  // Down to where everybody is named.
+  // Down to where every face is named.
   const nearest = faces.flatMap(({ candidates }) => candidates.slice(0, 1)).map(({ similarity }) => similarity);
   const least = Math.floor(Math.min(0, answer.threshold, ...nearest) * 100) / 100;
   const slider = h('input', { type: 'range', min: least, max: 1, step: 0.01,

@@ -1,4 +1,4 @@
-// Several records of one person become one.
+// Merge several records of one person into one.
 
 import { noteRefusal } from './abilities.js';
 import { call, person as personById } from './api.js';
@@ -58,7 +58,7 @@ export async function merge(people) {
       failed.replaceChildren();
       const from = [...records.keys()].filter((id) => id !== stays);
       try {
-        // Ids may be longer than a JavaScript number is exact.
+        // Ids may be larger than JavaScript's exact numbers.
         await call('POST', `identities/${stays}/merge`, { body: `{"from":[${from.join(',')}]}` });
         close(true);
       } catch (error) {

@@ -1,4 +1,4 @@
-// Who is enrolled.
+// The list of the people who are enrolled.
 
 import { refusal } from './abilities.js';
 import { events, people, person as personById } from './api.js';
@@ -60,7 +60,7 @@ export function start() {
   }
 }
 
-/** The view has come into sight. */
+/** The view was opened. */
 export async function show() {
   const sentence = refusal('enrol');
   refused.textContent = sentence ?? '';
@@ -84,7 +84,7 @@ async function loadMore() {
   more.disabled = true;
   failed.replaceChildren();
   try {
-    // Whoever searches wants to get through them.
+    // A search goes through all pages.
     const page = await people(next, search.value.trim() ? 1000 : 100);
     if (mine !== asked) return;
     for (const one of page.identities) loaded.set(one.id, one);
@@ -106,7 +106,7 @@ function searched() {
   typing = setTimeout(lookUp, 300);
 }
 
-/** An id that is typed out is asked for, wherever it is in the list. */
+/** An id that is typed in full is requested, wherever it is in the list. */
 async function lookUp() {
   const id = idOf(search.value);
   if (id === null || loaded.has(id) || next === null) return;
@@ -114,7 +114,7 @@ async function lookUp() {
     loaded.set(id, await personById(id));
     render();
   } catch {
-    // Nobody has it; what is loaded is shown.
+    // The id is free; the loaded people are shown.
   }
 }
 

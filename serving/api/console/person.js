@@ -1,4 +1,4 @@
-// One person: name, metadata, photos, merging and the ways to be forgotten.
+// One person: name, metadata, photos, merging, deletion and erasure.
 
 import { noteRefusal, refusal } from './abilities.js';
 import { call, person as personById } from './api.js';
@@ -10,7 +10,7 @@ import { merge } from './merge.js';
 
 const EMPTY = '{}';
 
-/** Resolves to whether anything was changed. */
+/** Resolves to whether the person was changed. */
 export async function showPerson(id) {
   let changed = false;
   await open(`Person ${id}`, ({ close }) => {
@@ -89,7 +89,7 @@ export async function showPerson(id) {
   return changed;
 }
 
-/** The members of the PATCH's JSON. Throws when the metadata is no object. */
+/** The members of the PATCH's JSON. Throws when the metadata is not an object. */
 function changes(person, name, before, metadata) {
   const patch = [];
   if (name !== (person.name ?? '')) patch.push(`"name":${JSON.stringify(name || null)}`);
@@ -130,7 +130,7 @@ async function erase({ id, name }) {
   return Boolean(receipt);
 }
 
-/** Erase by id alone, also what was deleted before. */
+/** Erase by id alone, also a person who was deleted before. */
 export async function eraseById() {
   const id = await open('Erase by id', ({ close }) => {
     const field = h('input', { inputMode: 'numeric', autocomplete: 'off', required: true, 'data-first': '' });

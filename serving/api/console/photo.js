@@ -1,16 +1,16 @@
-// Photos on this side: from files, the clipboard and the camera; and the part of one that shows one face.
+// Photos in the browser: from files, the clipboard and the camera; and the crop of one that shows one face.
 
 import { open } from './dialog.js';
 import { h } from './dom.js';
 
-// What the service reads. Named one by one, so that a phone converts its own formats.
+// The types that the service reads. Named one by one, so that a phone converts its own formats.
 export const ACCEPT = 'image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff';
 
-// Of the face's longer side, on each side of the face; and the longer side of what is sent, in pixels.
+// The margin on each side of the face, in parts of its longer side; and the longer side of the JPEG, in pixels.
 const MARGIN = 0.8;
 const LONGEST = 1600;
 
-/** {file, url, image, width, height}; `image` is null for what this browser cannot show. */
+/** {file, url, image, width, height}; `image` is null when this browser cannot show the file. */
 export async function load(file) {
   const url = URL.createObjectURL(file);
   const image = new Image();
@@ -23,12 +23,12 @@ export async function load(file) {
   }
 }
 
-/** The image files of a drop or of the clipboard; what says nothing of its type is left to the service. */
+/** The image files of a drop or of the clipboard; files without a type are left to the service. */
 export const filesOf = (transfer) => [...(transfer?.files ?? [])];
 
 /**
- * A JPEG of one face and what is around it. Other faces in that part are covered, so that the service takes
- * the one that is meant. Resolves to {file, box}: where the face is in it.
+ * A JPEG of one face and its surroundings. Other faces in the crop are covered, so that the service takes
+ * the intended one. Resolves to {file, box}: where the face is in it.
  */
 export async function cutOut(photo, faces, index) {
   const [x1, y1, x2, y2] = faces[index].box;
@@ -50,7 +50,7 @@ export async function cutOut(photo, faces, index) {
     const [a, b, c, d] = within(face.box);
     context.fillRect(a, b, c - a, d - b);
   });
-  // Where faces overlap, all of this one is wanted.
+  // Where faces overlap, this one stays whole.
   context.beginPath();
   context.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
   context.clip();
@@ -59,7 +59,7 @@ export async function cutOut(photo, faces, index) {
   return { file: new File([blob], 'face.jpg', { type: 'image/jpeg' }), box };
 }
 
-/** How much two boxes are the same: intersection over union, 0 to 1. */
+/** The overlap of two boxes: intersection over union, 0 to 1. */
 export function overlap(a, b) {
   const side = (n) => Math.max(0, Math.min(a[n + 2], b[n + 2]) - Math.max(a[n], b[n]));
   const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
@@ -67,7 +67,7 @@ export function overlap(a, b) {
   return both / (area(a) + area(b) - both);
 }
 
-/** A photo of the camera as a File, or undefined. */
+/** A photo from the camera as a File, or undefined. */
 export async function photograph() {
   let stream;
   try {

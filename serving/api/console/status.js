@@ -1,4 +1,4 @@
-// How the service is: what /readyz says, asked again and again, and what this tab saw of it.
+// The state of the service: /readyz, polled, and the requests of this tab.
 
 import { ask, events, isAway } from './api.js';
 import { announce, byId, h, svg } from './dom.js';
@@ -42,7 +42,7 @@ export function start() {
   look();
 }
 
-/** The view has come into sight. */
+/** The view was opened. */
 export const show = () => look();
 
 function schedule(ms) {
@@ -113,7 +113,7 @@ function draw() {
   latency.draw(samples.filter(({ ms }) => ms !== null).map(({ at, ms, ok }) => ({ at, value: ms, ok })), from, now);
 }
 
-/** A small plot over time: bars of `width` ms each, or dots. The figures are also told as text. */
+/** A small plot over time: bars of `width` ms each, or dots. The figures are also given as text. */
 function plot(title, unit) {
   const [w, height] = [300, 80];
   const drawing = svg('svg', { viewBox: `0 0 ${w} ${height}`, role: 'img', 'aria-label': title,

@@ -2,7 +2,7 @@
 
 import { call, conflictOf } from './api.js';
 
-// Few enough for progress to be seen; well under the service's limits.
+// Small enough to show progress; well under the service's limits.
 const PHOTOS = 8;
 const BYTES = 16 * 2 ** 20;
 
@@ -27,8 +27,8 @@ function* parts(files) {
  *
  * With `replace` the first part that has a usable photo replaces what is enrolled, and later ones are added.
  * With `force` the quality of the photos and conflicts do not count.
- * Throws a Problem when a part could not be carried out; `left` of it has the files that were not enrolled, and
- * `conflicts` what speaks against the first of them.
+ * Throws a Problem when a part fails; its `left` has the files that were not enrolled, and its `conflicts`
+ * the conflicts of the first of them.
  */
 export async function* enrol({ id, name, replace, force, files }) {
   const waiting = [...parts(files)];

@@ -15,15 +15,15 @@ from serving.api.facts import CLIENT_LEFT, facts_of
 from serving.errors import ServingError
 from serving.telemetry.metrics import ApiMetrics
 
-# A name that docs and dashboards know, wherever this module lies.
+# Docs and dashboards know this name; it does not follow the module's path.
 log = logging.getLogger("serving.access")
 
-# Whoever watches over the service asks every few seconds.
+# Monitors request these every few seconds.
 _PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 class Access:
-    """ASGI middleware; outside of all others, so that it sees what they answer."""
+    """ASGI middleware; outside of all others, so that it sees their answers."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app

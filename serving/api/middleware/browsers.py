@@ -1,8 +1,9 @@
-"""What web pages of others let a browser send: it reaches what only its own machine may reach.
+"""Refuses cross-site requests and DNS rebinding: a browser reaches services that only its own
+machine may reach.
 
-Where nobody needs a key, having reached the service is all that it takes. A page that a user of
-`make run` happens to open could enrol people by a form, without reading the answer; and by a name
-of its own that suddenly means 127.0.0.1 (DNS rebinding) it could read, too.
+Where callers need no key, reaching the service is enough. A page that a user of `make run` happens
+to open could enrol people by a form, without reading the answer; and through a host name of its own
+that suddenly resolves to 127.0.0.1 (DNS rebinding) it could read answers, too.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 def refusal(
     method: str, headers: Headers, hosts: Sequence[str] | None, keys: bool
 ) -> ServingError | None:
-    """Why a request is not to be answered, or None.
+    """The error to refuse a request with, or None.
 
     Args:
-        hosts: names that the service has; None: any. Addresses are always taken: no page has one
-            that is not its own.
+        hosts: names of the service; None: any. Addresses are always accepted: a page whose host is
+            the service's address comes from the service.
         keys: callers need keys, which no browser sends by itself.
     """
     if hosts is not None and not _is_ours(headers.get("host", ""), hosts):
@@ -49,7 +50,7 @@ def _is_ours(host: str, hosts: Sequence[str]) -> bool:
 
 
 def _parsed(host: str) -> str:
-    """The name in a Host header, without the port; empty when it is none."""
+    """The name in a Host header, without the port; empty when there is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -57,8 +58,8 @@ def _parsed(host: str) -> str:
 
 
 def _is_of_another_page(headers: Headers) -> bool:
-    """As `Sec-Fetch-Site` says, or, where a browser sends none, the `Origin`. Programs send
-    neither."""
+    """Whether the request comes from a page of another site, by `Sec-Fetch-Site`, or by `Origin`
+    where a browser does not send that. Programs send neither."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")

@@ -1,6 +1,6 @@
-"""Who may ask what: keys, scopes, collections, and how much at once.
+"""Checks keys, scopes, collections and rates, and limits the requests in flight.
 
-ASGI middleware in front of the routes, so that nobody who may not ask gets a byte of his body read.
+ASGI middleware in front of the routes: no byte of the body of a refused request is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serving.api.facts import note
 from serving.api.middleware import browsers
 from serving.api.middleware.rates import Rates
 from serving.api.problems import problem_of
-from serving.api.scopes import COLLECTIONS, WITHIN, WITHOUT, is_open, scope_for
+from serving.api.scopes import About, RouteScopes, Target
 from serving.errors import (
     BadRequest,
     Forbidden,
@@ -31,45 +31,54 @@ from serving.errors import (
 from serving.keys import Keys
 from serving.settings import COLLECTION_PATTERN
 
-NOBODY = "anonymous"
+ANONYMOUS = "anonymous"
 
 
 class Gate:
-    """ASGI middleware. Notes the name of the caller's key and the collection that is asked for.
+    """ASGI middleware. Notes the name of the caller's key and the collection of the request.
 
     Args:
-        keys: None: nobody needs one.
-        collection: the one that a path without a collection means.
-        max_in_flight: requests that this replica works on at once; health is always told.
+        routes: which scope each route needs.
+        keys: None: no key is needed.
+        collection: the one of a path that names none.
+        max_in_flight: requests that this replica works on at once; open routes are always
+            answered.
         hosts: names that the service is called by; None: any.
     """
 
     def __init__(
         self,
         app: ASGIApp,
+        *,
+        routes: RouteScopes,
         keys: Keys | None,
         collection: str,
         max_in_flight: int,
-        hosts: Sequence[str] | None = None,
-        rates: Rates | None = None,
+        hosts: Sequence[str] | None,
+        rates: Rates,
     ) -> None:
         self._app = app
+        self._routes = routes
         self._keys = keys
         self._default = collection
         self._max_in_flight = max_in_flight
         self._hosts = hosts
-        self._rates = rates or Rates()
+        self._rates = rates
         self._in_flight = 0
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or is_open(scope["method"], scope["path"]):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        target = self._routes.target(scope["method"], scope["path"])
+        if target.is_open:
             await self._app(scope, receive, send)
             return
 
         async def send_private(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # Who is enrolled is for him who asked, and for no cache on the way to him.
+                # Who is enrolled is for the caller alone, and for no cache on the way.
                 headers["Cache-Control"] = "no-store"
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
@@ -80,12 +89,12 @@ class Gate:
             )
             if refusal is not None:
                 raise _Refused(refusal)
-            below, collection = self._collection_of(scope["path"])
-            scope["root_path"] = scope.get("root_path", "") + below
-            who = await self._who(scope, collection)
+            collection = self._collection_of(target)
+            scope["root_path"] = scope.get("root_path", "") + target.prefix
+            key_name = await self._key_name(scope, target, collection)
             with self._place():
-                scope.setdefault("state", {}).update(key=who, collection=collection)
-                note(Request(scope), key=who, collection=collection)
+                scope.setdefault("state", {}).update(key=key_name, collection=collection)
+                note(Request(scope), key=key_name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:
             answer = problem_of(Request(scope), refused.error)
@@ -95,40 +104,39 @@ class Gate:
                 answer.headers["Retry-After"] = str(refused.retry_after)
             await answer(scope, receive, send_private)
 
-    def _collection_of(self, path: str) -> tuple[str, str]:
-        """What of the path says it, and the collection. Raises _Refused."""
-        within = WITHIN.fullmatch(path)
-        if within is None:
-            return "", self._default
-        if _NAME.fullmatch(within[2]) is None:
-            told = "A collection's name is up to 63 small letters, digits and dashes."
-            raise _Refused(BadRequest(told))
-        return within[1], within[2]
+    def _collection_of(self, target: Target) -> str:
+        """The name of the collection. Raises _Refused."""
+        if target.collection is None:
+            return self._default
+        if _NAME.fullmatch(target.collection) is None:
+            sentence = "A collection's name is up to 63 small letters, digits and dashes."
+            raise _Refused(BadRequest(sentence))
+        return target.collection
 
-    async def _who(self, scope: AsgiScope, collection: str) -> str:
+    async def _key_name(self, scope: AsgiScope, target: Target, collection: str) -> str:
         """The name of the caller's key. Raises _Refused."""
         if self._keys is None:
-            return NOBODY
+            return ANONYMOUS
         presented = _presented(Headers(scope=scope))
         if presented is None:
             raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))
         key = await self._keys.find(presented)
         if key is None:
             raise _Refused(Unauthorized("This API key is not valid."))
-        note(Request(scope), key=key.name)  # also of what is refused
+        note(Request(scope), key=key.name)  # also when the request is refused
         if (wait := self._rates.take(key)) > 0:
             too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
             raise _Refused(too_many, max(1, math.ceil(wait)))
-        needed = scope_for(scope["method"], scope["path"])
+        needed, about = target.access.scope, target.access.about
         if not key.may(needed):
             raise _Refused(
                 Forbidden(
                     f"The key {key.name!r} may not do this: it needs the scope {needed.value}."
                 )
             )
-        if scope["path"] == COLLECTIONS and key.collections is not None:
+        if about is About.ALL_COLLECTIONS and key.collections is not None:
             raise _Refused(Forbidden(f"The key {key.name!r} may not see all collections."))
-        if scope["path"] not in WITHOUT and not key.may_use(collection):
+        if about is About.COLLECTION and not key.may_use(collection):
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
             )

@@ -1,4 +1,4 @@
-"""Limits on a request's body and time, and its id."""
+"""Limits a request's body and time, and notes its id."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from serving.request_id import id_of
 
 
 class RequestGuard:
-    """ASGI middleware: notes the request's id and until when it may take, ends a body that is too
-    long or too slow, answers HEAD.
+    """ASGI middleware: notes the request's id and its deadline, ends a body that is too long or
+    too slow, answers HEAD.
 
     Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back; see
     `serving.request_id` for which it keeps.
@@ -38,10 +38,10 @@ class RequestGuard:
 
         async def receive_limited() -> Message:
             nonlocal left, complete
-            # Before the body is read, where its length is told.
+            # Before the body is read, if the request announces its length.
             if too_long:
                 raise self._too_large()
-            if complete:  # what comes now is that the caller has gone
+            if complete:  # the next message is that the caller has gone
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), until - time.time())
@@ -70,15 +70,16 @@ class RequestGuard:
             try:
                 await self._app(get, receive_limited, send_head)
             finally:
-                scope["route"] = get.get("route")  # `Access` tells it
+                scope["route"] = get.get("route")  # for `Access`
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")
 
 
 def _exceeds(length: str, most: int) -> bool:
-    """Whether a Content-Length is more. Of one that is no number the server thinks as it likes."""
+    """Whether a Content-Length exceeds the limit. A value that is not a number is left to the
+    server."""
     if not (length.isascii() and length.isdigit()):
         return False
-    # int() of a long one takes its time, or fails.
+    # int() of a long text takes long, or fails.
     return len(length) > 18 or int(length) > most

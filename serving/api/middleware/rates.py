@@ -1,4 +1,4 @@
-"""How often each key may ask: token buckets."""
+"""Limits the rate of each key: token buckets."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class _Bucket:
 
 @dataclass
 class Rates:
-    """How often each key may ask, on this replica."""
+    """The rate of each key, on this replica."""
 
     clock: Callable[[], float] = time.monotonic
     _buckets: dict[str, _Bucket] = field(default_factory=dict)
 
     def take(self, key: Key) -> float:
-        """Count one request; 0, or the seconds after which the key may ask again."""
+        """Count one request; 0, or the seconds until the key may send another one."""
         if key.rate is None:
             return 0.0
         now, burst = self.clock(), max(1.0, key.rate)

@@ -1,15 +1,22 @@
 """The console: a page for people, made of the files in ``api/console/``.
 
-The page holds no data. What it shows it asks the API for, with the key that its reader types in.
+The page holds no data. It requests what it shows from the API, with the key that the user types
+in.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+
+from serving.api.scopes import anybody
+
+router = APIRouter(include_in_schema=False)
 
 _FOLDER = Path(__file__).parents[1] / "console"
 _INDEX = "index.html"
@@ -19,7 +26,7 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Nothing inline, nothing from another host, in nobody's frame. Names of people are hostile input:
+# Nothing inline, nothing from another host, no frame around it. Names of people are hostile input:
 # no text can become markup or script.
 _POLICY = "; ".join(
     (
@@ -36,7 +43,7 @@ _POLICY = "; ".join(
     )
 )
 _HEADERS = {
-    # Asked anew each time, mostly answered with 304: all files are always of one version.
+    # Revalidated each time, mostly answered with 304: all files are always of one version.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -49,42 +56,47 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     content: bytes
     type: str
     etag: str
 
 
-def router() -> APIRouter:
-    """``GET /`` and the files below ``/console/`` that it loads."""
-    files = _read(_FOLDER)
-    index = files.pop(_INDEX)
-    api = APIRouter(include_in_schema=False)
-
-    @api.get("/")
-    async def page(request: Request) -> Response:
-        return _answer(request, index)
-
-    @api.get("/console/{name}")
-    async def part(request: Request, name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404)
-        return _answer(request, files[name])
-
-    return api
-
-
-def _read(folder: Path) -> dict[str, _File]:
-    found = {}
-    for path in sorted(folder.iterdir()):
+def read_files() -> Mapping[str, File]:
+    """The page's files by name, for ``app.state.console``."""
+    files = {}
+    for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _TYPES:
             content = path.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found[path.name] = _File(content, _TYPES[path.suffix], etag)
-    return found
+            files[path.name] = File(content, _TYPES[path.suffix], etag)
+    return files
 
 
-def _answer(request: Request, file: _File) -> Response:
+async def _files(request: Request) -> Mapping[str, File]:
+    files: Mapping[str, File] = request.app.state.console
+    return files
+
+
+FilesDep = Annotated[Mapping[str, File], Depends(_files)]
+
+
+@router.get("/")
+@anybody
+async def page(request: Request, files: FilesDep) -> Response:
+    """The page itself; it loads the files below ``/console/``."""
+    return _answer(request, files[_INDEX])
+
+
+@router.get("/console/{name}")
+@anybody
+async def part(request: Request, name: str, files: FilesDep) -> Response:
+    if name not in files or name == _INDEX:
+        raise HTTPException(404)
+    return _answer(request, files[name])
+
+
+def _answer(request: Request, file: File) -> Response:
     headers = {**_HEADERS, "ETag": file.etag}
     # A proxy that compresses turns the tag into a weak one.
     known = request.headers.get("if-none-match", "").replace("W/", "").split(",")

@@ -6,54 +6,58 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from serving.api import examples, openapi
 from serving.api.answers import identity_of
-from serving.api.context import Collection, Context
-from serving.api.schemas import MAX_ID, DuplicateBody, DuplicatesAnswer
+from serving.api.context import Collection, ContextDep
+from serving.api.schemas import DuplicateBody, DuplicatesAnswer
+from serving.api.scopes import needs
+from serving.keys import Scope
+from serving.settings import MAX_ID
+
+router = APIRouter(tags=["identities"])
 
 
-def router(context: Context) -> APIRouter:
-    api = APIRouter(tags=["identities"])
-    register, in_time = context.register, context.in_time
+@router.get("/duplicates")
+@openapi.shows(examples.DUPLICATES)
+@needs(Scope.ENROL)
+async def duplicates(
+    collection: Collection,
+    context: ContextDep,
+    limit: Annotated[int, Query(ge=1, le=1000, description="pairs in a page")] = 100,
+    cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
+    threshold: Annotated[
+        float | None,
+        Query(
+            ge=-1,
+            le=1,
+            allow_inf_nan=False,
+            description="cosine from which on; default: from which on /infer names somebody",
+        ),
+    ] = None,
+) -> DuplicatesAnswer:
+    """People who may be one person, to be merged. Of a large gallery a page compares only some
+    people with all others: go on with `next`."""
+    register = context.register
 
-    @api.get("/duplicates")
-    async def duplicates(
-        collection: Collection,
-        limit: Annotated[int, Query(ge=1, le=1000, description="pairs in a page")] = 100,
-        cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
-        threshold: Annotated[
-            float | None,
-            Query(
-                ge=-1,
-                le=1,
-                allow_inf_nan=False,
-                description="cosine from which on; default: from which on /infer names somebody",
-            ),
-        ] = None,
-    ) -> DuplicatesAnswer:
-        """People who may be one person, to be merged. Of a large gallery a page compares only some
-        people with all others: go on with `next`."""
+    async def work() -> DuplicatesAnswer:
+        card = await register.card()
+        page = await register.duplicates(collection, threshold, limit, cursor)
+        return DuplicatesAnswer(
+            duplicates=[
+                DuplicateBody(
+                    a=identity_of(pair.a, card.id),
+                    b=identity_of(pair.b, card.id),
+                    similarity=round(pair.similarity, 4),
+                    confidence=round(card.confidence(pair.similarity, page.people), 4),
+                )
+                for pair in page.pairs
+            ],
+            found=page.found,
+            next=page.next,
+            threshold=round(page.threshold, 4),
+            total=page.people,
+            model=card.id,
+            gallery_version=page.gallery_version,
+        )
 
-        async def work() -> DuplicatesAnswer:
-            card = await register.card()
-            page = await register.duplicates(collection, threshold, limit, cursor)
-            return DuplicatesAnswer(
-                duplicates=[
-                    DuplicateBody(
-                        a=identity_of(pair.a, card.id),
-                        b=identity_of(pair.b, card.id),
-                        similarity=round(pair.similarity, 4),
-                        confidence=round(card.confidence(pair.similarity, page.people), 4),
-                    )
-                    for pair in page.pairs
-                ],
-                found=page.found,
-                next=page.next,
-                threshold=round(page.threshold, 4),
-                total=page.people,
-                model=card.id,
-                gallery_version=page.gallery_version,
-            )
-
-        return await in_time(work())
-
-    return api
+    return await context.in_time(work())

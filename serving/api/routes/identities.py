@@ -1,137 +1,175 @@
-"""The HTTP API of who is enrolled: `/identities`."""
+"""The HTTP API of the people who are enrolled: `/identities`."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from serving.api import audit, bodies, openapi
+from serving.api import audit, examples, openapi
 from serving.api.answers import identity_of, receipt_body
-from serving.api.context import Collection, Context
+from serving.api.context import Collection, Context, ContextDep
+from serving.api.parsing import json_of
+from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest
 from serving.api.schemas import (
-    MAX_ID,
-    EmbeddingsRequest,
     ErasureReceipt,
     IdentitiesAnswer,
     IdentityAnswer,
-    IdentityPatch,
-    MergeRequest,
     WriteAnswer,
 )
+from serving.api.scopes import needs
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
+from serving.keys import Scope
+from serving.settings import MAX_ID
+
+router = APIRouter(prefix="/identities", tags=["identities"])
 
 # A thousand embeddings of 4,096 dimensions.
 _EMBEDDING_VALUES = 1000 * 4096
 PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
-# Not by FastAPI, which parses on the event loop and takes whatever ends a body for damaged JSON.
-PatchBody = Annotated[IdentityPatch, Depends(bodies.json_of(IdentityPatch))]
-MergeBody = Annotated[MergeRequest, Depends(bodies.json_of(MergeRequest))]
+# Not by FastAPI, which parses on the event loop and reports any error that ends a body as
+# damaged JSON.
+PatchBody = Annotated[IdentityPatch, Depends(json_of(IdentityPatch))]
+MergeBody = Annotated[MergeRequest, Depends(json_of(MergeRequest))]
 EmbeddingsBody = Annotated[
-    EmbeddingsRequest, Depends(bodies.json_of(EmbeddingsRequest, _EMBEDDING_VALUES))
+    EmbeddingsRequest, Depends(json_of(EmbeddingsRequest, _EMBEDDING_VALUES))
 ]
 
 
-def router(context: Context) -> APIRouter:
-    api = APIRouter(prefix="/identities", tags=["identities"])
-    register, in_time = context.register, context.in_time
-    written = functools.partial(in_time, writes=True)
+@router.get("")
+@openapi.shows(examples.PEOPLE)
+@needs(Scope.ENROL)
+async def people(
+    collection: Collection,
+    context: ContextDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
+) -> IdentitiesAnswer:
+    """Who is enrolled, in pages, in the order of the ids."""
 
-    @api.get("")
-    async def people(
-        collection: Collection,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-        cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
-    ) -> IdentitiesAnswer:
-        """Who is enrolled, in pages, in the order of the ids."""
+    async def work() -> IdentitiesAnswer:
+        card = await context.register.card()
+        page = await context.register.page(collection, limit, cursor)
+        return IdentitiesAnswer(
+            identities=[identity_of(p, card.id) for p in page.people],
+            next=page.people[-1].id if len(page.people) == limit else None,
+            total=page.total,
+            model=card.id,
+            gallery_version=page.gallery_version,
+        )
 
-        async def work() -> IdentitiesAnswer:
-            card, page = await register.card(), await register.page(collection, limit, cursor)
-            return IdentitiesAnswer(
-                identities=[identity_of(p, card.id) for p in page.people],
-                next=page.people[-1].id if len(page.people) == limit else None,
-                total=page.total,
-                model=card.id,
-                gallery_version=page.gallery_version,
-            )
+    return await context.in_time(work())
 
-        return await in_time(work())
 
-    @api.get("/{id}")
-    async def person(collection: Collection, person: PersonPath) -> IdentityAnswer:
-        """One person."""
-        return await _answer(context, collection, person)
+@router.get("/{id}")
+@openapi.shows(examples.PERSON)
+@needs(Scope.ENROL)
+async def person(collection: Collection, person: PersonPath, context: ContextDep) -> IdentityAnswer:
+    """One person."""
+    return await _answer(context, collection, person)
 
-    @api.patch("/{id}", openapi_extra=openapi.json_body(IdentityPatch))
-    async def describe(
-        request: Request, collection: Collection, person: PersonPath, patch: PatchBody
-    ) -> IdentityAnswer:
-        """Change the name or the metadata."""
-        if not patch.model_fields_set:
-            raise BadRequest("Give a name or metadata, or null to remove it.")
-        details = patch.model_dump(exclude_unset=True)
-        with audit.change(request, "describe", [person]) as done:
-            version = await written(register.describe(collection, person, details))
-            done(version)
-        return await _answer(context, collection, person, version)
 
-    @api.delete("/{id}")
-    async def delete(
-        request: Request, collection: Collection, person: PersonPath, erase: bool = False
-    ) -> WriteAnswer | ErasureReceipt:
-        """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
-        somebody who was deleted before, and in the galleries of all models."""
-        if erase:
-            with audit.change(request, "erase", [person], in_parts=True) as done:
-                receipts = await written(register.erase(collection, person))
-                for receipt in receipts:  # a line for each gallery: its versions are its own
-                    done(receipt.gallery_version, model=receipt.model)
-            return receipt_body(person, receipts)
-        with audit.change(request, "delete", [person]) as done:
-            version = await written(register.delete(collection, person))
-            done(version)
-        return WriteAnswer(gallery_version=version)
+@router.patch("/{id}", openapi_extra=openapi.json_body(IdentityPatch))
+@openapi.shows(examples.DESCRIBE)
+@needs(Scope.ENROL)
+async def describe(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    patch: PatchBody,
+    context: ContextDep,
+) -> IdentityAnswer:
+    """Change the name or the metadata."""
+    if not patch.model_fields_set:
+        raise BadRequest("Give a name or metadata, or null to remove it.")
+    details = patch.model_dump(exclude_unset=True)
+    with audit.change(request, "describe", [person]) as done:
+        write = context.register.describe(collection, person, details)
+        version = await context.in_time(write, writes=True)
+        done(version)
+    return await _answer(context, collection, person, version)
 
-    @api.delete("")
-    async def delete_all(
-        request: Request,
-        collection: Collection,
-        confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
-    ) -> WriteAnswer:
-        """Forget everybody."""
-        with audit.change(request, "delete-all", []) as done:
-            version = await written(register.delete_all(collection))
-            done(version)
-        return WriteAnswer(gallery_version=version)
 
-    @api.post("/{id}/merge", openapi_extra=openapi.json_body(MergeRequest))
-    async def merge(
-        request: Request, collection: Collection, person: PersonPath, asked: MergeBody
-    ) -> IdentityAnswer:
-        """Several records of one person become one, without their photos."""
-        with audit.change(request, "merge", [person, *asked.sources]) as done:
-            version = await written(register.merge(collection, person, asked.sources))
-            done(version)
-        return await _answer(context, collection, person, version)
+@router.delete("/{id}")
+@openapi.shows(examples.DELETE)
+@needs(Scope.ADMIN)
+async def delete(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    context: ContextDep,
+    erase: bool = False,
+) -> WriteAnswer | ErasureReceipt:
+    """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
+    somebody who was deleted before, and in the galleries of all models."""
+    if erase:
+        with audit.change(request, "erase", [person], in_parts=True) as done:
+            erasure = context.register.erase(collection, person)
+            receipts = await context.in_time(erasure, writes=True)
+            for receipt in receipts:  # a line for each gallery: its versions are its own
+                done(receipt.gallery_version, model=receipt.model)
+        return receipt_body(person, receipts)
+    with audit.change(request, "delete", [person]) as done:
+        write = context.register.delete(collection, person)
+        version = await context.in_time(write, writes=True)
+        done(version)
+    return WriteAnswer(gallery_version=version)
 
-    @api.post("/{id}/embeddings", openapi_extra=openapi.json_body(EmbeddingsRequest))
-    async def add(
-        request: Request, collection: Collection, person: PersonPath, asked: EmbeddingsBody
-    ) -> IdentityAnswer:
-        """Add embeddings that were made elsewhere; enrols the person if need be."""
-        vectors = await asyncio.to_thread(_array, asked.embeddings)
-        replace = asked.mode == "replace"
-        with audit.change(request, "add", [person]) as done:
-            version = await written(
-                register.add(collection, person, asked.model, vectors, replace=replace)
-            )
-            done(version, mode=asked.mode, photos=len(vectors))
-        return await _answer(context, collection, person, version)
 
-    return api
+@router.delete("")
+@openapi.shows(examples.DELETE_ALL)
+@needs(Scope.ADMIN)
+async def delete_all(
+    request: Request,
+    collection: Collection,
+    context: ContextDep,
+    confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
+) -> WriteAnswer:
+    """Forget everybody."""
+    with audit.change(request, "delete-all", []) as done:
+        version = await context.in_time(context.register.delete_all(collection), writes=True)
+        done(version)
+    return WriteAnswer(gallery_version=version)
+
+
+@router.post("/{id}/merge", openapi_extra=openapi.json_body(MergeRequest))
+@openapi.shows(examples.MERGE)
+@needs(Scope.ENROL)
+async def merge(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    body: MergeBody,
+    context: ContextDep,
+) -> IdentityAnswer:
+    """Several records of one person become one, without their photos."""
+    with audit.change(request, "merge", [person, *body.sources]) as done:
+        write = context.register.merge(collection, person, body.sources)
+        version = await context.in_time(write, writes=True)
+        done(version)
+    return await _answer(context, collection, person, version)
+
+
+@router.post("/{id}/embeddings", openapi_extra=openapi.json_body(EmbeddingsRequest))
+@openapi.shows(examples.ADD)
+@needs(Scope.ENROL)
+async def add(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    body: EmbeddingsBody,
+    context: ContextDep,
+) -> IdentityAnswer:
+    """Add embeddings that were made elsewhere; enrols the person if need be."""
+    vectors = await asyncio.to_thread(_array, body.embeddings)
+    replace = body.mode == "replace"
+    with audit.change(request, "add", [person]) as done:
+        write = context.register.add(collection, person, body.model, vectors, replace=replace)
+        version = await context.in_time(write, writes=True)
+        done(version, mode=body.mode, photos=len(vectors))
+    return await _answer(context, collection, person, version)
 
 
 async def _answer(
@@ -142,8 +180,8 @@ async def _answer(
 
     async def work() -> IdentityAnswer:
         card = await register.card()
-        found, version = await register.person(collection, person, written)
-        return IdentityAnswer(**identity_of(found, card.id).model_dump(), gallery_version=version)
+        record, version = await register.person(collection, person, written)
+        return IdentityAnswer(**identity_of(record, card.id).model_dump(), gallery_version=version)
 
     try:
         return await context.in_time(work())
@@ -151,8 +189,8 @@ async def _answer(
         if written is None:
             raise
         # What was committed stays: a failure to read it back must not look like one to write.
-        told = f"It is written, as version {written} of the gallery, but cannot be read back."
-        raise NotReadBack(f"{told} {error}") from error
+        sentence = f"It is written, as version {written} of the gallery, but cannot be read back."
+        raise NotReadBack(f"{sentence} {error}") from error
 
 
 def _array(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:

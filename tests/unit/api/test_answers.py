@@ -13,14 +13,14 @@ from tests.support.stages import CARD, faces
 BOX = (10.4, 20.6, 110.5, 221.5)
 
 
-def found(*similarities: float) -> Identified:
+def found(threshold: float, *similarities: float) -> Identified:
     """One face, whose candidates are this similar; ids count from 7."""
     candidates = tuple(Candidate(7 + n, f"P{n}", s) for n, s in enumerate(similarities))
-    return Identified(faces(BOX), Matches((candidates,), 17, 2), CARD)
+    return Identified(faces(BOX), Matches((candidates,), 17, 2), CARD, threshold)
 
 
 def only_face(threshold: float, *similarities: float) -> FaceBody:
-    (face,) = infer_answer(found(*similarities), threshold).faces
+    (face,) = infer_answer(found(threshold, *similarities)).faces
     return face
 
 
@@ -63,7 +63,7 @@ def test_nobody_enrolled_is_an_answer() -> None:
 
 
 def test_no_face_is_an_answer() -> None:
-    answer = infer_answer(Identified(faces(), Matches((), 3, 0), CARD), 0.5)
+    answer = infer_answer(Identified(faces(), Matches((), 3, 0), CARD, 0.5))
     assert (answer.faces, answer.model, answer.gallery_version) == ([], CARD.id, 3)
 
 
@@ -72,15 +72,16 @@ def test_each_face_keeps_its_own_box_and_candidates() -> None:
         faces((0, 0, 50, 50), (60, 0, 70, 10)),
         Matches(((Candidate(1, None, 0.2),), (Candidate(2, None, 0.9),)), 1, 2),
         CARD,
+        0.5,
     )
-    first, second = infer_answer(two, 0.5).faces
+    first, second = infer_answer(two).faces
     assert (first.id, first.box) == (None, [0, 0, 50, 50])
     assert (second.id, second.box) == (2, [60, 0, 70, 10])
     assert first.detection_score > second.detection_score
 
 
 def test_boxes_are_whole_numbers_in_json() -> None:
-    body = infer_answer(found(0.75), 0.5).model_dump(mode="json")
+    body = infer_answer(found(0.5, 0.75)).model_dump(mode="json")
     box = body["faces"][0]["box"]
     assert [type(v) for v in box] == [int] * 4
 

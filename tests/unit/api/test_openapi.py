@@ -11,13 +11,14 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.api.examples import EXAMPLES, OTHER_PHOTO, PHOTO, Example
+from serving.api.example_photos import OTHER_PHOTO, PHOTO
+from serving.api.examples import Example
 from serving.keys import Keys, hash_of
 from serving.settings import DecodeSettings, KeySettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
-from tests.support.api import Api
+from tests.support.api import EXAMPLES, Api
 
 JSON = "application/json"
 

@@ -237,12 +237,12 @@ class TestLongBodies:
 
 
 def test_an_enrolment_without_a_face_says_why_for_each_photo(api: Api) -> None:
-    failure = NoFaceInAny("No photo shows a face.")
-    failure.photos = [
-        PhotoReport(None, 0, "No face was found."),
-        PhotoReport(None, 0, "This is no image."),
-    ]
-    api.pipeline.failure = failure
+    api.pipeline.failure = NoFaceInAny(
+        [
+            PhotoReport(None, 0, "No face was found."),
+            PhotoReport(None, 0, "This is no image."),
+        ]
+    )
     answer = api.post("/generate?id=7", content=b"photo", headers=JPEG)
     detail_of(answer, 422)
     assert answer.json()["type"] == "urn:faces:problem:no-usable-face"

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import Unavailable
-from serving.matching.threshold import threshold_of, threshold_problem
+from serving.matching.records import Candidate
+from serving.matching.threshold import (
+    named,
+    pair_threshold_of,
+    threshold_of,
+    threshold_problem,
+)
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
 from tests.support.api import Api
@@ -53,6 +59,22 @@ def test_auto_is_refused_when_nothing_is_known_of_strangers() -> None:
     assert threshold_problem(AUTO, MEASURED) is None
     assert threshold_problem(MatchSettings(), CARD) is None
     assert "faces calibrate" in str(threshold_problem(AUTO, CARD))
+
+
+def test_the_best_candidate_is_named_from_the_threshold_on() -> None:
+    ada, eve = Candidate(7, "Ada", 0.75), Candidate(8, "Eve", 0.7)
+    assert named([ada, eve], 0.75) is ada
+    assert named([ada, eve], 0.7500001) is None
+    assert named([ada, eve], -1) is ada
+    assert named([], -1) is None
+
+
+def test_two_photos_have_the_callers_threshold_the_settings_or_the_cards() -> None:
+    settings = MatchSettings(verify_threshold=0.0)
+    assert pair_threshold_of(-0.5, settings, CARD) == -0.5
+    assert pair_threshold_of(0.0, MatchSettings(verify_threshold=0.9), CARD) == 0.0
+    assert pair_threshold_of(None, settings, CARD) == 0.0
+    assert pair_threshold_of(None, MatchSettings(), CARD) == CARD.pairs.threshold
 
 
 class TestApi:

@@ -60,14 +60,15 @@ def test_counters_that_alerts_divide_by_begin_at_zero(records: Records) -> None:
 def test_faces_are_counted_known_or_unknown_with_the_best_similarity(records: Records) -> None:
     api = ApiMetrics()
     records.clear()
-    api.identified([[candidate(0.8), candidate(0.7)], [candidate(-0.2)], []], 0.75)
+    best = candidate(0.8)
+    api.identified([[best, candidate(0.7)], [candidate(-0.2)], []], [best, None, None])
     assert of(records, "faces_identified") == [
         (1, {"outcome": "known"}),
         (2, {"outcome": "unknown"}),
     ]
     assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {})]
     records.clear()
-    api.identified([], 0.75)
+    api.identified([], [])
     assert not records
 
 

@@ -13,27 +13,30 @@ from serving.telemetry.metrics import ApiMetrics
 from tests.support.api import Api
 
 JPEG = {"content-type": "image/jpeg"}
-Answered = list[tuple[str, str, int, str | None]]
 
 
-@pytest.fixture
-def api() -> Api:
-    return Api()
+class Answered(ApiMetrics):
+    """Notes what is measured: method, route, status, problem."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[tuple[str, str, int, str | None]] = []
 
-@pytest.fixture
-def answered(monkeypatch: pytest.MonkeyPatch) -> Answered:
-    """What is measured: method, route, status, problem."""
-    told: Answered = []
-
-    def note(
-        self: ApiMetrics, method: str, route: str, status: int, seconds: float, problem: str | None
+    def answered(
+        self, method: str, route: str, status: int, seconds: float, problem: str | None
     ) -> None:
         assert 0 <= seconds < 60
-        told.append((method, route, status, problem))
+        self.noted.append((method, route, status, problem))
 
-    monkeypatch.setattr(ApiMetrics, "answered", note)
-    return told
+
+@pytest.fixture
+def answered() -> Answered:
+    return Answered()
+
+
+@pytest.fixture
+def api(answered: Answered) -> Api:
+    return Api(metrics=answered)
 
 
 def line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def line(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
 def test_an_answer(api: Api, answered: Answered, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         answer = api.post("/infer", content=b"photo", headers=JPEG)
-    assert answered == [("POST", "/infer", 200, None)]
+    assert answered.noted == [("POST", "/infer", 200, None)]
     told = line(caplog)
     assert (told["method"], told["route"], told["status"]) == ("POST", "/infer", 200)
     assert (told["faces"], told["request_bytes"]) == (1, 5)
@@ -57,7 +60,7 @@ def test_an_answer(api: Api, answered: Answered, caplog: pytest.LogCaptureFixtur
 def test_an_enrolment(api: Api, answered: Answered, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         api.post("/generate?id=7&name=Ada", content=b"photo", headers=JPEG)
-    assert answered == [("POST", "/generate", 200, None)]
+    assert answered.noted == [("POST", "/generate", 200, None)]
     told = line(caplog)
     assert (told["photos"], told["used"]) == (1, 1)
     assert "Ada" not in str(told)
@@ -79,7 +82,7 @@ def test_routes_are_told_by_their_template(
     api: Api, answered: Answered, method: str, path: str, expected: tuple[str, str, int, str | None]
 ) -> None:
     answer = api.request(method, path)
-    assert answered == [expected]
+    assert answered.noted == [expected]
     assert answer.status_code == expected[2]
 
 
@@ -88,7 +91,7 @@ def test_a_failure_is_a_warning_with_its_kind(
 ) -> None:
     api.pipeline.failure = Overloaded("Too many wait.")
     api.post("/infer", content=b"photo", headers=JPEG)
-    assert answered == [("POST", "/infer", 503, "overloaded")]
+    assert answered.noted == [("POST", "/infer", 503, "overloaded")]
     told = line(caplog)
     assert (told["levelname"], told["problem"]) == ("WARNING", "overloaded")
 
@@ -98,7 +101,7 @@ def test_a_bug_is_counted_as_the_500_that_it_becomes(
 ) -> None:
     api.pipeline.failure = ZeroDivisionError()
     assert api.post("/infer", content=b"photo", headers=JPEG).status_code == 500
-    assert answered == [("POST", "/infer", 500, "internal")]
+    assert answered.noted == [("POST", "/infer", 500, "internal")]
     assert line(caplog)["status"] == 500
 
 
@@ -106,7 +109,7 @@ def test_a_caller_who_goes_away_is_counted(api: Api, answered: Answered) -> None
     api.pipeline.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
         api.post("/infer", content=b"photo", headers=JPEG)
-    assert answered == [("POST", "/infer", 499, None)]
+    assert answered.noted == [("POST", "/infer", 499, None)]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_a_caller_who_goes_away_while_he_sends_is_no_bug(
         pass
 
     asyncio.run(api.app(scope, receive, send))
-    assert answered == [("POST", "/infer", 499, None)]
+    assert answered.noted == [("POST", "/infer", 499, None)]
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]
 
 
@@ -153,5 +156,5 @@ def test_probes_are_counted_and_not_told(
 ) -> None:
     with caplog.at_level(logging.INFO):
         api.get(path)
-    assert answered == [("GET", path, 200, None)]
+    assert answered.noted == [("GET", path, 200, None)]
     assert not [r for r in caplog.records if r.name == "serving.access"]

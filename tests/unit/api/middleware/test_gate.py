@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from serving.api.middleware.rates import Rates
-from serving.api.scopes import is_open, scope_for
-from serving.keys import Key, Keys, Scope, hash_of, new_key
+from serving.keys import Keys, Scope, hash_of, new_key
 from serving.matching.records import DuplicatesPage
 from serving.settings import KeySettings
 from tests.support.api import Api, detail_of
@@ -95,22 +92,6 @@ def test_health_and_the_description_are_open() -> None:
         assert api.get(path).status_code == 200
 
 
-def test_every_route_has_a_scope_of_its_own() -> None:
-    """What falls through to the last rule was forgotten; what is for admins is named here."""
-    forgotten = {
-        (method.upper(), path.removeprefix("/collections/{name}"))
-        for path, operations in Api().app.openapi()["paths"].items()
-        for method in operations
-        if not is_open(method.upper(), path)
-        and scope_for(method.upper(), re.sub(r"\{\w+\}", "7", path)) is Scope.ADMIN
-    }
-    assert forgotten == {
-        ("GET", "/collections"),
-        ("DELETE", "/identities"),
-        ("DELETE", "/identities/{id}"),
-    }
-
-
 def test_duplicates_are_for_who_enrols_and_within_his_collections() -> None:
     api = Api(keys=keys_of(collections=["shop"]))
     asked: list[str] = []
@@ -184,18 +165,6 @@ def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -
     ]
 
 
-def test_a_bucket_fills_with_time_and_holds_one_second() -> None:
-    now = [0.0]
-    rates = Rates(clock=lambda: now[0])
-    key = Key(name="k", hash=hash_of("k"), scopes=frozenset({Scope.IDENTIFY}), rate=4)
-    assert [rates.take(key) == 0 for _ in range(5)] == [True] * 4 + [False]
-    now[0] += 0.25
-    assert rates.take(key) == 0
-    assert rates.take(key) == pytest.approx(0.25)
-    now[0] += 100
-    assert [rates.take(key) == 0 for _ in range(5)] == [True] * 4 + [False]
-
-
 def test_more_in_flight_than_allowed_are_sent_away_and_health_is_told() -> None:
     api = Api(max_in_flight=2)
     api.pipeline.seconds = 0.3
@@ -243,3 +212,28 @@ def test_an_error_within_a_collection_has_the_form_of_its_protocol() -> None:
     answer = Api().post("/collections/shop/v2/models/face-identification/infer", content=b"{")
     assert answer.status_code == 400
     assert answer.json().keys() == {"error"}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready"])
+def test_a_client_of_the_protocol_may_have_a_collection_as_its_base(path: str) -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    assert api.get(path).status_code == 200
+    assert api.get(f"/collections/shop{path}").status_code == 401
+    assert api.get(f"/collections/shop{path}", headers=bearer("identify")).status_code == 200
+    assert api.get(f"/collections/bank{path}", headers=bearer("identify")).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/identities%2F7", "/identities/7%0A", "//identities/7"])
+def test_a_spelling_of_the_path_opens_nothing(path: str) -> None:
+    api = Api(keys=keys_of())
+    for method in ("GET", "HEAD", "PATCH", "DELETE"):
+        assert api.request(method, path).status_code == 401
+        assert api.request(method, path, headers=bearer("identify")).status_code == 403
+    assert api.request("DELETE", path, headers=bearer("enrol")).status_code == 403
+
+
+def test_an_encoded_slash_does_not_lead_into_another_collection() -> None:
+    api = Api(keys=keys_of(collections=["shop"]))
+    assert infer(api, bearer("identify"), "/collections%2Fbank/infer").status_code == 403
+    assert infer(api, bearer("identify"), "/collections%2Fshop/infer").status_code == 200
+    assert api.pipeline.collections == ["shop"]

@@ -1,4 +1,4 @@
-"""`/detect` and `/verify`: forms of bodies, options, limits, and what one bad photo does."""
+"""`/detect`: forms of bodies, options and limits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from serving.errors import TooLarge, Unavailable, UnsupportedImage
+from serving.errors import Unavailable
 from tests.support.api import Api, detail_of
-from tests.support.stages import CARD, faces, row_of
+from tests.support.stages import faces
 
-PHOTO, OTHER = b"\xff\xd8 one \x00", b"\x89PNG the other"
+PHOTO = b"\xff\xd8 one \x00"
 JPEG = {"content-type": "image/jpeg"}
 NOBODY = faces()
 TWO = faces((0, 0, 100, 100), (5, 5, 20, 20))
@@ -21,161 +21,64 @@ def b64(photo: bytes) -> str:
     return base64.b64encode(photo).decode()
 
 
-PAIR = {"image_a": b64(PHOTO), "image_b": b64(OTHER)}
-
-
 @pytest.fixture
 def api() -> Api:
     return Api()
 
 
-class TestDetect:
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            {"json": {"image": b64(PHOTO), "max_faces": 1}},
-            {"json": {"image": f"data:image/jpeg;base64,{b64(PHOTO)}", "max_faces": 1}},
-            {"content": PHOTO, "headers": JPEG, "params": {"max_faces": 1}},
-            {"files": {"image": PHOTO}, "data": {"max_faces": "1"}},
-        ],
-        ids=["json", "data url", "raw", "form"],
-    )
-    def test_every_form(self, api: Api, request_: dict[str, Any]) -> None:
-        api.pipeline.found[PHOTO] = TWO
-        answer = api.post("/detect", **request_)
-        assert answer.status_code == 200, answer.text
-        (face,) = answer.json()["faces"]
-        assert face == {
-            "box": [0, 0, 100, 100],
-            "detection_score": 0.99,
-            "landmarks": [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]],
-        }
-        assert api.asked == {"data": PHOTO}
-
-    def test_largest_first_and_no_more_than_the_service_looks_at(self) -> None:
-        api = Api(max_faces=1)
-        api.pipeline.found[PHOTO] = TWO
-        assert len(api.post("/detect", content=PHOTO, headers=JPEG).json()["faces"]) == 1
-
-    def test_nobody_is_an_answer(self, api: Api) -> None:
-        api.pipeline.found[PHOTO] = NOBODY
-        assert api.post("/detect", content=PHOTO, headers=JPEG).json() == {"faces": []}
-
-    def test_triton_is_not_asked(self, api: Api) -> None:
-        api.pipeline.embedder.failure = Unavailable("Triton is away.")
-        assert api.post("/detect", content=PHOTO, headers=JPEG).status_code == 200
-
-    @pytest.mark.parametrize(
-        ("body", "named"),
-        [
-            ({"image": "QUJD", "top_k": 1}, "top_k"),
-            ({"image": "QUJD", "max_faces": 0}, "max_faces"),
-            ({"image": "***"}, "base64"),
-            ({}, "image"),
-        ],
-    )
-    def test_what_cannot_be_read(self, api: Api, body: dict[str, Any], named: str) -> None:
-        assert named in detail_of(api.post("/detect", json=body), 400)
-        assert not api.pipeline.asked
-
-    def test_what_is_too_large(self) -> None:
-        api = Api(max_image_bytes=10)
-        detail_of(api.post("/detect", content=bytes(11), headers=JPEG), 413)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"json": {"image": b64(PHOTO), "max_faces": 1}},
+        {"json": {"image": f"data:image/jpeg;base64,{b64(PHOTO)}", "max_faces": 1}},
+        {"content": PHOTO, "headers": JPEG, "params": {"max_faces": 1}},
+        {"files": {"image": PHOTO}, "data": {"max_faces": "1"}},
+    ],
+    ids=["json", "data url", "raw", "form"],
+)
+def test_every_form(api: Api, request_: dict[str, Any]) -> None:
+    api.pipeline.found[PHOTO] = TWO
+    answer = api.post("/detect", **request_)
+    assert answer.status_code == 200, answer.text
+    (face,) = answer.json()["faces"]
+    assert face == {
+        "box": [0, 0, 100, 100],
+        "detection_score": 0.99,
+        "landmarks": [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]],
+    }
+    assert api.asked == {"data": PHOTO}
 
 
-class TestVerify:
-    @pytest.mark.parametrize(
-        "request_",
-        [
-            {"json": PAIR},
-            {"json": PAIR | {"image_a": f"data:image/jpeg;base64,{b64(PHOTO)}"}},
-            {"files": [("image_b", OTHER), ("image_a", PHOTO)]},
-        ],
-        ids=["json", "data url", "form"],
-    )
-    def test_every_form(self, api: Api, request_: dict[str, Any]) -> None:
-        api.pipeline.found = {PHOTO: TWO, OTHER: faces((1, 2, 30, 40))}
-        answer = api.post("/verify", **request_)
-        assert answer.status_code == 200, answer.text
-        assert answer.json() == {
-            "same": True,
-            "similarity": 1.0,
-            "confidence": round(CARD.confidence(1.0), 4),
-            "threshold": 0.5,
-            "image_a": {"box": [0, 0, 100, 100], "detection_score": 0.99, "faces": 2},
-            "image_b": {"box": [1, 2, 30, 40], "detection_score": 0.99, "faces": 1},
-            "model": CARD.id,
-        }
-        assert {"read", "detect", "embed"} <= {
-            part.partition(";")[0] for part in answer.headers["server-timing"].split(", ")
-        }
+def test_largest_first_and_no_more_than_the_service_looks_at() -> None:
+    api = Api(max_faces=1)
+    api.pipeline.found[PHOTO] = TWO
+    assert len(api.post("/detect", content=PHOTO, headers=JPEG).json()["faces"]) == 1
 
-    def test_the_largest_faces_are_compared(self, api: Api) -> None:
-        second = faces((0, 0, 9, 9), (0, 0, 8, 8))
-        second.crops[:] = second.crops[::-1].copy()  # full of 1, then of 0
-        api.pipeline.found[OTHER] = second
-        answer = api.post("/verify", json=PAIR).json()
-        wanted = float(row_of(0)[0] @ row_of(1)[0])
-        assert answer["similarity"] == pytest.approx(wanted, abs=1e-4)
-        assert answer["same"] is bool(wanted >= CARD.threshold)
 
-    def test_the_requests_threshold_comes_before_the_settings(self) -> None:
-        def used(api: Api, **options: float) -> Any:
-            return api.post("/verify", json={**PAIR, **options}).json()["threshold"]
+def test_nobody_is_an_answer(api: Api) -> None:
+    api.pipeline.found[PHOTO] = NOBODY
+    assert api.post("/detect", content=PHOTO, headers=JPEG).json() == {"faces": []}
 
-        assert used(Api()) == CARD.threshold  # measured for pairs or not
-        assert used(Api(threshold=0.9)) == CARD.threshold  # that of the gallery
-        assert used(Api(verify_threshold=0.0)) == 0
-        assert used(Api(verify_threshold=0.9), threshold=0.7) == 0.7
-        form = {"files": {"image_a": PHOTO, "image_b": OTHER}, "params": {"threshold": "-1"}}
-        assert Api().post("/verify", **form).json()["threshold"] == -1
 
-    @pytest.mark.parametrize(
-        ("without", "said"),
-        [({OTHER}, "image_b"), ({PHOTO}, "image_a"), ({PHOTO, OTHER}, "image_a and image_b")],
-    )
-    def test_a_photo_without_a_face_is_named(
-        self, api: Api, without: set[bytes], said: str
-    ) -> None:
-        api.pipeline.found = dict.fromkeys(without, NOBODY)
-        answer = api.post("/verify", json=PAIR)
-        assert detail_of(answer, 422) == f"No face was found in {said}."
-        assert answer.json()["type"] == "urn:faces:problem:no-usable-face"
-        told = [(i["used"], i["faces"]) for i in answer.json()["images"]]
-        assert told == [(False, 0) if p in without else (True, 1) for p in (PHOTO, OTHER)]
+def test_triton_is_not_asked(api: Api) -> None:
+    api.pipeline.embedder.failure = Unavailable("Triton is away.")
+    assert api.post("/detect", content=PHOTO, headers=JPEG).status_code == 200
 
-    @pytest.mark.parametrize("error", [UnsupportedImage("It is damaged."), TooLarge("Too big.")])
-    def test_a_photo_that_cannot_be_read_is_named(self, api: Api, error: Any) -> None:
-        api.pipeline.found[OTHER] = error
-        assert detail_of(api.post("/verify", json=PAIR), error.status) == f"image_b: {error}"
 
-    def test_without_triton_no_photo_is_looked_at(self, api: Api) -> None:
-        api.pipeline.embedder.failure = Unavailable("Triton is away.")
-        detail_of(api.post("/verify", json=PAIR), 503)
-        assert not api.pipeline.asked
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"image": "QUJD", "top_k": 1}, "top_k"),
+        ({"image": "QUJD", "max_faces": 0}, "max_faces"),
+        ({"image": "***"}, "base64"),
+        ({}, "image"),
+    ],
+)
+def test_what_cannot_be_read(api: Api, body: dict[str, Any], named: str) -> None:
+    assert named in detail_of(api.post("/detect", json=body), 400)
+    assert not api.pipeline.asked
 
-    @pytest.mark.parametrize(
-        ("request_", "status", "named"),
-        [
-            ({"json": {"image_a": "QUJD"}}, 400, "image_b"),
-            ({"json": PAIR | {"image_b": "***"}}, 400, "base64"),
-            ({"json": PAIR | {"threshold": 1.5}}, 400, "threshold"),
-            ({"json": PAIR | {"top_k": 1}}, 400, "top_k"),
-            ({"files": {"image_a": PHOTO}}, 400, "image_b"),
-            ({"files": [("image_a", PHOTO)] * 2}, 400, "image_b"),
-            ({"files": {"image_a": PHOTO, "image": OTHER}}, 400, "image_b"),
-            ({"content": PHOTO, "headers": JPEG}, 415, "multipart/form-data"),
-        ],
-        ids=lambda value: str(value)[:30],
-    )
-    def test_what_cannot_be_read(
-        self, api: Api, request_: dict[str, Any], status: int, named: str
-    ) -> None:
-        assert named in detail_of(api.post("/verify", **request_), status)
-        assert not api.pipeline.asked
 
-    def test_what_is_too_large(self) -> None:
-        api = Api(max_image_bytes=len(OTHER) - 1)
-        assert len(PHOTO) < len(OTHER)
-        assert "image_b" in detail_of(api.post("/verify", json=PAIR), 413)
-        assert not api.pipeline.asked
+def test_what_is_too_large() -> None:
+    api = Api(max_image_bytes=10)
+    detail_of(api.post("/detect", content=bytes(11), headers=JPEG), 413)

@@ -1,0 +1,50 @@
+"""The HTTP API of enrolment: `/generate`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from serving.api import audit, bodies, examples, openapi
+from serving.api.answers import generate_answer
+from serving.api.context import Collection, ContextDep
+from serving.api.facts import note
+from serving.api.request_schemas import GenerateOptions, GenerateRequest
+from serving.api.schemas import GenerateAnswer
+from serving.api.scopes import needs
+from serving.keys import Scope
+
+router = APIRouter()
+
+
+@router.post(
+    "/generate", openapi_extra=openapi.photo_body(GenerateRequest, GenerateOptions, "images")
+)
+@openapi.shows(examples.GENERATE)
+@needs(Scope.ENROL)
+async def generate(
+    request: Request, response: Response, collection: Collection, context: ContextDep
+) -> GenerateAnswer:
+    """Enrol a person: the largest face of each photo."""
+    timings = context.timings()
+
+    async def work() -> GenerateAnswer:
+        images, options = await timings.of("read", bodies.read_generate(request, context.limits))
+        ids = [options.id]
+        with audit.change(request, "enrol", ids, lambda: "match" in timings.ms) as done:
+            report = await context.pipeline.enrol(
+                images,
+                collection=collection,
+                person=options.id,
+                name=options.name,
+                append=options.mode == "append",
+                force=options.force,
+                timings=timings,
+            )
+            used = sum(photo.used for photo in report.photos)
+            done(report.enrolled.gallery_version, mode=options.mode, photos=used)
+        return generate_answer(options.id, report)
+
+    answer = await context.in_time(work(), writes=True)
+    note(request, photos=len(answer.images), used=sum(i.used for i in answer.images))
+    response.headers["Server-Timing"] = timings.header()
+    return answer
