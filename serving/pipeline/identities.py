@@ -68,7 +68,7 @@ class Register:
     async def duplicates(
         self, collection: str, threshold: float | None, limit: int, after: int
     ) -> DuplicatesPage:
-        """Likely duplicates; see `serving.matching.search.compare_people`."""
+        """Likely duplicates; see `serving.matching.duplicates.compare_people`."""
         where = await self._where(collection)
         version = await self._versions.now(where)
         card = await self.card()

@@ -7,7 +7,6 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -18,27 +17,14 @@ from selenium.webdriver.common.keys import Keys
 from tests.console.browser import Page, drawn_box
 from tests.console.conftest import KEYS, Running
 from tests.console.door import Door
+from tests.console.people import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
 from tests.support.images import DATA, GROUP, PORTRAIT
 
-ARDERN = sorted((DATA / "2576").glob("*.jpg"))
-MACRON = DATA / "people" / "101" / "macron_2025.jpg"
 OBAMA = DATA / "people" / "102" / "obama.jpg"
 COLLINS = DATA / "people" / "104" / "collins.jpg"
 NO_PHOTO = DATA / "names.json"
-DIALOG_FILES = "dialog input[type=file]"
 HOSTILE = "<img src=x onerror=document.title='pwned'><b>Bobby</b>"
 LONGEST_ID = 2**63 - 1
-
-
-def enrol(api: httpx.Client, person: int, *photos: Path, name: str | None = None) -> None:
-    files = [("images", ("photo", photo.read_bytes())) for photo in photos]
-    fields = {"id": str(person), **({"name": name} if name else {})}
-    api.post("/generate", data=fields, files=files).raise_for_status()
-
-
-def person_of(api: httpx.Client, person: int, place: str = "") -> dict[str, Any]:
-    answer = api.get(f"{place}/identities/{person}")
-    return {} if answer.status_code == 404 else dict(answer.raise_for_status().json())
 
 
 def open_face(page: Page, index: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from serving.stack.config import StackSettings
 from serving.stack.run import running
 from tests.console.browser import Page, chromium
-from tests.console.test_console import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
+from tests.console.people import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
 
 PORT = 17440
 
