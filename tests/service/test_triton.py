@@ -17,7 +17,9 @@ from serving.model.repository import REPOSITORY
 from serving.settings import TritonSettings
 from serving.stack import triton
 from serving.stack.config import StackSettings
-from tests.service.conftest import PORT
+from tests.support.stacks import OPEN_PORT
+
+PORT = OPEN_PORT + 90
 
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(REPOSITORY.parent))
@@ -64,11 +66,16 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
     trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
     (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
     process = triton.start(
-        tmp_path / "run", tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
+        tmp_path / "run",
+        tmp_path / "logs",
+        PORT,
+        tmp_path / "models",
+        card.name,
+        threads=1,
     )
 
     async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        embedder = Embedder(TritonSettings(url=f"http://127.0.0.1:{PORT + 90}", model=card.name))
+        embedder = Embedder(TritonSettings(url=f"http://127.0.0.1:{PORT}", model=card.name))
         try:
             served = (await embedder.served()).card.id
             # As the requests of several photos, which Triton joins.
@@ -78,7 +85,7 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
             await embedder.close()
 
     try:
-        process.wait_until(lambda: triton.is_ready(PORT + 90, card.name), 120)
+        process.wait_until(lambda: triton.is_ready(PORT, card.name), 120)
         served, vectors = asyncio.run(embed())
     finally:
         process.stop(10)
