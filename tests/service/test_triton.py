@@ -19,12 +19,12 @@ from serving.stack import triton
 from serving.stack.config import StackSettings
 from tests.support.stacks import OPEN_PORT
 
-PORT = OPEN_PORT + 90
-
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(REPOSITORY.parent))
 
 import trace_model
+
+PORT = OPEN_PORT + 90
 
 
 @pytest.fixture
