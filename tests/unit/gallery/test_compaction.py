@@ -15,6 +15,7 @@ from serving.gallery.compaction import Maintenance, to_fold
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import StoredObject
+from tests.support.fuzzing import examples
 from tests.support.memory_store import MemoryStore
 from tests.support.people import (
     DIMENSION,
@@ -419,7 +420,8 @@ def test_an_erasure_beside_others_work(bucket: Bucket, what: str) -> None:
     assert bucket.maintenance().check().problems == []
 
 
-@settings(max_examples=150)
+@pytest.mark.fuzz
+@settings(max_examples=examples(50))
 @given(SEGMENTS, IDS)
 def test_erasing_anybody_changes_nobody_else(history: list[list[Operation]], who: int) -> None:
     bucket = Bucket()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from serving.gallery.fold import fold
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Person
 from serving.gallery.state import People
+from tests.support.fuzzing import examples
 from tests.support.people import DIMENSION, put, unit_rows
 from tests.unit.gallery.strategies import SEGMENTS
 
@@ -84,7 +86,8 @@ def test_large_results_are_cut() -> None:
     assert [len(s.embeddings) for s in folded] == [6, 6, 6, 6, 6]
 
 
-@settings(max_examples=300)
+@pytest.mark.fuzz
+@settings(max_examples=examples(100))
 @given(SEGMENTS, st.data())
 def test_folding_any_run_changes_nothing(
     history: list[list[Operation]], data: st.DataObject

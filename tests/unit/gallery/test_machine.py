@@ -1,12 +1,11 @@
 """Everything at once on one gallery, with faults at every request, against the obvious way.
 
-A longer run: GALLERY_MACHINE_EXAMPLES=5000 pytest --timeout 0 tests/unit/gallery/test_machine.py
+A longer run: FUZZ=200 pytest --timeout 0 tests/unit/gallery/test_machine.py
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.writer import _Waiting
+from tests.support.fuzzing import examples
 from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
@@ -46,7 +46,6 @@ from tests.unit.gallery.ledger import (
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("GALLERY_MACHINE_EXAMPLES", "100"))
 WHERE = ("galleries", "default", MODEL, DIMENSION)
 GALLERIES, KEEPERS = 3, 2
 SKEW = 2.0  # by which the clocks of two processes may differ at most
@@ -755,12 +754,13 @@ def make_reproducible_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.gallery.compaction.MAX_SEGMENT_BYTES", 20 * 2 * DIMENSION)
 
 
+@pytest.mark.fuzz
 def test_any_faults_at_any_moment_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     make_reproducible_and_small(monkeypatch)
     run_state_machine_as_test(
         GalleryMachine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples(25),
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
