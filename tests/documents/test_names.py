@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {".py", ".md", ".yaml", ".yml", ".tpl", ".txt", ".json", ".toml", ".sh", ".ipynb", ""}
+MADE = {"1", "weights", "__pycache__", "facenet_serving.egg-info"}
 # Generated, or of other projects; and this file, which has names that do not exist.
 SKIPPED = (
     "requirements.lock",
@@ -34,13 +35,14 @@ _LOGGERS = {"serving.access"}
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Path and text of every file that is committed, or would be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in sorted(set(listed.splitlines())):
-        file = ROOT / name
-        if file.suffix in KINDS and file.is_file() and not name.startswith(SKIPPED):
-            yield name, file.read_text(errors="replace")
+    """Path and text of the files of this repository."""
+    for folder, folders, names in os.walk(ROOT):
+        # What is installed, fetched or made lies in hidden folders, and beside the models' cards.
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in MADE)
+        for file in (Path(folder, name) for name in sorted(names)):
+            path = str(file.relative_to(ROOT))
+            if file.suffix in KINDS and not path.startswith(SKIPPED):
+                yield path, file.read_text(errors="replace")
 
 
 def where_it_lies(module: str) -> Path | None:
