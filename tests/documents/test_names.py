@@ -95,16 +95,13 @@ def defines(node: ast.stmt) -> set[str]:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return {node.name}
         case ast.Assign():
-            return {t.id for target in node.targets for t in ast.walk(target) if is_name(t)}
+            names = (each for target in node.targets for each in ast.walk(target))
+            return {each.id for each in names if isinstance(each, ast.Name)}
         case ast.AnnAssign(target=ast.Name(id=name)):
             return {name}
         case ast.ImportFrom():
             return {alias.asname or alias.name for alias in node.names}
     return set()
-
-
-def is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name)
 
 
 def test_every_name_in_back_ticks_exists() -> None:
