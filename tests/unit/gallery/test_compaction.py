@@ -421,7 +421,7 @@ def test_an_erasure_beside_others_work(bucket: Bucket, what: str) -> None:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=examples(50))
+@settings(max_examples=examples(150))
 @given(SEGMENTS, IDS)
 def test_erasing_anybody_changes_nobody_else(history: list[list[Operation]], who: int) -> None:
     bucket = Bucket()

@@ -1,6 +1,6 @@
 """Everything at once on one gallery, with faults at every request, against the obvious way.
 
-A longer run: FUZZ=200 pytest --timeout 0 tests/unit/gallery/test_machine.py
+A longer run: FUZZ=50 pytest --timeout 0 tests/unit/gallery/test_machine.py
 """
 
 from __future__ import annotations
@@ -760,7 +760,7 @@ def test_any_faults_at_any_moment_lose_nothing(monkeypatch: pytest.MonkeyPatch) 
     run_state_machine_as_test(
         GalleryMachine,
         settings=settings(
-            max_examples=examples(25),
+            max_examples=examples(100),
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

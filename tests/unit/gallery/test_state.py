@@ -157,7 +157,7 @@ class Naive:
 
 
 @pytest.mark.fuzz
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(200))
 @given(SEGMENTS)
 def test_any_operations_do_what_the_obvious_way_does(segments: list[list[Operation]]) -> None:
     people, naive = People(DIMENSION), Naive()

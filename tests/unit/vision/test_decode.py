@@ -324,7 +324,7 @@ _VALID = [
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.fuzz
-@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(_VALID),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),
