@@ -435,7 +435,7 @@ def test_without_a_key_one_is_asked_for(page: Page, api: httpx.Client) -> None:
 
 def test_a_key_that_may_only_identify_is_offered_only_that(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    sentence = "The key 'identify' may not do this: it needs the scope enrol."
+    sentence = "The key 'kiosk' may not do this: it needs the scope enrol."
     page.open(key=KEYS["kiosk"])
     page.identify(PORTRAIT)
     page.shows("1 face, 1 named")

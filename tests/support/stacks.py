@@ -30,8 +30,9 @@ from tests.support.chart.values import VARIANTS
 OPEN_PORT, KEYED_PORT, TUNED_PORT = 15000, 15500, 15700
 COLLECTOR_PORT = OPEN_PORT + 50
 
-# What the keyed stack takes at most for a request, and how many at once.
-KEYED_TIMEOUT_S = 10.0
+# What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
+# Triton (10 s), or /readyz could not say that Triton does not answer.
+KEYED_TIMEOUT_S = 15.0
 KEYED_IN_FLIGHT = 4
 ENTRIES: dict[str, dict[str, object]] = {
     "kiosk": {"scopes": ["identify"]},
