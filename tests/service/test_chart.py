@@ -170,6 +170,7 @@ def test_the_document_is_the_rendered_one(
 def _without_addresses(document: dict[str, Any]) -> dict[str, Any]:
     plain = copy.deepcopy(document)
     del plain["http_options"]
+    plain["logging_config"].pop("logs_dir", None)
     (application,) = plain["applications"]
     del application["args"]["triton"]["url"]
     del application["args"]["gallery"]["endpoint"]

@@ -19,7 +19,7 @@ import yaml
 
 from serving.keys import hash_of, new_key
 from serving.settings import ScaleSettings
-from serving.stack.config import StackSettings, serve_config
+from serving.stack.config import SERVE_LOGS, StackSettings, serve_config
 from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import running
 from tests.support.chart.helm import Helm, Object
@@ -99,6 +99,8 @@ def keyed(folder: Path) -> Iterator[Stack]:
     here = StackSettings(folder=folder, port=KEYED_PORT)
     document = copy.deepcopy(rendered_config(rendered()))
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
+    # Where those who look for a line of the logs find it; in a cluster Ray chooses the place.
+    document["logging_config"]["logs_dir"] = str(folder.resolve() / SERVE_LOGS)
     (application,) = document["applications"]
     args = application["args"]
     args["triton"]["url"] = f"http://{LOOPBACK}:{here.triton_port}"
