@@ -16,16 +16,21 @@ PLATFORM ?=
 DOCKER ?= docker
 
 BIN := .venv/bin
+# Tests in two processes; tests/conftest.py says which of them stay together, and in what order.
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+FUZZ ?= 40
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
+.PHONY: help install model tools run test unit fuzz chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
+	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
 install: .venv/installed ## make .venv from the lock
@@ -53,16 +58,19 @@ run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
 
 test: check model tools ## run all tests, on servers of their own
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) --durations=15
 
 unit: install ## run the tests that need no server
-	$(BIN)/python -m pytest tests/unit tests/documents
+	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/unit tests/documents tests/bench
+
+fuzz: install ## run the tests that make up their inputs, for FUZZ=40 times as long
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
 
 chart: install tools ## run the tests of the chart, with real helm
-	$(BIN)/python -m pytest tests/chart
+	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
 
 console: install model tools ## run the tests of the page, in a real Chromium
-	$(BIN)/python -m pytest tests/console
+	$(BIN)/python -m pytest --durations=15 tests/console
 
 screenshots: install model ## take the pictures of the page in docs/ anew
 	$(BIN)/python -m tests.console.screenshots --out docs

@@ -7,7 +7,6 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,29 +15,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.console.browser import Page, drawn_box
-from tests.console.conftest import KEYS, Running
 from tests.console.door import Door
+from tests.console.people import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
 from tests.support.images import DATA, GROUP, PORTRAIT
+from tests.support.stacks import KEYS, Stack
 
-ARDERN = sorted((DATA / "2576").glob("*.jpg"))
-MACRON = DATA / "people" / "101" / "macron_2025.jpg"
 OBAMA = DATA / "people" / "102" / "obama.jpg"
 COLLINS = DATA / "people" / "104" / "collins.jpg"
 NO_PHOTO = DATA / "names.json"
-DIALOG_FILES = "dialog input[type=file]"
 HOSTILE = "<img src=x onerror=document.title='pwned'><b>Bobby</b>"
 LONGEST_ID = 2**63 - 1
-
-
-def enrol(api: httpx.Client, person: int, *photos: Path, name: str | None = None) -> None:
-    files = [("images", ("photo", photo.read_bytes())) for photo in photos]
-    fields = {"id": str(person), **({"name": name} if name else {})}
-    api.post("/generate", data=fields, files=files).raise_for_status()
-
-
-def person_of(api: httpx.Client, person: int, place: str = "") -> dict[str, Any]:
-    answer = api.get(f"{place}/identities/{person}")
-    return {} if answer.status_code == 404 else dict(answer.raise_for_status().json())
 
 
 def open_face(page: Page, index: int) -> None:
@@ -56,7 +42,7 @@ def face_of(page: Page, name: str) -> int:
 
 def test_a_stranger_is_enrolled_from_files_and_then_known(page: Page, api: httpx.Client) -> None:
     enrol(api, 101, MACRON, name="Emmanuel Macron")
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.identify(PORTRAIT)
     page.shows("1 face, 0 named")
     assert page.text(".face .who") == "Unknown"
@@ -98,7 +84,7 @@ def test_a_stranger_is_enrolled_from_files_and_then_known(page: Page, api: httpx
 def test_the_threshold_shows_at_once_who_would_be_named(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
     enrol(api, 102, OBAMA, name="Barack Obama")
-    page.open(key=KEYS["identify"])
+    page.open(key=KEYS["kiosk"])
     page.identify(GROUP)
     page.shows("4 faces, 2 named")
     told = api.post("/infer", files={"image": GROUP.read_bytes()}).json()
@@ -124,7 +110,7 @@ def test_a_face_of_a_group_is_enrolled_and_no_other(page: Page, api: httpx.Clien
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
     enrol(api, 101, MACRON, name="Emmanuel Macron")
     enrol(api, 102, OBAMA, name="Barack Obama")
-    page.open(key=KEYS["enrol"])
+    page.open(key=KEYS["counter"])
     page.identify(GROUP)
     page.shows("4 faces, 3 named")
     # The smallest of them; its neighbours are larger.
@@ -152,7 +138,7 @@ def test_an_id_that_is_taken_is_never_overwritten_by_somebody_new(
     page: Page, api: httpx.Client
 ) -> None:
     enrol(api, 101, MACRON, name="Emmanuel Macron")
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     page.click("Enrol a person")
     page.fill("Id", "0101")
     page.shows("Emmanuel Macron (101) is enrolled with 1 photo", "dialog")
@@ -166,7 +152,7 @@ def test_an_id_that_is_taken_is_never_overwritten_by_somebody_new(
 
 def test_photos_are_added_to_a_person_or_replace_the_others(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     page.click("Jacinda Ardern, id 2576")
     page.click("Add photos")
     page.choose(*ARDERN[3:13], selector=DIALOG_FILES)
@@ -185,7 +171,7 @@ def test_photos_are_added_to_a_person_or_replace_the_others(page: Page, api: htt
 
 def test_a_person_is_renamed_and_described(page: Page, api: httpx.Client) -> None:
     enrol(api, LONGEST_ID, COLLINS)
-    page.open("people", key=KEYS["enrol"])
+    page.open("people", key=KEYS["counter"])
     page.click(f"No name, id {LONGEST_ID}")
     page.fill("Name", "Eileen Collins")
     page.fill("Metadata", "[1]")
@@ -208,7 +194,7 @@ def test_records_are_merged_and_deleted(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:2], name="Jacinda Ardern")
     enrol(api, LONGEST_ID, *ARDERN[2:5], name="J. Ardern")
     enrol(api, 102, OBAMA, name="Barack Obama")
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     for name in ("Jacinda Ardern (id 2576)", f"J. Ardern (id {LONGEST_ID})"):
         page.field(f"Choose {name}").click()
     page.click("Merge 2 people")
@@ -240,7 +226,7 @@ def test_records_are_merged_and_deleted(page: Page, api: httpx.Client) -> None:
 
 def test_an_erasure_has_a_receipt(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:4], name="Jacinda Ardern")
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     page.click("Jacinda Ardern, id 2576")
     page.click("Erase")
     page.shows("This cannot be undone", "dialog")
@@ -277,7 +263,7 @@ def blurred(photo: Path, folder: Path) -> Path:
 
 def test_somebody_who_is_enrolled_already_is_told_and_merged(page: Page, api: httpx.Client) -> None:
     enrol(api, LONGEST_ID, *ARDERN[:3], name=HOSTILE)
-    page.open("people", key=KEYS["enrol"])
+    page.open("people", key=KEYS["counter"])
     page.click("Enrol a person")
     page.fill("Id", "5")
     page.choose(*ARDERN[3:6], MACRON, selector=DIALOG_FILES)
@@ -299,7 +285,7 @@ def test_somebody_who_is_enrolled_already_is_told_and_merged(page: Page, api: ht
 def test_a_poor_photo_says_why_and_can_be_used_all_the_same(
     page: Page, api: httpx.Client, tmp_path: Path
 ) -> None:
-    page.open("people", key=KEYS["enrol"])
+    page.open("people", key=KEYS["counter"])
     page.click("Enrol a person")
     page.fill("Id", "102")
     page.choose(OBAMA, blurred(OBAMA, tmp_path), selector=DIALOG_FILES)
@@ -312,7 +298,7 @@ def test_a_poor_photo_says_why_and_can_be_used_all_the_same(
 
 
 def test_likely_duplicates_are_looked_at_and_merged(page: Page, api: httpx.Client) -> None:
-    page.open("people", key=KEYS["enrol"])
+    page.open("people", key=KEYS["counter"])
     page.click("Likely duplicates")
     page.shows("Nobody looks like somebody else", "dialog")
     page.press(Keys.ESCAPE)
@@ -341,7 +327,7 @@ def test_a_hostile_name_stays_text(page: Page, api: httpx.Client) -> None:
     enrol(api, 102, OBAMA, name="Barack Obama")
     metadata = {"</script><script>document.title='pwned'</script>": HOSTILE}
     api.patch("/identities/2576", json={"metadata": metadata}).raise_for_status()
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.identify(PORTRAIT)
     page.shows("1 face, 1 named")
     assert page.text(".face .who") == HOSTILE
@@ -363,7 +349,7 @@ def test_a_hostile_name_stays_text(page: Page, api: httpx.Client) -> None:
 
 
 def test_a_file_that_is_no_photo_is_told_in_the_apis_words(page: Page, api: httpx.Client) -> None:
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.choose(NO_PHOTO)
     page.shows("These bytes are no image that can be read", ".trouble")
     page.identify(PORTRAIT)
@@ -379,7 +365,7 @@ def test_a_photo_that_the_browser_cannot_show_is_identified(
     photo = tmp_path / "photo.tiff"
     with Image.open(PORTRAIT) as image:
         image.save(photo)
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.identify(photo)
     page.shows("1 face, 1 named")
     page.shows("This browser cannot show this file", "#view-identify")
@@ -388,7 +374,7 @@ def test_a_photo_that_the_browser_cannot_show_is_identified(
 
 def test_the_service_goes_away_and_comes_back(page: Page, api: httpx.Client, way: Door) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.shows("Ready", "#health")
     way.shut()
     try:
@@ -412,13 +398,13 @@ def test_the_service_goes_away_and_comes_back(page: Page, api: httpx.Client, way
     assert page.all(".trouble") == []
 
 
-def test_the_state_tells_what_is_missing(page: Page, stack: Running, api: httpx.Client) -> None:
+def test_the_state_tells_what_is_missing(page: Page, stack: Stack, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    page.open("status", key=KEYS["admin"])
+    page.open("status", key=KEYS["boss"])
     page.shows("Serves the model.", ".card.good")
     page.until(lambda: page.text(".facts").split()[:4] == ["People", "1", "Photos", "3"], "people")
     page.shows("median", ".plot")
-    triton = next(p for p in stack[1] if "triton" in p.name.lower())
+    triton = next(p for p in stack.processes if "triton" in p.name.lower())
     os.killpg(triton.pid, signal.SIGSTOP)
     try:
         page.shows("Not ready", "#health")
@@ -435,12 +421,12 @@ def test_without_a_key_one_is_asked_for(page: Page, api: httpx.Client) -> None:
     page.fill("API key", "nonsense")
     page.click("Use this key")
     page.shows("This API key is not valid.", "dialog")
-    page.fill("API key", KEYS["admin"])
+    page.fill("API key", KEYS["boss"])
     page.click("Use this key")
     page.until(lambda: not page.all("dialog"), "the dialog stays open")
     page.identify(PORTRAIT)
     kept = "return [localStorage.length, document.cookie, sessionStorage.getItem('faces.key')]"
-    assert page.driver.execute_script(kept) == [0, "", KEYS["admin"]]
+    assert page.driver.execute_script(kept) == [0, "", KEYS["boss"]]
     page.click("API key: set")
     page.click("Forget the key")
     page.shows("Send an API key", "dialog")
@@ -449,8 +435,8 @@ def test_without_a_key_one_is_asked_for(page: Page, api: httpx.Client) -> None:
 
 def test_a_key_that_may_only_identify_is_offered_only_that(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    sentence = "The key 'identify' may not do this: it needs the scope enrol."
-    page.open(key=KEYS["identify"])
+    sentence = "The key 'kiosk' may not do this: it needs the scope enrol."
+    page.open(key=KEYS["kiosk"])
     page.identify(PORTRAIT)
     page.shows("1 face, 1 named")
     open_face(page, 0)
@@ -489,14 +475,14 @@ def test_each_collection_is_for_itself(page: Page, api: httpx.Client) -> None:
     page.click("Delete")
     page.shows("Nobody is enrolled in this collection yet.", "#view-people")
 
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     page.until(
         lambda: "shop" in page.field("Collection").text.split(), "the collections are not listed"
     )
 
 
 def test_two_photos_are_compared(page: Page, api: httpx.Client) -> None:
-    page.open("compare", key=KEYS["identify"])
+    page.open("compare", key=KEYS["kiosk"])
     first, second = (f"section.slot:nth-child({n}) input[type=file]" for n in (1, 2))
     page.choose(PORTRAIT, selector=first)
     page.choose(ARDERN[0], selector=second)
@@ -512,13 +498,13 @@ def test_two_photos_are_compared(page: Page, api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("way_in", ["drop", "paste"])
 def test_a_photo_is_dropped_or_pasted(page: Page, api: httpx.Client, way_in: str) -> None:
-    page.open("status", key=KEYS["admin"])
+    page.open("status", key=KEYS["boss"])
     page.hand_over(way_in, PORTRAIT)
     page.shows("1 face, 0 named", "#view-identify")
 
 
 def test_a_photo_is_taken_by_the_camera(page: Page, api: httpx.Client) -> None:
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.click("Take a photo")
     page.click("Take the photo")
     # The browser's made-up camera shows nobody.
@@ -530,7 +516,7 @@ def test_the_list_is_paged_and_searched(page: Page, api: httpx.Client) -> None:
     embedding = {"embeddings": [[1.0] + [0.0] * 511], "model": person_of(api, 5000)["model"]}
     for person in range(120):
         api.post(f"/identities/{person}/embeddings", json=embedding).raise_for_status()
-    page.open("people", key=KEYS["admin"])
+    page.open("people", key=KEYS["boss"])
     page.shows("121 people; 100 are loaded", "#view-people")
     search = page.field("Search by id or name")
     # An id that is not loaded is asked for.
@@ -549,7 +535,7 @@ def test_the_list_is_paged_and_searched(page: Page, api: httpx.Client) -> None:
 
 def test_all_of_it_goes_by_keyboard(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     page.driver.refresh()
     assert page.tab_to("Skip to the content")
     page.press(Keys.ENTER)
@@ -657,7 +643,7 @@ def shown_in_turn(page: Page) -> Iterator[str]:
 def test_a_narrow_screen_never_scrolls_sideways(page: Page, api: httpx.Client, width: int) -> None:
     enrol(api, LONGEST_ID, *ARDERN[:3], name="W" * 200)
     page.size(width, 700)
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     for name in shown_in_turn(page):
         assert page.overflow() == 0, name
         for dialog in page.all("dialog"):
@@ -675,6 +661,6 @@ def test_no_rule_of_accessibility_is_broken(
     page.size(width, 800)
     if scheme == "dark":
         page.dark()
-    page.open(key=KEYS["admin"])
+    page.open(key=KEYS["boss"])
     broken = {name: page.violations(axe) for name in shown_in_turn(page)}
     assert {name: v for name, v in broken.items() if v} == {}

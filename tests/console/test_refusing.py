@@ -8,20 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.stack.config import StackSettings
-from serving.stack.run import running
 from tests.console.browser import Page, chromium
-from tests.console.test_console import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
-
-PORT = 17440
+from tests.console.people import ARDERN, DIALOG_FILES, MACRON, enrol, person_of
+from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")
-def url(_browser: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    overrides = {"enrolment": {"conflicts": "refuse"}}
-    folder = tmp_path_factory.mktemp("refusing")
-    with running(StackSettings(folder=folder, port=PORT, overrides=overrides)):
-        yield f"http://127.0.0.1:{PORT}"
+def url(_browser: None, tuned_stack: Stack) -> str:
+    return tuned_stack.settings.url
 
 
 @pytest.fixture

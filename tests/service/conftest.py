@@ -1,49 +1,27 @@
-"""The real stack (S3 server, tritonserver, Ray Serve), started once, on ports of its own."""
+"""The stack that most service tests share, and a client of it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
 from serving.stack.config import StackSettings
 from serving.stack.process import Process
-from serving.stack.run import running
-
-# Apart from those of `make run`, so that both can run side by side.
-PORT = 15000
-# Two matchers: what one of them wrote has to be seen by the other.
-# Traced is who asks for it; most of the time nobody listens, and no request may suffer from that.
-COLLECTOR_PORT = PORT + 50
-OVERRIDES = {
-    "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
-    "tracing": {"endpoint": f"http://127.0.0.1:{COLLECTOR_PORT}", "sample_ratio": 0},
-}
-
-
-Running = tuple[StackSettings, list[Process]]
+from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="session")
-def _stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("stack")
-    settings = StackSettings(folder=folder, port=PORT, overrides=OVERRIDES)
-    with running(settings) as processes:
-        yield settings, processes
+def stack(open_stack: Stack) -> StackSettings:
+    return open_stack.settings
 
 
 @pytest.fixture(scope="session")
-def stack(_stack: Running) -> StackSettings:
-    return _stack[0]
-
-
-@pytest.fixture(scope="session")
-def processes(_stack: Running) -> list[Process]:
+def processes(open_stack: Stack) -> list[Process]:
     """Of the stack: the S3 server, tritonserver, Ray Serve."""
-    return _stack[1]
+    return open_stack.processes
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +41,3 @@ def new_id(_ids: Iterator[int]) -> int:
 @pytest.fixture(scope="session")
 def _ids() -> Iterator[int]:
     return itertools.count(1_000_000)
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    return Path(__file__).resolve().parents[2] / "data"

@@ -15,48 +15,27 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from serving.keys import hash_of, new_key
 from serving.model.repository import REPOSITORY
-from serving.stack import triton
 from serving.stack.config import StackSettings
 from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK
-from serving.stack.run import running
-from tests.support.chart.helm import Helm, Object
+from tests.support import stacks
+from tests.support.chart.helm import Object
 from tests.support.chart.objects import only, pods, serve_config
-from tests.support.chart.values import VARIANTS
+from tests.support.stacks import KEYS
 
-PORT = 16700
-KEY = new_key()
+KEY = KEYS["boss"]
 
 
 @pytest.fixture(scope="module")
 def rendered() -> tuple[Object, ...]:
-    helm = Helm(4) if Helm(4).binary.is_file() else Helm(3)
-    return helm.template(
-        {"minio": {"enabled": True}, "test": {"timeoutSeconds": 60}}, files=[VARIANTS["defaults"]]
-    )
+    return stacks.rendered()
 
 
 @pytest.fixture(scope="module")
-def stack(
-    rendered: tuple[Object, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StackSettings]:
-    here = StackSettings(folder=tmp_path_factory.mktemp("chart"), port=PORT)
-    document = copy.deepcopy(serve_config(rendered))
-    (application,) = document["applications"]
-    document["http_options"] = {"host": LOOPBACK, "port": here.port}
-    application["args"]["triton"]["url"] = triton.url_of(here.folder)
-    application["args"]["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
-    keys = here.folder / "keys.yaml"
-    entry = {"name": "test", "hash": hash_of(KEY), "scopes": ["admin"]}
-    keys.write_text(yaml.safe_dump({"keys": [entry]}))
-    application["args"]["keys"]["file"] = str(keys)
-    settings = StackSettings(folder=here.folder, port=PORT, document=document)
-    with running(settings):
-        yield settings
+def stack(keyed_stack: stacks.Stack) -> StackSettings:
+    return keyed_stack.settings
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +170,7 @@ def test_the_document_is_the_rendered_one(
 def _without_addresses(document: dict[str, Any]) -> dict[str, Any]:
     plain = copy.deepcopy(document)
     del plain["http_options"]
+    plain["logging_config"].pop("logs_dir", None)
     (application,) = plain["applications"]
     del application["args"]["triton"]["url"]
     del application["args"]["gallery"]["endpoint"]

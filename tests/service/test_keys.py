@@ -11,26 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from serving.keys import hash_of, new_key
+from serving.keys import new_key
 from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
-from serving.stack.run import running
 from tests.service import logs
+from tests.support.stacks import KEYED_PORT, KEYED_TIMEOUT_S, KEYS, Stack, write_keys
 
-PORT = 15500
-TIMEOUT_S = 8.0
 JPEG = {"Content-Type": "image/jpeg"}
-KEYS = {name: new_key() for name in ("kiosk", "desk", "boss", "shop", "slow", "gone")}
-ENTRIES: dict[str, dict[str, Any]] = {
-    "kiosk": {"scopes": ["identify"]},
-    "desk": {"scopes": ["enrol"]},
-    "boss": {"scopes": ["admin"]},
-    "shop": {"scopes": ["identify", "enrol", "admin"], "collections": ["shop"]},
-    "slow": {"scopes": ["identify"], "rate": 0.01},
-    "gone": {"scopes": ["identify"]},
-}
 MODEL = "/v2/models/face-identification"
 # Method, path, and which keys may; of paths below /collections/bank none but the boss's.
 ROUTES: list[tuple[str, str, set[str]]] = [
@@ -60,27 +48,13 @@ OPEN = ["/", "/healthz", "/readyz", "/docs", "/openapi.json", "/v2", "/v2/health
 
 
 @pytest.fixture(scope="module")
-def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("keys") / "keys.yaml"
-    write(path, *KEYS)
-    return path
-
-
-def write(path: Path, *names: str) -> None:
-    entries = [{"name": n, "hash": hash_of(KEYS[n]), **ENTRIES[n]} for n in names]
-    path.write_text(yaml.safe_dump({"keys": entries}))
+def stack(keyed_stack: Stack) -> StackSettings:
+    return keyed_stack.settings
 
 
 @pytest.fixture(scope="module")
-def stack(key_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackSettings]:
-    overrides = {
-        "keys": {"required": True, "file": str(key_file)},
-        "limits": {"timeout_s": TIMEOUT_S, "max_in_flight": 4},
-    }
-    folder = tmp_path_factory.mktemp("keyed")
-    settings = StackSettings(folder=folder, port=PORT, overrides=overrides)
-    with running(settings):
-        yield settings
+def key_file(stack: StackSettings) -> Path:
+    return stack.folder / "keys.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -160,13 +134,13 @@ def test_a_key_is_withdrawn_and_given_back_without_a_restart(
             time.sleep(0.2)
 
     until(200)
-    write(key_file, *(name for name in KEYS if name != "gone"))
+    write_keys(key_file, *(name for name in KEYS if name != "gone"))
     until(401)
     key_file.write_text("keys: [")  # a mistake: the former keys stay
     time.sleep(1.5)
     until(401)
     assert service.get(MODEL, headers=of("kiosk")).status_code == 200
-    write(key_file, *KEYS)
+    write_keys(key_file, *KEYS)
     until(200)
 
 
@@ -209,7 +183,7 @@ class Drip:
     """A request whose body comes a byte at a time, and has no length."""
 
     def __init__(self, path: str, kind: str, key: str) -> None:
-        self._socket = socket.create_connection((LOOPBACK, PORT), timeout=0.2)
+        self._socket = socket.create_connection((LOOPBACK, KEYED_PORT), timeout=0.2)
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: {kind}\r\n"
             f"Authorization: Bearer {KEYS[key]}\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -243,9 +217,9 @@ def test_bodies_that_drip_take_the_places_no_longer_than_a_request_may(
     full = service.post("/detect", content=photo, headers=of("kiosk", **JPEG))
     assert (full.status_code, kind_of(full)) == (503, "overloaded")
     # One after the other: those that are not fed do not come to an end earlier.
-    answers = [drip.until_answered(3 * TIMEOUT_S) for drip in drips]
+    answers = [drip.until_answered(3 * KEYED_TIMEOUT_S) for drip in drips]
     assert [status for status, _ in answers] == [504] * len(drips)
-    assert answers[0][1] > TIMEOUT_S / 2
+    assert answers[0][1] > KEYED_TIMEOUT_S / 2
     again = service.post("/detect", content=photo, headers=of("kiosk", **JPEG))
     assert again.status_code == 200, again.text
 

@@ -34,8 +34,8 @@ from serving.vision.mtcnn.detector import FaceDetector
 from tests.service import pod, seaweed
 from tests.support import images
 
-PORT = 17040
-TRITON_PORT = 17050
+PORT = 17300
+TRITON_PORT = 17310
 NAME = "facenet-casia-webface"
 OTHER_ID = f"{NAME}@ffffffffffff"
 # Of the crop whose bytes count from 0 to 255 over and over: the first values of its embedding.

@@ -23,7 +23,7 @@ import pytest
 from ray._private import services
 
 from serving.stack.process import LOOPBACK, Process, check_ports
-from tests.service.test_tls import certificate
+from tests.support.certificates import certificate
 from tests.support.chart.helm import Helm, Object
 from tests.support.chart.objects import only
 

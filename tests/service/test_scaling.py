@@ -13,40 +13,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.settings import ScaleSettings
-from serving.stack.config import StackSettings, serve_config
+from serving.stack.config import StackSettings
 from serving.stack.process import Process
-from serving.stack.run import running
 from tests.support.crowd import crowd
 from tests.support.load import Answer, ask, replicas, stopped, wait_until
 from tests.support.replicas import Count, Replicas, watched
+from tests.support.stacks import TARGETS, Stack
 
-PORT = 15700
 CLIENTS = 6
 # What takes seconds on a quiet machine.
 LONGEST_S = 180.0
-TARGETS = {stage: scale.target_ongoing_requests for stage, scale in ScaleSettings()}
-OVERRIDES = {
-    # Small faces take long to find, so that detection is what is short.
-    "detect": {"threads": 1, "min_face_size": 12},
-    "decode": {"threads": 1},
-}
-# As the chart writes it, beside the arguments. Serve is told of the load every second and decides
-# by a shorter mean than the 10 and 30 s of its own, or this would take minutes.
-TOLD_EVERY_S = "1"
-AUTOSCALING = {
-    "min_replicas": 1,
-    "max_replicas": 2,
-    "upscale_delay_s": 0,
-    "downscale_delay_s": 1,
-    "look_back_period_s": 11,
-}
 
 pytestmark = pytest.mark.timeout(3 * LONGEST_S)
 
 
 @dataclass(frozen=True)
-class Stack:
+class Watched:
     settings: StackSettings
     application: Process
     replicas: Replicas
@@ -62,21 +44,10 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("scaling")
-    document = serve_config(StackSettings(folder=folder, port=PORT, overrides=OVERRIDES))
-    (faces,) = document["applications"]
-    faces["deployments"] = [
-        {"name": stage, "autoscaling_config": {**AUTOSCALING, "target_ongoing_requests": target}}
-        for stage, target in TARGETS.items()
-    ]
-    settings = StackSettings(folder=folder, port=PORT, document=document)
-    with pytest.MonkeyPatch.context() as patch:
-        for told_by in ("HANDLE", "REPLICA"):
-            name = f"RAY_SERVE_{told_by}_AUTOSCALING_METRIC_PUSH_INTERVAL_S"
-            patch.setenv(name, TOLD_EVERY_S)
-        with running(settings) as (_, _, application), watched(application, folder) as counted:
-            yield Stack(settings, application, counted)
+def stack(tuned_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    _, _, application = tuned_stack.processes
+    with watched(application, tmp_path_factory.mktemp("scaling")) as counted:
+        yield Watched(tuned_stack.settings, application, counted)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +64,7 @@ def failed(answers: list[Answer]) -> list[Answer]:
     ]
 
 
-def test_the_stage_that_is_short_comes_and_goes_with_the_load(stack: Stack, photo: bytes) -> None:
+def test_the_stage_that_is_short_comes_and_goes_with_the_load(stack: Watched, photo: bytes) -> None:
     stack.wait_for(lambda count: count.running("detect") == 1)
     with crowd(stack.settings.url, photo) as clients:
         clients.resize(CLIENTS)
@@ -110,7 +81,7 @@ def test_the_stage_that_is_short_comes_and_goes_with_the_load(stack: Stack, phot
         assert {count.all(stage) for count in stack.replicas.counts()} == {1}, stage
 
 
-def test_a_photo_in_line_survives_its_decoder(stack: Stack, photo: bytes) -> None:
+def test_a_photo_in_line_survives_its_decoder(stack: Watched, photo: bytes) -> None:
     stack.wait_for(lambda count: count.all("decode") == count.all("detect") == 1)
     (decoder,) = replicas(stack.application.pid, "decode")
     (detector,) = replicas(stack.application.pid, "detect")

@@ -11,9 +11,9 @@ import pytest
 
 from serving.stack.config import StackSettings
 from tests.service import logs
-from tests.service.conftest import COLLECTOR_PORT
 from tests.support import images
 from tests.support.otlp import Collector, Span, collector
+from tests.support.stacks import COLLECTOR_PORT
 
 JPEG = {"content-type": "image/jpeg"}
 CALLER = "b7ad6b7169203331"

@@ -22,12 +22,14 @@ from serving.settings import TritonSettings
 from serving.stack import triton
 from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK, Process
-from tests.service.conftest import PORT
+from tests.support.stacks import OPEN_PORT
 
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(REPOSITORY.parent))
 
 import trace_model
+
+PORT = OPEN_PORT + 90
 
 
 @pytest.fixture
@@ -69,9 +71,7 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
     trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
     (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
     run = tmp_path / "run"
-    process = triton.start(
-        run, tmp_path / "logs", PORT + 90, tmp_path / "models", card.name, threads=1
-    )
+    process = triton.start(run, tmp_path / "logs", PORT, tmp_path / "models", card.name, threads=1)
 
     async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         embedder = Embedder(TritonSettings(url=triton.url_of(run), model=card.name))

@@ -13,8 +13,8 @@ from serving.cli import cli, model
 from serving.model.repository import MODEL, ModelError
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
+from tests.support.model_repository import NAME, traced
 from tests.support.stages import CARD as FAKE
-from tests.unit.model.test_repository import NAME, traced
 
 URI = f"s3://models/prod/{NAME}"
 

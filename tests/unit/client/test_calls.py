@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from serving.client import AsyncClient, Client, ClientError
+from tests.support.caller import Caller
 from tests.support.service import FakeService, fake_service
-from tests.unit.client.conftest import Caller
 
 VECTORS = np.eye(2, 4, dtype=np.float32)
 

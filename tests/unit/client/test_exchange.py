@@ -15,8 +15,8 @@ import pytest
 
 from serving.client import ClientError
 from serving.settings import GallerySettings
+from tests.support.caller import Caller
 from tests.support.service import NO_ANSWER, FakeService
-from tests.unit.client.conftest import Caller
 
 PREFIX = "urn:faces:problem:"
 PHOTO = Path(__file__)

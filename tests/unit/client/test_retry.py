@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from serving.client import ClientError, Retry
+from tests.support.caller import Caller
 from tests.support.service import NO_ANSWER, FakeService
-from tests.unit.client.conftest import Caller
 
 PREFIX = "urn:faces:problem:"
 TOO_MANY = (429, {"type": f"{PREFIX}too-many-requests"})

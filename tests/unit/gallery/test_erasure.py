@@ -14,6 +14,7 @@ from serving.gallery.erasure import erase, erase_everywhere, held
 from serving.gallery.location import Location
 from serving.gallery.segment import Kind, Operation
 from serving.gallery.stored import StoredGallery
+from tests.support.fuzzing import examples
 from tests.support.memory_store import MemoryStore
 from tests.support.people import (
     DIMENSION,
@@ -157,7 +158,8 @@ def test_an_erasure_beside_others_work(bucket: Bucket, what: str) -> None:
     assert check(bucket.stored()).problems == []
 
 
-@settings(max_examples=150)
+@pytest.mark.fuzz
+@settings(max_examples=examples(150))
 @given(SEGMENTS, IDS)
 def test_erasing_anybody_changes_nobody_else(history: list[list[Operation]], who: int) -> None:
     bucket = Bucket()

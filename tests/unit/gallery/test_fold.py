@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serving.gallery.fold import fold
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Person
 from serving.gallery.state import People
+from tests.support.fuzzing import examples
 from tests.support.people import DIMENSION, put, unit_rows
 from tests.unit.gallery.strategies import SEGMENTS
 
@@ -84,19 +86,17 @@ def test_large_results_are_cut() -> None:
     assert [len(s.embeddings) for s in folded] == [6, 6, 6, 6, 6]
 
 
-@settings(max_examples=300)
-@given(SEGMENTS, st.data())
-def test_folding_any_run_changes_nothing(
-    history: list[list[Operation]], data: st.DataObject
-) -> None:
+@pytest.mark.fuzz
+@settings(max_examples=examples(100))
+@given(SEGMENTS)
+def test_folding_any_run_changes_nothing(history: list[list[Operation]]) -> None:
     segments = [Segment.of(operations, DIMENSION) for operations in history]
-    start = data.draw(st.integers(0, len(segments)))
-    end = data.draw(st.integers(start, len(segments)))
-    folded = fold(segments[start:end], from_nothing=start == 0, max_rows=4)
-    kept = [Segment.from_bytes(s.to_bytes()) for s in folded] if start < end else []
-    people, similarities = state([*segments[:start], *kept, *segments[end:]])
     expected_people, expected_similarities = state(segments)
-    assert [dataclasses.asdict(p) for p in people] == [
-        dataclasses.asdict(p) for p in expected_people
-    ]
-    np.testing.assert_allclose(similarities, expected_similarities, atol=2e-3)
+    for start, end in itertools.combinations(range(len(segments) + 1), 2):
+        folded = fold(segments[start:end], from_nothing=start == 0, max_rows=4)
+        kept = [Segment.from_bytes(s.to_bytes()) for s in folded]
+        people, similarities = state([*segments[:start], *kept, *segments[end:]])
+        assert [dataclasses.asdict(p) for p in people] == [
+            dataclasses.asdict(p) for p in expected_people
+        ]
+        np.testing.assert_allclose(similarities, expected_similarities, atol=2e-3)

@@ -1,13 +1,12 @@
 """Everything at once on one gallery, with faults at every request, against the obvious way.
 
-A longer run: GALLERY_MACHINE_EXAMPLES=5000 pytest --timeout 0 tests/unit/gallery/test_machine.py
+A longer run: FUZZ=50 pytest --timeout 0 tests/unit/gallery/test_machine.py
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +37,7 @@ from serving.gallery.snapshot import Snapshot
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
 from serving.gallery.writer import Requirements, _Waiting
+from tests.support.fuzzing import examples
 from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
@@ -51,7 +51,6 @@ from tests.unit.gallery.ledger import (
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("GALLERY_MACHINE_EXAMPLES", "100"))
 LOCATION = Location("default", MODEL, DIMENSION)
 GALLERIES, KEEPERS = 3, 2
 # Small enough that a few steps reach each of them.
@@ -774,6 +773,7 @@ def make_reproducible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
 
 
+@pytest.mark.fuzz
 def test_any_faults_at_any_moment_lose_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -782,7 +782,7 @@ def test_any_faults_at_any_moment_lose_nothing(
     run_state_machine_as_test(
         GalleryMachine,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples(100),
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

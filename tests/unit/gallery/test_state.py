@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
+from tests.support.fuzzing import examples
 from tests.support.people import DIMENSION, put, unit_rows
 from tests.unit.gallery.strategies import SEGMENTS
 
@@ -155,7 +156,8 @@ class Naive:
             self.rows.clear()
 
 
-@settings(max_examples=200)
+@pytest.mark.fuzz
+@settings(max_examples=examples(200))
 @given(SEGMENTS)
 def test_any_operations_do_what_the_obvious_way_does(segments: list[list[Operation]]) -> None:
     people, naive = People(DIMENSION), Naive()

@@ -9,27 +9,13 @@ from pathlib import Path
 import pytest
 
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel, id_of
+from tests.support.model_repository import NAME, of_openvino, traced
 from tests.support.stages import CARD as FAKE
-
-NAME = FAKE.name
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     return traced(tmp_path)
-
-
-def traced(repository: Path, model: bytes = b"TorchScript", threshold: float = 0.5) -> Path:
-    """A repository with one model, as it is written when it is traced."""
-    card = FAKE.model_copy(update={"threshold": threshold})
-    folder = repository / card.name
-    (folder / "1").mkdir(parents=True, exist_ok=True)
-    (folder / CARD).write_text(card.to_json(indent=2) + "\n")
-    (folder / CONFIG).write_text(f'parameters {{ key: "card" value {card.to_pbtxt()} }}\n')
-    (folder / MODEL).write_bytes(model)
-    digest = hashlib.sha256(model).hexdigest()
-    (folder / "1/model.sha256").write_text(f"{digest}  model.pt\n")
-    return repository
 
 
 def test_what_was_traced_is_read(repository: Path) -> None:
@@ -43,19 +29,6 @@ def test_what_was_traced_is_read(repository: Path) -> None:
 @pytest.fixture
 def openvino(tmp_path: Path) -> Path:
     return of_openvino(tmp_path / "openvino")
-
-
-def of_openvino(repository: Path, weights: bytes = b"weights") -> Path:
-    """As `traced`, for OpenVINO."""
-    folder = traced(repository) / NAME / "1"
-    (folder / "model.pt").unlink()
-    parts = {"model.bin": weights, "model.xml": b"<net/>"}
-    for name, data in parts.items():
-        (folder / name).write_bytes(data)
-    (folder / "model.sha256").write_text(
-        "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in parts.items())
-    )
-    return repository
 
 
 def test_a_model_of_openvino_has_two_files(openvino: Path) -> None:

@@ -15,8 +15,8 @@ from serving.gallery.store import StoredObject
 from serving.model.repository import CARD, CONFIG, MODEL, ModelError, TracedModel
 from serving.operations.publish import Target, publish
 from tests.support.memory_store import MemoryStore
+from tests.support.model_repository import NAME, of_openvino, traced
 from tests.support.stages import CARD as FAKE
-from tests.unit.model.test_repository import NAME, of_openvino, traced
 
 TARGET = Target("models", f"prod/{NAME}")
 KEYS = [TARGET.key(name) for name in (MODEL, CONFIG, CARD)]

@@ -18,6 +18,7 @@ from serving.settings import DecodeSettings
 from serving.vision.decode import decode
 from serving.vision.records import Photo
 from tests.support import images
+from tests.support.fuzzing import examples
 from tests.support.images import BLUE, GREEN, GREY, RED, encode, quadrants
 
 SETTINGS = DecodeSettings()
@@ -322,7 +323,8 @@ _VALID = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fuzz
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(_VALID),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=12),

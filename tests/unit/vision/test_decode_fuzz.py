@@ -1,6 +1,6 @@
 """Damaged image files of every format: an answer or an error of the tree, in bounded memory.
 
-FUZZ_SECONDS=600 python -m pytest tests/unit/vision/test_decode_fuzz.py
+A longer run: FUZZ=30 python -m pytest tests/unit/vision/test_decode_fuzz.py
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
 from tests.support import images
+from tests.support.fuzzing import seconds
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "90"))
+SECONDS = seconds(20)
 SETTINGS = DecodeSettings(max_pixels=4_000_000, max_jpeg_pixels=16_000_000)
 # A decoded photo of 4 million pixels, and the copies on the way to it.
 GROWTH_MIB = 300
@@ -91,6 +92,7 @@ def resident_mib() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(SECONDS + 120)
 def test_whatever_the_bytes_are_it_is_a_photo_or_refused() -> None:
     files = seeds()

@@ -1,0 +1,113 @@
+"""tests/unit mirrors serving/: each module has a test file of its own, and each test file a module.
+
+The lists hold the exceptions, each with its reason. They only shrink: an entry that is no
+exception any more is an error here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE, UNIT = ROOT / "serving", ROOT / "tests" / "unit"
+
+# Modules below serving/ without a test file of their own: where they are tested instead.
+ELSEWHERE = {
+    "__main__.py": "one line; test_story runs it",
+    "api/build.py": "it builds the application of support/api.py: all of unit/api",
+    "api/context.py": "a record that the routes are given; api/routes",
+    "api/examples.py": "every example is sent to the real service by service/test_openapi.py",
+    "api/facts.py": "api/middleware/test_access.py reads what it notes",
+    "api/ingress.py": "the deployment itself: service",
+    "api/middleware/guard.py": "api/test_bodies.py, api/test_problems.py",
+    "api/middleware/rates.py": "api/middleware/test_gate.py",
+    "api/routes/duplicates.py": "service/test_conflicts.py",
+    "api/scopes.py": "api/middleware/test_gate.py",
+    "api/v2_codec.py": "api/routes/test_v2.py",
+    "cli/calibrate.py": "cli/test_evaluate.py",
+    "cli/config.py": "operations/test_bucket.py",
+    "cli/enroll.py": "cli/test_root.py, operations/test_folders.py",
+    "cli/evaluation.py": "cli/test_evaluate.py",
+    "cli/gallery/migrate.py": "operations/test_migrate.py",
+    "cli/gallery/upkeep.py": "cli/gallery/test_group.py",
+    "cli/infer.py": "cli/test_root.py",
+    "cli/status.py": "cli/test_root.py",
+    "cli/terminal.py": "cli/test_root.py",
+    "cli/up.py": "service/test_story.py",
+    "client/asynchronous.py": "client/test_calls.py, for both clients",
+    "client/errors.py": "client/test_exchange.py, client/test_retry.py",
+    "client/synchronous.py": "client/test_calls.py, for both clients",
+    "evaluation/comparisons.py": "evaluation/test_tail.py, evaluation/test_calibrate.py",
+    "evaluation/evaluate.py": "evaluation/test_html_report.py, cli/test_evaluate.py",
+    "evaluation/logistic.py": "evaluation/test_calibrate.py",
+    "evaluation/lookups.py": "evaluation/test_identification.py, evaluation/test_distractors.py",
+    "evaluation/plots.py": "evaluation/test_html_report.py",
+    "evaluation/sample.py": "evaluation/test_verification.py, evaluation/test_card_file.py",
+    "evaluation/tables.py": "evaluation/test_html_report.py",
+    "gallery/commit.py": "gallery/test_gallery.py, gallery/test_machine.py",
+    "gallery/details.py": "gallery/test_state.py, gallery/test_segment.py",
+    "gallery/erasure.py": "gallery/test_location.py, gallery/test_compaction.py",
+    "gallery/manifest_file.py": "gallery/test_manifest.py, gallery/test_gallery.py",
+    "gallery/objects.py": "gallery/test_gallery.py, gallery/test_machine.py",
+    "gallery/ownership.py": "gallery/test_state.py, gallery/test_fold.py",
+    "gallery/s3.py": "service/test_store.py, service/test_wire.py, on a real server",
+    "gallery/snapshot.py": "gallery/test_state.py, gallery/test_fold.py",
+    "gallery/writer.py": "gallery/test_gallery.py, gallery/test_machine.py",
+    "matching/duplicates.py": "stages/test_match.py",
+    "matching/enrolment.py": "stages/test_match.py",
+    "matching/search.py": "stages/test_match.py",
+    "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_migrate.py",
+    "operations/imports.py": "operations/test_bucket.py",
+    "operations/offline.py": "cli/test_evaluate.py, operations/test_migrate.py",
+    "operations/served.py": "operations/test_bucket.py",
+    "pipeline/reports.py": "records and errors: pipeline/test_pipeline.py",
+    "pipeline/verification.py": "pipeline/test_pipeline.py",
+    "stack/config.py": "what it writes is what every stack of tests/service is started with",
+    "stack/run.py": "it starts every stack of tests/service",
+    "stages/decode.py": "a thin class over vision/decode.py: service",
+    "stages/detect.py": "a thin class over vision/faces.py: service",
+    "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",
+    "vision/mtcnn/networks.py": "vision/mtcnn/test_cascade.py",
+    "vision/records.py": "matching/test_records.py",
+}
+# Test files below tests/unit without a module of the same name below serving/.
+OF_MORE = {
+    "client/test_light.py": "what importing serving.client loads",
+    "evaluation/test_growth.py": "model, matching and evaluation: false names as a gallery grows",
+    "gallery/test_machine.py": "everything at once on one gallery: all of serving/gallery",
+    "triton/test_trace_model.py": "triton/trace_model.py, which is no part of the package",
+    "vision/test_decode_fuzz.py": "vision/decode.py, with damaged files",
+}
+
+
+def modules() -> set[str]:
+    files = PACKAGE.rglob("*.py")
+    return {str(f.relative_to(PACKAGE)) for f in files if f.name != "__init__.py"}
+
+
+def files_of_tests() -> set[str]:
+    return {str(f.relative_to(UNIT)) for f in UNIT.rglob("test_*.py")}
+
+
+def own_test(module: str) -> str:
+    """The path of a module's test file, below tests/unit."""
+    return str(Path(module).with_name(f"test_{Path(module).name}"))
+
+
+def test_every_module_has_a_test_file_of_its_own() -> None:
+    missing = {module for module in modules() if own_test(module) not in files_of_tests()}
+    without = sorted(missing - set(ELSEWHERE))
+    assert without == [], "write tests/unit/<path>/test_<name>.py, or list it here with a reason"
+    assert sorted(set(ELSEWHERE) - missing) == [], "these have a test file now, or are gone"
+
+
+def test_every_test_file_has_its_module() -> None:
+    of_none = files_of_tests() - {own_test(module) for module in modules()}
+    assert sorted(of_none - set(OF_MORE)) == [], "no module of serving/ has this name"
+    assert sorted(set(OF_MORE) - of_none) == [], "these have a module now, or are gone"
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    """Or two test files of one name would be one module to pytest."""
+    folders = {file.parent for file in UNIT.rglob("test_*.py")}
+    assert [str(f.relative_to(ROOT)) for f in folders if not (f / "__init__.py").is_file()] == []

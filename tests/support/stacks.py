@@ -1,0 +1,156 @@
+"""The stacks that several test files share: each is started once, and stopped after its last test.
+
+A stack of its own has only what kills its parts (test_faults), what tests how it is started and
+stopped (test_story), and what needs another model (test_migrate).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.keys import hash_of, new_key
+from serving.settings import ScaleSettings
+from serving.stack import triton
+from serving.stack.config import SERVE_LOGS, StackSettings, serve_config
+from serving.stack.process import LOOPBACK, Process
+from serving.stack.run import running
+from tests.support.chart.helm import Helm, Object
+from tests.support.chart.objects import serve_config as rendered_config
+from tests.support.chart.values import VARIANTS
+
+# Apart from those of `make run`, and from each other: all of them may run side by side.
+OPEN_PORT, KEYED_PORT, TUNED_PORT = 15000, 15500, 15700
+COLLECTOR_PORT = OPEN_PORT + 50
+
+# What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
+# Triton (10 s), or /readyz could not say that Triton does not answer.
+KEYED_TIMEOUT_S = 15.0
+KEYED_IN_FLIGHT = 4
+ENTRIES: dict[str, dict[str, object]] = {
+    "kiosk": {"scopes": ["identify"]},
+    "desk": {"scopes": ["enrol"]},
+    "counter": {"scopes": ["identify", "enrol"]},
+    "boss": {"scopes": ["admin"]},
+    "shop": {"scopes": ["identify", "enrol", "admin"], "collections": ["shop"]},
+    "slow": {"scopes": ["identify"], "rate": 0.01},
+    "gone": {"scopes": ["identify"]},
+}
+KEYS = {name: new_key() for name in ENTRIES}
+
+TARGETS = {stage: scale.target_ongoing_requests for stage, scale in ScaleSettings()}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that runs.
+
+    Attributes:
+        processes: the S3 server, tritonserver, Ray Serve.
+    """
+
+    settings: StackSettings
+    processes: list[Process]
+
+
+@contextmanager
+def open_to_all(folder: Path) -> Iterator[Stack]:
+    """Without keys, as `faces up` starts it; with two matchers, which have to see what the other
+    one wrote. Traced is who asks for it; most of the time nobody listens, and no request may
+    suffer from that."""
+    overrides = {
+        "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
+        "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
+    }
+    settings = StackSettings(folder=folder, port=OPEN_PORT, overrides=overrides)
+    with running(settings) as processes:
+        yield Stack(settings, processes)
+
+
+@functools.cache
+def rendered() -> tuple[Object, ...]:
+    """The chart, of whose document the keyed stack is started."""
+    helm = Helm(4) if Helm(4).binary.is_file() else Helm(3)
+    limits = {"timeout_s": KEYED_TIMEOUT_S, "max_in_flight": KEYED_IN_FLIGHT}
+    values = {
+        "minio": {"enabled": True},
+        "test": {"timeoutSeconds": 60},
+        "settings": {"limits": limits},
+    }
+    return helm.template(values, files=[VARIANTS["defaults"]])
+
+
+def write_keys(file: Path, *names: str) -> None:
+    entries = [{"name": n, "hash": hash_of(KEYS[n]), **ENTRIES[n]} for n in names]
+    file.write_text(yaml.safe_dump({"keys": entries}))
+
+
+@contextmanager
+def keyed(folder: Path) -> Iterator[Stack]:
+    """With the chart's serveConfigV2, of which only the addresses are this machine's: it wants
+    keys. They lie in ``keys.yaml`` in the stack's folder."""
+    here = StackSettings(folder=folder, port=KEYED_PORT)
+    document = copy.deepcopy(rendered_config(rendered()))
+    document["http_options"] = {"host": LOOPBACK, "port": here.port}
+    # Where those who look for a line of the logs find it; in a cluster Ray chooses the place.
+    document["logging_config"]["logs_dir"] = str(folder.resolve() / SERVE_LOGS)
+    (application,) = document["applications"]
+    args = application["args"]
+    args["triton"]["url"] = triton.url_of(folder)
+    args["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
+    args["keys"]["file"] = str(folder / "keys.yaml")
+    write_keys(folder / "keys.yaml", *KEYS)
+    settings = StackSettings(folder=folder, port=KEYED_PORT, document=document)
+    with running(settings) as processes:
+        yield Stack(settings, processes)
+
+
+@contextmanager
+def tuned(folder: Path) -> Iterator[Stack]:
+    """With the settings of single files, which do not get in each other's way: it scales, and it
+    refuses enrolments with conflicts."""
+    overrides = {
+        # Small faces take long to find, so that detection is what is short.
+        "detect": {"threads": 1, "min_face_size": 12},
+        "decode": {"threads": 1},
+        "enrolment": {"conflicts": "refuse"},
+    }
+    document = serve_config(StackSettings(folder=folder, port=TUNED_PORT, overrides=overrides))
+    # As the chart writes it, beside the arguments. Serve is told of the load every second and
+    # decides by a shorter mean than the 10 and 30 s of its own, or this would take minutes.
+    scaling = {
+        "min_replicas": 1,
+        "max_replicas": 2,
+        "upscale_delay_s": 0,
+        "downscale_delay_s": 1,
+        "look_back_period_s": 11,
+    }
+    (faces,) = document["applications"]
+    faces["deployments"] = [
+        {"name": stage, "autoscaling_config": {**scaling, "target_ongoing_requests": target}}
+        for stage, target in TARGETS.items()
+    ]
+    settings = StackSettings(folder=folder, port=TUNED_PORT, document=document)
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for told_by in ("HANDLE", "REPLICA"):
+                name = f"RAY_SERVE_{told_by}_AUTOSCALING_METRIC_PUSH_INTERVAL_S"
+                patch.setenv(name, "1")
+            processes = stack.enter_context(running(settings))
+        yield Stack(settings, processes)
+
+
+# By the name of the fixture that gives it.
+SHARED: dict[str, Callable[[Path], contextlib.AbstractContextManager[Stack]]] = {
+    "open_stack": open_to_all,
+    "keyed_stack": keyed,
+    "tuned_stack": tuned,
+}
