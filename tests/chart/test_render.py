@@ -29,6 +29,9 @@ def named(variant: str) -> set[str]:
     return {value for _, value in walk(of_variant(variant)) if isinstance(value, str) and value}
 
 
+NAMED = named("defaults")
+
+
 @every_variant
 def test_lint(helm: Helm, variant: str) -> None:
     helm.lint(files=[VARIANTS[variant]])
@@ -44,6 +47,29 @@ def test_both_helms_render_the_same(helm: Helm, helm4: Helm, variant: str) -> No
 @every_variant
 def test_the_rules_hold(helm4: Helm, variant: str) -> None:
     assert check(helm4.template(files=[VARIANTS[variant]]), named=named(variant)) == []
+
+
+def test_values_in_any_form_are_written_as_kuberay_writes_them(helm: Helm) -> None:
+    """Else the upgrade after that of KubeRay's finalizer is refused by Helm 4."""
+    unusual = {
+        "pod": {"extraEnv": [{"name": "EMPTY", "value": ""}]},
+        "stages": {
+            "decode": {
+                "resources": {
+                    "requests": {"cpu": 1.5, "memory": 3221225472},
+                    "limits": {"cpu": "2000m", "memory": "3072Mi", "example.com/gpu": 2},
+                }
+            },
+            "match": {
+                "resources": {
+                    "requests": {"cpu": 1, "memory": "0.5Gi"},
+                    "limits": {"cpu": "2.50", "memory": "4000M"},
+                },
+            },
+        },
+        "ray": {"head": {"resources": {"limits": {"memory": "4096Mi"}}}},
+    }
+    assert check(helm.template(unusual, files=[VARIANTS["defaults"]]), named=NAMED) == []
 
 
 def test_a_long_release_name_and_another_namespace(helm4: Helm) -> None:

@@ -14,12 +14,14 @@ import yaml
 from tests.chart.helm import Object
 from tests.chart.objects import by_name
 from tests.chart.rules import RULES, check
+from tests.chart.rules.operators import canonical
 from tests.chart.rules.scaling import quantity
 
 _GONE = object()
 _WEB = "spec.template.spec.containers.0"
 _RAY = "spec.rayClusterConfig"
 _WORKER = f"{_RAY}.workerGroupSpecs.0"
+_KUBERAY = "kuberay_writes_nothing"
 
 
 @functools.cache
@@ -287,6 +289,31 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         "bounded_memory",
     ),
     ("Service/web", "spec.type", "LoadBalancer", "no_open_doors"),
+    # operators
+    (
+        "RayService/rs",
+        f"{_WORKER}.scaleStrategy",
+        _GONE,
+        "kuberay_writes_nothing: RayService/rs: rayClusterConfig.workerGroupSpecs.0 has no "
+        "scaleStrategy",
+    ),
+    ("RayService/rs", f"{_WORKER}.template.spec.containers.0.resources", _GONE, _KUBERAY),
+    ("RayService/rs", f"{_RAY}.headGroupSpec.template.spec.containers.0.args", [], _KUBERAY),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.env",
+        [{"name": "EMPTY", "value": ""}],
+        _KUBERAY,
+    ),
+    *(
+        ("RayService/rs", f"{_WORKER}.template.spec.containers.0.resources.{where}", much, _KUBERAY)
+        for where, much in (
+            ("requests.cpu", 2),
+            ("requests.cpu", "0.5"),
+            ("limits.memory", "2048Mi"),
+        )
+    ),
+    ("RayService/rs", f"{_RAY}.autoscalerOptions.resources.limits.memory", "0.5Gi", _KUBERAY),
 ]
 
 
@@ -319,3 +346,23 @@ def test_quantities(text: str | float, expected: float) -> None:
 def test_what_is_no_quantity() -> None:
     with pytest.raises(ValueError, match="no quantity: '4 GB'"):
         quantity("4 GB")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500m", "500m"),
+        ("0.5", "500m"),
+        ("1000m", "1"),
+        (2, "2"),
+        ("1.5Gi", "1536Mi"),
+        ("1024Mi", "1Gi"),
+        ("4000M", "4G"),
+        ("3000", "3k"),
+        ("1.953125Ki", "2000"),
+        ("0.5Ki", "512"),
+        ("0Gi", "0"),
+    ],
+)
+def test_quantities_as_kubernetes_writes_them(text: str | float, expected: str) -> None:
+    assert canonical(text) == expected

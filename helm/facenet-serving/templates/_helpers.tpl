@@ -68,6 +68,47 @@ the user's.
 {{ mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | ceil | int64 }}
 {{- end -}}
 
+{{/*
+A quantity as Kubernetes writes it itself: 500m for 0.5, 1Gi for 1024Mi, a string for a number. KubeRay writes
+the whole RayService anew to add its finalizer; whatever then differs belongs to KubeRay, and Helm 4 refuses
+to change it.
+*/}}
+{{- define "facenet-serving.quantity" -}}
+{{- $text := toString . -}}
+{{- $number := regexFind "^[0-9.]+(e[+][0-9]+$)?" $text -}}
+{{- $unit := trimPrefix $number $text -}}
+{{- $units := list "m" "" "k" "M" "G" "T" "P" -}}
+{{- $step := 1000 -}}
+{{- if hasSuffix "i" $unit -}}{{- $units = list "" "Ki" "Mi" "Gi" "Ti" "Pi" -}}{{- $step = 1024 -}}{{- end -}}
+{{- if or (not $number) (not (has $unit $units)) -}}
+{{ $text }}
+{{- else -}}
+{{- $amount := float64 $number -}}
+{{- range $smaller := $units -}}
+{{- if eq $smaller $unit -}}{{- break -}}{{- end -}}
+{{- $amount = mulf $amount $step -}}
+{{- end -}}
+{{- $amount = ceil $amount | int64 -}}
+{{- range initial $units -}}
+{{- if or (not $amount) (mod $amount $step) -}}{{- break -}}{{- end -}}
+{{- $amount = div $amount $step -}}
+{{- $units = rest $units -}}
+{{- end -}}
+{{ $amount }}{{ ternary (first $units) "" (ne $amount 0) }}
+{{- end -}}
+{{- end -}}
+
+{{/* The resources of a container, with quantities as Kubernetes writes them. */}}
+{{- define "facenet-serving.resources" -}}
+{{- $written := deepCopy . -}}
+{{- range $part := list "requests" "limits" -}}
+{{- range $what, $much := (get $written $part | default dict) -}}
+{{- $_ := set (get $written $part) $what (include "facenet-serving.quantity" $much) -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $written }}
+{{- end -}}
+
 {{/* The CPUs of a container as Ray counts them, in thousandths: the limit, otherwise the request. */}}
 {{- define "facenet-serving.cpus" -}}
 {{- $limit := dig "limits" "cpu" "" . -}}

@@ -78,14 +78,17 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* An environment out of several lists, each as YAML: of two of one name the later stays. */}}
+{{/*
+An environment out of several lists, each as YAML: of two of one name the later stays. A name alone is an
+empty value, as Kubernetes itself writes it.
+*/}}
 {{- define "facenet-serving.env" -}}
 {{- $names := list -}}
 {{- $variables := dict -}}
 {{- range . -}}
 {{- range fromYamlArray . -}}
 {{- $names = append $names .name -}}
-{{- $_ := set $variables .name . -}}
+{{- $_ := set $variables .name (ternary (omit . "value") . (eq (toString .value) "")) -}}
 {{- end -}}
 {{- end -}}
 {{- range $index, $name := uniq $names }}
@@ -116,7 +119,7 @@ command:
 env:
   {{- include "facenet-serving.env" (list "- {name: HOME, value: /tmp}" (.env | default "") (include "facenet-serving.extraEnv" (list $root .pod))) | nindent 2 }}
 resources:
-  {{- toYaml .resources | nindent 2 }}
+  {{- include "facenet-serving.resources" .resources | nindent 2 }}
 securityContext:
   {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
 volumeMounts:

@@ -108,7 +108,7 @@ initContainers:
 - name: shared-mem
   emptyDir:
     medium: Memory
-    sizeLimit: {{ (index . 1).limits.memory }}
+    sizeLimit: {{ include "facenet-serving.quantity" (index . 1).limits.memory }}
 {{- if include "facenet-serving.tls.ca" (index . 0) }}
 - name: ray-tls
   emptyDir: {medium: Memory, sizeLimit: 1Mi}
@@ -130,6 +130,9 @@ groupName: {{ $stage }}
 minReplicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
 maxReplicas: {{ $group.max }}
 replicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
+# KubeRay writes it, empty too, when it adds its finalizer: without it here, the list of groups would be
+# KubeRay's from then on, and Helm 4 would refuse every upgrade.
+scaleStrategy: {}
 rayStartParams:
   object-store-memory: {{ include "facenet-serving.bytes" $values.objectStoreMemory | quote }}
   # Each replica takes one: the stage runs in this group, and nothing else does.
@@ -180,7 +183,7 @@ template:
           timeoutSeconds: 5
           failureThreshold: 1
         resources:
-          {{- toYaml $values.resources | nindent 10 }}
+          {{- include "facenet-serving.resources" $values.resources | nindent 10 }}
         securityContext:
           {{- toYaml $root.Values.containerSecurityContext | nindent 10 }}
         volumeMounts:
