@@ -288,6 +288,21 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         {"medium": "Memory"},
         "bounded_memory",
     ),
+    ("Deployment/web", f"{_WEB}.resources.limits.ephemeral-storage", _GONE, "bounded_disk"),
+    ("Deployment/web", f"{_WEB}.resources.requests.ephemeral-storage", _GONE, "bounded_disk"),
+    ("Deployment/web", "spec.template.spec.volumes.0.emptyDir", {}, "bounded_disk"),
+    (
+        "RayService/rs",
+        f"{_RAY}.headGroupSpec.rayStartParams.system-config",
+        _GONE,
+        "photos_stay_in_memory: RayService/rs: Ray's object stores spill",
+    ),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.env",
+        [],
+        "photos_stay_in_memory: RayService/rs cpu",
+    ),
     ("Service/web", "spec.type", "LoadBalancer", "no_open_doors"),
     # operators
     (

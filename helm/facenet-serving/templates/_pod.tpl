@@ -106,6 +106,17 @@ empty value, as Kubernetes itself writes it.
 {{- end -}}
 
 {{/*
+A folder to write to, as large as the container may use of the node's disk. Takes the container's resources.
+*/}}
+{{- define "facenet-serving.scratch" -}}
+{{- with dig "limits" "ephemeral-storage" "" . -}}
+emptyDir: {sizeLimit: {{ include "facenet-serving.quantity" . }}}
+{{- else -}}
+emptyDir: {}
+{{- end -}}
+{{- end -}}
+
+{{/*
 A container that runs a command of the serving image:
 (dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML.
 */}}
@@ -157,7 +168,7 @@ template:
       {{- end }}
     volumes:
       - name: tmp
-        emptyDir: {}
+        {{- include "facenet-serving.scratch" (first .containers).resources | nindent 8 }}
       {{- with .volumes }}
       {{- . | nindent 6 }}
       {{- end }}

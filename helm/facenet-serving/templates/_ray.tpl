@@ -17,6 +17,9 @@ spinning take the cores from those that compute.
 # Lines of the log that Serve holds back would be lost in a crash.
 - name: RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE
   value: "1"
+# A reference that is pickled into a message would keep its photo for the life of the process: an error instead.
+- name: RAY_allow_out_of_band_object_ref_serialization
+  value: "0"
 {{- if $root.Values.ray.logToStderr }}
 - name: RAY_LOG_TO_STDERR
   value: "1"
@@ -77,8 +80,7 @@ initContainers:
       - name: POD_IP
         valueFrom: {fieldRef: {fieldPath: status.podIP}}
     resources:
-      requests: {cpu: 50m, memory: 64Mi}
-      limits: {memory: 64Mi}
+      {{- include "facenet-serving.resources" .Values.ray.tls.resources | nindent 6 }}
     securityContext:
       {{- toYaml .Values.containerSecurityContext | nindent 6 }}
     volumeMounts:
@@ -104,7 +106,7 @@ initContainers:
 {{/* Volumes of every pod of Ray: (list root resources). */}}
 {{- define "facenet-serving.ray.volumes" -}}
 - name: tmp
-  emptyDir: {}
+  {{- include "facenet-serving.scratch" (index . 1) | nindent 2 }}
 - name: shared-mem
   emptyDir:
     medium: Memory
