@@ -171,16 +171,3 @@ def test_without_policies_all_is_open(helm4: Helm) -> None:
     objects = helm4.template({"networkPolicy": {"enabled": False}}, files=[VARIANTS["everything"]])
     head = endpoints(objects)["head"]
     assert allows(objects, OTHERS["stranger"], head, 6379, namespace=NAMESPACE)
-
-
-def test_a_head_with_the_only_proxy_is_the_one_that_is_called(helm4: Helm) -> None:
-    objects = helm4.template(
-        {"serve": {"proxyLocation": "HeadOnly"}}, files=[VARIANTS["everything"]]
-    )
-    found = endpoints(objects)
-    for name, called in (("head", True), ("ingress", False)):
-        for caller in (OTHERS["traefik"], found["test"]):
-            assert allows(objects, caller, found[name], 8000, namespace=NAMESPACE) is called, (
-                caller,
-                name,
-            )

@@ -135,6 +135,18 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ),
     ("Ingress/web", "spec.rules.0.http.paths.0.backend.service.port.number", 80, "routes"),
     ("HTTPRoute/web", "spec.rules.0.backendRefs.0.port", 8080, "routes"),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("EveryNode", "HeadOnly"),
+        "serve_endpoints: RayService/rs: workers have no HTTP proxy",
+    ),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.readinessProbe",
+        {"httpGet": {"path": "/api/healthz", "port": 52365}},
+        "serve_endpoints: RayService/rs cpu can be ready without",
+    ),
     # references
     ("Secret/keys", "metadata.name", "kyes", "objects_exist: Deployment/web refers to Secret keys"),
     ("Deployment/web", "spec.template.spec.serviceAccountName", "face", "objects_exist"),

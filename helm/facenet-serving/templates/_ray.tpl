@@ -174,12 +174,8 @@ template:
                 - {{ sub (int $values.terminationGracePeriodSeconds) 10 | quote }}
         {{- include "facenet-serving.ray.liveness" $root | nindent 8 }}
         readinessProbe:
-          {{- if eq $root.Values.serve.proxyLocation "EveryNode" }}
           # Of the HTTP proxy: a pod without one must get no requests.
           httpGet: {path: /-/healthz, port: serve}
-          {{- else }}
-          httpGet: {path: /api/healthz, port: 52365}
-          {{- end }}
           initialDelaySeconds: 10
           periodSeconds: 5
           timeoutSeconds: 5

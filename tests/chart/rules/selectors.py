@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.chart.helm import Object
-from tests.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of
+from tests.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of, serve_config
 from tests.chart.rules.rendering import Rendering
 
 _JOBS = ("Job", "CronJob")
+_PROXY = 8000
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 
@@ -132,6 +133,23 @@ def monitors(rendering: Rendering) -> Iterator[str]:
                 yield f"{name_of(item)}: port {number} is not on all of {sorted(found)}"
 
 
+def serve_endpoints(rendering: Rendering) -> Iterator[str]:
+    """KubeRay's Service has every worker that is ready, and the head: each must have a proxy."""
+    for item in rendering.of_kind("RayService"):
+        if serve_config([item]).get("proxy_location", "EveryNode") != "EveryNode":
+            yield f"{name_of(item)}: workers have no HTTP proxy, and are in the Service"
+        head_is_out = item["spec"].get("excludeHeadPodFromServeSvc")
+        for pod in rendering.pods:
+            if pod.owner != name_of(item) or (pod.role == "head" and head_is_out):
+                continue
+            container = pod.spec["containers"][0]
+            asked = (container.get("readinessProbe") or {}).get("httpGet", {})
+            port = asked.get("port")
+            number = pod.ports().get(port, port) if isinstance(port, str) else port
+            if (asked.get("path"), number) != ("/-/healthz", _PROXY):
+                yield f"{pod.name} can be ready without an HTTP proxy"
+
+
 def routes(rendering: Rendering) -> Iterator[str]:
     """Ingresses and HTTPRoutes lead to a Service and a port that there is or will be."""
     services = rendering.services()
@@ -184,4 +202,13 @@ def _open(selected: list[Pod], port: Mapping[str, Any]) -> bool:
     return any(_listens(pod, number, protocol) for pod in selected)
 
 
-RULES = (workloads, services, disruption_budgets, probes, policies, monitors, routes)
+RULES = (
+    workloads,
+    services,
+    disruption_budgets,
+    probes,
+    policies,
+    monitors,
+    serve_endpoints,
+    routes,
+)
