@@ -115,6 +115,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"stages": {"decode": {"resources": {"limits": None}}}},
         r"stages\.decode\.resources\.limits needs memory",
     ),
+    "one place in Redis for two clusters": (
+        {
+            "ray": {
+                "gcsFaultTolerance": {
+                    "enabled": True,
+                    "redisAddress": "redis:6379",
+                    "externalStorageNamespace": "faces",
+                }
+            }
+        },
+        r"both clusters in an upgrade \(NewCluster\).*leave it empty",
+    ),
     "no Redis": ({"ray": {"gcsFaultTolerance": {"enabled": True}}}, "redisAddress"),
     "no CA": ({"ray": {"tls": {"enabled": True}}}, "ray.tls.enabled needs a CA"),
     "two CAs": (
@@ -159,6 +171,22 @@ def test_what_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
 def test_the_longest_name_that_is_allowed(helm4: Helm) -> None:
     objects = helm4.template({"fullnameOverride": "n" * 40}, files=[VARIANTS["everything"]])
     assert only(objects, "RayService")["metadata"]["name"] == "n" * 40
+
+
+def test_a_cluster_that_is_never_replaced_may_have_a_place_of_its_own_in_redis(
+    helm4: Helm,
+) -> None:
+    fault_tolerance = {
+        "enabled": True,
+        "redisAddress": "redis:6379",
+        "externalStorageNamespace": "faces",
+    }
+    values = {
+        "ray": {"gcsFaultTolerance": fault_tolerance, "upgradeStrategy": {"type": "None"}},
+    }
+    service = only(helm4.template(values, files=[VARIANTS["defaults"]]), "RayService")["spec"]
+    options = service["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    assert options["externalStorageNamespace"] == "faces"
 
 
 def test_an_old_kubernetes_is_refused(helm: Helm) -> None:

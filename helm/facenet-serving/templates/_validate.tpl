@@ -150,6 +150,11 @@
 {{- if and $ray.gcsFaultTolerance.usernameKey (not $ray.gcsFaultTolerance.existingSecret) -}}
 {{- fail "ray.gcsFaultTolerance.usernameKey is a key of a Secret: set ray.gcsFaultTolerance.existingSecret." -}}
 {{- end -}}
+{{- with $ray.gcsFaultTolerance -}}
+{{- if and .enabled .externalStorageNamespace (ne $ray.upgradeStrategy.type "None") -}}
+{{- fail (printf "ray.gcsFaultTolerance.externalStorageNamespace would be the place of both clusters in an upgrade (%s), and the old one's clean-up would erase the new one's state; leave it empty, so that each cluster has its own, or set ray.upgradeStrategy.type to None." $ray.upgradeStrategy.type) -}}
+{{- end -}}
+{{- end -}}
 {{- with $ray.tls -}}
 {{- if and .enabled (eq .mode "ca") -}}
 {{- if and .existingSecret .certManager.enabled -}}
