@@ -137,9 +137,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         },
         "ray.tls.existingSecret or ray.tls.certManager.enabled, not both",
     ),
-    "an upgrade without a gateway": (
+    # There would be no Service of the name that Ingress, route, test and notes have.
+    "an upgrade by a Gateway of KubeRay's": (
         {"ray": {"upgradeStrategy": {"type": "NewClusterWithIncrementalUpgrade"}}},
-        "gatewayClassName",
+        "/ray/upgradeStrategy/type.*'NewCluster', 'None'",
     ),
 }
 

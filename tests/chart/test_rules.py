@@ -167,6 +167,18 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         lambda found: [*found, *found],
         "volumes_exist: Deployment/web: web mounts /tmp twice",
     ),
+    (
+        "ConfigMap/settings",
+        "data.level",
+        "http://rs-serve.vision.svc:8000",
+        "services_exist: ConfigMap/settings calls Service rs-serve",
+    ),
+    (
+        "RayService/rs",
+        "spec.upgradeStrategy",
+        {"type": "NewClusterWithIncrementalUpgrade"},
+        "routes: Ingress/web leads to Service rs-serve-svc, which is not there",
+    ),
     ("ConfigMap/settings", "data.level", "is correct-horse", "secrets_stay_secret: ConfigMap"),
     ("Deployment/web", f"{_WEB}.args", ["--key=correct-horse"], "secrets_stay_secret: Deployment"),
     (

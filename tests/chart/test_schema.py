@@ -30,7 +30,6 @@ from tests.chart.values import (
 OPEN = {
     "affinity",
     "annotations",
-    "clusterUpgradeOptions",
     "commonLabels",
     "containerSecurityContext",
     "issuerRef",

@@ -165,14 +165,4 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $incremental := eq $ray.upgradeStrategy.type "NewClusterWithIncrementalUpgrade" -}}
-{{- if and $incremental (not $ray.autoscaler.enabled) -}}
-{{- fail "NewClusterWithIncrementalUpgrade needs ray.autoscaler.enabled." -}}
-{{- end -}}
-{{- if and $incremental (not (dig "gatewayClassName" "" $ray.upgradeStrategy.clusterUpgradeOptions)) -}}
-{{- fail "NewClusterWithIncrementalUpgrade needs ray.upgradeStrategy.clusterUpgradeOptions: gatewayClassName, stepSizePercent and intervalSeconds." -}}
-{{- end -}}
-{{- if and (not $incremental) $ray.upgradeStrategy.clusterUpgradeOptions -}}
-{{- fail "ray.upgradeStrategy.clusterUpgradeOptions are for NewClusterWithIncrementalUpgrade only." -}}
-{{- end -}}
 {{- end -}}
