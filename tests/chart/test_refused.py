@@ -6,6 +6,7 @@ import pytest
 
 from tests.chart.helm import Helm, HelmError, Values
 from tests.chart.objects import only
+from tests.chart.rules import check
 from tests.chart.values import VARIANTS
 
 HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"]}
@@ -188,6 +189,17 @@ def test_a_cluster_that_is_never_replaced_may_have_a_place_of_its_own_in_redis(
     service = only(helm4.template(values, files=[VARIANTS["defaults"]]), "RayService")["spec"]
     options = service["rayClusterConfig"]["gcsFaultToleranceOptions"]
     assert options["externalStorageNamespace"] == "faces"
+
+
+def test_a_name_and_a_namespace_that_make_a_host_too_long(helm4: Helm) -> None:
+    values = {"fullnameOverride": "n" * 40}
+    files = [VARIANTS["defaults"]]
+    objects = helm4.template(values, files=files, namespace="m" * 12)
+    assert not [fault for fault in check(objects, namespace="m" * 12) if "host" in fault]
+    with pytest.raises(HelmError, match=r"53 characters together.*fullnameOverride"):
+        helm4.template(values, files=files, namespace="m" * 13)
+    elsewhere = {**values, "triton": {"create": False, "url": "http://triton:8000"}}
+    assert helm4.template(elsewhere, files=files, namespace="m" * 13)
 
 
 def test_an_old_kubernetes_is_refused(helm: Helm) -> None:

@@ -59,6 +59,7 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ("ConfigMap/settings", "metadata.name", "Settings", "object_names: ConfigMap/Settings"),
     ("RayService/rs", "metadata.name", "r" * 48, "object_names"),
     ("InferenceService/model", "metadata.name", "m" * 49, "object_names"),
+    ("InferenceService/model", "metadata.name", "m" * 47, "kserve_hosts"),
     ("CronJob/sweep", "metadata.name", "s" * 53, "object_names"),
     ("Service/web", "metadata.name", "1web", "object_names"),
     ("Deployment/web", f"{_WEB}.name", "Web", "inner_names"),

@@ -7,6 +7,10 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "%q is no name for a RayService: lower-case letters, digits and -, beginning with a letter. Set fullnameOverride." $name) -}}
 {{- end -}}
+{{- $both := add (len $name) (len .Release.Namespace) | int -}}
+{{- if and .Values.triton.create (gt $both 52) -}}
+{{- fail (printf "The name %q and the namespace %q have %d characters together, and more than 52 do not work: KServe makes the host %s-predictor-%s of them, and a label of a host has at most 63. Set a shorter fullnameOverride." $name .Release.Namespace $both $name .Release.Namespace) -}}
+{{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
