@@ -85,3 +85,19 @@ def test_capacity_is_reckoned_from_the_benchmark(stage: str, figure: float) -> N
 def test_the_check_of_the_sum_is_of_the_benchmark() -> None:
     measured, _ = re.findall(r"^8 clients: \*\*([\d.]+) photos a second", BENCH, flags=re.MULTILINE)
     assert f"Measured with 8 clients: {measured}." in SCALING
+
+
+OURS = ("rayservice", "inferenceservice", "isvc", "ingress", "cronjob", "networkpolicy", "secret")
+
+
+def test_a_patch_of_what_is_the_charts_says_what_the_next_upgrade_does() -> None:
+    """With Helm 4 the field belongs to kubectl from then on."""
+    for page in PAGES:
+        text = page.read_text()
+        for patch in re.finditer(r"kubectl\s[^\n`]*?\bpatch\s+(\w+)[^\n`]*", text):
+            if patch[1] not in OURS or "--subresource=status" in patch[0]:
+                continue
+            if "What does not work" in text[: patch.start()].rpartition("\n#")[2]:
+                continue
+            around = text[max(0, patch.start() - 1500) : patch.end() + 1500]
+            assert "--force-conflicts" in around, f"{page.name}: {patch[0]}"
