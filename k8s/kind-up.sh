@@ -53,7 +53,7 @@ check_tools() {
   read -r cpus bytes < <(docker info --format '{{.NCPU}} {{.MemTotal}}' 2>/dev/null) ||
     fail "the Docker engine does not answer; start it, or see docker info."
   # The engine counts without what its kernel keeps: a machine set to 12 GiB has a little less.
-  ((cpus >= need_cpus && bytes >= need_gib * 1024 * 1024 * 1024 / 100 * 95)) ||
+  ((cpus >= need_cpus && bytes >= need_gib * 1024 * 1024 * 1024 * 95 / 100)) ||
     fail "the Docker engine has $cpus CPUs and $((bytes / 1024 / 1024)) MiB of memory, and the pods need" \
       "$need_cpus CPUs and $need_gib GiB. Give it more (Docker Desktop: Settings, Resources)."
 }

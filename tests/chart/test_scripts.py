@@ -59,6 +59,7 @@ class Machine:
             "head",
             "tail",
             "cat",
+            "wc",
         ):
             path = shutil.which(tool)
             assert path is not None
@@ -256,6 +257,32 @@ def test_install_waits_for_a_webhook_that_is_not_there_yet(machine: Machine) -> 
     done = machine.run("install.sh")
     assert done.code == 0, done.err
     assert done.count("install kserve-runtime-configs") == 2
+
+
+_RAYCLUSTERS = """
+    if [[ $call == *"get rayclusters"* ]]; then
+        echo asked >> "$CALLS.asked"
+        [[ $(wc -l < "$CALLS.asked") -gt {times} ]] && echo "vision faces-1 v{now}" ||
+            echo "vision faces-1 v1.6.0"
+    fi"""
+
+
+def test_install_waits_until_a_new_operator_has_the_clusters(machine: Machine) -> None:
+    """Until then it puts a change of their pods into the cluster that serves."""
+    now = versions()["KUBERAY_VERSION"]
+    machine.behaviours["kubectl"] += _RAYCLUSTERS.format(times=2, now=now)
+    done = machine.run("install.sh", env={"WAIT_SECONDS": "30"})
+    assert done.code == 0, done.err
+    assert done.count("get rayclusters") == 3
+    assert done.position("get rayclusters") > done.position("install kuberay-operator ")
+
+
+def test_install_says_which_clusters_the_operator_has_not_taken_over(machine: Machine) -> None:
+    machine.behaviours["kubectl"] += _RAYCLUSTERS.format(times=99, now="")
+    done = machine.run("install.sh")
+    assert done.code != 0
+    assert "vision faces-1 v1.6.0" in done.err
+    assert "wait with helm upgrade" in done.err
 
 
 def test_install_stops_at_the_first_failure(machine: Machine) -> None:
