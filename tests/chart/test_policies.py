@@ -29,7 +29,7 @@ OTHERS = {
     "their-triton": Endpoint("their-triton", "models", {"app": "triton"}),
     "stranger": Endpoint("stranger", NAMESPACE, {"app": "stranger"}),
     "far-stranger": Endpoint("far-stranger", "elsewhere", {"app": "stranger"}),
-    "kubernetes": Endpoint("kubernetes", ip="10.96.0.1"),
+    "kubernetes": Endpoint("kubernetes", ip="192.0.2.1"),
     "s3": Endpoint("s3", ip="203.0.113.7"),
     "pod-identity": Endpoint("pod-identity", ip="169.254.170.23"),
     "pod-identity-6": Endpoint("pod-identity-6", ip="fd00:ec2::23"),
