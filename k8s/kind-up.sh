@@ -104,7 +104,7 @@ metadata:
   name: $secret
   # KServe reads the address of the S3 server here.
   annotations:
-    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc.cluster.local:9000"
+    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc:9000"
     serving.kserve.io/s3-usehttps: "0"
     serving.kserve.io/s3-usevirtualbucket: "0"
     serving.kserve.io/s3-region: us-east-1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -70,6 +71,15 @@ def test_values_in_any_form_are_written_as_kuberay_writes_them(helm: Helm) -> No
         "ray": {"head": {"resources": {"limits": {"memory": "4096Mi"}}}},
     }
     assert check(helm.template(unusual, files=[VARIANTS["defaults"]]), named=NAMED) == []
+
+
+@every_variant
+def test_the_domain_of_the_cluster_is_nobodys_guess(helm4: Helm, variant: str) -> None:
+    """Names of Services end with .svc, which search paths complete; the user's own may not."""
+    for item in helm4.template(files=[VARIANTS[variant]]):
+        for path, text in walk(item):
+            for name in re.findall(r"[\w.-]+\.cluster\.local", str(text)) if path else ():
+                assert any(name in value for value in named(variant)), (name_of(item), name)
 
 
 def test_a_long_release_name_and_another_namespace(helm4: Helm) -> None:

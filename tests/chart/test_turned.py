@@ -294,7 +294,15 @@ KNOBS = {
     ),
     "triton.url": Knob(
         {"triton": {"create": False, "url": "https://triton.example.com"}},
-        {*SERVED, TRITON, account("triton"), policy("triton"), policy("gallery"), budget("triton")},
+        {
+            *SERVED,
+            TEST,
+            TRITON,
+            account("triton"),
+            policy("triton"),
+            policy("gallery"),
+            budget("triton"),
+        },
         {
             (RAY, f"{_ARGS}.triton.url"): "https://triton.example.com",
             (TRITON, "kind"): None,
@@ -322,7 +330,7 @@ KNOBS = {
             f"Job/{N}-bucket",
         },
         {
-            (RAY, f"{_ARGS}.gallery.endpoint"): f"http://{N}-minio.vision.svc.cluster.local:9000",
+            (RAY, f"{_ARGS}.gallery.endpoint"): f"http://{N}-minio.vision.svc:9000",
         },
     ),
     "ingress": Knob(
@@ -341,7 +349,7 @@ KNOBS = {
     ),
     "networkPolicy.enabled": Knob(
         {"networkPolicy": {"enabled": False}},
-        set(map(policy, ("ray", "head", "http", "gallery", "jobs", "test", "triton"))),
+        {TEST, *map(policy, ("ray", "head", "http", "gallery", "jobs", "test", "triton"))},
     ),
     "networkPolicy.httpFrom": Knob(
         {"networkPolicy": {"httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}, {policy("http")}
@@ -357,7 +365,7 @@ KNOBS = {
         {*SERVED, policy("tracing")},
         {
             (RAY, f"{_ARGS}.tracing.endpoint"): "http://collector:4318",
-            (policy("tracing"), "spec.egress"): [{"ports": [{"port": 4318, "protocol": "TCP"}]}],
+            (policy("tracing"), "spec.egress.0.ports"): [{"port": 4318, "protocol": "TCP"}],
         },
     ),
     "monitoring.alerts.runbookBase": Knob(

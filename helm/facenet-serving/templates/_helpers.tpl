@@ -122,7 +122,7 @@ to change it.
 
 {{- define "facenet-serving.s3.endpoint" -}}
 {{- if .Values.minio.enabled -}}
-http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc.cluster.local:9000
+http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- else -}}
 {{ .Values.s3.endpoint }}
 {{- end -}}
@@ -196,7 +196,7 @@ s3://{{ .Values.s3.bucket }}/{{ printf "%s/%s" .Values.model.prefix .Values.mode
 
 {{- define "facenet-serving.triton.url" -}}
 {{- if .Values.triton.create -}}
-http://{{ include "facenet-serving.fullname" . }}-predictor.{{ .Release.Namespace }}.svc.cluster.local
+http://{{ include "facenet-serving.fullname" . }}-predictor.{{ .Release.Namespace }}.svc
 {{- else -}}
 {{ .Values.triton.url }}
 {{- end -}}

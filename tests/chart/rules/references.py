@@ -111,7 +111,7 @@ def volumes_exist(rendering: Rendering) -> Iterator[str]:
 
 def services_exist(rendering: Rendering) -> Iterator[str]:
     """A Service of this namespace that is called by its name is made by the release or for it."""
-    called = re.compile(rf"://([a-z0-9-]+)\.{re.escape(rendering.namespace)}\.svc\b")
+    called = re.compile(rf"(?:^|://)([a-z0-9-]+)\.{re.escape(rendering.namespace)}\.svc\b")
     for item in rendering.objects:
         for _, value in walk(item):
             for name in called.findall(value) if isinstance(value, str) else ():
