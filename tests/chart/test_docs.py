@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.chart.helm import CHART, ROOT, Helm
+from tests.chart.values import load
 
 PAGES = (ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "k8s").glob("*.md")))
 BENCH = (ROOT / "docs" / "bench.md").read_text()
@@ -32,6 +33,21 @@ def test_helm_has_every_command_and_option(helm: Helm) -> None:
         assert told.returncode == 0, name
         known = set(re.findall(r"--[a-z][a-z-]+", told.stdout))
         assert options <= known, name
+
+
+def test_every_installation_has_an_image_that_can_be_pulled() -> None:
+    """A name without a registry is looked for on the container runtime's default one."""
+    found = 0
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^ {4,}helm install (.*)$", text, flags=re.MULTILINE):
+            files = [load(ROOT / name) for name in re.findall(r"-f (\S+)", line)]
+            repositories = [values["image"]["repository"] for values in files if "image" in values]
+            repositories += re.findall(r"image\.repository=([^\s,]+)", line)
+            assert repositories, f"{page.name}: {line}"
+            assert "/" in repositories[-1], f"{page.name}: {line}"
+            found += 1
+    assert found > 3
 
 
 def test_an_upgrade_takes_what_a_newer_chart_has_by_default() -> None:

@@ -77,7 +77,7 @@ class Knob:
 KNOBS = {
     "image.tag": Knob(
         {"image": {"tag": "9.9"}},
-        {RAY, CRON, TEST, PUBLISH},
+        {RAY, TRITON, CRON, TEST, PUBLISH},  # Triton's has an init container of it
         {
             (RAY, f"{_HEAD}.containers.0.image"): "facenet-serving:9.9",
             (RAY, f"{_DETECT}.template.spec.containers.0.image"): "facenet-serving:9.9",
@@ -86,7 +86,7 @@ KNOBS = {
     ),
     "image.digest before the tag": Knob(
         {"image": {"tag": "9.9", "digest": f"sha256:{'a' * 64}"}},
-        {RAY, CRON, TEST, PUBLISH},
+        {RAY, TRITON, CRON, TEST, PUBLISH},  # Triton's has an init container of it
         {(TEST, "spec.containers.0.image"): f"facenet-serving@sha256:{'a' * 64}"},
     ),
     "imagePullSecrets": Knob(
@@ -181,7 +181,7 @@ KNOBS = {
     ),
     "s3.endpoint": Knob(
         {"s3": {"endpoint": "http://s3.example.com:9000"}},
-        {*SERVED, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
+        {*SERVED, TRITON, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
         {
             (RAY, f"{_ARGS}.gallery.endpoint"): "http://s3.example.com:9000",
             (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
@@ -292,6 +292,16 @@ KNOBS = {
         {TRITON},
         {(TRITON, f"{_MODEL}.image"): "tritonserver:1", (TRITON, f"{_MODEL}.runtimeVersion"): None},
     ),
+    "triton.deploymentStrategy": Knob(
+        {"triton": {"deploymentStrategy": {"rollingUpdate": {"maxSurge": 0}}}},
+        {TRITON},
+        {(TRITON, "spec.predictor.deploymentStrategy"): {"rollingUpdate": {"maxSurge": 0}}},
+    ),
+    "model.wait.enabled": Knob(
+        {"model": {"wait": {"enabled": False}}},
+        {TRITON},
+        {(TRITON, "spec.predictor.initContainers"): None},
+    ),
     "triton.url": Knob(
         {"triton": {"create": False, "url": "https://triton.example.com"}},
         {
@@ -322,6 +332,7 @@ KNOBS = {
         {"minio": {"enabled": True}},
         {
             *SERVED,
+            TRITON,
             PUBLISH,
             *map(policy, ("gallery", "jobs", "triton", "minio")),
             account("minio"),

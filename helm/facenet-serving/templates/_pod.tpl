@@ -118,12 +118,13 @@ emptyDir: {}
 
 {{/*
 A container that runs a command of the serving image:
-(dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML.
+(dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML; and
+optionally another "image".
 */}}
 {{- define "facenet-serving.jobContainer" -}}
 {{- $root := .root -}}
 name: {{ .name }}
-image: {{ include "facenet-serving.image" $root }}
+image: {{ .image | default (include "facenet-serving.image" $root) }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 command:
   {{- toYaml .command | nindent 2 }}
