@@ -272,6 +272,17 @@ def test_a_service_with_another_port_than_its_pods(helm4: Helm, what: str) -> No
         assert found == expected, port
 
 
+@pytest.mark.parametrize("endpoint", ["http://old.example.com:9000", "https://new.example.com"])
+def test_an_old_and_a_new_server_are_let_in_together(helm4: Helm, endpoint: str) -> None:
+    """For the time between an upgrade of the policies and that of Ray's pods."""
+    values = {"s3": {"endpoint": endpoint}, "networkPolicy": {"s3Ports": [9000, 443]}}
+    objects = helm4.template(values, files=[VARIANTS["defaults"]])
+    for name in GALLERY | {"maintenance", "publish", "triton"}:
+        for port in (9000, 443):
+            source = endpoints(objects)[name]
+            assert allows(objects, source, OTHERS["s3"], port, namespace=NAMESPACE), (name, port)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

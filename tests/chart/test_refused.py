@@ -50,6 +50,23 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "take s3.endpoint away",
     ),
     "an endpoint without a scheme": ({"s3": {"endpoint": "s3:9000"}}, "s3.endpoint|/s3/endpoint"),
+    "an S3 server that KServe would not learn of": (
+        {
+            "s3": {
+                "existingSecret": "",
+                "workloadIdentity": True,
+                "endpoint": "https://s3.example.com",
+            }
+        },
+        "KServe learns s3.endpoint and s3.caBundle .*set triton.storageSecret",
+    ),
+    "authorities that KServe would not learn of": (
+        {
+            "s3": {"existingSecret": "", "caBundle": {"configMap": "ca"}},
+            "serviceAccount": {"annotations": {"example.com/role": "faces"}},
+        },
+        "KServe learns s3.endpoint",
+    ),
     "Triton nowhere": ({"triton": {"create": False}}, "set triton.url"),
     "Triton twice": ({"triton": {"url": "http://triton:8000"}}, "triton.create=false"),
     "Triton scaled backwards": (
@@ -200,6 +217,23 @@ def test_a_name_and_a_namespace_that_make_a_host_too_long(helm4: Helm) -> None:
         helm4.template(values, files=files, namespace="m" * 13)
     elsewhere = {**values, "triton": {"create": False, "url": "http://triton:8000"}}
     assert helm4.template(elsewhere, files=files, namespace="m" * 13)
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        {"triton": {"storageSecret": "for-kserve"}},
+        {"triton": {"create": False, "url": "http://triton:8000"}},
+        {
+            "serviceAccount": {
+                "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}
+            }
+        },
+    ],
+)
+def test_an_s3_server_without_keys_that_kserve_learns_of(helm4: Helm, also: Values) -> None:
+    s3 = {"existingSecret": "", "workloadIdentity": True, "endpoint": "https://s3.example.com"}
+    assert helm4.template({"s3": s3, **also}, files=[VARIANTS["defaults"]])
 
 
 def test_an_old_kubernetes_is_refused(helm: Helm) -> None:

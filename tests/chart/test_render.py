@@ -74,6 +74,13 @@ def test_values_in_any_form_are_written_as_kuberay_writes_them(helm: Helm) -> No
 
 
 @every_variant
+def test_kserve_leaves_our_ingress_alone(helm4: Helm, variant: str) -> None:
+    """It looks for an Ingress of the InferenceService's name, which ours is, but for this label."""
+    for item in of_kind(helm4.template(files=[VARIANTS[variant]]), "InferenceService"):
+        assert item["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+@every_variant
 def test_the_domain_of_the_cluster_is_nobodys_guess(helm4: Helm, variant: str) -> None:
     """Names of Services end with .svc, which search paths complete; the user's own may not."""
     for item in helm4.template(files=[VARIANTS[variant]]):

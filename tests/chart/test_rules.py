@@ -101,6 +101,12 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ("PodDisruptionBudget/web", "spec.selector", {}, "disruption_budgets"),
     ("PodDisruptionBudget/web", "spec.minAvailable", 2, "disruption_budgets"),
     (
+        "PodDisruptionBudget/web",
+        "spec.unhealthyPodEvictionPolicy",
+        _GONE,
+        "disruption_budgets: PodDisruptionBudget/web: pods that crash",
+    ),
+    (
         "PodDisruptionBudget/ray",
         "spec",
         lambda s: {**s, "minAvailable": "50%"},

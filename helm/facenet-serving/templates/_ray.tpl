@@ -176,8 +176,8 @@ template:
         readinessProbe:
           # Of the HTTP proxy: a pod without one must get no requests.
           httpGet: {path: /-/healthz, port: serve}
-          initialDelaySeconds: 10
-          periodSeconds: 5
+          # KubeRay leads the Service to a new cluster when Serve runs there, ready pods or not: so at once.
+          periodSeconds: 1
           timeoutSeconds: 5
           failureThreshold: 1
         resources:

@@ -95,6 +95,10 @@
 {{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations) -}}
 {{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations (IRSA) or s3.workloadIdentity=true." -}}
 {{- end -}}
+{{- $unread := and .Values.triton.create (not $keys) (not .Values.triton.storageSecret) (not (hasKey .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn")) -}}
+{{- if and $unread (or $s3.endpoint $s3.caBundle.configMap) -}}
+{{- fail "KServe learns s3.endpoint and s3.caBundle from a Secret, or from the ServiceAccount's annotations beside eks.amazonaws.com/role-arn only, and there is neither: set triton.storageSecret to a Secret with its annotations, or give S3 keys." -}}
+{{- end -}}
 {{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
 {{- end -}}

@@ -51,6 +51,8 @@ def disruption_budgets(rendering: Rendering) -> Iterator[str]:
         kept = spec.get("minAvailable")
         if of_ray and not isinstance(kept, int):
             yield f"{name_of(item)} selects Ray's pods: it needs minAvailable as a number"
+        if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield f"{name_of(item)}: pods that crash would keep a node from being drained"
         fewest = sum(pod.replicas or 0 for pod in selected)
         if isinstance(kept, int) and kept >= max(fewest, 1):
             yield f"{name_of(item)} keeps {kept} of {fewest} pods: no node could ever be drained"
