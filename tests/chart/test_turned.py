@@ -119,6 +119,64 @@ KNOBS = {
             (RAY, f"{_DETECT}.template.spec.nodeSelector"): {"disk": "fast", "zone": "a"},
         },
     ),
+    "pod.extraVolumes, added": Knob(
+        {
+            "pod": {"extraVolumes": [{"name": "all", "emptyDir": {"sizeLimit": "1Mi"}}]},
+            "stages": {
+                "detect": {
+                    "pod": {"extraVolumes": [{"name": "own", "configMap": {"name": "own"}}]},
+                }
+            },
+        },
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.volumes.all"): {"name": "all", "emptyDir": {"sizeLimit": "1Mi"}},
+            (RAY, f"{_HEAD}.volumes.own"): None,
+            (RAY, f"{_DETECT}.template.spec.volumes.all.name"): "all",
+            (RAY, f"{_DETECT}.template.spec.volumes.own.configMap.name"): "own",
+        },
+    ),
+    "ray.head.pod.extraContainers": Knob(
+        {"ray": {"head": {"pod": {"extraContainers": [{"name": "shipper", "image": "x:1"}]}}}},
+        {RAY},
+        {
+            # KubeRay takes the first for Ray's own.
+            (RAY, f"{_HEAD}.containers.0.name"): "ray-head",
+            (RAY, f"{_HEAD}.containers.1"): {
+                "name": "shipper",
+                "image": "x:1",
+                "resources": {},
+            },
+        },
+    ),
+    "ray.readinessProbe": Knob(
+        {"ray": {"readinessProbe": {"periodSeconds": 7, "initialDelaySeconds": 3}}},
+        {RAY},
+        {
+            (RAY, f"{_DETECT}.template.spec.containers.0.readinessProbe"): {
+                "httpGet": {"path": "/-/healthz", "port": "serve"},
+                "initialDelaySeconds": 3,
+                "periodSeconds": 7,
+                "timeoutSeconds": 5,
+                "failureThreshold": 1,
+            }
+        },
+    ),
+    "annotations of what the operators read": Knob(
+        {
+            "ray": {"annotations": {"ray.io/initializing-timeout": "9m"}},
+            "triton": {"annotations": {"serving.kserve.io/deploymentMode": "x", "a": "b"}},
+        },
+        {RAY, TRITON},
+        {
+            (RAY, "metadata.annotations"): {"ray.io/initializing-timeout": "9m"},
+            (TRITON, "metadata.annotations"): {
+                "serving.kserve.io/deploymentMode": "Standard",
+                "serving.kserve.io/autoscalerClass": "hpa",
+                "a": "b",
+            },
+        },
+    ),
     "podSecurityContext": Knob(
         {"podSecurityContext": {"runAsUser": 2000}},
         POD_OBJECTS,

@@ -5,7 +5,7 @@
 {{- $pod := dict -}}
 {{- range $key, $value := $all -}}
 {{- $mine := get $own $key -}}
-{{- if eq $key "extraEnv" -}}
+{{- if hasPrefix "extra" $key -}}
 {{- $_ := set $pod $key (concat $value ($mine | default list)) -}}
 {{- else if and (kindIs "map" $value) (ne $key "affinity") -}}
 {{- $_ := set $pod $key (merge dict ($mine | default dict) $value) -}}
@@ -30,6 +30,17 @@ imagePullSecrets:
 {{- end }}
 {{- with $root.Values.podSecurityContext }}
 securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with $pod.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.hostAliases }}
+hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $pod.priorityClassName }}
@@ -99,9 +110,39 @@ empty value, as Kubernetes itself writes it.
 
 {{/* A role's extraEnv: (list root role's-pod). */}}
 {{- define "facenet-serving.extraEnv" -}}
+{{- include "facenet-serving.extra" (append . "extraEnv") -}}
+{{- end -}}
+
+{{/*
+What a role's pods have beside the chart's own, as a list in YAML or nothing: (list root role's-pod key). A
+container has resources, empty ones too, as KubeRay writes it.
+*/}}
+{{- define "facenet-serving.extra" -}}
 {{- $pod := include "facenet-serving.pod" . | fromYaml -}}
-{{- with $pod.extraEnv }}
+{{- $found := list -}}
+{{- range get $pod (index . 2) -}}
+{{- $found = append $found (ternary (merge (dict) . (dict "resources" dict)) . (hasSuffix "Containers" (index $ 2))) -}}
+{{- end -}}
+{{- with $found -}}
 {{- toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The init containers of a pod, those of the chart before the role's: (list root role's-pod own), the last as YAML. */}}
+{{- define "facenet-serving.initContainers" -}}
+{{- $extra := include "facenet-serving.extra" (list (index . 0) (index . 1) "extraInitContainers") -}}
+{{- with concat (index . 2 | fromYamlArray) ($extra | fromYamlArray) }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The numbers of a probe. A zero is nothing, as KubeRay writes it. */}}
+{{- define "facenet-serving.probe" -}}
+{{- range $key, $number := . }}
+{{- if $number }}
+{{ $key }}: {{ int $number }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -140,6 +181,9 @@ volumeMounts:
   {{- with .volumeMounts }}
   {{- . | nindent 2 }}
   {{- end }}
+  {{- with include "facenet-serving.extra" (list $root .pod "extraVolumeMounts") }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{/*
@@ -157,15 +201,19 @@ template:
     serviceAccountName: {{ include "facenet-serving.fullname" .root }}-jobs
     automountServiceAccountToken: false
     {{- include "facenet-serving.scheduling" (list .root .pod .component) | nindent 4 }}
-    {{- with .initContainers }}
-    initContainers:
-      {{- range . }}
-      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
-      {{- end }}
+    {{- $own := list }}
+    {{- range .initContainers }}
+    {{- $own = append $own (include "facenet-serving.jobContainer" . | fromYaml) }}
+    {{- end }}
+    {{- with include "facenet-serving.initContainers" (list .root .pod ($own | toYaml)) | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
     containers:
       {{- range .containers }}
       - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
+      {{- end }}
+      {{- with include "facenet-serving.extra" (list .root .pod "extraContainers") }}
+      {{- . | nindent 6 }}
       {{- end }}
     volumes:
       - name: tmp
@@ -174,6 +222,9 @@ template:
       {{- . | nindent 6 }}
       {{- end }}
       {{- with include "facenet-serving.s3.volumes" .root | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- with include "facenet-serving.extra" (list .root .pod "extraVolumes") }}
       {{- . | nindent 6 }}
       {{- end }}
 {{- end -}}

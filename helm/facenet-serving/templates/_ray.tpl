@@ -57,36 +57,35 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 */}}
 {{- define "facenet-serving.ray.tlsInit" -}}
 {{- if include "facenet-serving.tls.ca" . -}}
-initContainers:
-  - name: sign-certificate
-    image: {{ include "facenet-serving.image" . }}
-    imagePullPolicy: {{ .Values.image.pullPolicy }}
-    command:
-      - sh
-      - -euc
-      - |
-        cd /etc/ray/tls
-        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out tls.key
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,IP:%s,DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' \
-          "$POD_IP" "$FQ_RAY_IP" > /tmp/extensions
-        openssl req -new -key tls.key -subj /CN=ray-node -out /tmp/request
-        openssl x509 -req -in /tmp/request -extfile /tmp/extensions -days 3650 \
-          -CA /etc/ray/ca/tls.crt -CAkey /etc/ray/ca/tls.key -set_serial "0x$(openssl rand -hex 16)" -out /tmp/leaf
-        cat /tmp/leaf /etc/ray/ca/tls.crt > tls.crt
-        # A CA that was signed by another one comes with that one.
-        cat /etc/ray/ca/tls.crt $(find /etc/ray/ca/ -name ca.crt) > ca.crt
-    # KubeRay adds FQ_RAY_IP, the name of the head's Service.
-    env:
-      - name: POD_IP
-        valueFrom: {fieldRef: {fieldPath: status.podIP}}
-    resources:
-      {{- include "facenet-serving.resources" .Values.ray.tls.resources | nindent 6 }}
-    securityContext:
-      {{- toYaml .Values.containerSecurityContext | nindent 6 }}
-    volumeMounts:
-      - {name: tmp, mountPath: /tmp}
-      - {name: ray-tls, mountPath: /etc/ray/tls}
-      - {name: ray-ca, mountPath: /etc/ray/ca, readOnly: true}
+- name: sign-certificate
+  image: {{ include "facenet-serving.image" . }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command:
+    - sh
+    - -euc
+    - |
+      cd /etc/ray/tls
+      openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out tls.key
+      printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,IP:%s,DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' \
+        "$POD_IP" "$FQ_RAY_IP" > /tmp/extensions
+      openssl req -new -key tls.key -subj /CN=ray-node -out /tmp/request
+      openssl x509 -req -in /tmp/request -extfile /tmp/extensions -days 3650 \
+        -CA /etc/ray/ca/tls.crt -CAkey /etc/ray/ca/tls.key -set_serial "0x$(openssl rand -hex 16)" -out /tmp/leaf
+      cat /tmp/leaf /etc/ray/ca/tls.crt > tls.crt
+      # A CA that was signed by another one comes with that one.
+      cat /etc/ray/ca/tls.crt $(find /etc/ray/ca/ -name ca.crt) > ca.crt
+  # KubeRay adds FQ_RAY_IP, the name of the head's Service.
+  env:
+    - name: POD_IP
+      valueFrom: {fieldRef: {fieldPath: status.podIP}}
+  resources:
+    {{- include "facenet-serving.resources" .Values.ray.tls.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.containerSecurityContext | nindent 4 }}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: ray-tls, mountPath: /etc/ray/tls}
+    - {name: ray-ca, mountPath: /etc/ray/ca, readOnly: true}
 {{- end -}}
 {{- end -}}
 
@@ -148,7 +147,7 @@ template:
     serviceAccountName: {{ include "facenet-serving.fullname" $root }}-{{ ternary "gallery" "stages" $s3 }}
     automountServiceAccountToken: false
     {{- include "facenet-serving.scheduling" (list $root $values.pod $stage) | nindent 4 }}
-    {{- with include "facenet-serving.ray.tlsInit" $root }}
+    {{- with include "facenet-serving.initContainers" (list $root $values.pod (include "facenet-serving.ray.tlsInit" $root)) | trim }}
     {{- . | nindent 4 }}
     {{- end }}
     containers:
@@ -176,10 +175,7 @@ template:
         readinessProbe:
           # Of the HTTP proxy: a pod without one must get no requests.
           httpGet: {path: /-/healthz, port: serve}
-          # KubeRay leads the Service to a new cluster when Serve runs there, ready pods or not: so at once.
-          periodSeconds: 1
-          timeoutSeconds: 5
-          failureThreshold: 1
+          {{- include "facenet-serving.probe" $root.Values.ray.readinessProbe | nindent 10 }}
         resources:
           {{- include "facenet-serving.resources" $values.resources | nindent 10 }}
         securityContext:
@@ -195,6 +191,12 @@ template:
             mountPath: /etc/faces/keys
             readOnly: true
           {{- end }}
+          {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumeMounts") }}
+          {{- . | nindent 10 }}
+          {{- end }}
+      {{- with include "facenet-serving.extra" (list $root $values.pod "extraContainers") }}
+      {{- . | nindent 6 }}
+      {{- end }}
     volumes:
       {{- include "facenet-serving.ray.volumes" (list $root $values.resources) | nindent 6 }}
       {{- if $s3 }}
@@ -206,14 +208,14 @@ template:
           secretName: {{ include "facenet-serving.auth.secret" $root }}
           items: [{key: {{ $root.Values.auth.key }}, path: keys.yaml}]
       {{- end }}
+      {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumes") }}
+      {{- . | nindent 6 }}
+      {{- end }}
 {{- end -}}
 
-{{/* The raylet, and on the head the control store. Long, as KubeRay has it: a restart loses more than a wait. */}}
+{{/* The raylet, and on the head the control store. */}}
 {{- define "facenet-serving.ray.liveness" -}}
 livenessProbe:
   httpGet: {path: /api/healthz, port: 52365}
-  initialDelaySeconds: 30
-  periodSeconds: 5
-  timeoutSeconds: 5
-  failureThreshold: 120
+  {{- include "facenet-serving.probe" .Values.ray.livenessProbe | nindent 2 }}
 {{- end -}}
