@@ -23,6 +23,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"s3": {"existingSecret": "", "accessKeyId": "a"}},
         "needed together",
     ),
+    "keys of one role alone": (
+        {"s3": {"existingSecret": "", "secrets": {"gallery": "own"}}},
+        "set s3.existingSecret for the others",
+    ),
     "keys and none": ({"s3": {"workloadIdentity": True}}, "s3.workloadIdentity means"),
     "no keys": ({"s3": {"existingSecret": ""}}, "No keys for S3: set s3.existingSecret"),
     "no API keys": (

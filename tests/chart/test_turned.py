@@ -245,6 +245,32 @@ KNOBS = {
             (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
         },
     ),
+    "s3.secrets": Knob(
+        {"s3": {"secrets": {"gallery": "for-galleries", "jobs": "for-jobs"}}},
+        {RAY, CRON, PUBLISH},
+        {
+            (RAY, f"{_INGRESS}.containers.0.env.AWS_ACCESS_KEY_ID.valueFrom.secretKeyRef.name"): (
+                "for-galleries"
+            ),
+            (PUBLISH, "spec.template.spec.containers.0.env.AWS_ACCESS_KEY_ID.valueFrom"): {
+                "secretKeyRef": {"name": "for-jobs", "key": "AWS_ACCESS_KEY_ID"}
+            },
+        },
+    ),
+    "serviceAccount.roles": Knob(
+        {
+            "serviceAccount": {
+                "annotations": {"role": "all", "note": "x"},
+                "roles": {"triton": {"role": "models"}, "jobs": {"role": "both"}},
+            }
+        },
+        {account("gallery"), account("jobs"), account("triton")},
+        {
+            (account("gallery"), "metadata.annotations"): {"role": "all", "note": "x"},
+            (account("jobs"), "metadata.annotations"): {"role": "both", "note": "x"},
+            (account("triton"), "metadata.annotations"): {"role": "models", "note": "x"},
+        },
+    ),
     "model.name": Knob(
         {"model": {"name": "facenet-vggface2"}},
         {*SERVED, TRITON, PUBLISH},

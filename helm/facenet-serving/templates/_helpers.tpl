@@ -154,18 +154,36 @@ serving.kserve.io/s3-cabundle: {{ printf "/etc/ssl/custom-certs/%s" .key | quote
 {{- end }}
 {{- end -}}
 
-{{/* The environment of a container that reaches S3. */}}
+{{/* The annotations of an account that reaches S3, its own over those of all: (list root role). */}}
+{{- define "facenet-serving.s3.role" -}}
+{{- $account := (index . 0).Values.serviceAccount -}}
+{{ merge (dict) (get $account.roles (index . 1) | default dict) $account.annotations | toYaml }}
+{{- end -}}
+
+{{/*
+The environment of a container that reaches S3: (list root role); a role is an account of its own, with keys of
+its own where `s3.secrets` has some. KServe knows the keys of Triton's by their usual names only.
+*/}}
 {{- define "facenet-serving.s3.env" -}}
-{{- $secret := include "facenet-serving.s3.secret" . -}}
-{{- with $secret }}
+{{- $root := index . 0 -}}
+{{- $s3 := $root.Values.s3 -}}
+{{- $own := get $s3.secrets (index . 1) -}}
+{{- $id := $s3.accessKeyIdKey -}}
+{{- $key := $s3.secretAccessKeyKey -}}
+{{- if and (eq (index . 1) "triton") $root.Values.triton.storageSecret -}}
+{{- $own = $root.Values.triton.storageSecret -}}
+{{- $id = "AWS_ACCESS_KEY_ID" -}}
+{{- $key = "AWS_SECRET_ACCESS_KEY" -}}
+{{- end -}}
+{{- with $own | default (include "facenet-serving.s3.secret" $root) }}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.accessKeyIdKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $id }}}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.secretAccessKeyKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $key }}}}
 {{- end }}
 - name: AWS_DEFAULT_REGION
-  value: {{ .Values.s3.region | quote }}
-{{- if .Values.s3.caBundle.configMap }}
+  value: {{ $s3.region | quote }}
+{{- if $s3.caBundle.configMap }}
 - name: AWS_CA_BUNDLE
   value: /etc/s3-ca/ca.crt
 {{- end }}

@@ -157,7 +157,7 @@ template:
         env:
           {{- include "facenet-serving.env" (list
               (include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)))
-              ($s3 | ternary (include "facenet-serving.s3.env" $root) "")
+              ($s3 | ternary (include "facenet-serving.s3.env" (list $root "gallery")) "")
               (include "facenet-serving.extraEnv" (list $root $values.pod))) | nindent 10 }}
         ports:
           - {name: serve, containerPort: 8000}

@@ -92,10 +92,14 @@
 {{- if and .Values.minio.enabled (not $keys) -}}
 {{- fail "minio.enabled needs keys, which become MinIO's root keys: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey." -}}
 {{- end -}}
-{{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations) -}}
-{{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations (IRSA) or s3.workloadIdentity=true." -}}
+{{- $roles := .Values.serviceAccount.roles -}}
+{{- if and (not $keys) (or $s3.secrets.gallery $s3.secrets.jobs) -}}
+{{- fail "s3.secrets take the place of s3.existingSecret for one role each; set s3.existingSecret for the others." -}}
 {{- end -}}
-{{- $unread := and .Values.triton.create (not $keys) (not .Values.triton.storageSecret) (not (hasKey .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn")) -}}
+{{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations (and $roles.gallery $roles.jobs $roles.triton)) -}}
+{{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations or serviceAccount.roles (IRSA) or s3.workloadIdentity=true." -}}
+{{- end -}}
+{{- $unread := and .Values.triton.create (not $keys) (not .Values.triton.storageSecret) (not (hasKey (include "facenet-serving.s3.role" (list . "triton") | fromYaml) "eks.amazonaws.com/role-arn")) -}}
 {{- if and $unread (or $s3.endpoint $s3.caBundle.configMap) -}}
 {{- fail "KServe learns s3.endpoint and s3.caBundle from a Secret, or from the ServiceAccount's annotations beside eks.amazonaws.com/role-arn only, and there is neither: set triton.storageSecret to a Secret with its annotations, or give S3 keys." -}}
 {{- end -}}
