@@ -91,6 +91,25 @@ retried() {
   fail "this failed five times: $*"
 }
 
+# The RayClusters that still are as an operator of another version made them: namespace, name, version.
+rayclusters_of_others() {
+  kubectl --context "$context" get rayclusters --all-namespaces --no-headers -o custom-columns='NAMESPACE:.metadata.namespace,NAME:.metadata.name,KUBERAY:.metadata.annotations.ray\.io/kuberay-version' |
+    awk -v now="$KUBERAY_VERSION" 'NF == 3 && $3 != "<none>" && $3 != now && $3 != "v" now'
+}
+
+# Until a new operator has taken over the clusters that serve, it would take a change of their pods for its own
+# and put it into them, in place of a second cluster.
+await_rayclusters() {
+  local deadline=$((SECONDS + ${WAIT_SECONDS:-120})) others
+  while others=$(rayclusters_of_others) && [[ -n $others ]]; do
+    if ((SECONDS >= deadline)); then
+      printf 'install.sh: KubeRay %s has not taken over yet:\n%s\n' "$KUBERAY_VERSION" "$others" >&2
+      fail "wait with helm upgrade of the chart until their annotation ray.io/kuberay-version is the new one."
+    fi
+    sleep "${POLL_SECONDS:-5}"
+  done
+}
+
 say "The cluster $context"
 if ! $dry_run; then
   kubectl --context "$context" version >/dev/null ||
@@ -156,5 +175,6 @@ else
   kube apply --server-side --force-conflicts -f - <<<"$crds"
 fi
 release kuberay-system kuberay-operator kuberay-operator "$KUBERAY_VERSION" --repo "$kuberay_repo"
+$dry_run || await_rayclusters
 
 say "Everything is installed. Next: helm install faces helm/facenet-serving (see k8s/README.md)"

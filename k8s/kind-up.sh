@@ -30,6 +30,9 @@ admin_key=faces-admin-key
 url=http://localhost:8080
 image="${REGISTRY:+$REGISTRY/}facenet-serving"
 tag=${TAG:-dev}
+# What all pods request with one spare of Ray and a Job, rounded up; as in k8s/README.md.
+need_cpus=4
+need_gib=12
 wait_seconds=${WAIT_SECONDS:-1200}
 poll_seconds=${POLL_SECONDS:-10}
 
@@ -46,8 +49,13 @@ check_tools() {
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
   ((${#missing[@]} == 0)) || fail "not installed, or not on PATH: ${missing[*]}."
-  docker info >/dev/null 2>&1 ||
+  local cpus bytes
+  read -r cpus bytes < <(docker info --format '{{.NCPU}} {{.MemTotal}}' 2>/dev/null) ||
     fail "the Docker engine does not answer; start it, or see docker info."
+  # The engine counts without what its kernel keeps: a machine set to 12 GiB has a little less.
+  ((cpus >= need_cpus && bytes >= need_gib * 1024 * 1024 * 1024 * 95 / 100)) ||
+    fail "the Docker engine has $cpus CPUs and $((bytes / 1024 / 1024)) MiB of memory, and the pods need" \
+      "$need_cpus CPUs and $need_gib GiB. Give it more (Docker Desktop: Settings, Resources)."
 }
 
 cluster_exists() { kind get clusters 2>/dev/null | grep -qx "$cluster"; }
@@ -96,7 +104,7 @@ metadata:
   name: $secret
   # KServe reads the address of the S3 server here.
   annotations:
-    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc.cluster.local:9000"
+    serving.kserve.io/s3-endpoint: "$release-minio.$namespace.svc:9000"
     serving.kserve.io/s3-usehttps: "0"
     serving.kserve.io/s3-usevirtualbucket: "0"
     serving.kserve.io/s3-region: us-east-1

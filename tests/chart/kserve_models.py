@@ -52,7 +52,8 @@ def read(value: Any, type_name: str) -> Any:
                 for field, item in value.items()
             }
         )
-    return getattr(kubernetes.client, type_name).from_dict(value)
+    # Of apps/v1 the SDK has names of its own.
+    return getattr(kubernetes.client, type_name.removeprefix("K8sIoApiApps")).from_dict(value)
 
 
 def written(model: Any) -> Any:

@@ -1,13 +1,16 @@
-"""Every `faces` command that a pod runs is there, with the options that it is given."""
+"""Every command that a pod runs is there, with the options that it is given."""
 
 from __future__ import annotations
 
+import shlex
+
 import click
 import pytest
+from ray.scripts.scripts import start
 
 from serving.cli import cli
 from tests.support.chart.helm import Helm
-from tests.support.chart.objects import pods
+from tests.support.chart.objects import only, pods
 from tests.support.chart.values import VARIANTS
 
 
@@ -21,6 +24,22 @@ def test_the_command_line_takes_them(
             program, *words = container.get("command", ["-"])
             if program == "faces":
                 parse(cli, words)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_ray_takes_its_parameters(helm4: Helm, variant: str) -> None:
+    """KubeRay makes `ray start --NAME=VALUE …` of them, for a shell."""
+    cluster = only(helm4.template(files=[VARIANTS[variant]]), "RayService")["spec"][
+        "rayClusterConfig"
+    ]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        line = " ".join(f"--{name}={value}" for name, value in group["rayStartParams"].items())
+        parse(start, shlex.split(line))
+    head = cluster["headGroupSpec"]["rayStartParams"]
+    with start.make_context(
+        "start", shlex.split(f"--system-config={head['system-config']}")
+    ) as made:
+        assert made.params["system_config"] == {"automatic_object_spilling_enabled": False}
 
 
 def parse(command: click.Command, words: list[str]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.chart.helm import CHART, ROOT, Helm
+from tests.support.chart.values import load
 
 PAGES = (ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "k8s").glob("*.md")))
 BENCH = (ROOT / "docs" / "bench.md").read_text()
@@ -32,6 +33,21 @@ def test_helm_has_every_command_and_option(helm: Helm) -> None:
         assert told.returncode == 0, name
         known = set(re.findall(r"--[a-z][a-z-]+", told.stdout))
         assert options <= known, name
+
+
+def test_every_installation_has_an_image_that_can_be_pulled() -> None:
+    """A name without a registry is looked for on the container runtime's default one."""
+    found = 0
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        for line in re.findall(r"^ {4,}helm install (.*)$", text, flags=re.MULTILINE):
+            files = [load(ROOT / name) for name in re.findall(r"-f (\S+)", line)]
+            repositories = [values["image"]["repository"] for values in files if "image" in values]
+            repositories += re.findall(r"image\.repository=([^\s,]+)", line)
+            assert repositories, f"{page.name}: {line}"
+            assert "/" in repositories[-1], f"{page.name}: {line}"
+            found += 1
+    assert found > 3
 
 
 def test_an_upgrade_takes_what_a_newer_chart_has_by_default() -> None:
@@ -85,3 +101,21 @@ def test_capacity_is_reckoned_from_the_benchmark(stage: str, figure: float) -> N
 def test_the_check_of_the_sum_is_of_the_benchmark() -> None:
     measured, _ = re.findall(r"^8 clients: \*\*([\d.]+) photos a second", BENCH, flags=re.MULTILINE)
     assert f"Measured with 8 clients: {measured}." in SCALING
+
+
+OURS = ("rayservice", "inferenceservice", "isvc", "ingress", "cronjob", "networkpolicy", "secret")
+
+
+def test_a_patch_of_what_is_the_charts_says_what_the_next_upgrade_does() -> None:
+    """With Helm 4 the field belongs to kubectl from then on."""
+    for page in PAGES:
+        text = page.read_text()
+        for patch in re.finditer(r"kubectl\s[^\n`]*?\bpatch\s+(\w+)[^\n`]*", text):
+            if patch[1] not in OURS or "--subresource=status" in patch[0]:
+                continue
+            if '"finalizers": null' in patch[0]:  # of what is being deleted
+                continue
+            if "What does not work" in text[: patch.start()].rpartition("\n#")[2]:
+                continue
+            around = text[max(0, patch.start() - 1500) : patch.end() + 1500]
+            assert "--force-conflicts" in around, f"{page.name}: {patch[0]}"

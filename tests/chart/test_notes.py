@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chart.rules.rendering import Rendering
 from tests.support.chart.helm import CHART, NAMESPACE, RELEASE, ROOT, Helm
 from tests.support.chart.objects import name_of, only
 from tests.support.chart.values import VARIANTS
@@ -49,12 +50,16 @@ def test_installing_shows_them(helm4: Helm, variant: str, tmp_path: Path) -> Non
 
 @every_variant
 def test_what_they_name_is_there(helm4: Helm, variant: str, tmp_path: Path) -> None:
-    there = {name_of(item) for item in helm4.template(files=[VARIANTS[variant]])}
+    objects = helm4.template(files=[VARIANTS[variant]])
+    there = {name_of(item) for item in objects}
     text = notes(helm4, variant, tmp_path)
     asked = re.findall(r"get (rayservice|isvc) (\S+)", text)
     assert asked
     for kind, name in asked:
         assert f"{_KINDS[kind]}/{name}" in there
+    called = re.findall(r"port-forward svc/(\S+)", text)
+    assert called
+    assert set(called) <= Rendering(objects, NAMESPACE, frozenset()).services().keys()
 
 
 def test_they_say_what_a_caller_needs(helm4: Helm, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.chart.rules import check
 from tests.support.chart.helm import Helm, HelmError, Values
 from tests.support.chart.objects import only
 from tests.support.chart.values import VARIANTS
@@ -21,6 +22,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "half a key": (
         {"s3": {"existingSecret": "", "accessKeyId": "a"}},
         "needed together",
+    ),
+    "keys of one role alone": (
+        {"s3": {"existingSecret": "", "secrets": {"gallery": "own"}}},
+        "set s3.existingSecret for the others",
     ),
     "keys and none": ({"s3": {"workloadIdentity": True}}, "s3.workloadIdentity means"),
     "no keys": ({"s3": {"existingSecret": ""}}, "No keys for S3: set s3.existingSecret"),
@@ -49,6 +54,23 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "take s3.endpoint away",
     ),
     "an endpoint without a scheme": ({"s3": {"endpoint": "s3:9000"}}, "s3.endpoint|/s3/endpoint"),
+    "an S3 server that KServe would not learn of": (
+        {
+            "s3": {
+                "existingSecret": "",
+                "workloadIdentity": True,
+                "endpoint": "https://s3.example.com",
+            }
+        },
+        "KServe learns s3.endpoint and s3.caBundle .*set triton.storageSecret",
+    ),
+    "authorities that KServe would not learn of": (
+        {
+            "s3": {"existingSecret": "", "caBundle": {"configMap": "ca"}},
+            "serviceAccount": {"annotations": {"example.com/role": "faces"}},
+        },
+        "KServe learns s3.endpoint",
+    ),
     "Triton nowhere": ({"triton": {"create": False}}, "set triton.url"),
     "Triton twice": ({"triton": {"url": "http://triton:8000"}}, "triton.create=false"),
     "Triton scaled backwards": (
@@ -115,6 +137,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"stages": {"decode": {"resources": {"limits": None}}}},
         r"stages\.decode\.resources\.limits needs memory",
     ),
+    "one place in Redis for two clusters": (
+        {
+            "ray": {
+                "gcsFaultTolerance": {
+                    "enabled": True,
+                    "redisAddress": "redis:6379",
+                    "externalStorageNamespace": "faces",
+                }
+            }
+        },
+        r"both clusters in an upgrade \(NewCluster\).*leave it empty",
+    ),
     "no Redis": ({"ray": {"gcsFaultTolerance": {"enabled": True}}}, "redisAddress"),
     "no CA": ({"ray": {"tls": {"enabled": True}}}, "ray.tls.enabled needs a CA"),
     "two CAs": (
@@ -125,9 +159,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         },
         "ray.tls.existingSecret or ray.tls.certManager.enabled, not both",
     ),
-    "an upgrade without a gateway": (
+    # There would be no Service of the name that Ingress, route, test and notes have.
+    "an upgrade by a Gateway of KubeRay's": (
         {"ray": {"upgradeStrategy": {"type": "NewClusterWithIncrementalUpgrade"}}},
-        "gatewayClassName",
+        "/ray/upgradeStrategy/type.*'NewCluster', 'None'",
     ),
 }
 
@@ -159,6 +194,50 @@ def test_what_the_chart_cannot_know_is_asked_for(helm: Helm) -> None:
 def test_the_longest_name_that_is_allowed(helm4: Helm) -> None:
     objects = helm4.template({"fullnameOverride": "n" * 40}, files=[VARIANTS["everything"]])
     assert only(objects, "RayService")["metadata"]["name"] == "n" * 40
+
+
+def test_a_cluster_that_is_never_replaced_may_have_a_place_of_its_own_in_redis(
+    helm4: Helm,
+) -> None:
+    fault_tolerance = {
+        "enabled": True,
+        "redisAddress": "redis:6379",
+        "externalStorageNamespace": "faces",
+    }
+    values = {
+        "ray": {"gcsFaultTolerance": fault_tolerance, "upgradeStrategy": {"type": "None"}},
+    }
+    service = only(helm4.template(values, files=[VARIANTS["defaults"]]), "RayService")["spec"]
+    options = service["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    assert options["externalStorageNamespace"] == "faces"
+
+
+def test_a_name_and_a_namespace_that_make_a_host_too_long(helm4: Helm) -> None:
+    values = {"fullnameOverride": "n" * 40}
+    files = [VARIANTS["defaults"]]
+    objects = helm4.template(values, files=files, namespace="m" * 12)
+    assert not [fault for fault in check(objects, namespace="m" * 12) if "host" in fault]
+    with pytest.raises(HelmError, match=r"53 characters together.*fullnameOverride"):
+        helm4.template(values, files=files, namespace="m" * 13)
+    elsewhere = {**values, "triton": {"create": False, "url": "http://triton:8000"}}
+    assert helm4.template(elsewhere, files=files, namespace="m" * 13)
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        {"triton": {"storageSecret": "for-kserve"}},
+        {"triton": {"create": False, "url": "http://triton:8000"}},
+        {
+            "serviceAccount": {
+                "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}
+            }
+        },
+    ],
+)
+def test_an_s3_server_without_keys_that_kserve_learns_of(helm4: Helm, also: Values) -> None:
+    s3 = {"existingSecret": "", "workloadIdentity": True, "endpoint": "https://s3.example.com"}
+    assert helm4.template({"s3": s3, **also}, files=[VARIANTS["defaults"]])
 
 
 def test_an_old_kubernetes_is_refused(helm: Helm) -> None:

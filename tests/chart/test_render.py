@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,9 @@ def named(variant: str) -> set[str]:
     return {value for _, value in walk(of_variant(variant)) if isinstance(value, str) and value}
 
 
+NAMED = named("defaults")
+
+
 @every_variant
 def test_lint(helm: Helm, variant: str) -> None:
     helm.lint(files=[VARIANTS[variant]])
@@ -44,6 +48,45 @@ def test_both_helms_render_the_same(helm: Helm, helm4: Helm, variant: str) -> No
 @every_variant
 def test_the_rules_hold(helm4: Helm, variant: str) -> None:
     assert check(helm4.template(files=[VARIANTS[variant]]), named=named(variant)) == []
+
+
+def test_values_in_any_form_are_written_as_kuberay_writes_them(helm: Helm) -> None:
+    """Else the upgrade after that of KubeRay's finalizer is refused by Helm 4."""
+    unusual = {
+        "pod": {"extraEnv": [{"name": "EMPTY", "value": ""}]},
+        "stages": {
+            "decode": {
+                "resources": {
+                    "requests": {"cpu": 1.5, "memory": 3221225472},
+                    "limits": {"cpu": "2000m", "memory": "3072Mi", "example.com/gpu": 2},
+                }
+            },
+            "match": {
+                "resources": {
+                    "requests": {"cpu": 1, "memory": "0.5Gi"},
+                    "limits": {"cpu": "2.50", "memory": "4000M"},
+                },
+            },
+        },
+        "ray": {"head": {"resources": {"limits": {"memory": "4096Mi"}}}},
+    }
+    assert check(helm.template(unusual, files=[VARIANTS["defaults"]]), named=NAMED) == []
+
+
+@every_variant
+def test_kserve_leaves_our_ingress_alone(helm4: Helm, variant: str) -> None:
+    """It looks for an Ingress of the InferenceService's name, which ours is, but for this label."""
+    for item in of_kind(helm4.template(files=[VARIANTS[variant]]), "InferenceService"):
+        assert item["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+@every_variant
+def test_the_domain_of_the_cluster_is_nobodys_guess(helm4: Helm, variant: str) -> None:
+    """Names of Services end with .svc, which search paths complete; the user's own may not."""
+    for item in helm4.template(files=[VARIANTS[variant]]):
+        for path, text in walk(item):
+            for name in re.findall(r"[\w.-]+\.cluster\.local", str(text)) if path else ():
+                assert any(name in value for value in named(variant)), (name_of(item), name)
 
 
 def test_a_long_release_name_and_another_namespace(helm4: Helm) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.chart.rules import RULES, check
+from tests.chart.rules.operators import canonical
 from tests.chart.rules.scaling import quantity
 from tests.support.chart.helm import Object
 from tests.support.chart.objects import by_name
@@ -20,6 +21,7 @@ _GONE = object()
 _WEB = "spec.template.spec.containers.0"
 _RAY = "spec.rayClusterConfig"
 _WORKER = f"{_RAY}.workerGroupSpecs.0"
+_KUBERAY = "kuberay_writes_nothing"
 
 
 @functools.cache
@@ -57,6 +59,7 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ("ConfigMap/settings", "metadata.name", "Settings", "object_names: ConfigMap/Settings"),
     ("RayService/rs", "metadata.name", "r" * 48, "object_names"),
     ("InferenceService/model", "metadata.name", "m" * 49, "object_names"),
+    ("InferenceService/model", "metadata.name", "m" * 47, "kserve_hosts"),
     ("CronJob/sweep", "metadata.name", "s" * 53, "object_names"),
     ("Service/web", "metadata.name", "1web", "object_names"),
     ("Deployment/web", f"{_WEB}.name", "Web", "inner_names"),
@@ -98,6 +101,12 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ("PodDisruptionBudget/web", "spec.selector", {}, "disruption_budgets"),
     ("PodDisruptionBudget/web", "spec.minAvailable", 2, "disruption_budgets"),
     (
+        "PodDisruptionBudget/web",
+        "spec.unhealthyPodEvictionPolicy",
+        _GONE,
+        "disruption_budgets: PodDisruptionBudget/web: pods that crash",
+    ),
+    (
         "PodDisruptionBudget/ray",
         "spec",
         lambda s: {**s, "minAvailable": "50%"},
@@ -133,6 +142,18 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     ),
     ("Ingress/web", "spec.rules.0.http.paths.0.backend.service.port.number", 80, "routes"),
     ("HTTPRoute/web", "spec.rules.0.backendRefs.0.port", 8080, "routes"),
+    (
+        "RayService/rs",
+        "spec.serveConfigV2",
+        lambda text: text.replace("EveryNode", "HeadOnly"),
+        "serve_endpoints: RayService/rs: workers have no HTTP proxy",
+    ),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.readinessProbe",
+        {"httpGet": {"path": "/api/healthz", "port": 52365}},
+        "serve_endpoints: RayService/rs cpu can be ready without",
+    ),
     # references
     ("Secret/keys", "metadata.name", "kyes", "objects_exist: Deployment/web refers to Secret keys"),
     ("Deployment/web", "spec.template.spec.serviceAccountName", "face", "objects_exist"),
@@ -152,6 +173,18 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         f"{_WEB}.volumeMounts",
         lambda found: [*found, *found],
         "volumes_exist: Deployment/web: web mounts /tmp twice",
+    ),
+    (
+        "ConfigMap/settings",
+        "data.level",
+        "http://rs-serve.vision.svc:8000",
+        "services_exist: ConfigMap/settings calls Service rs-serve",
+    ),
+    (
+        "RayService/rs",
+        "spec.upgradeStrategy",
+        {"type": "NewClusterWithIncrementalUpgrade"},
+        "routes: Ingress/web leads to Service rs-serve-svc, which is not there",
     ),
     ("ConfigMap/settings", "data.level", "is correct-horse", "secrets_stay_secret: ConfigMap"),
     ("Deployment/web", f"{_WEB}.args", ["--key=correct-horse"], "secrets_stay_secret: Deployment"),
@@ -286,7 +319,47 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
         {"medium": "Memory"},
         "bounded_memory",
     ),
+    ("Deployment/web", f"{_WEB}.resources.limits.ephemeral-storage", _GONE, "bounded_disk"),
+    ("Deployment/web", f"{_WEB}.resources.requests.ephemeral-storage", _GONE, "bounded_disk"),
+    ("Deployment/web", "spec.template.spec.volumes.0.emptyDir", {}, "bounded_disk"),
+    (
+        "RayService/rs",
+        f"{_RAY}.headGroupSpec.rayStartParams.system-config",
+        _GONE,
+        "photos_stay_in_memory: RayService/rs: Ray's object stores spill",
+    ),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.env",
+        [],
+        "photos_stay_in_memory: RayService/rs cpu",
+    ),
     ("Service/web", "spec.type", "LoadBalancer", "no_open_doors"),
+    # operators
+    (
+        "RayService/rs",
+        f"{_WORKER}.scaleStrategy",
+        _GONE,
+        "kuberay_writes_nothing: RayService/rs: rayClusterConfig.workerGroupSpecs.0 has no "
+        "scaleStrategy",
+    ),
+    ("RayService/rs", f"{_WORKER}.template.spec.containers.0.resources", _GONE, _KUBERAY),
+    ("RayService/rs", f"{_RAY}.headGroupSpec.template.spec.containers.0.args", [], _KUBERAY),
+    (
+        "RayService/rs",
+        f"{_WORKER}.template.spec.containers.0.env",
+        [{"name": "EMPTY", "value": ""}],
+        _KUBERAY,
+    ),
+    *(
+        ("RayService/rs", f"{_WORKER}.template.spec.containers.0.resources.{where}", much, _KUBERAY)
+        for where, much in (
+            ("requests.cpu", 2),
+            ("requests.cpu", "0.5"),
+            ("limits.memory", "2048Mi"),
+        )
+    ),
+    ("RayService/rs", f"{_RAY}.autoscalerOptions.resources.limits.memory", "0.5Gi", _KUBERAY),
 ]
 
 
@@ -319,3 +392,23 @@ def test_quantities(text: str | float, expected: float) -> None:
 def test_what_is_no_quantity() -> None:
     with pytest.raises(ValueError, match="no quantity: '4 GB'"):
         quantity("4 GB")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500m", "500m"),
+        ("0.5", "500m"),
+        ("1000m", "1"),
+        (2, "2"),
+        ("1.5Gi", "1536Mi"),
+        ("1024Mi", "1Gi"),
+        ("4000M", "4G"),
+        ("3000", "3k"),
+        ("1.953125Ki", "2000"),
+        ("0.5Ki", "512"),
+        ("0Gi", "0"),
+    ],
+)
+def test_quantities_as_kubernetes_writes_them(text: str | float, expected: str) -> None:
+    assert canonical(text) == expected

@@ -8,10 +8,15 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.chart.rules.scaling import quantity
+from tests.support.chart.helm import Helm
+from tests.support.chart.objects import pods
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -54,6 +59,7 @@ class Machine:
             "head",
             "tail",
             "cat",
+            "wc",
         ):
             path = shutil.which(tool)
             assert path is not None
@@ -121,7 +127,10 @@ HEALTHY = {
             cat "${2#@}" >> "$CALLS.headers" ;;
     esac
     case "$call" in */infer*) echo '{"faces": [{"id": 2576}]}' ;; esac""",
-    "docker": f"""case "$call" in *"faces key new"*) printf '{KEY}\\n{KEY_FILE}\\n' ;; esac""",
+    "docker": f"""case "$call" in
+        *"docker info"*) echo 4 12300000000 ;;
+        *"faces key new"*) printf '{KEY}\\n{KEY_FILE}\\n' ;;
+    esac""",
 }
 # The same before anything was made.
 NOTHING = {
@@ -250,6 +259,32 @@ def test_install_waits_for_a_webhook_that_is_not_there_yet(machine: Machine) -> 
     assert done.count("install kserve-runtime-configs") == 2
 
 
+_RAYCLUSTERS = """
+    if [[ $call == *"get rayclusters"* ]]; then
+        echo asked >> "$CALLS.asked"
+        [[ $(wc -l < "$CALLS.asked") -gt {times} ]] && echo "vision faces-1 v{now}" ||
+            echo "vision faces-1 v1.6.0"
+    fi"""
+
+
+def test_install_waits_until_a_new_operator_has_the_clusters(machine: Machine) -> None:
+    """Until then it puts a change of their pods into the cluster that serves."""
+    now = versions()["KUBERAY_VERSION"]
+    machine.behaviours["kubectl"] += _RAYCLUSTERS.format(times=2, now=now)
+    done = machine.run("install.sh", env={"WAIT_SECONDS": "30"})
+    assert done.code == 0, done.err
+    assert done.count("get rayclusters") == 3
+    assert done.position("get rayclusters") > done.position("install kuberay-operator ")
+
+
+def test_install_says_which_clusters_the_operator_has_not_taken_over(machine: Machine) -> None:
+    machine.behaviours["kubectl"] += _RAYCLUSTERS.format(times=99, now="")
+    done = machine.run("install.sh")
+    assert done.code != 0
+    assert "vision faces-1 v1.6.0" in done.err
+    assert "wait with helm upgrade" in done.err
+
+
 def test_install_stops_at_the_first_failure(machine: Machine) -> None:
     machine.behaviours["helm"] = 'case "$call" in *"install kserve-resources"*) exit 1 ;; esac'
     done = machine.run("install.sh")
@@ -371,7 +406,10 @@ def test_kind_up_again_asks_with_the_key_that_it_made(machine: Machine) -> None:
 
 def test_kind_up_stores_no_key_that_was_not_made(machine: Machine) -> None:
     machine.behaviours = dict(NOTHING)
-    machine.behaviours["docker"] = 'case "$call" in *"image inspect"*) exit 1 ;; esac'
+    machine.behaviours["docker"] = """case "$call" in
+        *"docker info"*) echo 4 16000000000 ;;
+        *"image inspect"*) exit 1 ;;
+    esac"""
     done = machine.run("kind-up.sh")
     assert done.code != 0
     assert "faces key new made no key" in done.err
@@ -403,6 +441,12 @@ def test_kind_up_takes_registry_and_tag(machine: Machine) -> None:
         ({}, {"kind", "helm"}, "not on PATH: kind helm"),
         ({"docker": "[[ $call != *info* ]] || exit 1"}, set(), "Docker engine does not answer"),
         (
+            {"docker": "[[ $call != *info* ]] || echo 4 8589934592"},
+            set(),
+            "4 CPUs and 8192 MiB of memory, and the pods need 4 CPUs and 12 GiB",
+        ),
+        ({"docker": "[[ $call != *info* ]] || echo 2 34359738368"}, set(), "has 2 CPUs"),
+        (
             {"kubectl": HEALTHY["kubectl"].replace("echo True", "echo False")},
             set(),
             "InferenceService (Triton's image is 9 GB) is not there",
@@ -430,6 +474,39 @@ def test_kind_up_fails_with_a_reason(
     assert done.code != 0
     assert says in done.err
     assert "It runs at" not in done.out
+
+
+# What is there before the chart, by the requests of its own releases: the control plane, CoreDNS,
+# cert-manager, KServe, KubeRay, metrics-server and Traefik.
+BEFORE = {"cpu": Decimal("1.35"), "memory": Decimal("1.6") * 2**30}
+
+
+def test_kind_has_room_for_all_that_it_is_asked_for(helm4: Helm) -> None:
+    """With a Job, and with the spare pod of the stage that is being replaced."""
+    objects = helm4.template(files=[K8S / "values-kind.yaml"])
+    needs = dict(BEFORE)
+    largest: dict[str, Decimal] = {}
+    for pod in pods(objects):
+        for what in needs:
+            asked = sum(
+                (quantity(c["resources"]["requests"][what]) for c in pod.spec["containers"]),
+                Decimal(0),
+            )
+            if pod.replicas is not None:
+                needs[what] += pod.replicas * asked
+            if pod.replicas is None or pod.role in ("decode", "detect", "ingress", "match"):
+                kind = "job" if pod.replicas is None else "spare"
+                largest[f"{kind} {what}"] = max(largest.get(f"{kind} {what}", Decimal(0)), asked)
+    for what in needs:
+        needs[what] += largest[f"job {what}"] + largest[f"spare {what}"]
+    script = (K8S / "kind-up.sh").read_text()
+    cpus, gib = (int(re.findall(rf"^need_{n}=(\d+)$", script, re.M)[0]) for n in ("cpus", "gib"))
+    assert needs["cpu"] <= cpus, needs
+    # The engine may have a twentieth less than it was given.
+    assert needs["memory"] <= gib * 2**30 * Decimal("0.95"), needs
+    page = (K8S / "README.md").read_text()
+    assert f"{cpus} CPUs and {gib} GiB of memory\nfor Docker" in page
+    assert f"{cpus} CPUs and {gib} GiB" in (K8S / "values-kind.yaml").read_text()
 
 
 def test_kind_down_removes_the_cluster_and_nothing_else(machine: Machine) -> None:

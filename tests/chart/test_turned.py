@@ -77,7 +77,7 @@ class Knob:
 KNOBS = {
     "image.tag": Knob(
         {"image": {"tag": "9.9"}},
-        {RAY, CRON, TEST, PUBLISH},
+        {RAY, TRITON, CRON, TEST, PUBLISH},  # Triton's has an init container of it
         {
             (RAY, f"{_HEAD}.containers.0.image"): "facenet-serving:9.9",
             (RAY, f"{_DETECT}.template.spec.containers.0.image"): "facenet-serving:9.9",
@@ -86,7 +86,7 @@ KNOBS = {
     ),
     "image.digest before the tag": Knob(
         {"image": {"tag": "9.9", "digest": f"sha256:{'a' * 64}"}},
-        {RAY, CRON, TEST, PUBLISH},
+        {RAY, TRITON, CRON, TEST, PUBLISH},  # Triton's has an init container of it
         {(TEST, "spec.containers.0.image"): f"facenet-serving@sha256:{'a' * 64}"},
     ),
     "imagePullSecrets": Knob(
@@ -117,6 +117,64 @@ KNOBS = {
         {
             (RAY, f"{_HEAD}.nodeSelector"): {"disk": "ssd", "zone": "a"},
             (RAY, f"{_DETECT}.template.spec.nodeSelector"): {"disk": "fast", "zone": "a"},
+        },
+    ),
+    "pod.extraVolumes, added": Knob(
+        {
+            "pod": {"extraVolumes": [{"name": "all", "emptyDir": {"sizeLimit": "1Mi"}}]},
+            "stages": {
+                "detect": {
+                    "pod": {"extraVolumes": [{"name": "own", "configMap": {"name": "own"}}]},
+                }
+            },
+        },
+        POD_OBJECTS,
+        {
+            (RAY, f"{_HEAD}.volumes.all"): {"name": "all", "emptyDir": {"sizeLimit": "1Mi"}},
+            (RAY, f"{_HEAD}.volumes.own"): None,
+            (RAY, f"{_DETECT}.template.spec.volumes.all.name"): "all",
+            (RAY, f"{_DETECT}.template.spec.volumes.own.configMap.name"): "own",
+        },
+    ),
+    "ray.head.pod.extraContainers": Knob(
+        {"ray": {"head": {"pod": {"extraContainers": [{"name": "shipper", "image": "x:1"}]}}}},
+        {RAY},
+        {
+            # KubeRay takes the first for Ray's own.
+            (RAY, f"{_HEAD}.containers.0.name"): "ray-head",
+            (RAY, f"{_HEAD}.containers.1"): {
+                "name": "shipper",
+                "image": "x:1",
+                "resources": {},
+            },
+        },
+    ),
+    "ray.readinessProbe": Knob(
+        {"ray": {"readinessProbe": {"periodSeconds": 7, "initialDelaySeconds": 3}}},
+        {RAY},
+        {
+            (RAY, f"{_DETECT}.template.spec.containers.0.readinessProbe"): {
+                "httpGet": {"path": "/-/healthz", "port": "serve"},
+                "initialDelaySeconds": 3,
+                "periodSeconds": 7,
+                "timeoutSeconds": 5,
+                "failureThreshold": 1,
+            }
+        },
+    ),
+    "annotations of what the operators read": Knob(
+        {
+            "ray": {"annotations": {"ray.io/initializing-timeout": "9m"}},
+            "triton": {"annotations": {"serving.kserve.io/deploymentMode": "x", "a": "b"}},
+        },
+        {RAY, TRITON},
+        {
+            (RAY, "metadata.annotations"): {"ray.io/initializing-timeout": "9m"},
+            (TRITON, "metadata.annotations"): {
+                "serving.kserve.io/deploymentMode": "Standard",
+                "serving.kserve.io/autoscalerClass": "hpa",
+                "a": "b",
+            },
         },
     ),
     "podSecurityContext": Knob(
@@ -181,10 +239,36 @@ KNOBS = {
     ),
     "s3.endpoint": Knob(
         {"s3": {"endpoint": "http://s3.example.com:9000"}},
-        {*SERVED, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
+        {*SERVED, TRITON, PUBLISH, policy("gallery"), policy("jobs"), policy("triton")},
         {
             (RAY, f"{_ARGS}.gallery.endpoint"): "http://s3.example.com:9000",
             (policy("gallery"), "spec.egress.0.ports.0.port"): 9000,
+        },
+    ),
+    "s3.secrets": Knob(
+        {"s3": {"secrets": {"gallery": "for-galleries", "jobs": "for-jobs"}}},
+        {RAY, CRON, PUBLISH},
+        {
+            (RAY, f"{_INGRESS}.containers.0.env.AWS_ACCESS_KEY_ID.valueFrom.secretKeyRef.name"): (
+                "for-galleries"
+            ),
+            (PUBLISH, "spec.template.spec.containers.0.env.AWS_ACCESS_KEY_ID.valueFrom"): {
+                "secretKeyRef": {"name": "for-jobs", "key": "AWS_ACCESS_KEY_ID"}
+            },
+        },
+    ),
+    "serviceAccount.roles": Knob(
+        {
+            "serviceAccount": {
+                "annotations": {"role": "all", "note": "x"},
+                "roles": {"triton": {"role": "models"}, "jobs": {"role": "both"}},
+            }
+        },
+        {account("gallery"), account("jobs"), account("triton")},
+        {
+            (account("gallery"), "metadata.annotations"): {"role": "all", "note": "x"},
+            (account("jobs"), "metadata.annotations"): {"role": "both", "note": "x"},
+            (account("triton"), "metadata.annotations"): {"role": "models", "note": "x"},
         },
     ),
     "model.name": Knob(
@@ -285,16 +369,34 @@ KNOBS = {
     "triton.gpu": Knob(
         {"triton": {"gpu": {"count": 2, "resource": "nvidia.com/mig-1g.5gb"}}},
         {TRITON},
-        {(TRITON, f"{_MODEL}.resources.limits.nvidia..com/mig-1g..5gb"): 2},
+        {(TRITON, f"{_MODEL}.resources.limits.nvidia..com/mig-1g..5gb"): "2"},
     ),
     "triton.image": Knob(
         {"triton": {"image": "tritonserver:1"}},
         {TRITON},
         {(TRITON, f"{_MODEL}.image"): "tritonserver:1", (TRITON, f"{_MODEL}.runtimeVersion"): None},
     ),
+    "triton.deploymentStrategy": Knob(
+        {"triton": {"deploymentStrategy": {"rollingUpdate": {"maxSurge": 0}}}},
+        {TRITON},
+        {(TRITON, "spec.predictor.deploymentStrategy"): {"rollingUpdate": {"maxSurge": 0}}},
+    ),
+    "model.wait.enabled": Knob(
+        {"model": {"wait": {"enabled": False}}},
+        {TRITON},
+        {(TRITON, "spec.predictor.initContainers"): None},
+    ),
     "triton.url": Knob(
         {"triton": {"create": False, "url": "https://triton.example.com"}},
-        {*SERVED, TRITON, account("triton"), policy("triton"), policy("gallery"), budget("triton")},
+        {
+            *SERVED,
+            TEST,
+            TRITON,
+            account("triton"),
+            policy("triton"),
+            policy("gallery"),
+            budget("triton"),
+        },
         {
             (RAY, f"{_ARGS}.triton.url"): "https://triton.example.com",
             (TRITON, "kind"): None,
@@ -314,6 +416,7 @@ KNOBS = {
         {"minio": {"enabled": True}},
         {
             *SERVED,
+            TRITON,
             PUBLISH,
             *map(policy, ("gallery", "jobs", "triton", "minio")),
             account("minio"),
@@ -322,7 +425,7 @@ KNOBS = {
             f"Job/{N}-bucket",
         },
         {
-            (RAY, f"{_ARGS}.gallery.endpoint"): f"http://{N}-minio.vision.svc.cluster.local:9000",
+            (RAY, f"{_ARGS}.gallery.endpoint"): f"http://{N}-minio.vision.svc:9000",
         },
     ),
     "ingress": Knob(
@@ -341,7 +444,7 @@ KNOBS = {
     ),
     "networkPolicy.enabled": Knob(
         {"networkPolicy": {"enabled": False}},
-        set(map(policy, ("ray", "head", "http", "gallery", "jobs", "test", "triton"))),
+        {TEST, *map(policy, ("ray", "head", "http", "gallery", "jobs", "test", "triton"))},
     ),
     "networkPolicy.httpFrom": Knob(
         {"networkPolicy": {"httpFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}, {policy("http")}
@@ -357,7 +460,7 @@ KNOBS = {
         {*SERVED, policy("tracing")},
         {
             (RAY, f"{_ARGS}.tracing.endpoint"): "http://collector:4318",
-            (policy("tracing"), "spec.egress"): [{"ports": [{"port": 4318, "protocol": "TCP"}]}],
+            (policy("tracing"), "spec.egress.0.ports"): [{"port": 4318, "protocol": "TCP"}],
         },
     ),
     "monitoring.alerts.runbookBase": Knob(
@@ -486,10 +589,9 @@ def test_no_object_is_empty(helm4: Helm) -> None:
     for item in helm4.template(files=[VARIANTS["everything"]]):
         for path, value in walk(item):
             if path and value in ({}, [], None):
-                assert path[-1] in ("emptyDir", "podSelector", "namespaceSelector"), (
-                    item["kind"],
-                    path,
-                )
+                # What KubeRay writes though it is empty is rendered likewise.
+                known = ("emptyDir", "podSelector", "namespaceSelector", "scaleStrategy")
+                assert path[-1] in known, (item["kind"], path)
 
 
 def test_only_the_ingress_sees_the_keys(helm4: Helm) -> None:

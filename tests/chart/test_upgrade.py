@@ -75,6 +75,19 @@ def test_another_image_is_another_cluster(helm4: Helm) -> None:
     assert after != before
 
 
+def test_another_image_leaves_the_only_gpu_alone(helm4: Helm) -> None:
+    """Triton's pod would go before the next one is there."""
+    files = [VARIANTS["values-gpu"]]
+    before, after = (
+        only(helm4.template({"image": {"tag": tag}}, files=files), "InferenceService")["spec"]
+        for tag in ("8", "9")
+    )
+    assert before == after
+    strategy = before["predictor"]["deploymentStrategy"]["rollingUpdate"]
+    assert strategy == {"maxSurge": 0, "maxUnavailable": 1}
+    assert "nodeSelector" not in before["predictor"]
+
+
 def cluster(objects: tuple[Object, ...]) -> Any:
     config = copy.deepcopy(only(objects, "RayService")["spec"]["rayClusterConfig"])
     for group in config["workerGroupSpecs"]:

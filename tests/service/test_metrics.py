@@ -208,6 +208,8 @@ def test_dashboard_and_alerts_ask_for_what_there_is(
 ) -> None:
     reads = read(expression)
     assert reads.selectors
+    if all(selector.metric.startswith("kube_") for selector in reads.selectors):
+        pytest.skip("of kube-state-metrics, which only a cluster has")
     for selector in reads.selectors:
         assert selector.metric in exposed
         assert selector.matchers.keys() <= exposed[selector.metric]

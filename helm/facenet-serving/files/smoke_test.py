@@ -1,11 +1,13 @@
 """`helm test`: a person is enrolled, identified on another photo, and erased again.
 
-Arguments: the service's URL, an id that nobody has, how many seconds it may take to be ready, and
-whether it asks for API keys ("keys" or "open"). FACES_KEY: a key of the scope admin; without one
-only the answers to those who have none are looked at.
+Arguments: the service's URL, an id that nobody has, how many seconds it may take to be ready,
+whether it asks for API keys ("keys" or "open"), and addresses HOST:PORT that NetworkPolicies close
+to this pod. FACES_KEY: a key of the scope admin; without one only the answers to those who have
+none are looked at.
 """
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -15,6 +17,7 @@ import httpx
 
 PHOTOS = Path("/app/data")
 url, person, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+walled = sys.argv[5:]
 locked, key = sys.argv[4] == "keys", os.environ.get("FACES_KEY", "").strip()
 nobody = httpx.Client(base_url=url, timeout=60)
 service = httpx.Client(base_url=url, timeout=60)
@@ -33,6 +36,20 @@ def photo(path: Path) -> tuple[str, bytes, str]:
     return path.name, path.read_bytes(), "image/jpeg"
 
 
+def connects(address: str) -> bool:
+    """Whether somebody answers there; a name that is not known proves nothing, so it ends the test."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        sys.exit(f"{host} is not known, so nobody can tell whether it is closed: {error}")
+    try:
+        socket.create_connection(found[0][4][:2], timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
 deadline = time.monotonic() + seconds
 while True:
     try:
@@ -45,6 +62,17 @@ while True:
     if time.monotonic() > deadline:
         sys.exit(f"The service at {url} is not ready: {reason}")
     time.sleep(2)
+
+for address in walled:
+    tries = 3  # a network plugin may take a moment with a new pod
+    while connects(address) and tries:
+        tries -= 1
+        time.sleep(2)
+    if not tries:
+        sys.exit(
+            f"This pod can connect to {address}, which a NetworkPolicy closes: the cluster's network "
+            "plugin does not enforce them, and whoever reaches Ray's pods can run code in them."
+        )
 
 if locked:
     for method, path in (("POST", "/infer"), ("GET", f"/identities/{person}")):

@@ -68,6 +68,47 @@ the user's.
 {{ mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | ceil | int64 }}
 {{- end -}}
 
+{{/*
+A quantity as Kubernetes writes it itself: 500m for 0.5, 1Gi for 1024Mi, a string for a number. KubeRay writes
+the whole RayService anew to add its finalizer; whatever then differs belongs to KubeRay, and Helm 4 refuses
+to change it.
+*/}}
+{{- define "facenet-serving.quantity" -}}
+{{- $text := toString . -}}
+{{- $number := regexFind "^[0-9.]+(e[+][0-9]+$)?" $text -}}
+{{- $unit := trimPrefix $number $text -}}
+{{- $units := list "m" "" "k" "M" "G" "T" "P" -}}
+{{- $step := 1000 -}}
+{{- if hasSuffix "i" $unit -}}{{- $units = list "" "Ki" "Mi" "Gi" "Ti" "Pi" -}}{{- $step = 1024 -}}{{- end -}}
+{{- if or (not $number) (not (has $unit $units)) -}}
+{{ $text }}
+{{- else -}}
+{{- $amount := float64 $number -}}
+{{- range $smaller := $units -}}
+{{- if eq $smaller $unit -}}{{- break -}}{{- end -}}
+{{- $amount = mulf $amount $step -}}
+{{- end -}}
+{{- $amount = ceil $amount | int64 -}}
+{{- range initial $units -}}
+{{- if or (not $amount) (mod $amount $step) -}}{{- break -}}{{- end -}}
+{{- $amount = div $amount $step -}}
+{{- $units = rest $units -}}
+{{- end -}}
+{{ $amount }}{{ ternary (first $units) "" (ne $amount 0) }}
+{{- end -}}
+{{- end -}}
+
+{{/* The resources of a container, with quantities as Kubernetes writes them. */}}
+{{- define "facenet-serving.resources" -}}
+{{- $written := deepCopy . -}}
+{{- range $part := list "requests" "limits" -}}
+{{- range $what, $much := (get $written $part | default dict) -}}
+{{- $_ := set (get $written $part) $what (include "facenet-serving.quantity" $much) -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $written }}
+{{- end -}}
+
 {{/* The CPUs of a container as Ray counts them, in thousandths: the limit, otherwise the request. */}}
 {{- define "facenet-serving.cpus" -}}
 {{- $limit := dig "limits" "cpu" "" . -}}
@@ -81,7 +122,7 @@ the user's.
 
 {{- define "facenet-serving.s3.endpoint" -}}
 {{- if .Values.minio.enabled -}}
-http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc.cluster.local:9000
+http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- else -}}
 {{ .Values.s3.endpoint }}
 {{- end -}}
@@ -113,18 +154,36 @@ serving.kserve.io/s3-cabundle: {{ printf "/etc/ssl/custom-certs/%s" .key | quote
 {{- end }}
 {{- end -}}
 
-{{/* The environment of a container that reaches S3. */}}
+{{/* The annotations of an account that reaches S3, its own over those of all: (list root role). */}}
+{{- define "facenet-serving.s3.role" -}}
+{{- $account := (index . 0).Values.serviceAccount -}}
+{{ merge (dict) (get $account.roles (index . 1) | default dict) $account.annotations | toYaml }}
+{{- end -}}
+
+{{/*
+The environment of a container that reaches S3: (list root role); a role is an account of its own, with keys of
+its own where `s3.secrets` has some. KServe knows the keys of Triton's by their usual names only.
+*/}}
 {{- define "facenet-serving.s3.env" -}}
-{{- $secret := include "facenet-serving.s3.secret" . -}}
-{{- with $secret }}
+{{- $root := index . 0 -}}
+{{- $s3 := $root.Values.s3 -}}
+{{- $own := get $s3.secrets (index . 1) -}}
+{{- $id := $s3.accessKeyIdKey -}}
+{{- $key := $s3.secretAccessKeyKey -}}
+{{- if and (eq (index . 1) "triton") $root.Values.triton.storageSecret -}}
+{{- $own = $root.Values.triton.storageSecret -}}
+{{- $id = "AWS_ACCESS_KEY_ID" -}}
+{{- $key = "AWS_SECRET_ACCESS_KEY" -}}
+{{- end -}}
+{{- with $own | default (include "facenet-serving.s3.secret" $root) }}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.accessKeyIdKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $id }}}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.s3.secretAccessKeyKey }}}}
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $key }}}}
 {{- end }}
 - name: AWS_DEFAULT_REGION
-  value: {{ .Values.s3.region | quote }}
-{{- if .Values.s3.caBundle.configMap }}
+  value: {{ $s3.region | quote }}
+{{- if $s3.caBundle.configMap }}
 - name: AWS_CA_BUNDLE
   value: /etc/s3-ca/ca.crt
 {{- end }}
@@ -155,7 +214,7 @@ s3://{{ .Values.s3.bucket }}/{{ printf "%s/%s" .Values.model.prefix .Values.mode
 
 {{- define "facenet-serving.triton.url" -}}
 {{- if .Values.triton.create -}}
-http://{{ include "facenet-serving.fullname" . }}-predictor.{{ .Release.Namespace }}.svc.cluster.local
+http://{{ include "facenet-serving.fullname" . }}-predictor.{{ .Release.Namespace }}.svc
 {{- else -}}
 {{ .Values.triton.url }}
 {{- end -}}

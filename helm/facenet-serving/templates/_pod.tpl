@@ -5,7 +5,7 @@
 {{- $pod := dict -}}
 {{- range $key, $value := $all -}}
 {{- $mine := get $own $key -}}
-{{- if eq $key "extraEnv" -}}
+{{- if hasPrefix "extra" $key -}}
 {{- $_ := set $pod $key (concat $value ($mine | default list)) -}}
 {{- else if and (kindIs "map" $value) (ne $key "affinity") -}}
 {{- $_ := set $pod $key (merge dict ($mine | default dict) $value) -}}
@@ -30,6 +30,17 @@ imagePullSecrets:
 {{- end }}
 {{- with $root.Values.podSecurityContext }}
 securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- with $pod.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $pod.hostAliases }}
+hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $pod.priorityClassName }}
@@ -78,14 +89,17 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* An environment out of several lists, each as YAML: of two of one name the later stays. */}}
+{{/*
+An environment out of several lists, each as YAML: of two of one name the later stays. A name alone is an
+empty value, as Kubernetes itself writes it.
+*/}}
 {{- define "facenet-serving.env" -}}
 {{- $names := list -}}
 {{- $variables := dict -}}
 {{- range . -}}
 {{- range fromYamlArray . -}}
 {{- $names = append $names .name -}}
-{{- $_ := set $variables .name . -}}
+{{- $_ := set $variables .name (ternary (omit . "value") . (eq (toString .value) "")) -}}
 {{- end -}}
 {{- end -}}
 {{- range $index, $name := uniq $names }}
@@ -96,33 +110,78 @@ annotations:
 
 {{/* A role's extraEnv: (list root role's-pod). */}}
 {{- define "facenet-serving.extraEnv" -}}
+{{- include "facenet-serving.extra" (append . "extraEnv") -}}
+{{- end -}}
+
+{{/*
+What a role's pods have beside the chart's own, as a list in YAML or nothing: (list root role's-pod key). A
+container has resources, empty ones too, as KubeRay writes it.
+*/}}
+{{- define "facenet-serving.extra" -}}
 {{- $pod := include "facenet-serving.pod" . | fromYaml -}}
-{{- with $pod.extraEnv }}
+{{- $found := list -}}
+{{- range get $pod (index . 2) -}}
+{{- $found = append $found (ternary (merge (dict) . (dict "resources" dict)) . (hasSuffix "Containers" (index $ 2))) -}}
+{{- end -}}
+{{- with $found -}}
 {{- toYaml . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The init containers of a pod, those of the chart before the role's: (list root role's-pod own), the last as YAML. */}}
+{{- define "facenet-serving.initContainers" -}}
+{{- $extra := include "facenet-serving.extra" (list (index . 0) (index . 1) "extraInitContainers") -}}
+{{- with concat (index . 2 | fromYamlArray) ($extra | fromYamlArray) }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The numbers of a probe. A zero is nothing, as KubeRay writes it. */}}
+{{- define "facenet-serving.probe" -}}
+{{- range $key, $number := . }}
+{{- if $number }}
+{{ $key }}: {{ int $number }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
 {{/*
+A folder to write to, as large as the container may use of the node's disk. Takes the container's resources.
+*/}}
+{{- define "facenet-serving.scratch" -}}
+{{- with dig "limits" "ephemeral-storage" "" . -}}
+emptyDir: {sizeLimit: {{ include "facenet-serving.quantity" . }}}
+{{- else -}}
+emptyDir: {}
+{{- end -}}
+{{- end -}}
+
+{{/*
 A container that runs a command of the serving image:
-(dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML.
+(dict "root" "name" "command" "pod" "resources" "env" "volumeMounts"), the last two as YAML; and
+optionally another "image".
 */}}
 {{- define "facenet-serving.jobContainer" -}}
 {{- $root := .root -}}
 name: {{ .name }}
-image: {{ include "facenet-serving.image" $root }}
+image: {{ .image | default (include "facenet-serving.image" $root) }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 command:
   {{- toYaml .command | nindent 2 }}
 env:
   {{- include "facenet-serving.env" (list "- {name: HOME, value: /tmp}" (.env | default "") (include "facenet-serving.extraEnv" (list $root .pod))) | nindent 2 }}
 resources:
-  {{- toYaml .resources | nindent 2 }}
+  {{- include "facenet-serving.resources" .resources | nindent 2 }}
 securityContext:
   {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
   {{- with .volumeMounts }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with include "facenet-serving.extra" (list $root .pod "extraVolumeMounts") }}
   {{- . | nindent 2 }}
   {{- end }}
 {{- end -}}
@@ -142,23 +201,30 @@ template:
     serviceAccountName: {{ include "facenet-serving.fullname" .root }}-jobs
     automountServiceAccountToken: false
     {{- include "facenet-serving.scheduling" (list .root .pod .component) | nindent 4 }}
-    {{- with .initContainers }}
-    initContainers:
-      {{- range . }}
-      - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
-      {{- end }}
+    {{- $own := list }}
+    {{- range .initContainers }}
+    {{- $own = append $own (include "facenet-serving.jobContainer" . | fromYaml) }}
+    {{- end }}
+    {{- with include "facenet-serving.initContainers" (list .root .pod ($own | toYaml)) | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
     containers:
       {{- range .containers }}
       - {{ include "facenet-serving.jobContainer" . | nindent 8 | trim }}
       {{- end }}
+      {{- with include "facenet-serving.extra" (list .root .pod "extraContainers") }}
+      {{- . | nindent 6 }}
+      {{- end }}
     volumes:
       - name: tmp
-        emptyDir: {}
+        {{- include "facenet-serving.scratch" (first .containers).resources | nindent 8 }}
       {{- with .volumes }}
       {{- . | nindent 6 }}
       {{- end }}
       {{- with include "facenet-serving.s3.volumes" .root | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- with include "facenet-serving.extra" (list .root .pod "extraVolumes") }}
       {{- . | nindent 6 }}
       {{- end }}
 {{- end -}}

@@ -17,6 +17,9 @@ spinning take the cores from those that compute.
 # Lines of the log that Serve holds back would be lost in a crash.
 - name: RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE
   value: "1"
+# A reference that is pickled into a message would keep its photo for the life of the process: an error instead.
+- name: RAY_allow_out_of_band_object_ref_serialization
+  value: "0"
 {{- if $root.Values.ray.logToStderr }}
 - name: RAY_LOG_TO_STDERR
   value: "1"
@@ -54,37 +57,35 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 */}}
 {{- define "facenet-serving.ray.tlsInit" -}}
 {{- if include "facenet-serving.tls.ca" . -}}
-initContainers:
-  - name: sign-certificate
-    image: {{ include "facenet-serving.image" . }}
-    imagePullPolicy: {{ .Values.image.pullPolicy }}
-    command:
-      - sh
-      - -euc
-      - |
-        cd /etc/ray/tls
-        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out tls.key
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,IP:%s,DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' \
-          "$POD_IP" "$FQ_RAY_IP" > /tmp/extensions
-        openssl req -new -key tls.key -subj /CN=ray-node -out /tmp/request
-        openssl x509 -req -in /tmp/request -extfile /tmp/extensions -days 3650 \
-          -CA /etc/ray/ca/tls.crt -CAkey /etc/ray/ca/tls.key -set_serial "0x$(openssl rand -hex 16)" -out /tmp/leaf
-        cat /tmp/leaf /etc/ray/ca/tls.crt > tls.crt
-        # A CA that was signed by another one comes with that one.
-        cat /etc/ray/ca/tls.crt $(find /etc/ray/ca/ -name ca.crt) > ca.crt
-    # KubeRay adds FQ_RAY_IP, the name of the head's Service.
-    env:
-      - name: POD_IP
-        valueFrom: {fieldRef: {fieldPath: status.podIP}}
-    resources:
-      requests: {cpu: 50m, memory: 64Mi}
-      limits: {memory: 64Mi}
-    securityContext:
-      {{- toYaml .Values.containerSecurityContext | nindent 6 }}
-    volumeMounts:
-      - {name: tmp, mountPath: /tmp}
-      - {name: ray-tls, mountPath: /etc/ray/tls}
-      - {name: ray-ca, mountPath: /etc/ray/ca, readOnly: true}
+- name: sign-certificate
+  image: {{ include "facenet-serving.image" . }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command:
+    - sh
+    - -euc
+    - |
+      cd /etc/ray/tls
+      openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out tls.key
+      printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,IP:%s,DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' \
+        "$POD_IP" "$FQ_RAY_IP" > /tmp/extensions
+      openssl req -new -key tls.key -subj /CN=ray-node -out /tmp/request
+      openssl x509 -req -in /tmp/request -extfile /tmp/extensions -days 3650 \
+        -CA /etc/ray/ca/tls.crt -CAkey /etc/ray/ca/tls.key -set_serial "0x$(openssl rand -hex 16)" -out /tmp/leaf
+      cat /tmp/leaf /etc/ray/ca/tls.crt > tls.crt
+      # A CA that was signed by another one comes with that one.
+      cat /etc/ray/ca/tls.crt $(find /etc/ray/ca/ -name ca.crt) > ca.crt
+  # KubeRay adds FQ_RAY_IP, the name of the head's Service.
+  env:
+    - name: POD_IP
+      valueFrom: {fieldRef: {fieldPath: status.podIP}}
+  resources:
+    {{- include "facenet-serving.resources" .Values.ray.tls.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.containerSecurityContext | nindent 4 }}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: ray-tls, mountPath: /etc/ray/tls}
+    - {name: ray-ca, mountPath: /etc/ray/ca, readOnly: true}
 {{- end -}}
 {{- end -}}
 
@@ -104,11 +105,11 @@ initContainers:
 {{/* Volumes of every pod of Ray: (list root resources). */}}
 {{- define "facenet-serving.ray.volumes" -}}
 - name: tmp
-  emptyDir: {}
+  {{- include "facenet-serving.scratch" (index . 1) | nindent 2 }}
 - name: shared-mem
   emptyDir:
     medium: Memory
-    sizeLimit: {{ (index . 1).limits.memory }}
+    sizeLimit: {{ include "facenet-serving.quantity" (index . 1).limits.memory }}
 {{- if include "facenet-serving.tls.ca" (index . 0) }}
 - name: ray-tls
   emptyDir: {medium: Memory, sizeLimit: 1Mi}
@@ -130,6 +131,9 @@ groupName: {{ $stage }}
 minReplicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
 maxReplicas: {{ $group.max }}
 replicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
+# KubeRay writes it, empty too, when it adds its finalizer: without it here, the list of groups would be
+# KubeRay's from then on, and Helm 4 would refuse every upgrade.
+scaleStrategy: {}
 rayStartParams:
   object-store-memory: {{ include "facenet-serving.bytes" $values.objectStoreMemory | quote }}
   # Each replica takes one: the stage runs in this group, and nothing else does.
@@ -143,7 +147,7 @@ template:
     serviceAccountName: {{ include "facenet-serving.fullname" $root }}-{{ ternary "gallery" "stages" $s3 }}
     automountServiceAccountToken: false
     {{- include "facenet-serving.scheduling" (list $root $values.pod $stage) | nindent 4 }}
-    {{- with include "facenet-serving.ray.tlsInit" $root }}
+    {{- with include "facenet-serving.initContainers" (list $root $values.pod (include "facenet-serving.ray.tlsInit" $root)) | trim }}
     {{- . | nindent 4 }}
     {{- end }}
     containers:
@@ -153,7 +157,7 @@ template:
         env:
           {{- include "facenet-serving.env" (list
               (include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)))
-              ($s3 | ternary (include "facenet-serving.s3.env" $root) "")
+              ($s3 | ternary (include "facenet-serving.s3.env" (list $root "gallery")) "")
               (include "facenet-serving.extraEnv" (list $root $values.pod))) | nindent 10 }}
         ports:
           - {name: serve, containerPort: 8000}
@@ -169,18 +173,11 @@ template:
                 - {{ sub (int $values.terminationGracePeriodSeconds) 10 | quote }}
         {{- include "facenet-serving.ray.liveness" $root | nindent 8 }}
         readinessProbe:
-          {{- if eq $root.Values.serve.proxyLocation "EveryNode" }}
           # Of the HTTP proxy: a pod without one must get no requests.
           httpGet: {path: /-/healthz, port: serve}
-          {{- else }}
-          httpGet: {path: /api/healthz, port: 52365}
-          {{- end }}
-          initialDelaySeconds: 10
-          periodSeconds: 5
-          timeoutSeconds: 5
-          failureThreshold: 1
+          {{- include "facenet-serving.probe" $root.Values.ray.readinessProbe | nindent 10 }}
         resources:
-          {{- toYaml $values.resources | nindent 10 }}
+          {{- include "facenet-serving.resources" $values.resources | nindent 10 }}
         securityContext:
           {{- toYaml $root.Values.containerSecurityContext | nindent 10 }}
         volumeMounts:
@@ -194,6 +191,12 @@ template:
             mountPath: /etc/faces/keys
             readOnly: true
           {{- end }}
+          {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumeMounts") }}
+          {{- . | nindent 10 }}
+          {{- end }}
+      {{- with include "facenet-serving.extra" (list $root $values.pod "extraContainers") }}
+      {{- . | nindent 6 }}
+      {{- end }}
     volumes:
       {{- include "facenet-serving.ray.volumes" (list $root $values.resources) | nindent 6 }}
       {{- if $s3 }}
@@ -205,14 +208,14 @@ template:
           secretName: {{ include "facenet-serving.auth.secret" $root }}
           items: [{key: {{ $root.Values.auth.key }}, path: keys.yaml}]
       {{- end }}
+      {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumes") }}
+      {{- . | nindent 6 }}
+      {{- end }}
 {{- end -}}
 
-{{/* The raylet, and on the head the control store. Long, as KubeRay has it: a restart loses more than a wait. */}}
+{{/* The raylet, and on the head the control store. */}}
 {{- define "facenet-serving.ray.liveness" -}}
 livenessProbe:
   httpGet: {path: /api/healthz, port: 52365}
-  initialDelaySeconds: 30
-  periodSeconds: 5
-  timeoutSeconds: 5
-  failureThreshold: 120
+  {{- include "facenet-serving.probe" .Values.ray.livenessProbe | nindent 2 }}
 {{- end -}}

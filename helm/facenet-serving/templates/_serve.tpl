@@ -16,7 +16,8 @@
 
 {{/* The serveConfigV2 document. */}}
 {{- define "facenet-serving.serveConfig" -}}
-proxy_location: {{ .Values.serve.proxyLocation }}
+{{- /* KubeRay's Service leads to every worker that is ready, so every worker with a replica needs a proxy. */}}
+proxy_location: EveryNode
 http_options:
   host: 0.0.0.0
   port: 8000

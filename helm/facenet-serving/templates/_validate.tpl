@@ -7,6 +7,10 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "%q is no name for a RayService: lower-case letters, digits and -, beginning with a letter. Set fullnameOverride." $name) -}}
 {{- end -}}
+{{- $both := add (len $name) (len .Release.Namespace) | int -}}
+{{- if and .Values.triton.create (gt $both 52) -}}
+{{- fail (printf "The name %q and the namespace %q have %d characters together, and more than 52 do not work: KServe makes the host %s-predictor-%s of them, and a label of a host has at most 63. Set a shorter fullnameOverride." $name .Release.Namespace $both $name .Release.Namespace) -}}
+{{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
@@ -88,8 +92,16 @@
 {{- if and .Values.minio.enabled (not $keys) -}}
 {{- fail "minio.enabled needs keys, which become MinIO's root keys: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey." -}}
 {{- end -}}
-{{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations) -}}
-{{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations (IRSA) or s3.workloadIdentity=true." -}}
+{{- $roles := .Values.serviceAccount.roles -}}
+{{- if and (not $keys) (or $s3.secrets.gallery $s3.secrets.jobs) -}}
+{{- fail "s3.secrets take the place of s3.existingSecret for one role each; set s3.existingSecret for the others." -}}
+{{- end -}}
+{{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations (and $roles.gallery $roles.jobs $roles.triton)) -}}
+{{- fail "No keys for S3: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey; or, where the platform gives pods their keys, serviceAccount.annotations or serviceAccount.roles (IRSA) or s3.workloadIdentity=true." -}}
+{{- end -}}
+{{- $unread := and .Values.triton.create (not $keys) (not .Values.triton.storageSecret) (not (hasKey (include "facenet-serving.s3.role" (list . "triton") | fromYaml) "eks.amazonaws.com/role-arn")) -}}
+{{- if and $unread (or $s3.endpoint $s3.caBundle.configMap) -}}
+{{- fail "KServe learns s3.endpoint and s3.caBundle from a Secret, or from the ServiceAccount's annotations beside eks.amazonaws.com/role-arn only, and there is neither: set triton.storageSecret to a Secret with its annotations, or give S3 keys." -}}
 {{- end -}}
 {{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
@@ -150,6 +162,11 @@
 {{- if and $ray.gcsFaultTolerance.usernameKey (not $ray.gcsFaultTolerance.existingSecret) -}}
 {{- fail "ray.gcsFaultTolerance.usernameKey is a key of a Secret: set ray.gcsFaultTolerance.existingSecret." -}}
 {{- end -}}
+{{- with $ray.gcsFaultTolerance -}}
+{{- if and .enabled .externalStorageNamespace (ne $ray.upgradeStrategy.type "None") -}}
+{{- fail (printf "ray.gcsFaultTolerance.externalStorageNamespace would be the place of both clusters in an upgrade (%s), and the old one's clean-up would erase the new one's state; leave it empty, so that each cluster has its own, or set ray.upgradeStrategy.type to None." $ray.upgradeStrategy.type) -}}
+{{- end -}}
+{{- end -}}
 {{- with $ray.tls -}}
 {{- if and .enabled (eq .mode "ca") -}}
 {{- if and .existingSecret .certManager.enabled -}}
@@ -159,15 +176,5 @@
 {{- fail "ray.tls.enabled needs a CA: set ray.tls.existingSecret or ray.tls.certManager.enabled." -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-{{- $incremental := eq $ray.upgradeStrategy.type "NewClusterWithIncrementalUpgrade" -}}
-{{- if and $incremental (not $ray.autoscaler.enabled) -}}
-{{- fail "NewClusterWithIncrementalUpgrade needs ray.autoscaler.enabled." -}}
-{{- end -}}
-{{- if and $incremental (not (dig "gatewayClassName" "" $ray.upgradeStrategy.clusterUpgradeOptions)) -}}
-{{- fail "NewClusterWithIncrementalUpgrade needs ray.upgradeStrategy.clusterUpgradeOptions: gatewayClassName, stepSizePercent and intervalSeconds." -}}
-{{- end -}}
-{{- if and (not $incremental) $ray.upgradeStrategy.clusterUpgradeOptions -}}
-{{- fail "ray.upgradeStrategy.clusterUpgradeOptions are for NewClusterWithIncrementalUpgrade only." -}}
 {{- end -}}
 {{- end -}}

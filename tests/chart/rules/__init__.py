@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from tests.chart.rules import names, references, scaling, security, selectors
+from tests.chart.rules import names, operators, references, scaling, security, selectors
 from tests.chart.rules.rendering import Rendering
 from tests.support.chart.helm import NAMESPACE, Object
 
@@ -19,6 +19,7 @@ RULES: tuple[Rule, ...] = (
     *references.RULES,
     *scaling.RULES,
     *security.RULES,
+    *operators.RULES,
 )
 
 

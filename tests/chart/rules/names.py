@@ -115,4 +115,12 @@ def namespaces(rendering: Rendering) -> Iterator[str]:
                 yield f"{name_of(item)} binds {subject['name']} of namespace {home}"
 
 
-RULES = (object_names, inner_names, label_syntax, no_duplicates, namespaces)
+def kserve_hosts(rendering: Rendering) -> Iterator[str]:
+    """KServe makes a host of both names before anything else, and asks for none of them."""
+    for item in rendering.of_kind("InferenceService"):
+        label = f"{item['metadata']['name']}-predictor-{rendering.namespace}"
+        if len(label) > 63:
+            yield f"{name_of(item)}: the label {label} of its host has {len(label)} characters"
+
+
+RULES = (object_names, kserve_hosts, inner_names, label_syntax, no_duplicates, namespaces)

@@ -109,6 +109,16 @@ def volumes_exist(rendering: Rendering) -> Iterator[str]:
             yield f"{pod.name}: volume {name} is mounted by nobody"
 
 
+def services_exist(rendering: Rendering) -> Iterator[str]:
+    """A Service of this namespace that is called by its name is made by the release or for it."""
+    called = re.compile(rf"(?:^|://)([a-z0-9-]+)\.{re.escape(rendering.namespace)}\.svc\b")
+    for item in rendering.objects:
+        for _, value in walk(item):
+            for name in called.findall(value) if isinstance(value, str) else ():
+                if name not in rendering.services():
+                    yield f"{name_of(item)} calls Service {name}, which is not there"
+
+
 def secrets_stay_secret(rendering: Rendering) -> Iterator[str]:
     secrets = {
         text: f"{item['metadata']['name']}.{key}"
@@ -136,4 +146,4 @@ def _texts(item: Any) -> Iterator[tuple[str, str]]:
         yield key, base64.b64decode(value).decode(errors="replace")
 
 
-RULES = (objects_exist, keys_exist, volumes_exist, secrets_stay_secret)
+RULES = (objects_exist, keys_exist, volumes_exist, services_exist, secrets_stay_secret)

@@ -52,7 +52,10 @@ class Rendering:
         for item in self.of_kind("RayService"):
             name = item["metadata"]["name"]
             head = next(p for p in self.pods if p.owner == f"RayService/{name}")
-            made[f"{name}-serve-svc"] = {"serve": 8000}
+            # Otherwise KubeRay names a Service after each RayCluster.
+            strategy = item["spec"].get("upgradeStrategy", {}).get("type", "NewCluster")
+            if strategy != "NewClusterWithIncrementalUpgrade":
+                made[f"{name}-serve-svc"] = {"serve": 8000}
             made[f"{name}-head-svc"] = head.ports()
         for item in self.of_kind("InferenceService"):
             made[f"{item['metadata']['name']}-predictor"] = {"http": 80}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -128,6 +130,36 @@ def bounded_memory(rendering: Rendering) -> Iterator[str]:
                 yield f"{pod.name}: volume {volume['name']} in memory has no size limit"
 
 
+def bounded_disk(rendering: Rendering) -> Iterator[str]:
+    """Nobody fills a node: containers and folders have a share of its disk, and no more."""
+    for pod, container in rendering.containers():
+        for part in ("requests", "limits"):
+            if "ephemeral-storage" not in (container.get("resources") or {}).get(part, {}):
+                yield f"{pod.name}: {container['name']} has no {part} of ephemeral-storage"
+    for pod in rendering.pods:
+        for volume in pod.spec.get("volumes", []):
+            if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
+                yield f"{pod.name}: volume {volume['name']} has no size limit"
+
+
+def photos_stay_in_memory(rendering: Rendering) -> Iterator[str]:
+    """No process of Ray keeps a photo for its lifetime, and no node writes one to its disk."""
+    for item in rendering.of_kind("RayService"):
+        head = item["spec"]["rayClusterConfig"]["headGroupSpec"]
+        # JSON in quotes: it goes through a shell.
+        given = "".join(shlex.split(head["rayStartParams"].get("system-config", "'{}'")))
+        if json.loads(given).get("automatic_object_spilling_enabled") is not False:
+            yield f"{name_of(item)}: Ray's object stores spill to the disk"
+        for pod in rendering.pods:
+            if pod.owner != name_of(item):
+                continue
+            variables = {
+                v["name"]: v.get("value") for v in pod.spec["containers"][0].get("env", [])
+            }
+            if variables.get("RAY_allow_out_of_band_object_ref_serialization") != "0":
+                yield f"{pod.name}: a pickled reference keeps its object for ever"
+
+
 def no_open_doors(rendering: Rendering) -> Iterator[str]:
     """Only the ingress leads in: no Service of its own opens a port to the outside."""
     for item in rendering.of_kind("Service"):
@@ -143,5 +175,7 @@ RULES = (
     images,
     room_to_write,
     bounded_memory,
+    bounded_disk,
+    photos_stay_in_memory,
     no_open_doors,
 )

@@ -7,9 +7,10 @@ from typing import Any
 
 from tests.chart.rules.rendering import Rendering
 from tests.support.chart.helm import Object
-from tests.support.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of
+from tests.support.chart.objects import RAY, RAY_AGENT, Pod, matches, name_of, serve_config
 
 _JOBS = ("Job", "CronJob")
+_PROXY = 8000
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _MONITORS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 
@@ -50,6 +51,8 @@ def disruption_budgets(rendering: Rendering) -> Iterator[str]:
         kept = spec.get("minAvailable")
         if of_ray and not isinstance(kept, int):
             yield f"{name_of(item)} selects Ray's pods: it needs minAvailable as a number"
+        if spec.get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+            yield f"{name_of(item)}: pods that crash would keep a node from being drained"
         fewest = sum(pod.replicas or 0 for pod in selected)
         if isinstance(kept, int) and kept >= max(fewest, 1):
             yield f"{name_of(item)} keeps {kept} of {fewest} pods: no node could ever be drained"
@@ -132,6 +135,23 @@ def monitors(rendering: Rendering) -> Iterator[str]:
                 yield f"{name_of(item)}: port {number} is not on all of {sorted(found)}"
 
 
+def serve_endpoints(rendering: Rendering) -> Iterator[str]:
+    """KubeRay's Service has every worker that is ready, and the head: each must have a proxy."""
+    for item in rendering.of_kind("RayService"):
+        if serve_config([item]).get("proxy_location", "EveryNode") != "EveryNode":
+            yield f"{name_of(item)}: workers have no HTTP proxy, and are in the Service"
+        head_is_out = item["spec"].get("excludeHeadPodFromServeSvc")
+        for pod in rendering.pods:
+            if pod.owner != name_of(item) or (pod.role == "head" and head_is_out):
+                continue
+            container = pod.spec["containers"][0]
+            asked = (container.get("readinessProbe") or {}).get("httpGet", {})
+            port = asked.get("port")
+            number = pod.ports().get(port, port) if isinstance(port, str) else port
+            if (asked.get("path"), number) != ("/-/healthz", _PROXY):
+                yield f"{pod.name} can be ready without an HTTP proxy"
+
+
 def routes(rendering: Rendering) -> Iterator[str]:
     """Ingresses and HTTPRoutes lead to a Service and a port that there is or will be."""
     services = rendering.services()
@@ -184,4 +204,13 @@ def _open(selected: list[Pod], port: Mapping[str, Any]) -> bool:
     return any(_listens(pod, number, protocol) for pod in selected)
 
 
-RULES = (workloads, services, disruption_budgets, probes, policies, monitors, routes)
+RULES = (
+    workloads,
+    services,
+    disruption_budgets,
+    probes,
+    policies,
+    monitors,
+    serve_endpoints,
+    routes,
+)

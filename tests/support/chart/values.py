@@ -41,6 +41,8 @@ _ITEMS = (
     "10.77.0.0/16",
     {"key": "other", "operator": "Exists"},
     {"name": "other"},
+    {"name": "other", "mountPath": "/other"},
+    {"ip": "192.0.2.7", "hostnames": ["other"]},
     {"maxSkew": 7, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
     {"name": "OTHER", "value": "x"},
     {"podSelector": {"matchLabels": {"app": "other"}}},

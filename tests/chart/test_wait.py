@@ -1,0 +1,84 @@
+"""The init container that waits for the model, with a real S3 server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.service.seaweed import running
+from tests.support.chart.helm import Helm, Values
+from tests.support.chart.objects import only
+from tests.support.chart.values import VARIANTS
+
+PORT = 17203
+READY_S = 30.0  # from the model's last object on
+
+
+def waiter(helm: Helm, values: Values) -> dict[str, Any]:
+    predictor = only(helm.template(values, files=[VARIANTS["defaults"]]), "InferenceService")[
+        "spec"
+    ]["predictor"]
+    (container,) = predictor["initContainers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def test_it_waits_for_the_object_that_is_published_last(helm4: Helm, tmp_path: Path) -> None:
+    with running(tmp_path, PORT) as server:
+        settings = server.settings
+        values = {"s3": {"endpoint": settings.endpoint, "bucket": settings.bucket}}
+        _, *arguments = waiter(helm4, values)["command"]
+        assert arguments[0] == "-c"
+        keys = {**server.keys, "AWS_DEFAULT_REGION": "us-east-1"}
+        with subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **keys},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                first = process.stdout.readline()
+                folder = "models/facenet-casia-webface"
+                assert f"s3://{settings.bucket}/{folder}/model.json is not there yet" in first
+                bucket = boto3.resource(
+                    "s3",
+                    endpoint_url=settings.endpoint,
+                    region_name="us-east-1",
+                    aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                    aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                ).Bucket(settings.bucket)
+                for name in ("1/model.pt", "config.pbtxt"):
+                    bucket.put_object(Key=f"{folder}/{name}", Body=b"x")
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(5)  # a part of a model is none
+                bucket.put_object(Key=f"{folder}/model.json", Body=b"{}")
+                since = time.monotonic()
+                assert process.wait(READY_S) == 0
+                assert time.monotonic() - since < READY_S
+            finally:
+                process.kill()
+
+
+def test_it_has_the_keys_that_kserve_has(helm4: Helm) -> None:
+    values = {
+        "s3": {"accessKeyIdKey": "id", "secretAccessKeyKey": "secret"},
+        "triton": {"storageSecret": "for-kserve"},
+    }
+    env = {each["name"]: each for each in waiter(helm4, values)["env"]}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert env[name]["valueFrom"]["secretKeyRef"] == {"name": "for-kserve", "key": name}
+
+
+def test_another_image_than_that_of_the_stages(helm4: Helm) -> None:
+    """So that a new version of the stages does not replace Triton's pods."""
+    values = {"model": {"wait": {"image": "registry.example.com/boto3:1"}}}
+    assert waiter(helm4, values)["image"] == "registry.example.com/boto3:1"
+    assert waiter(helm4, {"image": {"tag": "9"}})["image"] == "facenet-serving:9"
