@@ -90,13 +90,14 @@ class TestByBruteForce:
     def test_tar_at_far(self, genuine: Floats, impostor: Floats, rate: float) -> None:
         roc = Scores(genuine, impostor).roc()
         ones = np.ones(len(genuine)), np.ones(len(impostor))
+        most = rate * (1 + 1e-9)  # as `Roc` has it: a share of 1 is within a rate of 1 - 1e-16
         allowed = [
             shares(genuine, ones[0], t)
             for t in roc.thresholds
-            if shares(impostor, ones[1], t) <= rate
+            if shares(impostor, ones[1], t) <= most
         ]
         assert roc.tar_at(rate) == pytest.approx(max(allowed, default=0))
-        assert shares(impostor, ones[1], roc.threshold_at(rate)) <= rate
+        assert shares(impostor, ones[1], roc.threshold_at(rate)) <= most
 
     @given(some_scores, some_scores)
     def test_equal_error_rate_lies_between_the_rates_around_it(
