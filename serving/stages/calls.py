@@ -21,7 +21,7 @@ import grpc
 from ray.exceptions import OufOfBandObjectRefSerializationException, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
-from serving import deadline, tracing
+from serving import deadline, garbage, tracing
 from serving.errors import NotConfirmed, Overloaded, ServingError, Unavailable
 from serving.stages import refs
 
@@ -60,7 +60,11 @@ def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[...,
     ) -> Any:
         with deadline.until(until), tracing.continued(name, trace):
             deadline.check()
-            answer = await method(*args, **more)
+            try:
+                answer = await method(*args, **more)
+            except asyncio.CancelledError:
+                garbage.collect_soon()
+                raise
             return _Instead.TOO_LARGE if by_value and _is_reference(answer) else answer
 
     return go_on
@@ -119,6 +123,7 @@ async def _call(
             return await response
         except asyncio.CancelledError:
             response.cancel()  # what gRPC does by itself
+            garbage.collect_soon()
             raise
     except BackPressureError:
         raise Overloaded(

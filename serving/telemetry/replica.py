@@ -1,4 +1,5 @@
-"""Logs and traces of a replica: set up at its start, so that they go where Serve's do."""
+"""The start of a replica: its logs and traces go where Serve's do, and what it has loaded is left
+out of garbage collection."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from logging.handlers import MemoryHandler
 from ray import serve
 from ray.serve.exceptions import RayServeException
 
-from serving import tracing
+from serving import garbage, tracing
 from serving.errors import ServingError
 from serving.settings import TracingSettings
 
@@ -46,6 +47,7 @@ def start(stage: str, settings: TracingSettings) -> None:
     # Warnings of an unreachable collector become lines among the others.
     logging.getLogger("opentelemetry").parent = theirs
     tracing.start(stage, settings)
+    garbage.begin()
 
 
 def _same_format(logger: logging.Logger) -> None:

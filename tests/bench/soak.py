@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,12 +121,9 @@ def own_memory_mib(pid: int) -> float:
 
 def sizes(folders: set[Path]) -> Iterator[tuple[Path, int]]:
     for folder in folders:
-        for path in folder.rglob("*"):
-            try:
-                if path.is_file() and not path.is_symlink():
-                    yield path, path.stat().st_size
-            except OSError:  # gone meanwhile
-                continue
+        for path in leftovers.files(folder):
+            with suppress(OSError):  # gone meanwhile
+                yield path, path.lstat().st_size
 
 
 def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:

@@ -134,7 +134,7 @@ def photos_on_disk(folders: set[Path], since: float) -> list[Path]:
     """Files that were written since then (seconds since 1970) and hold a mark."""
     found = []
     for folder in folders:
-        for path in folder.rglob("*"):
+        for path in files(folder):
             with suppress(OSError):
                 info = path.lstat()
                 if (
@@ -146,6 +146,12 @@ def photos_on_disk(folders: set[Path], since: float) -> list[Path]:
                     if FILE_MARK in data or PIXEL_MARK in data:
                         found.append(path)
     return found
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All below it; unlike ``rglob`` it does not mind that folders go meanwhile."""
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent, name) for name in names)
 
 
 def unlinked(processes: list[Process]) -> set[str]:

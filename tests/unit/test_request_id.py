@@ -34,7 +34,15 @@ def passed_on(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "sent", ["7", "abc-1", "7864abeb-e4bd-4aaa-b2de-ebb48fc6757b", "Root=1-67/x+y==", "a.b_c:d", "x" * 128]
+    "sent",
+    [
+        "7",
+        "abc-1",
+        "7864abeb-e4bd-4aaa-b2de-ebb48fc6757b",
+        "Root=1-67/x+y==",
+        "a.b_c:d",
+        "x" * 128,
+    ],
 )
 def test_a_proper_id_is_kept(sent: str) -> None:
     assert id_of([(HEADER, sent.encode())]) == sent
