@@ -37,7 +37,7 @@ def photo(path: Path) -> tuple[str, bytes, str]:
 
 
 def connects(address: str) -> bool:
-    """Whether somebody answers there; a name that is not known proves nothing, so it ends the test."""
+    """Whether somebody answers there. A name that is not known proves nothing: it ends the test."""
     host, _, port = address.rpartition(":")
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
@@ -70,8 +70,8 @@ for address in walled:
         time.sleep(2)
     if not tries:
         sys.exit(
-            f"This pod can connect to {address}, which a NetworkPolicy closes: the cluster's network "
-            "plugin does not enforce them, and whoever reaches Ray's pods can run code in them."
+            f"This pod can connect to {address}, which a NetworkPolicy closes: the network "
+            "plugin enforces none, and whoever reaches Ray's pods can run code in them."
         )
 
 if locked:
