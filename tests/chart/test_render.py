@@ -14,7 +14,7 @@ import pytest
 from serving import __version__
 from tests.chart.kserve_models import through_sdk, with_quantities_as_text
 from tests.chart.rules import check
-from tests.support.chart.helm import CHART, RELEASE, ROOT, Helm, Object
+from tests.support.chart.helm import CHART, RELEASE, ROOT, Helm, Object, Values
 from tests.support.chart.objects import by_name, matches, name_of, of_kind, pods, serve_config, walk
 from tests.support.chart.values import FOR_CLUSTERS, VARIANTS, load, of_variant
 
@@ -78,6 +78,21 @@ def test_kserve_leaves_our_ingress_alone(helm4: Helm, variant: str) -> None:
     """It looks for an Ingress of the InferenceService's name, which ours is, but for this label."""
     for item in of_kind(helm4.template(files=[VARIANTS[variant]]), "InferenceService"):
         assert item["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"triton": {"annotations": None, "args": None, "closedApis": None}},
+        {"pod": {"extraVolumes": None, "extraContainers": None, "labels": None}},
+        {"serviceAccount": {"annotations": None, "roles": None}, "s3": {"secrets": None}},
+        {"networkPolicy": {"dnsTo": None, "s3Ports": None, "extraEgressJobs": None}},
+        {"maintenance": {"resources": {"limits": None}}, "ray": {"livenessProbe": None}},
+    ],
+    ids=str,
+)
+def test_a_value_that_is_taken_away_is_none(helm: Helm, values: Values) -> None:
+    assert helm.template(values, files=[VARIANTS["defaults"]])
 
 
 @every_variant

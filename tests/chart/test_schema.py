@@ -44,6 +44,7 @@ OPEN = {
     "nodeSelector",
     "podSecurityContext",
     "requests",
+    "roles",
     "settings",
     "tolerations",
 }

@@ -37,14 +37,14 @@ def photo(path: Path) -> tuple[str, bytes, str]:
 
 
 def connects(address: str) -> bool:
-    """Whether somebody answers there; a name that is not known proves nothing, so it ends the test."""
+    """Whether somebody answers there. A name that is not known proves nothing: it ends the test."""
     host, _, port = address.rpartition(":")
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except OSError as error:
         sys.exit(f"{host} is not known, so nobody can tell whether it is closed: {error}")
     try:
-        socket.create_connection(found[0][4][:2], timeout=3).close()
+        socket.create_connection((str(resolved[0][4][0]), int(port)), timeout=3).close()
     except OSError:
         return False
     return True
@@ -70,8 +70,8 @@ for address in walled:
         time.sleep(2)
     if not tries:
         sys.exit(
-            f"This pod can connect to {address}, which a NetworkPolicy closes: the cluster's network "
-            "plugin does not enforce them, and whoever reaches Ray's pods can run code in them."
+            f"This pod can connect to {address}, which a NetworkPolicy closes: the network "
+            "plugin enforces none, and whoever reaches Ray's pods can run code in them."
         )
 
 if locked:

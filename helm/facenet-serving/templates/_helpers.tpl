@@ -157,7 +157,7 @@ serving.kserve.io/s3-cabundle: {{ printf "/etc/ssl/custom-certs/%s" .key | quote
 {{/* The annotations of an account that reaches S3, its own over those of all: (list root role). */}}
 {{- define "facenet-serving.s3.role" -}}
 {{- $account := (index . 0).Values.serviceAccount -}}
-{{ merge (dict) (get $account.roles (index . 1) | default dict) $account.annotations | toYaml }}
+{{ merge (dict) (dig "roles" (index . 1) dict $account | default dict) ($account.annotations | default dict) | toYaml }}
 {{- end -}}
 
 {{/*
@@ -167,7 +167,7 @@ its own where `s3.secrets` has some. KServe knows the keys of Triton's by their 
 {{- define "facenet-serving.s3.env" -}}
 {{- $root := index . 0 -}}
 {{- $s3 := $root.Values.s3 -}}
-{{- $own := get $s3.secrets (index . 1) -}}
+{{- $own := dig "secrets" (index . 1) "" $s3 -}}
 {{- $id := $s3.accessKeyIdKey -}}
 {{- $key := $s3.secretAccessKeyKey -}}
 {{- if and (eq (index . 1) "triton") $root.Values.triton.storageSecret -}}

@@ -82,7 +82,7 @@ ours: KubeRay's Services select its own.
 {{- $_ := set $own "app.kubernetes.io/name" ($root.Values.nameOverride | default $root.Chart.Name) -}}
 {{- end -}}
 labels:
-  {{- merge $own $pod.labels | toYaml | nindent 2 }}
+  {{- merge $own ($pod.labels | default dict) | toYaml | nindent 2 }}
 {{- with $pod.annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -120,7 +120,7 @@ container has resources, empty ones too, as KubeRay writes it.
 {{- define "facenet-serving.extra" -}}
 {{- $pod := include "facenet-serving.pod" . | fromYaml -}}
 {{- $found := list -}}
-{{- range get $pod (index . 2) -}}
+{{- range (get $pod (index . 2) | default list) -}}
 {{- $found = append $found (ternary (merge (dict) . (dict "resources" dict)) . (hasSuffix "Containers" (index $ 2))) -}}
 {{- end -}}
 {{- with $found -}}

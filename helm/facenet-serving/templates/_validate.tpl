@@ -92,8 +92,9 @@
 {{- if and .Values.minio.enabled (not $keys) -}}
 {{- fail "minio.enabled needs keys, which become MinIO's root keys: set s3.existingSecret (a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.accessKeyId and s3.secretAccessKey." -}}
 {{- end -}}
-{{- $roles := .Values.serviceAccount.roles -}}
-{{- if and (not $keys) (or $s3.secrets.gallery $s3.secrets.jobs) -}}
+{{- $roles := .Values.serviceAccount.roles | default dict -}}
+{{- $own := $s3.secrets | default dict -}}
+{{- if and (not $keys) (or $own.gallery $own.jobs) -}}
 {{- fail "s3.secrets take the place of s3.existingSecret for one role each; set s3.existingSecret for the others." -}}
 {{- end -}}
 {{- if not (or $keys $s3.workloadIdentity .Values.serviceAccount.annotations (and $roles.gallery $roles.jobs $roles.triton)) -}}

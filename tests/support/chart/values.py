@@ -39,6 +39,7 @@ _WORDS = (
 _ITEMS = (
     "other",
     "10.77.0.0/16",
+    7,
     {"key": "other", "operator": "Exists"},
     {"name": "other"},
     {"name": "other", "mountPath": "/other"},
