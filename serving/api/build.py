@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from serving import __version__
@@ -39,7 +41,7 @@ Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, 
 `/identities`, `/duplicates` and `/v2` chooses it, and without it the default one is meant. With API
 keys: `Authorization: Bearer KEY`.
 """
-_SERVERS = [
+_SERVERS: list[dict[str, Any]] = [
     {"url": "/", "description": "the default collection"},
     {
         "url": "/collections/{name}",

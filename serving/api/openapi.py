@@ -43,7 +43,7 @@ def examples_of(routes: Iterable[BaseRoute]) -> Mapping[tuple[str, str], Example
         (method.lower(), route.path_format): getattr(route.endpoint, _ATTRIBUTE)
         for route in routes
         if isinstance(route, APIRoute) and route.include_in_schema
-        for method in route.methods
+        for method in route.methods or ()
         if hasattr(route.endpoint, _ATTRIBUTE)
     }
 

@@ -23,7 +23,7 @@ def test_every_route_is_marked() -> None:
         (method, route.path)
         for route in ROUTES
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
         if SCOPES.target(method, route.path).access is UNMARKED
     ]
     assert unmarked == []
@@ -35,7 +35,7 @@ def test_only_these_are_for_admins() -> None:
         (method, route.path)
         for route in ROUTES
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
         if (target := SCOPES.target(method, route.path)).access.scope is Scope.ADMIN
         and not target.is_open
     }
