@@ -12,10 +12,10 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.service.seaweed import running
 from tests.support.chart.helm import Helm, Values
 from tests.support.chart.objects import only
 from tests.support.chart.values import VARIANTS
+from tests.support.seaweed import running
 
 PORT = 17203
 READY_S = 30.0  # from the model's last object on

@@ -35,7 +35,6 @@ from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import running
 from tests.service import logs
-from tests.service.seaweed import kill
 from tests.service.wire import answer, proxied
 from tests.support.load import (
     NO_ANSWER,
@@ -50,6 +49,7 @@ from tests.support.load import (
     table,
     wait_until,
 )
+from tests.support.seaweed import kill
 
 PORT = 17060
 S3_ELSEWHERE = PORT + 20

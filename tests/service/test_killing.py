@@ -27,7 +27,6 @@ from serving.gallery.compaction import compact
 from serving.gallery.s3 import connect
 from serving.gallery.sweep import sweep
 from serving.stack.process import Process
-from tests.service import seaweed
 from tests.service.writer_process import (
     LOG,
     Journal,
@@ -35,6 +34,7 @@ from tests.service.writer_process import (
     gallery_in,
     stored_gallery,
 )
+from tests.support import seaweed
 
 SECONDS = float(os.environ.get("GALLERY_KILLING_SECONDS", "18"))
 SEED = int(os.environ.get("GALLERY_KILLING_SEED", "1"))

@@ -14,7 +14,8 @@ from serving.gallery.location import Location, open_store
 from serving.gallery.s3 import S3Store, connect
 from serving.settings import GallerySettings
 from serving.stack.config import StackSettings, serve_config
-from tests.service import pod, seaweed
+from tests.service import pod
+from tests.support import seaweed
 from tests.support.people import DIMENSION, put
 
 PORT = 17040

@@ -31,8 +31,8 @@ from serving.stack.config import BUCKET
 from serving.stack.process import LOOPBACK, check_ports
 from serving.vision.faces import crop_face
 from serving.vision.mtcnn.detector import FaceDetector
-from tests.service import pod, seaweed
-from tests.support import images
+from tests.service import pod
+from tests.support import images, seaweed
 
 PORT = 17300
 TRITON_PORT = 17310

@@ -18,7 +18,7 @@ from serving.gallery.erasure import erase
 from serving.gallery.s3 import S3Store
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
-from tests.service import seaweed
+from tests.support import seaweed
 from tests.support.people import DIMENSION, LOCATION, put, unit_rows
 from tests.support.store_contract import StoreContract
 

@@ -14,7 +14,6 @@ from serving.gallery.compaction import compact
 from serving.gallery.s3 import connect
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
-from tests.service import seaweed
 from tests.service.wire import (
     Fault,
     Wire,
@@ -28,6 +27,7 @@ from tests.service.wire import (
     reset_reply,
     reset_request,
 )
+from tests.support import seaweed
 from tests.support.people import DIMENSION, LOCATION, unit_rows
 
 MANIFEST = "manifest.json"
