@@ -64,7 +64,8 @@ class Caller:
         self._maker = maker
 
     async def run(self) -> dict[str, Any]:
-        maker, seen = self._maker, {}
+        maker = self._maker
+        seen: dict[str, Any] = {}
         large = await handles.call(maker.make, 3)
         small = await handles.call(maker.make, 1)
         seen["read"] = [await handles.call(maker.read, made) for made in (small, large)]
