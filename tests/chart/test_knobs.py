@@ -19,6 +19,9 @@ from tests.support.chart.values import (
     others,
 )
 
+# All renderings are made before the first test, hundreds of them: minutes on a machine that is shared.
+pytestmark = pytest.mark.timeout(1200)
+
 # Turned by hand: what the schema alone does not tell how to turn.
 SETTINGS: dict[str, object] = {
     "auth.keys": [{"name": "other", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}],
