@@ -15,20 +15,23 @@ from serving.stages.detect import Detector
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.stages.match import Matcher
 
-# The longest time until a replica that died is noticed and another one is started.
+# After at most this time a dead replica is noticed, and another one is started.
 _HEALTH_CHECK_SECONDS = 2
 
-# mypy compares each deployment with what its callers are promised.
+# mypy compares each deployment with the interface that its callers use.
 _DECODER: type[Decode] = Decoder
 _DETECTOR: type[Detect] = Detector
 _MATCHER: type[Match] = Matcher
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The application of ``serveConfigV2``: ``import_path: serving.app:build``.
+    """Build the application of ``serveConfigV2``: ``import_path: serving.app:build``.
 
     Args:
-        args: as `AppArgs`. Raises pydantic's ValidationError, which names the wrong key.
+        args: the fields of `AppArgs`.
+
+    Raises:
+        pydantic.ValidationError: a setting is invalid; it names the key.
     """
     settings = AppArgs.model_validate(args)
     scale = settings.scale

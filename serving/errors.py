@@ -1,14 +1,14 @@
-"""Every failure that a caller may see: one tree, each class with its HTTP status.
+"""Errors that a caller may see: one tree of exceptions, each class with its HTTP status.
 
-An instance is built from one sentence that says what to do. Nothing else goes into
-``__init__``, because Ray pickles an exception by its ``args`` and rebuilds it with them.
+An instance is built from one sentence that says what to do. ``__init__`` takes nothing else, since
+Ray pickles an exception by its ``args`` and rebuilds it from them.
 """
 
 from __future__ import annotations
 
 
 class ServingError(Exception):
-    """Base of all errors that the service answers with on purpose."""
+    """Base of all errors that the service returns on purpose."""
 
     status = 500
     type = "internal"
@@ -23,9 +23,9 @@ class BadRequest(ServingError):
 
 
 class InvalidInput(ServingError):
-    """A file, a folder or a bucket given to a command, or the keys' file, holds something else.
+    """A file, folder or bucket given to a command, or the file of API keys, has the wrong content.
 
-    Should one reach HTTP, it is answered as a `BadRequest`: clients know no other type.
+    HTTP reports it as a `BadRequest`, should one get there: clients know no other type.
     """
 
     status = BadRequest.status
@@ -72,7 +72,7 @@ class UnknownModel(ServingError):
 
 
 class CommitConflict(ServingError):
-    """A write lost the race against other writers more often than it may try again."""
+    """A write lost the race against other writers in all of its attempts."""
 
     status = 409
     type = "conflict"
@@ -81,7 +81,7 @@ class CommitConflict(ServingError):
 
 
 class EnrolmentConflict(ServingError):
-    """The photos contradict one another or who is enrolled; nothing was written."""
+    """The photos contradict one another or the enrolled people; nothing was written."""
 
     status = 409
     type = "enrolment-conflict"
@@ -119,7 +119,7 @@ class TooManyRequests(ServingError):
 
 
 class Unavailable(ServingError):
-    """A dependency (Triton, S3, a stage) is away; asking again later can help."""
+    """A dependency (Triton, S3, a stage) is away; a retry later can help."""
 
     status = 503
     type = "unavailable"
@@ -128,11 +128,11 @@ class Unavailable(ServingError):
 
 
 class NotConfirmed(Unavailable):
-    """A write may have been carried out or not; only looking tells."""
+    """A write may have been carried out or not; only reading shows which."""
 
     type = "not-confirmed"
     title = "Whether it was written is not known"
-    retry_after = None  # not to be sent again blindly: it may be there
+    retry_after = None  # clients must not send it again blindly: it may be written
 
 
 class NotReadBack(Unavailable):
@@ -161,7 +161,7 @@ class TimedOut(ServingError):
 
 
 class GalleryError(Unavailable):
-    """The gallery in the store cannot be used as it is; waiting alone does not mend it."""
+    """The gallery in the store cannot be used as it is; waiting alone does not repair it."""
 
     type = "gallery"
     title = "The gallery cannot be read"
@@ -175,7 +175,7 @@ class GalleryCorrupt(GalleryError):
 
 
 class ModelMismatch(GalleryError):
-    """The gallery holds embeddings of another model than the one that is served."""
+    """The gallery holds embeddings of another model than the served one."""
 
     type = "model-mismatch"
     title = "The gallery belongs to another model"

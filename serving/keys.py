@@ -1,14 +1,14 @@
-"""API keys: who may do what. Only their hashes are kept, in a file or in the environment.
+"""API keys: what each caller may do. Only their hashes are kept, in a file or in the environment.
 
     keys:
-      - name: kiosk               # told in the audit log, never the key itself
+      - name: kiosk               # for the audit log, which never has the key itself
         hash: sha256:2bb80d53…    # of the key
-        scopes: [identify]        # identify, enrol, admin; admin may do all
+        scopes: [identify]        # identify, enrol, admin; admin includes the others
         collections: [default]    # left out: all
         rate: 20                  # requests a second on one ingress replica; left out: no limit
 
-A key is 32 random bytes (`faces key new`), so one round of SHA-256 is enough: there is nothing to
-guess as there is with a password.
+A key is 32 random bytes (`faces key new`), so one round of SHA-256 is enough: unlike a password, it
+cannot be guessed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 ENVIRONMENT = "FACES_KEYS"
 _PREFIX = "faces_"
-_LOOK_SECONDS = 1.0
+_RELOAD_SECONDS = 1.0
 
 
 class Scope(str, Enum):
@@ -44,7 +44,7 @@ class Scope(str, Enum):
 
 
 class Key(BaseModel):
-    """One caller and what he may do."""
+    """One caller's key: its hash, and what the caller may do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,30 +68,30 @@ class _KeyFile(BaseModel):
 
 
 def new_key() -> str:
-    """A key that nobody can guess."""
+    """A new random key, which cannot be guessed."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of(key: str) -> str:
-    """As the key file has it."""
+    """The hash of a key, as in the key file."""
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def parse(text: str) -> tuple[Key, ...]:
-    """The keys of a file, YAML or JSON.
+    """Parse the text of a key file, YAML or JSON.
 
     Raises:
-        InvalidInput: it is no such file; the sentence does not repeat what is in it.
+        InvalidInput: it is no valid key file; the message does not repeat its content.
     """
     try:
         keys = _KeyFile.model_validate(yaml.safe_load(text)).keys
     except yaml.YAMLError:
         raise InvalidInput("The keys are no YAML.") from None
     except ValidationError as error:
-        places = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()[:3]
         )
-        raise InvalidInput(f"The keys cannot be read: {places}.") from None
+        raise InvalidInput(f"The keys cannot be read: {problems}.") from None
     names = [key.name for key in keys]
     if len(set(names)) < len(names):
         raise InvalidInput(
@@ -105,14 +105,14 @@ def parse(text: str) -> tuple[Key, ...]:
 
 
 class Keys:
-    """The keys that are valid now; a file is read again when it has changed.
+    """The keys that are valid now; a changed file is read again.
 
     Args:
-        environment: is asked for ``FACES_KEYS`` where the settings name no file.
+        environment: returns the value of ``FACES_KEYS`` where the settings name no file.
         clock: seconds, monotonic.
 
     Raises:
-        InvalidInput: there are none, or they cannot be read.
+        InvalidInput: there are no keys, or they cannot be read.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class Keys:
     ) -> None:
         self._file = None if settings.file is None else Path(settings.file)
         self._clock = clock
-        self._looked = clock()
-        self._looking = asyncio.Lock()
+        self._read_at = clock()
+        self._reloading = asyncio.Lock()
         if self._file is not None:
             self._text = self._read()
         else:
@@ -137,29 +137,29 @@ class Keys:
         self._keys = parse(self._text)
 
     async def find(self, presented: str) -> Key | None:
-        """The key, or None when there is no such key. Takes as long for any that is wrong."""
-        await self._look_again()
-        wanted = hash_of(presented)
-        found = None
+        """The key, or None when there is no such key. Takes the same time for all wrong keys."""
+        await self._reload()
+        presented_hash = hash_of(presented)
+        match = None
         for key in self._keys:
-            if hmac.compare_digest(key.hash, wanted):
-                found = key
-        return found
+            if hmac.compare_digest(key.hash, presented_hash):
+                match = key
+        return match
 
-    async def _look_again(self) -> None:
-        if self._file is None or self._clock() - self._looked < _LOOK_SECONDS:
+    async def _reload(self) -> None:
+        if self._file is None or self._clock() - self._read_at < _RELOAD_SECONDS:
             return
-        async with self._looking:
-            if self._clock() - self._looked < _LOOK_SECONDS:
+        async with self._reloading:
+            if self._clock() - self._read_at < _RELOAD_SECONDS:
                 return
-            self._looked = self._clock()
+            self._read_at = self._clock()
             try:
                 text = await asyncio.to_thread(self._read)
                 if text != self._text:
                     self._keys, self._text = parse(text), text
                     log.info("the keys were read again: %d", len(self._keys))
             except InvalidInput as error:
-                # A mistake in the file must neither lock everybody out nor let anybody in.
+                # A mistake in the file must neither lock all callers out nor let any caller in.
                 log.error("the former keys stay valid: %s", error)
 
     def _read(self) -> str:

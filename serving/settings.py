@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
 
-# As browsers send it: small letters, no port.
+# As browsers send it: lower case, no port.
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1
-# The most faces of one photo that are looked at, whatever a caller or the settings ask for.
+# Upper limit of faces processed in one photo, whatever a caller or the settings request.
 MAX_FACES = 1000
-# Photos of one request that are under way at once; other requests want to be served, too.
+# Photos of one request that are processed at once: leaves capacity for other requests.
 PHOTOS_AT_ONCE = 4
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
@@ -38,7 +38,7 @@ class Scale(Settings):
     max_replicas: int = Field(4, ge=1)
     target_ongoing_requests: float = Field(2, gt=0)
     max_ongoing_requests: int = Field(8, ge=1)
-    # Past this many waiting at one caller, the caller gets 503 at once and not a late answer.
+    # When this many wait at one caller, further ones get 503 at once instead of a late answer.
     max_queued_requests: int = Field(64, ge=1)
     upscale_delay_s: float = Field(10, ge=0)
     downscale_delay_s: float = Field(300, ge=0)
@@ -55,7 +55,7 @@ class Scale(Settings):
         return self
 
 
-# A class for each stage with defaults of its own: an entry that gives one key keeps the others.
+# A class for each stage with its own defaults: an entry that sets one key keeps the others.
 class IngressScale(Scale):
     max_ongoing_requests: int = Field(64, ge=1)
     target_ongoing_requests: float = Field(16, gt=0)
@@ -92,13 +92,13 @@ class DecodeSettings(Settings):
 
 class DetectSettings(Settings):
     threads: int = Field(2, ge=1, description="torch threads of one replica")
-    # What is larger is searched reduced to this size, and cropped at full size. Searching costs
-    # time in proportion to the pixels.
+    # A larger photo is searched reduced to this size, and cropped at full size. The time of a
+    # search is in proportion to the pixels.
     max_side: int = Field(1280, ge=64, description="photos are searched at this size, in pixels")
-    # Half of it costs four times the time; what sizes can be identified is in docs/detection.md.
+    # Half of it takes four times as long. docs/detection.md says which sizes can be identified.
     min_face_size: int = Field(20, ge=12, description="pixels, at the size that is searched")
     min_score: float = Field(0.9, ge=0, le=1, description="below it a detection is no face")
-    # Tight crops mislead MTCNN: when it finds nothing, it looks again at the photo with a border.
+    # Tight crops mislead MTCNN: when it finds nothing, it searches the photo again with a border.
     second_look: bool = True
 
 
@@ -124,7 +124,7 @@ class GallerySettings(Settings):
     )
     connect_timeout_s: float = Field(2, gt=0)
     read_timeout_s: float = Field(10, gt=0, description="between two packets of an answer")
-    # Past it identification goes on with what is in memory, as while the store is away.
+    # After it identification goes on with the people in memory, as while the store is away.
     freshness_timeout_s: float = Field(
         1, gt=0, description="what the question for the gallery's version may take"
     )
@@ -146,7 +146,7 @@ class MatchSettings(Settings):
     )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
-    # Those that were asked for last stay in memory; another one is read again when it is asked for.
+    # The most recently used ones stay in memory; another one is read again when it is needed.
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
 
 
@@ -182,7 +182,7 @@ class TracingSettings(Settings):
     endpoint: str | None = Field(
         None, description="OTLP/HTTP collector, as http://host:4318; None: no traces"
     )
-    # Of the requests whose caller has not decided it himself, by a traceparent.
+    # Share of the requests whose caller has not decided it by a traceparent.
     sample_ratio: float = Field(0.1, ge=0, le=1)
 
 
@@ -194,7 +194,7 @@ class LimitSettings(Settings):
     max_faces: int = Field(
         MAX_FACES, ge=1, le=MAX_FACES, description="faces that are looked at in one photo"
     )
-    # Below the ingress's max_ongoing_requests: past that Serve refuses without a sentence.
+    # Below the ingress's max_ongoing_requests: above that Serve refuses without an explanation.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")
     timeout_s: float = Field(60, gt=0, description="a whole request")
 

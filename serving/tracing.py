@@ -19,15 +19,21 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from serving import __version__
 from serving.settings import TracingSettings
 
-# Also how long an unreachable collector can delay the end of a replica, for each batch.
+# An unreachable collector can delay the end of a replica by this much for each batch.
 _EXPORT_SECONDS = 2
 _propagator = TraceContextTextMapPropagator()
 # This process is one replica of one stage, so one tracer will do.
 _tracer: Tracer | None = None
 
 
-def start(stage: str, settings: TracingSettings) -> Callable[[], None]:
-    """Trace this process from now on, if the settings say so; returns a function that stops it."""
+def start(
+    stage: str, settings: TracingSettings, *, export_seconds: float = _EXPORT_SECONDS
+) -> Callable[[], None]:
+    """Trace this process from now on, if the settings say so; returns a function that stops it.
+
+    Args:
+        export_seconds: how long sending one batch to the collector may take.
+    """
     global _tracer
     if settings.endpoint is None:
         return lambda: None
@@ -50,7 +56,7 @@ def start(stage: str, settings: TracingSettings) -> Callable[[], None]:
     )
     url = f"{settings.endpoint.rstrip('/')}/v1/traces"
     # Sends from its own thread; its queue drops spans that do not fit.
-    exporter = OTLPSpanExporter(endpoint=url, timeout=_EXPORT_SECONDS)
+    exporter = OTLPSpanExporter(endpoint=url, timeout=export_seconds)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _tracer = provider.get_tracer("serving")
 

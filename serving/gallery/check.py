@@ -14,7 +14,7 @@ from serving.gallery.sweep import unlisted_since
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What is wrong with a gallery, in sentences; and objects that nothing refers to."""
+    """Problems of a gallery, as sentences, and orphans: objects that nothing refers to."""
 
     version: int
     segments: int
@@ -44,7 +44,7 @@ def check(gallery: StoredGallery) -> CheckReport:
                 key = gallery.objects.key(ref.name)
                 problems.append(f"The manifest has other counts than the object {key}.")
     if missing:
-        # Except those that were folded and swept meanwhile.
+        # Segments that were folded and swept meanwhile are not missing.
         listed = {s.name for s in gallery.file.read()[0].segments}
         problems += [text for name, text in missing.items() if name in listed]
     objects = dict(gallery.objects.all())

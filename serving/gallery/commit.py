@@ -1,4 +1,4 @@
-"""The commit: replace the manifest, on the condition that nobody else has since.
+"""The commit: replace the manifest, provided that no other writer has replaced it since.
 
 Every change of a gallery, of people or of how they are stored, goes through `apply`.
 """
@@ -29,13 +29,13 @@ def apply(
     observer: Observer = NOBODY,
     limits: Limits = DEFAULT_LIMITS,
 ) -> int:
-    """Replace the manifest by what ``mutate`` makes of it; again from the new one after a conflict.
+    """Replace the manifest by what ``mutate`` makes of it; after a conflict, try on the new one.
 
     Args:
         mutate: from the manifest and the id of the commit, which the result must remember; may be
             called several times, and may write objects. None: there is nothing to commit.
-        sleep: waits so many seconds.
-        observer: is told of every conflict.
+        sleep: waits for a number of seconds.
+        observer: is called for every conflict.
 
     Returns:
         The version that the commit made; the present one when there was nothing to commit.
@@ -47,8 +47,8 @@ def apply(
     """
     commit = uuid.uuid4().hex
     failures = 0
-    # What a replacement whose reply got lost was made from. While the manifest still is that one,
-    # the store may yet carry that write out.
+    # The manifest that a replacement was made from whose reply got lost. While it is still the
+    # current one, the store may yet carry out that write.
     doubted: tuple[Manifest, str | None] | None = None
     for attempt in range(limits.commit_tries):
         if attempt:
@@ -60,7 +60,7 @@ def apply(
                 return version  # the reply to an earlier try got lost
             if doubted is not None and etag != doubted[1]:
                 if not manifest.remembers_all_since(doubted[0], limits.remembered_commits):
-                    break  # whether ours was among them, nobody knows any more
+                    break  # ours may have been among those that are forgotten
                 doubted = None
             after = mutate(manifest, commit)
             if after is None:

@@ -43,17 +43,18 @@ def compact(gallery: StoredGallery) -> Compaction:
     def mutate(now: Manifest, commit: str) -> Manifest | None:
         nonlocal done
         listed = [s.name for s in now.segments]
-        at = listed.index(names[0]) if names[0] in listed else 0
+        start = listed.index(names[0]) if names[0] in listed else 0
+        end = start + len(names)
         # Another process may have folded them, or swept what was just written.
-        done = listed[at : at + len(names)] == names and now.fence <= manifest.version
+        done = listed[start:end] == names and now.fence <= manifest.version
         if not done:
             return None
-        segments = (*now.segments[:at], *folded, *now.segments[at + len(names) :])
+        segments = (*now.segments[:start], *folded, *now.segments[end:])
         return now.folded(commit, segments, gallery.now())
 
     gallery.commit(mutate)
     if not done:
-        # Somebody who is in it may have been erased meanwhile.
+        # A person who is in them may have been erased meanwhile.
         for ref in folded:
             gallery.objects.remove(ref.name)
     after = len(gallery.file.read()[0].segments)
@@ -75,7 +76,7 @@ def _fold(
         gallery.objects.write(segment, first, last)
         for segment in fold(segments, from_nothing=from_nothing, max_rows=max_rows)
     ]
-    # When nothing is left, an empty one still says that these versions are folded.
+    # When no operation is left, an empty segment still says that these versions are folded.
     folded = folded or [gallery.objects.write(Segment.of([], gallery.dimension), first, last)]
     return manifest, run, folded
 
@@ -98,7 +99,7 @@ def to_fold(
             break
         total += weight(ref)
         start -= 1
-    # What was split to be written covers the same versions, and is folded together or not at all.
+    # Segments that one fold wrote cover the same versions: they are folded together or not at all.
     while 0 < start < len(segments) and segments[start - 1].last == segments[start].last:
         start += 1
     return segments[start:]

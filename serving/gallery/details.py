@@ -9,7 +9,7 @@ from typing import Any
 class Details:
     """JSON objects, one after the other in a run of bytes that only grows.
 
-    Where each lies is kept beside it, so what was written is found as it was, whatever is added
+    The caller keeps the position of each, so an object can be read unchanged, whatever is added
     after it. A million small dictionaries would take several times the memory.
     """
 
@@ -30,6 +30,6 @@ class Details:
         return bytes(self._bytes[start : start + length])
 
     def get(self, start: int, length: int) -> dict[str, Any]:
-        """One object; empty where there is none, of no length."""
-        found: dict[str, Any] = json.loads(self.encoded(start, length)) if length else {}
-        return found
+        """One object; length 0 stands for an empty one."""
+        details: dict[str, Any] = json.loads(self.encoded(start, length)) if length else {}
+        return details

@@ -1,7 +1,7 @@
 """Likely duplicates: people of a gallery who look alike, each compared with all others.
 
-In blocks, by the signs of the centroids first as a search does, so that memory grows with the
-people and not with their pairs.
+Compares in blocks, first by the signs of the centroids, as a search does: so memory grows with
+the people and not with their pairs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from serving.gallery.snapshot import Person, Snapshot
 
 _BLOCK = 1024
 _PAIRS_AT_ONCE = 8192
-_NEAREST = 128  # of each person, by the signs; these are compared by their vectors
+_NEAREST = 128  # neighbours of each person by the signs, which are compared by their vectors
 
 
 class Pair(NamedTuple):
@@ -33,7 +33,7 @@ class Pairs(NamedTuple):
 
     Attributes:
         found: how many reach the threshold; ``best`` are fewer where there was a limit.
-        next: the highest id that was compared; None: everybody was.
+        next: the highest id that was compared; None: all people were compared.
     """
 
     best: list[Pair]
@@ -55,11 +55,11 @@ def find(
     """Pairs whose cosine is at least ``threshold``.
 
     Args:
-        limit: pairs at most.
-        after, people: compare only so many people, in the order of their ids past this one, with
-            everybody; each pair belongs to the lower of its ids.
+        limit: most pairs to return.
+        after: compare only people with a higher id; a pair belongs to the lower of its ids.
+        people: compare at most this many of them, in the order of their ids, with all others.
         advance: called after each block with its number of people; may raise to give up.
-        block: people who are compared with everybody at once.
+        block: people who are compared with all others at once.
         pairs_at_once: pairs whose vectors are in memory at once.
     """
     slots, ids, codes = snapshot.everybody()
@@ -87,20 +87,20 @@ def find(
 
 
 def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Rows of those whose codes are the most like those of ``block``: (B, K)."""
-    _, near = faiss.knn_hamming(codes[block], codes, min(_NEAREST, len(codes)))
-    found: NDArray[np.int64] = near.astype(np.int64, copy=False)
-    return found
+    """For each person of ``block``, the K rows with the most similar codes: (B, K)."""
+    _, neighbours = faiss.knn_hamming(codes[block], codes, min(_NEAREST, len(codes)))
+    near: NDArray[np.int64] = neighbours.astype(np.int64, copy=False)
+    return near
 
 
 def _cosines(
     snapshot: Snapshot, mine: NDArray[np.intp], other: NDArray[np.intp], pairs_at_once: int
 ) -> NDArray[np.float32]:
-    """Of the people in the slots ``mine`` with those in ``other``, in parts of little memory."""
-    found = np.empty(len(mine), np.float32)
+    """Cosines of the people in the slots ``mine`` with those in ``other``; in parts, for memory."""
+    cosines = np.empty(len(mine), np.float32)
     for start in range(0, len(mine), pairs_at_once):
         part = slice(start, start + pairs_at_once)
         a, b = snapshot.centroids(mine[part]), snapshot.centroids(other[part])
-        found[part] = np.einsum("nd,nd->n", a, b)
+        cosines[part] = np.einsum("nd,nd->n", a, b)
     # Rounding can carry a cosine a little past 1.
-    return np.clip(found, -1, 1)
+    return np.clip(cosines, -1, 1)

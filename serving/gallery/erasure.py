@@ -36,10 +36,10 @@ def erase_everywhere(
 ) -> list[Receipt]:
     """Erase people from the galleries of all models in the collection; see `erase`.
 
-    A person who asks to be forgotten does not mean by one model only.
+    A person who asks to be forgotten means every model's gallery.
 
     Raises:
-        UnknownIdentity: no gallery holds anything of one of them; nothing was written.
+        UnknownIdentity: no gallery holds anything about one of the ids; nothing was written.
     """
     galleries = [
         StoredGallery(store, prefix, location) for location in locate(store, prefix, collection)
@@ -52,7 +52,7 @@ def erase_everywhere(
 
 
 def held(gallery: StoredGallery, ids: Collection[int]) -> set[int]:
-    """Those ids of which the bucket holds anything: enrolled, deleted, or in objects to sweep."""
+    """The ids about which the bucket holds anything: enrolled, deleted, or in objects to sweep."""
     manifest, owned = gallery.file.reading(lambda manifest: _owned(gallery, manifest, ids))
     known = {i for i in ids if owned.ever(i)}
     for name, _ in gallery.objects.all():
@@ -64,10 +64,10 @@ def held(gallery: StoredGallery, ids: Collection[int]) -> set[int]:
 def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
     """Forget these people for good: delete them, and remove their embeddings from the bucket.
 
-    Includes people who are deleted already, whose embeddings are still in its objects.
+    Also works for people who are deleted already: objects still hold their embeddings.
 
     Raises:
-        UnknownIdentity: no object holds anything of one of them; nothing was written.
+        UnknownIdentity: no object holds anything about one of the ids; nothing was written.
         CommitConflict: compactions came between too often; they are deleted, but not yet erased.
         Unavailable: the store is away, or the gallery is damaged.
     """
@@ -76,7 +76,7 @@ def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
 
 
 def erase_held(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
-    """`erase` for ids that `held` has found already, which reads the whole gallery."""
+    """Like `erase`, for ids that `held` has returned: so the gallery is not read for that again."""
     Writer(gallery).commit([Operation(Kind.DELETE, i, gallery.now()) for i in ids])
     for _ in range(gallery.limits.erase_tries):
         rewritten = _rewrite_without(gallery, ids)
@@ -104,7 +104,12 @@ def _require_known(ids: Collection[int], *known: set[int]) -> None:
 
 
 def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list[str], int] | None:
-    """The names of the segments that held them and how many rows; None: lost a race."""
+    """Commit segments without these people.
+
+    Returns:
+        The names of the segments that held them, and the number of rows removed; None: another
+        process was faster.
+    """
     manifest, replacements, rows = gallery.file.reading(lambda now: _without(gallery, now, ids))
     done = False
 
@@ -125,7 +130,7 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
 def _without(
     gallery: StoredGallery, manifest: Manifest, ids: Collection[int]
 ) -> tuple[Manifest, dict[str, SegmentRef], int]:
-    """By name, the replacements of the segments that hold them; and how many rows fewer."""
+    """The replacements of the segments that hold them, by name; and the number of rows removed."""
     _, owned = _owned(gallery, manifest, ids)
     replacements: dict[str, SegmentRef] = {}
     rows = 0

@@ -1,9 +1,9 @@
 """Folding: a run of segments into as few operations as do the same.
 
-What was replaced or deleted inside the run falls away. A run that begins with the gallery's first
-version becomes one put a person. Any other run may stand on people from before it: what it does to
-them is kept as it is told (append, describe, delete), and a merge that needs somebody's rows from
-before it stays a merge, in its place.
+Drops what was replaced or deleted inside the run. A run that begins with the gallery's first
+version becomes one put a person. Any other run may change people from before it: its changes to
+them stay operations (append, describe, delete), and a merge that needs a person's rows from before
+the run stays a merge, in its place.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class _Rows:
 
 @dataclass(slots=True)
 class _Person:
-    """What the run does to one person, so far.
+    """What the run has done to one person so far.
 
     Attributes:
-        forget: whoever was there before the run is gone, so nothing from before it can matter.
-        present: the person exists now, by the run itself.
+        forget: the run has removed what was there before it, which therefore cannot matter.
+        present: the run itself has enrolled the person.
         absolute: the rows replace those from before the run; otherwise they are added.
     """
 
@@ -113,7 +113,7 @@ class _Folder:
                 self._merge(person, others, created[n], updated[n])
             elif kind == Kind.CLEAR:
                 self._people.clear()
-                # The run now stands on nothing, once it has told so.
+                # After the CLEAR operation nothing from before the run is left.
                 clear = _Folded(Kind.CLEAR, person, created[n], updated[n])
                 self._done = [clear] if self._on_others else []
                 self._from_nothing = True
@@ -134,7 +134,7 @@ class _Folder:
     ) -> None:
         state = self._of(person)
         if not state.present:
-            # Also by an append: nobody is there to add to, or it is not known.
+            # Also for an append: there is no person to add to, or none that is known.
             state.present = True
             state.absolute = put or state.forget
             state.rows, state.details = [rows], dict(details)
@@ -153,7 +153,7 @@ class _Folder:
             state.details = {**state.details, **details}
             state.updated = updated
         elif not state.forget:
-            # It may be about somebody from before the run, or about nobody.
+            # The person may be from before the run, or not exist.
             del self._people[person]
             self._done.append(_Folded(Kind.DESCRIBE, person, created, updated, details=details))
 
@@ -185,7 +185,7 @@ class _Folder:
         )
 
     def _flush(self, person: int) -> None:
-        """Write down what the run has done to this person, and begin anew with him."""
+        """Write down what the run has done to this person, and forget it."""
         state = self._people.pop(person, None)
         if state is None:
             return
@@ -225,9 +225,10 @@ def _segment(operations: Sequence[_Folded], segments: Sequence[Segment]) -> Segm
 def _gather(rows: Sequence[_Rows], segments: Sequence[Segment]) -> NDArray[np.floating[Any]]:
     dimension = segments[0].dimension
     dtype = np.result_type(*(s.embeddings.dtype for s in segments))
-    out = np.empty((sum(r.end - r.start for r in rows), dimension), dtype)
-    at = 0
+    embeddings = np.empty((sum(r.end - r.start for r in rows), dimension), dtype)
+    start = 0
     for r in rows:
-        out[at : at + r.end - r.start] = segments[r.segment].embeddings[r.start : r.end]
-        at += r.end - r.start
-    return out
+        end = start + r.end - r.start
+        embeddings[start:end] = segments[r.segment].embeddings[r.start : r.end]
+        start = end
+    return embeddings

@@ -1,4 +1,4 @@
-"""One gallery: the people in memory, which follow the store, and commits to it."""
+"""One gallery: the people in memory, kept up to date with the store, and commits to it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Gallery:
     Args:
         location: collection, model and dimension; embeddings of another model are refused.
         clock: seconds since 1970.
-        sleep: waits so many seconds.
-        observer: hears of refreshes and commits.
-        executor: makes a pool of so many threads, for reading segments in parallel.
+        sleep: waits for a number of seconds.
+        observer: is called after refreshes and commits.
+        executor: makes a pool of a number of threads, to read segments in parallel.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Gallery:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The people as last refreshed; asks nobody."""
+        """The people as last refreshed; sends no request."""
         return self._snapshot
 
     @property
     def loaded(self) -> bool:
-        """Whether the store has been read: before that the snapshot is empty and says nothing."""
+        """Whether the store has been read; until then the snapshot is empty and means nothing."""
         return self._loaded
 
     @property
@@ -89,23 +89,23 @@ class Gallery:
         return self._writer.waiting
 
     def now(self) -> float:
-        """Seconds since 1970, by the clock that this gallery was given."""
+        """Seconds since 1970, by this gallery's clock."""
         return self._stored.now()
 
     def refresh(self, at_least: int | None = None) -> Snapshot:
-        """Follow the store.
+        """Load the people of the store's newest version, unless a version suffices that is loaded.
 
         Args:
             at_least: a version that suffices; None: the store's version at the time of the call.
 
         Raises:
             GalleryCorrupt: an object is missing or damaged; the snapshot stays as it was.
-            ModelMismatch: the gallery is another model's.
+            ModelMismatch: the gallery belongs to another model.
             Unavailable: the store is away.
         """
         if self._reached(at_least):
             return self._snapshot
-        # Callers that waited for another one's refresh ask again: it may have begun too early.
+        # A caller that waited for another refresh reads again: that one may have begun too early.
         with self._refreshing:
             if self._reached(at_least):
                 return self._snapshot
@@ -125,7 +125,7 @@ class Gallery:
     def everybody(self) -> tuple[int, Iterator[Segment]]:
         """A version, and all people with all of their embeddings in it, as one put a person.
 
-        Memory holds only a centroid a person, so this reads all segments anew, and keeps them.
+        Memory holds only one centroid a person, so this reads all segments again and holds them.
         """
         version, segments = self._stored.file.reading(
             lambda manifest: (
@@ -141,12 +141,12 @@ class Gallery:
         if segments is None or not self._loaded:
             segments = manifest.segments
             people = People(self.dimension, expected=sum(s.operations for s in segments))
-            # Into new arrays, so a failure on the way leaves nothing half done.
+            # Into new arrays: after a failure, the people are those from before.
             for segment in self._stored.objects.read_all(segments):
                 people.apply(segment)
             _give_back_memory()
         else:
-            # All are there before the first is applied, for the same reason.
+            # Reads all before it applies the first, for the same reason.
             for segment in list(self._stored.objects.read_all(segments)):
                 people.apply(segment)
         self._people = people
@@ -165,10 +165,10 @@ class Gallery:
 
         Args:
             require: ids that must be enrolled before the operations.
-            precondition: is called with the people before the operations, and with the operations
-                that will be committed together with these and before them; what it raises is
-                raised here, and nothing is written. It is called for every attempt, maybe in the
-                thread of another caller.
+            precondition: called with the people before the operations, and with the operations
+                that will be committed together with these and before them. An error that it
+                raises is raised here, and nothing is written. It is called for every attempt,
+                possibly in the thread of another caller.
 
         Raises:
             ValueError: embeddings are not unit vectors of this gallery's dimension.
@@ -182,11 +182,11 @@ class Gallery:
         return self._writer.commit(operations, Requirements(self._people_at, require, precondition))
 
     def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
-        """Commit what ``make`` makes of the people as they are; anew, when another writer was
-        faster. So a write can depend on what is there; see `commit`.
+        """Commit the segment that ``make`` returns for the current people; called again when
+        another writer was faster. So a write can depend on what is enrolled; see `commit`.
 
         Args:
-            make: of the same people it makes the same; None: there is nothing to commit.
+            make: returns the same for the same people; None: there is nothing to commit.
         """
         return self._writer.commit_made(make, self._people_at)
 
@@ -200,7 +200,8 @@ class Gallery:
         Args:
             segments: makes the segments; the same ones each time, since after a failure or a fence
                 they may have to be written again. One is held at a time.
-            written: is told of each that is in the store; it counts only when this returns.
+            written: called with each segment that is in the store; they count only once this
+                method returns.
         """
         return self._writer.commit_segments(segments, written)
 
@@ -209,7 +210,7 @@ class Gallery:
 
 
 def _give_back_memory() -> None:
-    """Return to the system what reading a whole gallery has left in malloc's arenas."""
+    """Return memory to the system that reading a whole gallery has left in malloc's arenas."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim is not None:
         trim(0)

@@ -31,14 +31,14 @@ from serving.errors import InvalidInput
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 
 FORMAT = "faces-export/1"
-# 50 MB of float16 in one segment: few objects a million people, and little held at once.
+# 50 MB of float16 in one segment: few objects for a million people, and little memory.
 ROWS_AT_ONCE = 50_000
 _TIMES = ("created", "updated")
 
 
 @dataclass(frozen=True)
 class ExportFile:
-    """Such a file, checked but for the embeddings, which are read when they are asked for."""
+    """An export file; checked, except for the embeddings, which `segments` reads and checks."""
 
     path: Path
     model: str
@@ -47,7 +47,7 @@ class ExportFile:
 
     @classmethod
     def open(cls, path: Path) -> ExportFile:
-        """Raises InvalidInput, with a sentence that names the file, when it is no such file."""
+        """Open and check a file. Raises InvalidInput, naming the file, when it is no export."""
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
@@ -66,10 +66,10 @@ class ExportFile:
     def segments(
         self, kind: Kind, time: float, *, rows_at_once: int = ROWS_AT_ONCE
     ) -> Iterator[Segment]:
-        """Everybody, a part at a time; ``time`` is for files that do not tell any.
+        """All people, a part at a time; ``time`` is for files that hold no times.
 
         Raises:
-            InvalidInput: a row or a person is not as it should be.
+            InvalidInput: an embedding or a person is not valid.
         """
         with _reading(self.path), safe_open(self.path, "numpy") as file:
             tensors = set(file.keys())
@@ -87,8 +87,8 @@ class ExportFile:
                     for n in range(start, end if blob else start)
                 ]
                 if not blob and names:
-                    told = [names.get(str(i)) for i in self.ids[part].tolist()]
-                    details = [{"name": n} if n else {} for n in told]
+                    names_of_part = [names.get(str(i)) for i in self.ids[part].tolist()]
+                    details = [{"name": n} if n else {} for n in names_of_part]
                 yield Segment.of_people(
                     kind,
                     self.ids[part],
@@ -100,7 +100,7 @@ class ExportFile:
 
 
 def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segment]) -> None:
-    """Write the people of ``segments``, puts only, into one file, which appears complete.
+    """Write the people of ``segments``, which hold only puts, into one file; it appears complete.
 
     Raises:
         OSError: it cannot be written.
@@ -126,7 +126,7 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
         metadata = {"format": FORMAT, "model": model}
         safetensors.numpy.save_file(columns, part, metadata=metadata)
         os.replace(part, path)
-    except SafetensorError as error:  # what the library makes of a full disk
+    except SafetensorError as error:  # the library raises it for a full disk
         raise OSError(str(error)) from error
     finally:
         with suppress(FileNotFoundError):
@@ -135,7 +135,7 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an InvalidInput that names the file."""
+    """Turn errors of reading into an InvalidInput that names the file."""
     try:
         yield
     except OSError as error:
@@ -145,7 +145,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _parts(rows: NDArray[np.int64], rows_at_once: int) -> Iterator[tuple[int, int]]:
-    """People ``start`` to ``end``: at most ``rows_at_once`` rows, and at least one person."""
+    """Ranges of people, start and end: at most ``rows_at_once`` rows, at least one person."""
     start, people = 0, len(rows) - 1
     while start < people:
         end = int(np.searchsorted(rows, rows[start] + rows_at_once, side="right")) - 1

@@ -1,4 +1,4 @@
-"""How large, how many and how often: the numbers that a gallery's objects and commits keep to."""
+"""Limits of a gallery: sizes of segments, entries of the manifest, attempts of commits."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class Limits:
     All processes that write to a gallery should have the same.
 
     Attributes:
-        recent_segments: segments that the manifest lists itself. More of them cost each commit
-            bytes, fewer of them an index more often.
+        recent_segments: segments that the manifest lists itself. More make each commit larger;
+            fewer make commits write an index more often.
         remembered_commits: ids of past commits that the manifest keeps. A writer looks for its own
             within seconds.
-        commit_tries: attempts of one commit, when other writers were faster.
-        store_failures: of the store, in one commit.
-        erase_tries: attempts of one erasure, when compactions came between.
-        segment_bytes: of one segment that a compaction writes.
+        commit_tries: attempts of one commit while other writers are faster.
+        store_failures: failures of the store after which a commit gives up.
+        erase_tries: attempts of one erasure while compactions come between.
+        segment_bytes: size of one segment that a compaction writes.
         small_segment_bytes: a segment up to this size is always folded.
-        fold_factor: an older segment is folded with the newer ones when it is at most so many times
-            as heavy as they are together. So the number of times that an embedding is rewritten
-            grows only with the logarithm of the gallery, and dead rows of a large segment go when
-            much has changed since.
+        fold_factor: an older segment is folded with the newer ones when it is at most this many
+            times as heavy as they are together. So the number of times that an embedding is
+            rewritten grows only with the logarithm of the gallery's size, and dead rows of a large
+            segment go when much has changed since.
     """
 
     recent_segments: int = 32

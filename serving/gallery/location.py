@@ -1,4 +1,4 @@
-"""From the settings to the galleries in the bucket."""
+"""Locations: the galleries in the bucket of the settings, by collection and model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MANIFEST = "/manifest.json"
 
 @dataclass(frozen=True)
 class Location:
-    """One gallery in the bucket."""
+    """One gallery in the bucket: its collection and model, and the dimension of its embeddings."""
 
     collection: str
     model: str
@@ -30,10 +30,10 @@ class Location:
 
 
 def open_store(settings: GallerySettings, observer: Observer = NOBODY) -> Store:
-    """The bucket of the settings, tried for what a gallery needs.
+    """Open the bucket of the settings, and check that it has conditional writes.
 
     Raises:
-        StoreUnfit: it cannot hold a gallery.
+        StoreUnfit: the bucket cannot hold a gallery.
         Unavailable: it cannot be reached.
     """
     store = connect(settings, observer)
@@ -51,18 +51,19 @@ def locate(
     """The galleries that exist, of one collection and model or of all.
 
     Args:
-        failed: is told of each gallery whose manifest cannot be read, which is then left out.
+        failed: called for each gallery whose manifest cannot be read, which is then left out.
 
     Raises:
-        GalleryCorrupt: a manifest cannot be read, and nobody is to be told.
+        Unavailable: a manifest cannot be read, and ``failed`` is None; GalleryCorrupt when it is
+            damaged.
     """
     folder = f"{prefix}/" if collection is None else f"{prefix}/{collection}/"
     for entry in list(store.list(folder)):
         if not entry.key.endswith(_MANIFEST):
             continue
-        # By where it lies and not by what it says: somebody may have copied a whole folder.
-        found, _, of = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
-        if model not in (None, of):
+        # From the key, not from the manifest: a whole folder may have been copied.
+        its_collection, _, its_model = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
+        if model not in (None, its_model):
             continue
         try:
             dimension = _dimension(store, entry.key)
@@ -71,9 +72,9 @@ def locate(
         except Unavailable as error:
             if failed is None:
                 raise
-            failed(f"{found}/{of}", error)
+            failed(f"{its_collection}/{its_model}", error)
         else:
-            yield Location(found, of, dimension)
+            yield Location(its_collection, its_model, dimension)
 
 
 def _dimension(store: Store, manifest: str) -> int:

@@ -1,9 +1,9 @@
 """The manifest: which segments make up the gallery, and in what order.
 
-It is the only object that is ever replaced, always with the condition that it is still the one
-that the new one was made from; so replacing it is the commit. It lists the newest segments itself
-and the older ones in an index, an object that is written once, so that a commit costs the same
-however large the gallery is and however much it has been through.
+It is the only object that is ever replaced, always on the condition that it is still the one that
+the new one was made from; so replacing it is the commit. It lists the newest segments itself and
+the older ones in an index, an object that is written once. So a commit costs the same however large
+and old the gallery is.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class CommitRef(BaseModel):
 
 
 class Index(BaseModel):
-    """The older segments of a manifest, and what is no longer listed since this was written."""
+    """The older segments of a manifest, and the objects no longer listed since it was written."""
 
     model_config = ConfigDict(frozen=True)
 
-    # Makes the name unique, which is the content's sha256: one that was swept never comes back.
+    # The name is the content's sha256. The nonce makes it unique: a swept name never comes back.
     nonce: str
     segments: tuple[SegmentRef, ...]
     dropped: tuple[str, ...] = Field(description="names; a slow reader may still be reading them")
@@ -55,7 +55,7 @@ def index_name(data: bytes) -> str:
     return f"{INDEXES}{hashlib.sha256(data).hexdigest()}"
 
 
-# The index of no segments, which is no object.
+# The name of the index without segments, which is not stored.
 NO_INDEX = index_name(b"")
 
 
@@ -69,8 +69,8 @@ def key_of(folder: str, name: str) -> str:
 class Manifest(BaseModel):
     """One version of the gallery. Version 0 is the gallery before its first commit.
 
-    A version that no segment covers is a fence: it changes nobody, but whoever prepared a commit
-    before it has to begin anew.
+    A version that no segment covers is a fence: it changes no person, but a writer that prepared a
+    commit before it has to start again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,7 +84,7 @@ class Manifest(BaseModel):
     fence: int = Field(0, ge=0, description="the last version that is a fence; 0: none yet")
     index: str = Field(NO_INDEX, pattern=r"^index/[0-9a-f]{64}$", description="name of an `Index`")
     segments: tuple[SegmentRef, ...] = ()
-    # Of the segments in memory, those that come from the index.
+    # How many of the segments in memory come from the index.
     indexed: int = Field(0, exclude=True)
     commits: tuple[CommitRef, ...] = ()
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
@@ -100,7 +100,7 @@ class Manifest(BaseModel):
         """The manifest with one more commit.
 
         Args:
-            everybody: the segments begin with forgetting everybody, so no others count.
+            everybody: the segments begin by removing all people, so the older ones are dropped.
         """
         version = self.version + 1
         first = 1 if everybody else version
@@ -133,15 +133,15 @@ class Manifest(BaseModel):
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all objects that this manifest needs."""
+        """The names of all objects that this manifest needs."""
         own = () if self.index == NO_INDEX else (self.index,)
         return frozenset((*own, *(s.name for s in self.segments)))
 
     def index_after(self, before: Manifest, most_recent: int) -> Index | None:
-        """The index that this manifest needs, made from ``before``; None: it has it already.
+        """The new index that this manifest, made from ``before``, needs; None: it needs none.
 
         Args:
-            most_recent: segments that a manifest may list beside its index.
+            most_recent: segments that a manifest may list itself, beside its index.
         """
         recent = len(self.segments) - before.indexed
         dropped = {s.name for s in before.segments} - {s.name for s in self.segments}
@@ -159,7 +159,7 @@ class Manifest(BaseModel):
         return stored.model_dump_json().encode()
 
     def version_of(self, commit: str) -> int | None:
-        """The version that this commit made, if it is one of the last ones."""
+        """The version that this commit made; None: it is none of the last commits."""
         return next((c.version for c in reversed(self.commits) if c.id == commit), None)
 
     def remembering(self, commits: int) -> Manifest:
@@ -177,7 +177,7 @@ class Manifest(BaseModel):
         return bool(before.commits) and any(c.id == before.commits[-1].id for c in self.commits)
 
     def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
-        """The segments to apply at ``version``; None when only a reload from nothing will do."""
+        """The segments to apply at ``version``; None: the gallery has to be loaded from nothing."""
         if self.version < version:
             return None  # restored from a backup
         if any(s.first <= version < s.last for s in self.segments):

@@ -20,7 +20,7 @@ _READ_TRIES = 3
 
 
 class ManifestFile:
-    """The manifest in the store, read conditionally: while it is unchanged, only a 304 travels.
+    """The manifest in the store. While it is unchanged, reading it costs only a 304.
 
     Safe to use from several threads.
     """
@@ -46,7 +46,7 @@ class ManifestFile:
         """The manifest as it is now, and its ETag; None before the first commit.
 
         Raises:
-            GalleryCorrupt: it is no manifest, or gone.
+            GalleryCorrupt: the manifest cannot be parsed, or is gone.
             ModelMismatch: it belongs to another model.
             Unavailable: the store is away.
         """
@@ -56,26 +56,26 @@ class ManifestFile:
                 known, etag = self._known
             try:
                 if etag is None:
-                    found: StoredObject | None = self._store.get(self._key)
+                    stored: StoredObject | None = self._store.get(self._key)
                 else:
-                    found = self._store.get_if_changed(self._key, etag)
+                    stored = self._store.get_if_changed(self._key, etag)
             except NotFound:
                 if etag is not None:
                     raise GalleryCorrupt(
                         f"The manifest {self._key} is gone; restore it from a backup."
                     ) from None
                 return known, None
-            if found is None:
+            if stored is None:
                 return known, etag
             try:
-                return self._learn(self._with_index(self._parse(found.data)), found.etag)
+                return self._learn(self._with_index(self._parse(stored.data)), stored.etag)
             except NotFound as error:
-                # Swept since this manifest was read; a newer one lists another.
+                # The index was swept since this manifest was read; a newer one has another index.
                 missing = str(error)
         raise _missing(missing)
 
     def reading(self, work: Callable[[Manifest], T]) -> T:
-        """What ``work`` makes of the manifest's segments; again when they were swept meanwhile.
+        """What ``work`` makes of the manifest's segments; called again when they were swept.
 
         Raises:
             GalleryCorrupt: one of them is missing.
@@ -85,13 +85,13 @@ class ManifestFile:
             try:
                 return work(manifest)
             except NotFound as error:
-                # A compaction swept the segment while we read; a newer manifest knows.
+                # The segment was swept meanwhile; a newer manifest lists its replacement.
                 missing = str(error)
         raise _missing(missing)
 
     def prepare(self, before: Manifest, after: Manifest) -> Manifest:
-        """``after`` as it can replace ``before``: with the index that it needs, which is written,
-        and only as many ids of commits as are kept.
+        """Make ``after`` ready to replace ``before``: write the index that it needs, and drop the
+        ids of old commits.
 
         Raises:
             Unavailable: the store is away; the gallery is as it was.
@@ -121,11 +121,13 @@ class ManifestFile:
         return Index.model_validate_json(data)
 
     def replace(self, manifest: Manifest, etag: str | None) -> None:
-        """Make ``manifest``, whose index is written, the current one if the current one still has
-        this ETag.
+        """Replace the stored manifest if it still has this ETag.
+
+        Args:
+            manifest: from `prepare`, which has written its index.
 
         Raises:
-            PreconditionFailed: it has not; nothing was written.
+            PreconditionFailed: it has another ETag; nothing was written.
             Unavailable: the store is away; the manifest may have been written or not.
         """
         data = manifest.to_bytes()
@@ -138,7 +140,7 @@ class ManifestFile:
         return manifest, etag
 
     def _with_index(self, stored: Manifest) -> Manifest:
-        """The manifest with all of its segments. Raises NotFound."""
+        """The manifest with all of its segments. Raises NotFound when its index is gone."""
         with self._lock:
             name, older = self._index
         if stored.index == NO_INDEX:

@@ -1,9 +1,9 @@
-"""People of one model's gallery in another's: who is missing there, and the commits that change it.
+"""Migration of people to another model's gallery: what is to be moved, and the commits that do it.
 
-Embeddings of one model cannot be turned into those of another, so these are made anew from photos;
-names, metadata and times come from the old gallery. With every person is kept what he was moved
-from (`Origin`), so that doing it again finds what is done, what has changed in the old gallery
-since, and what somebody else has written into the new one.
+Embeddings of one model cannot be turned into those of another, so they are made again from photos;
+names, metadata and times come from the old gallery. Every person keeps an `Origin`: so a repeated
+migration knows what is done, what has changed in the old gallery since, and what another writer has
+written into the new one.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _PEOPLE_AT_ONCE = 10_000
 
 
 class State(Enum):
-    """Of somebody of the old gallery, in the new one."""
+    """State in the new gallery of a person from the old one."""
 
     MISSING = auto()
     DONE = auto()
     RENAMED = auto()  # moved; since then only name or metadata may differ
-    CHANGED = auto()  # moved; his photos may be others now
-    FOREIGN = auto()  # enrolled, or changed since he was moved, by somebody else
+    CHANGED = auto()  # moved; since then the photos may have changed
+    FOREIGN = auto()  # enrolled by another writer, or changed by one after the move
 
 
 @dataclass(frozen=True)
 class Move:
-    """Somebody to be written into the new gallery.
+    """A person to be written into the new gallery.
 
     Attributes:
-        person: as the old gallery has him.
-        photos: tells these photos from others; empty: there are none.
-        embeddings: float32 (P, D), unit length; None: those that are there stay.
+        person: as in the old gallery.
+        photos: identifies this set of photos; empty: there are none.
+        embeddings: float32 (P, D), unit length; None: the present ones stay.
     """
 
     person: Person
@@ -51,17 +51,17 @@ class Move:
 
 @dataclass
 class Plan:
-    """What is to be done; people by their ids.
+    """What is to be done; the lists hold ids of people.
 
     Attributes:
-        look: whose photos have to be looked at.
-        rename: of whom only name and metadata are taken over.
-        done: how many are as they should be.
-        foreign: who is not overwritten.
-        without_photos: who cannot be moved.
-        gone: moved once, and no longer in the old gallery.
-        gone_foreign: the same, but changed by somebody else since; they are left alone.
-        unknown: in the photos, but not in the old gallery.
+        look: people whose photos have to be embedded.
+        rename: people of whom only name and metadata are copied.
+        done: number of people who need no change.
+        foreign: people of another writer, who are not overwritten.
+        without_photos: people who cannot be moved, since they have no photos.
+        gone: people who were moved and are no longer in the old gallery.
+        gone_foreign: the same, but changed by another writer since; they are left alone.
+        unknown: people who have photos, but are not in the old gallery.
     """
 
     look: list[int] = field(default_factory=list)
@@ -75,14 +75,14 @@ class Plan:
 
 
 class Migration:
-    """From the gallery ``old`` into the gallery ``new``, which is of another model.
+    """Moves people from the gallery ``old`` to the gallery ``new``, which is of another model.
 
     Args:
-        replace: overwrite those in the new gallery, too, whom somebody else wrote.
-        erase: takes people out of the new gallery, so that none of its objects holds them.
+        replace: also overwrite people in the new gallery whom another writer wrote.
+        erase: removes people from the new gallery, so that none of its objects holds them.
 
     Every method raises InvalidInput when the old gallery is empty, and Unavailable when the store
-    is away; what was committed before stays.
+    is away; earlier commits stay.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Migration:
         self._source = old.model.rpartition("@")[2]
 
     def plan(self, photos: Mapping[int, str]) -> Plan:
-        """What is to be done, as of now.
+        """Compare the galleries as they are now.
 
         Args:
-            photos: by id, what tells a person's photos from others; see `Move.photos`.
+            photos: for each id what identifies the person's photos; see `Move.photos`.
         """
         plan, old, new = Plan(), self._everybody(), self._new.refresh()
         seen: set[int] = set()
@@ -108,8 +108,7 @@ class Migration:
             there = new.people([p.id for p in people])
             for person in people:
                 seen.add(person.id)
-                told = photos.get(person.id, "")
-                self._sort(plan, person, there.get(person.id), told)
+                self._sort(plan, person, there.get(person.id), photos.get(person.id, ""))
         plan.unknown = sorted(photos.keys() - seen)
         plan.gone, plan.gone_foreign = self._gone(old, new)
         return plan
@@ -136,11 +135,11 @@ class Migration:
         same = photos in ("", there.origin.photos)
         if same and there.origin.updated == person.updated:
             return State.DONE
-        # Who was forgotten and enrolled anew is another one, whatever the id.
+        # A person who was deleted and enrolled again may be another one under the same id.
         return State.RENAMED if same and there.created == person.created else State.CHANGED
 
     def _untouched(self, there: Person) -> bool:
-        """Whether he is as this migration has left him."""
+        """Whether this migration wrote the person last."""
         origin = there.origin
         return origin is not None and (origin.model, origin.updated) == (
             self._source,
@@ -148,7 +147,7 @@ class Migration:
         )
 
     def _gone(self, old: Snapshot, new: Snapshot) -> tuple[list[int], list[int]]:
-        """Who was moved and is no longer in the old gallery: untouched here, or changed since."""
+        """Moved people who are no longer in the old gallery: untouched here, or changed since."""
         gone: list[int] = []
         foreign: list[int] = []
         for people in _pages(new):
@@ -158,12 +157,13 @@ class Migration:
         return sorted(gone), sorted(foreign)
 
     def commit(self, moves: Sequence[Move]) -> list[int]:
-        """Write those who are still in the old gallery, with the name that they have there now.
+        """Write the people who are still in the old gallery, with their present names there.
 
-        Who is forgotten in it at the same moment is not brought back: he is erased again.
+        A person who is deleted from it at the same moment is not brought back, but erased again.
 
         Returns:
-            The ids of those who were written. The others are gone, or somebody else was faster.
+            The ids of the people who were written. The others are gone, or another writer was
+            faster.
         """
         old = self.of_old([m.person.id for m in moves])
         moves = [
@@ -195,17 +195,17 @@ class Migration:
         people: list[Person] = []
         for move in moves:
             person, known = move.person, there.get(move.person.id)
-            told = {"name": person.name, "metadata": person.metadata or None}
+            described = {"name": person.name, "metadata": person.metadata or None}
             photos, kind = move.photos, Kind.PUT
             if move.embeddings is None:
                 kind = Kind.DESCRIBE
                 photos = known.origin.photos if known and known.origin else photos
             elif known:
-                # A put alone would keep the day of enrolment that is there.
+                # A put alone would keep the present time of enrolment.
                 operations.append(Operation(Kind.DELETE, person.id, 0.0))
                 people.append(person)
             origin = dataclasses.astuple(Origin(self._source, person.updated, photos))
-            details = {**told, "origin": origin}
+            details = {**described, "origin": origin}
             operations.append(Operation(kind, person.id, 0.0, move.embeddings, details=details))
             people.append(person)
         segment = Segment.of(operations, self._new.dimension)
@@ -216,7 +216,7 @@ class Migration:
         )
 
     def rename(self, people: Sequence[int], photos: Mapping[int, str]) -> list[int]:
-        """Take over name and metadata; returns whose."""
+        """Copy names and metadata; returns the ids of the people changed."""
         done: list[int] = []
         for start in range(0, len(people), _PEOPLE_AT_ONCE):
             part = people[start : start + _PEOPLE_AT_ONCE]
@@ -225,24 +225,24 @@ class Migration:
         return done
 
     def forget_gone(self) -> list[int]:
-        """Erase those who were moved and are no longer in the old gallery; returns whom."""
+        """Erase moved people who are no longer in the old gallery; returns their ids."""
         gone, _ = self._gone(self._everybody(), self._new.refresh())
         self.forget(gone)
         return gone
 
     def forget(self, people: Collection[int]) -> None:
-        """Erase, and not only delete: whoever was erased in the old gallery has a receipt."""
+        """Erase, not only delete: people who were erased in the old gallery have a receipt."""
         if people:
             self._erase(people)
 
     def of_old(self, people: Collection[int]) -> dict[int, Person]:
-        """Who of them is in the old gallery now."""
+        """Those of ``people`` who are in the old gallery now, by id."""
         return self._everybody().people(people)
 
     def _everybody(self) -> Snapshot:
         old = self._old.refresh()
         if not len(old):
-            # One that was cleared after the switch must not clear the new one.
+            # An old gallery that was cleared after the switch must not clear the new one.
             raise InvalidInput(f"The gallery of {self._old.model} is empty: nobody can be moved.")
         return old
 

@@ -20,7 +20,7 @@ class SegmentObjects:
 
     Args:
         dimension: numbers in one embedding.
-        executor: makes a pool of so many threads, in which segments are read.
+        executor: makes a pool of a number of threads, in which segments are read.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SegmentObjects:
         self._dimension = dimension
 
     def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
-        """A new object; the reference says that it covers the versions ``first`` to ``last``."""
+        """Write a new object; its reference covers the versions ``first`` to ``last``."""
         data = segment.to_bytes()
         name = uuid.uuid4().hex
         self._store.put(self.key(name), data)
@@ -70,7 +70,7 @@ class SegmentObjects:
         return segment
 
     def ids_in(self, name: str) -> set[int]:
-        """Whom a segment that no manifest lists is about; nobody if it is gone or damaged."""
+        """The ids of people in a segment that no manifest lists; none if it is gone or damaged."""
         try:
             segment = Segment.from_bytes(self._store.get(self.key(name)).data)
         except (NotFound, ValueError):
@@ -78,7 +78,7 @@ class SegmentObjects:
         return {*segment.id.tolist(), *segment.sources.tolist()}
 
     def read_all(self, refs: Sequence[SegmentRef]) -> Iterator[Segment]:
-        """The segments in order, read in parallel; few are held at once."""
+        """The segments in order, read in parallel; only a few are held at once."""
         if not refs:
             return
         with self._executor(min(_PARALLEL_GETS, len(refs))) as pool:
@@ -88,7 +88,7 @@ class SegmentObjects:
                     segment = pending[n].result()
                     if len(pending) < len(refs):
                         pending.append(pool.submit(self.read, refs[len(pending)]))
-                    # The list keeps the place, not the segment.
+                    # Drop the segment, but keep its position in the list.
                     pending[n] = None  # type: ignore[call-overload]
                     yield segment
             finally:

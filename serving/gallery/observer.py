@@ -1,4 +1,4 @@
-"""Who is told what a gallery does; nobody by default."""
+"""Observers of a gallery: called for its requests, refreshes and commits, for metrics and logs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from serving.errors import ServingError
 
 
 class Observer(Protocol):
-    """Is told of what has ended, with the seconds that it took.
+    """Called when something has ended, with the seconds that it took.
 
-    Called from several threads, and in the context of whoever asked. Must be quick and never raise.
+    Called from several threads, in the context of the caller. Must be quick and never raise.
     """
 
     def requested(self, operation: str, outcome: str, seconds: float) -> None:
-        """One request to the object store; a repetition is a request of its own.
+        """One request to the object store; each retry counts as a request.
 
         Args:
             operation: get, put, delete or list.
@@ -23,13 +23,13 @@ class Observer(Protocol):
         """
 
     def refreshed(self, outcome: str, seconds: float) -> None:
-        """One look for news; ``outcome`` is ok or the error's type, see `outcome_of`."""
+        """One refresh from the store; ``outcome`` is ok or the error's type, see `outcome_of`."""
 
     def conflicted(self) -> None:
-        """A commit lost the race against another process and begins anew."""
+        """A commit lost the race against another process and starts again."""
 
     def committed(self, outcome: str, callers: int, seconds: float) -> None:
-        """One commit of so many callers' operations; ``outcome`` as for `refreshed`."""
+        """One commit of the operations of ``callers`` callers; ``outcome`` as for `refreshed`."""
 
 
 class _Nobody:

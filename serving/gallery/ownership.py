@@ -1,6 +1,6 @@
-"""Whose embeddings an operation holds: what has to go when a person is erased.
+"""Ownership of operations: which ones have to be removed when a person is erased.
 
-Merging hands the operations of one person on to another, so the id in an operation does not tell.
+A merge hands the operations of one person on to another, so the id in an operation is not enough.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from serving.gallery.segment import Kind, Segment
 
-_Place = tuple[int, int]  # number of the segment, number of the operation in it
+_Position = tuple[int, int]  # number of the segment, number of the operation in it
 
 
 class Ownership:
-    """Operations with embeddings or details, by the person whom they belong to at the end."""
+    """Operations with embeddings or details, by the person to whom they belong at the end."""
 
     def __init__(self) -> None:
-        self._current: dict[int, list[_Place]] = {}
-        self._past: dict[int, list[_Place]] = {}
+        self._current: dict[int, list[_Position]] = {}
+        self._past: dict[int, list[_Position]] = {}
 
     @classmethod
     def of(cls, segments: Iterable[Segment], people: Collection[int]) -> Ownership:
-        """What belongs to these people, from all segments of a gallery, in order."""
+        """The operations of these people, from all segments of a gallery, in order."""
         columns = [_Columns.of(segment) for segment in segments]
-        # Whoever was merged into one of them has handed his operations on.
+        # The operations of people who were merged into one of these belong to that one.
         wanted = set(people)
         for column in reversed(columns):
             for n in reversed(column.sources):
@@ -45,36 +45,37 @@ class Ownership:
     def dead(self, people: Collection[int]) -> dict[int, list[int]]:
         """By segment, the operations of these people from before they were last deleted.
 
-        Not those of somebody who was enrolled again: they may be of after the erasure was asked.
+        Leaves out later operations of people who were enrolled again: these may be newer than the
+        request to erase them.
         """
-        found: dict[int, list[int]] = {}
+        operations: dict[int, list[int]] = {}
         for person in people:
             for segment, operation in self._past.get(person, ()):
-                found.setdefault(segment, []).append(operation)
-        return found
+                operations.setdefault(segment, []).append(operation)
+        return operations
 
     def _add(self, number: int, column: _Columns, wanted: Collection[int]) -> None:
-        everybodys = np.isin(column.kind, (Kind.MERGE, Kind.CLEAR))
-        concerned = everybodys | np.isin(column.id, list(wanted))
+        concerns_all = np.isin(column.kind, (Kind.MERGE, Kind.CLEAR))
+        concerned = concerns_all | np.isin(column.id, list(wanted))
         for n in np.flatnonzero(concerned).tolist():
             kind, person = Kind(column.kind[n]), int(column.id[n])
             if kind in (Kind.PUT, Kind.APPEND):
-                # What a put replaces still tells the name and the day of enrolment.
+                # Operations that a put replaces still hold the name and the time of enrolment.
                 self._current.setdefault(person, []).append((number, n))
             elif kind is Kind.DESCRIBE:
                 held = self._current if person in self._current else self._past
                 held.setdefault(person, []).append((number, n))
             elif kind is Kind.DELETE:
                 self._retire(person)
-                # Known even if nothing else is left: an erasure that broke off can be repeated.
+                # Known even if nothing else is left: so an interrupted erasure can be repeated.
                 self._past.setdefault(person, [])
             elif kind is Kind.MERGE:
                 for source in column.sources[n]:
                     if source != person:
                         self._hand_on(source, person)
             elif kind is Kind.CLEAR:
-                for somebody in list(self._current):
-                    self._retire(somebody)
+                for enrolled in list(self._current):
+                    self._retire(enrolled)
 
     def _retire(self, person: int) -> None:
         if person in self._current:
@@ -87,9 +88,9 @@ class Ownership:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What is kept of each segment meanwhile: all but its embeddings and details.
+    """The columns of a segment that ownership needs: not its embeddings and details.
 
-    ``sources`` by the number of the merge, in order.
+    ``sources`` are those of each merge, by the number of its operation.
     """
 
     kind: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""The store on S3 and on whatever speaks its protocol (MinIO, SeaweedFS, R2…)."""
+"""The store on S3 and on servers with its protocol (MinIO, SeaweedFS, R2…)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 _TRIES = 3
 _CONNECTIONS = 32
 _MISSING = ("404", "NoSuchKey", "NotFound")
-# 409: two conditional writes met; by S3's rules neither may be taken for done, so try again.
+# 409: two conditional writes met; S3 guarantees neither of them, so try again.
 _STALE = ("412", "PreconditionFailed", "409", "ConditionalRequestConflict")
 _UNCHANGED = ("304", "NotModified")
 _GALLERY = (
@@ -49,8 +49,8 @@ def connect(
     """The store of the settings; keys come from boto3's own chain (environment, IRSA…).
 
     Args:
-        observer: is told of every request.
-        needs: what the keys have to allow, for the error when they do not.
+        observer: called after every request.
+        needs: the permissions that the keys need, for the error when they lack them.
     """
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
     client = boto3.session.Session().client(
@@ -61,9 +61,9 @@ def connect(
         config=Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,
-            # A conditional PUT that is retried behind our back can meet its own 412 and hide that
-            # it was done: it is tried anew only by the commit, which can tell. All else is tried
-            # again here.
+            # A retry of a conditional PUT inside boto3 can meet the 412 of its own first try and
+            # hide that it succeeded: only the commit tries such a PUT again, since it recognises
+            # its own write. `_repeat` retries the other requests.
             retries={"total_max_attempts": 1},
             max_pool_connections=_CONNECTIONS,
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
@@ -112,7 +112,7 @@ class S3Store:
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> str:
-        """Like `put`, with metadata, and a sum that the store verifies and keeps where it can."""
+        """Like `put`, with metadata, and a checksum that the store verifies and may keep."""
         digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return self._put(
             key, data, if_match, if_absent, Metadata=dict(metadata), ChecksumSHA256=digest
@@ -127,7 +127,7 @@ class S3Store:
             return ObjectInfo(
                 size=answer["ContentLength"],
                 etag=answer["ETag"],
-                # With a dash it is a sum over the sums of parts.
+                # With a dash it is a checksum of the checksums of parts.
                 sha256=None if "-" in digest else base64.b64decode(digest).hex(),
                 metadata={k.lower(): v for k, v in answer["Metadata"].items()},
             )
@@ -171,12 +171,12 @@ class S3Store:
                 Bucket=self._bucket, Prefix=prefix
             )
             return [
-                Entry(found["Key"], found["Size"], found["LastModified"].timestamp())
+                Entry(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
                 for page in pages
-                for found in page.get("Contents", ())
+                for entry in page.get("Contents", ())
             ]
 
-        # All pages in one try: a listing that broke off must not look like a short one.
+        # All pages in one try: an interrupted listing must not look like a short one.
         yield from self._repeat("list", entries)
 
     def _put(
@@ -199,12 +199,12 @@ class S3Store:
 
     def _get(self, key: str, **condition: str) -> StoredObject:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
-        # Not the body itself: what it hands to a `with` is below its checks and its errors.
+        # `closing`, since the body itself in a `with` gives a stream without its checks and errors.
         with contextlib.closing(answer["Body"]) as body:
             return StoredObject(body.read(), answer["ETag"])
 
     def _repeat(self, operation: str, call: Callable[[], T]) -> T:
-        """Run a call that may be repeated without harm, again when the store is away."""
+        """Run a call that may be repeated, again while the store is away, at most 3 times."""
         for attempt in range(1, _TRIES):
             try:
                 return self._once(operation, call)
@@ -230,8 +230,8 @@ class S3Store:
             if code in _UNCHANGED:
                 raise
             if code in _UNFIT:
-                told = _UNFIT[code].format(needs=self._needs)
-                raise StoreUnfit(f"The bucket {self._bucket!r} {told}.") from error
+                reason = _UNFIT[code].format(needs=self._needs)
+                raise StoreUnfit(f"The bucket {self._bucket!r} {reason}.") from error
             raise Unavailable(f"The object store answers with the error {code}.") from error
         except NoCredentialsError as error:
             outcome = "unfit"
@@ -249,7 +249,7 @@ class S3Store:
 
 
 def _outcome_of(code: str) -> str:
-    """As `Observer.requested` tells it."""
+    """The outcome for `Observer.requested`."""
     kinds = {"unchanged": _UNCHANGED, "not-found": _MISSING, "stale": _STALE, "unfit": _UNFIT}
     return next((kind for kind, codes in kinds.items() if code in codes), "error")
 

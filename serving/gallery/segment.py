@@ -3,15 +3,15 @@
 | tensor | dtype, shape | holds, for N operations |
 |---|---|---|
 | `kind` | uint8 (N,) | what is done, see `Kind` |
-| `id` | int64 (N,) | to whom |
+| `id` | int64 (N,) | the person whom it changes |
 | `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge) |
 | `embeddings` | float16 (R, D) | unit vectors, one row a photo, in the order of the operations |
 | `sources` | int64 (S,) | ids that are merged into `id` |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
-| `details_length` | int32 (N,) | bytes of `details` that belong to it |
+| `details_length` | int32 (N,) | bytes of `details` that belong to the operation |
 | `details` | uint8 (B,) | JSON objects; `name`, `metadata` and `origin` where they change |
 
-float32 embeddings are read too. float16 is half as large, and moves a cosine by at most 0.0005.
+float32 embeddings are read too. float16 is half as large, and changes a cosine by at most 0.0005.
 Nothing in a segment is code.
 """
 
@@ -36,14 +36,14 @@ STORED = np.float16
 
 
 class Kind(IntEnum):
-    """Numbers of the stored format: never to be reused."""
+    """What an operation does. The numbers are in stored objects: never reuse one."""
 
-    PUT = 1  # the person's photos are these; created if new; name and metadata stay unless given
-    APPEND = 2  # these photos are added; created if new
+    PUT = 1  # replaces the photos; creates a new person; name and metadata stay unless given
+    APPEND = 2  # adds photos; creates a new person
     DELETE = 3
-    MERGE = 4  # the photos of `sources` are added, and the sources are gone
+    MERGE = 4  # adds the photos of the people in `sources`, and deletes these
     DESCRIBE = 5  # name and metadata
-    CLEAR = 6  # everybody is gone
+    CLEAR = 6  # deletes all people
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Segment:
     def of(cls, operations: Sequence[Operation], dimension: int) -> Segment:
         """Raises ValueError when embeddings are not finite unit vectors of ``dimension``."""
         rows = [o.embeddings for o in operations if o.embeddings is not None]
-        # An operation that gives no details takes no bytes.
+        # An operation without details takes no bytes.
         details = [json.dumps(o.details).encode() if o.details else b"" for o in operations]
         time = np.array([o.time for o in operations], np.float64)
         segment = cls(
@@ -128,7 +128,7 @@ class Segment:
         Args:
             ids, counts, created, updated: (N,); see the columns.
             embeddings: (R, D), in the order of ``ids``.
-            details: one a person, or none at all.
+            details: one a person; or empty, when no person has any.
 
         Raises:
             ValueError: the columns do not fit together.
@@ -162,7 +162,7 @@ class Segment:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Segment:
-        """Raises ValueError when the bytes are no segment."""
+        """Read a stored segment. Raises ValueError when the bytes are no segment."""
         try:
             columns = safetensors.numpy.load(data)
             segment = cls(**columns)
@@ -199,8 +199,8 @@ class Segment:
     def check_details(self) -> None:
         """Raises ValueError when the details are not what they should be.
 
-        Apart from `check`: whoever writes a segment does both, and whoever reads it has its
-        checksum, and better things to do than to parse a million names.
+        Apart from `check`, since only writers call both: a reader has the checksum, and parsing a
+        million names would take it too long.
         """
         if len(self.details) and not all(map(_are_details, self.each_details())):
             raise ValueError("the details are not a name, metadata and an origin")
@@ -219,16 +219,16 @@ class Segment:
         )
 
     def row_starts(self) -> NDArray[np.int64]:
-        """(N + 1,): where the rows of each operation begin in ``embeddings``."""
+        """(N + 1,): the positions in ``embeddings`` at which the rows of each operation begin."""
         has_rows = np.isin(self.kind, (Kind.PUT, Kind.APPEND))
         return starts_of(np.where(has_rows, self.count, 0))
 
     def source_starts(self) -> NDArray[np.int64]:
-        """(N + 1,): where the ids of each merge begin in ``sources``."""
+        """(N + 1,): the positions in ``sources`` at which the ids of each merge begin."""
         return starts_of(np.where(self.kind == Kind.MERGE, self.count, 0))
 
     def each_details(self) -> Iterator[dict[str, Any]]:
-        """The details of each operation; empty where it gives none."""
+        """The details of each operation; empty for an operation without details."""
         if not len(self.details):
             yield from itertools.repeat({}, len(self))
             return
@@ -239,12 +239,12 @@ class Segment:
 
 
 def starts_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
-    """(N + 1,): where each of N parts of these lengths begins, and where the last one ends."""
+    """(N + 1,): the positions at which N parts of these lengths begin, and the end of the last."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def normalised(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Rows (N, D) made unit length; a row of zeros stays one."""
+    """Rows (N, D) scaled to unit length; a row of zeros stays as it is."""
     values = rows.astype(np.float32)
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     np.divide(values, lengths, out=values, where=lengths > 0)

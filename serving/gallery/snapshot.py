@@ -1,4 +1,4 @@
-"""Snapshots: the people of one version of the gallery, to search in and to list."""
+"""Snapshots: the people of one version of the gallery, for searches and listings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from serving.gallery.details import Details
 
-# So many are compared by their vectors; docs/bench-gallery.md has how often the best one is then
-# that of comparing everybody.
+# People compared by their vectors. docs/bench-gallery.md says how often the best of them is the
+# best of all people.
 _CANDIDATES = 1000
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What somebody was moved from, of another model's gallery; see `serving.gallery.migration`.
+    """Where a person was moved from: another model's gallery; see `serving.gallery.migration`.
 
     Attributes:
-        model: of that gallery, the hash of its id.
-        updated: when the person was last changed there; so was this one, unless changed here since.
-        photos: tells one set of photos from another.
+        model: the hash in the id of that gallery's model.
+        updated: when the person was last changed there. `Person.updated` is the same, unless the
+            person was changed here since.
+        photos: identifies the set of photos.
     """
 
     model: str
@@ -34,7 +35,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody enrolled; times in seconds since 1970."""
+    """An enrolled person; times in seconds since 1970."""
 
     id: int
     photos: int
@@ -58,12 +59,12 @@ class Hits(NamedTuple):
 
 @dataclass
 class Columns:
-    """Slots; rows past the used ones are not yet anybody's.
+    """The people in C slots, one person in each; those past the used ones are still free.
 
-    ``centroids`` float16 (C, D) unit length, and ``norms`` float32 (C,) the length that the sum of
-    the person's embeddings had: centroid * norm is that sum, so photos can be added to it.
-    ``codes`` uint8 (C, D/8): their signs, packed; see `codes_of`.
-    ``details_start`` and ``details_length`` say where the person's details lie.
+    ``centroids`` float16 (C, D) have unit length. ``norms`` float32 (C,) are the lengths of the
+    sums of the embeddings: centroid * norm is that sum, so photos can be added to it.
+    ``codes`` uint8 (C, D/8): the signs of the centroids, packed; see `codes_of`.
+    ``details_start`` and ``details_length`` are the position of the person's details.
     """
 
     ids: NDArray[np.int64]
@@ -90,8 +91,8 @@ class Columns:
             np.empty(capacity, np.int32),
         )
 
-    def told(self, slot: int, details: Details) -> dict[str, Any]:
-        """The details of one slot."""
+    def details_of(self, slot: int, details: Details) -> dict[str, Any]:
+        """The details of the person in this slot."""
         return details.get(int(self.details_start[slot]), int(self.details_length[slot]))
 
     def taken(self, slots: NDArray[np.intp] | slice, capacity: int) -> Columns:
@@ -105,7 +106,7 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The gallery at one version, for reading; never changes. Equal is only what is the same."""
+    """The gallery at one version, for reading; never changes. Compared by identity."""
 
     version: int
     _columns: Columns
@@ -122,7 +123,7 @@ class Snapshot:
 
     @property
     def nbytes(self) -> int:
-        """What the people take in memory, those in slots that are no longer used included."""
+        """Bytes of memory that the people take, including slots that are no longer in use."""
         columns = vars(self._columns).values()
         slot = sum(int(column[:1].nbytes) for column in columns)
         return len(self._alive) * (slot + 1) + self._details.nbytes
@@ -130,55 +131,56 @@ class Snapshot:
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
         """The nearest people to each of ``probes``, float32 (F, D), unit length.
 
-        Of more than a thousand people, the thousand whose codes are the most like the probe's are
-        compared by their vectors. For the best few that is the same as comparing everybody.
+        In a gallery of more than a thousand people, only the thousand whose codes are the most like
+        the probe's are compared by their vectors. For the best few that gives the same result as
+        comparing all people.
         """
         k = min(top_k, len(self))
         slots = np.zeros((len(probes), k), np.intp)
         similarities = np.empty((len(probes), k), np.float32)
         if k:
-            likely = self._candidates(probes, max(_CANDIDATES, 10 * k))
-            for n, (probe, among) in enumerate(zip(probes, likely, strict=True)):
-                slots[n], similarities[n] = self._nearest(probe, among, k)
+            candidates = self._candidates(probes, max(_CANDIDATES, 10 * k))
+            for n, (probe, likely) in enumerate(zip(probes, candidates, strict=True)):
+                slots[n], similarities[n] = self._nearest(probe, likely, k)
         return Hits(
             ids=self._columns.ids[slots],
             # Rounding can carry a cosine a little past 1.
             similarities=np.clip(similarities, -1, 1),
             names=[
-                [self._columns.told(s, self._details).get("name") for s in row]
+                [self._columns.details_of(s, self._details).get("name") for s in row]
                 for row in slots.tolist()
             ],
         )
 
     def _nearest(
-        self, probe: NDArray[np.float32], among: NDArray[np.intp], k: int
+        self, probe: NDArray[np.float32], candidates: NDArray[np.intp], k: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Slots (k,) and cosines (k,), best first."""
         # In float32: there is no fast product of float16 on a CPU.
-        cosines = self._columns.centroids[among].astype(np.float32) @ probe
+        cosines = self._columns.centroids[candidates].astype(np.float32) @ probe
         best = np.argpartition(cosines, -k)[-k:]
         best = best[np.argsort(-cosines[best], kind="stable")]
-        return among[best], cosines[best]
+        return candidates[best], cosines[best]
 
     def _candidates(self, probes: NDArray[np.float32], wanted: int) -> list[NDArray[np.intp]]:
-        """For each probe at least half of ``wanted`` alive slots, among them the nearest; all,
-        where few are."""
+        """For each probe the slots of the most similar people: at least half of ``wanted``, or all
+        where there are fewer."""
         used = len(self._alive)
         if wanted >= used or wanted >= len(self):
             return [np.flatnonzero(self._alive)] * len(probes)
         # All probes at once: each code is fetched from memory once.
         codes = self._columns.codes[:used]
-        _, found = faiss.knn_hamming(codes_of(probes), codes, wanted)
-        likely: list[NDArray[np.intp]] = [row[self._alive[row]] for row in found]
+        _, rows = faiss.knn_hamming(codes_of(probes), codes, wanted)
+        likely: list[NDArray[np.intp]] = [row[self._alive[row]] for row in rows]
         for n, slots in enumerate(likely):
-            # Around somebody who was enrolled again and again lie his dead slots.
-            asked = wanted
+            # A person who was enrolled again and again has many dead slots nearby.
+            neighbours = wanted
             while 2 * len(slots) < wanted:
-                asked *= 4
-                if asked >= used:
+                neighbours *= 4
+                if neighbours >= used:
                     slots = np.flatnonzero(self._alive)
                     break
-                _, (row,) = faiss.knn_hamming(codes_of(probes[n : n + 1]), codes, asked)
+                _, (row,) = faiss.knn_hamming(codes_of(probes[n : n + 1]), codes, neighbours)
                 slots = row[self._alive[row]]
             likely[n] = slots
         return likely
@@ -187,11 +189,11 @@ class Snapshot:
         return self._slot(person) is not None
 
     def people(self, ids: Collection[int]) -> dict[int, Person]:
-        """Those of ``ids`` who are enrolled, by id."""
+        """Those of ``ids`` that are enrolled, by id."""
         used = len(self._alive)
         wanted = np.isin(self._columns.ids[:used], np.array(list(ids), np.int64))
-        found = (self.person(int(s)) for s in np.flatnonzero(wanted & self._alive))
-        return {person.id: person for person in found}
+        people = (self.person(int(s)) for s in np.flatnonzero(wanted & self._alive))
+        return {person.id: person for person in people}
 
     def get(self, person: int) -> Person | None:
         slot = self._slot(person)
@@ -204,11 +206,11 @@ class Snapshot:
         return slots, self._columns.ids[slots], self._columns.codes[slots]
 
     def centroids(self, slots: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Of these slots: (N, D), unit length."""
+        """The centroids in these slots: (N, D), unit length."""
         return self._columns.centroids[slots].astype(np.float32)
 
     def sum_of(self, person: int) -> tuple[NDArray[np.float32], int] | None:
-        """The sum of the person's embeddings, float32 (D,), and how many they are."""
+        """The sum of a person's embeddings, float32 (D,), and their number; None: not enrolled."""
         slot = self._slot(person)
         if slot is None:
             return None
@@ -221,7 +223,7 @@ class Snapshot:
         return int(slots[0]) if len(slots) else None
 
     def list(self, limit: int, after: int = -1) -> list[Person]:
-        """The first ``limit`` people in the order of their ids, from the one past ``after`` on."""
+        """The first ``limit`` people with ids above ``after``, in the order of their ids."""
         used = len(self._alive)
         ids = self._columns.ids[:used]
         slots = np.flatnonzero(self._alive & (ids > after))
@@ -230,9 +232,9 @@ class Snapshot:
         return [self.person(int(s)) for s in slots[np.argsort(ids[slots])]]
 
     def person(self, slot: int) -> Person:
-        """Who is in this slot."""
+        """The person in this slot."""
         columns = self._columns
-        details = columns.told(slot, self._details)
+        details = columns.details_of(slot, self._details)
         origin = details.get("origin")
         return Person(
             id=int(columns.ids[slot]),

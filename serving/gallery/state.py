@@ -1,7 +1,7 @@
-"""The gallery in memory: one centroid a person, kept up by applying segments.
+"""The gallery in memory: one centroid a person, updated by applying segments.
 
-Every change of a person takes a new slot and leaves the old one as it was, so a snapshot is the
-arrays, how many slots there were, and which of them were alive. Searching needs no lock.
+Every change of a person takes a new slot and leaves the old one as it was. So a snapshot is the
+arrays, the number of slots in use, and which of them were alive; searching needs no lock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class People:
 
     Args:
         dimension: numbers in one embedding.
-        expected: operations that will be applied first; room for them is made at once.
+        expected: operations that will be applied first; space for them is reserved at once.
     """
 
     def __init__(self, dimension: int, expected: int = 0) -> None:
@@ -33,7 +33,7 @@ class People:
         self._clear(expected)
 
     def _clear(self, expected: int = 0) -> None:
-        # What is not written to takes no memory, and growing later would copy everything.
+        # Pages that are not written to take no memory, and growing later would copy everything.
         capacity = max(expected * 3 // 2, _FIRST_CAPACITY)
         self._columns = Columns.empty(capacity, self._dimension)
         self._alive = np.zeros(capacity, np.bool_)
@@ -74,8 +74,8 @@ class People:
         for start in range(0, len(several), _PEOPLE_AT_ONCE):
             part = several[start : start + _PEOPLE_AT_ONCE]
             starts = starts_of(segment.count[part])
-            where = np.repeat(rows[part] - starts[:-1], segment.count[part])
-            embeddings = segment.embeddings[where + np.arange(starts[-1])].astype(np.float32)
+            offsets = np.repeat(rows[part] - starts[:-1], segment.count[part])
+            embeddings = segment.embeddings[offsets + np.arange(starts[-1])].astype(np.float32)
             sums = np.add.reduceat(embeddings, starts[:-1], axis=0)
             columns.norms[first + part], columns.centroids[first + part] = _unit(sums)
         columns.codes[new] = codes_of(columns.centroids[new])
@@ -90,7 +90,7 @@ class People:
         ]
         for slot, old in known:
             columns.created[slot] = columns.created[old]
-            self._describe(slot, old, self._told(slot))
+            self._describe(slot, old, self._details_of(slot))
             self._alive[old] = False
         self._slot_of.update(zip(ids, range(first, first + len(ids)), strict=True))
         self._alive[new] = True
@@ -127,11 +127,10 @@ class People:
         total = np.sum([self._sum(s) for s in slots], axis=0)
         photos = int(columns.photos[slots].sum())
         created = float(columns.created[slots].min())
-        # What the target says of itself stands; what it does not say, the first source tells.
+        # The target's details stay; what it lacks comes from the first source that has it.
         details: dict[str, Any] = {}
         for slot in slots:
-            told = {k: v for k, v in self._told(slot).items() if v}
-            details = {**told, **details}
+            details = {**{k: v for k, v in self._details_of(slot).items() if v}, **details}
         for p in people:
             self._drop(p)
         self._replace(person, total, photos, created, updated, details)
@@ -161,13 +160,13 @@ class People:
         self._alive[slot] = True
 
     def _describe(self, slot: int, old: int | None, details: dict[str, Any]) -> None:
-        merged = {**(self._told(old) if old is not None else {}), **details}
+        merged = {**(self._details_of(old) if old is not None else {}), **details}
         encoded = json.dumps(merged).encode() if merged else b""
         self._columns.details_start[slot] = self._details.add(encoded)
         self._columns.details_length[slot] = len(encoded)
 
-    def _told(self, slot: int) -> dict[str, Any]:
-        return self._columns.told(slot, self._details)
+    def _details_of(self, slot: int) -> dict[str, Any]:
+        return self._columns.details_of(slot, self._details)
 
     def _drop(self, person: int) -> None:
         slot = self._slot_of.pop(person, None)
@@ -180,7 +179,7 @@ class People:
         return total
 
     def _reserve(self, slots: int) -> int:
-        """The first of so many free slots. Snapshots keep the arrays that they were made of."""
+        """Take this many free slots, and return the first. Snapshots keep their own arrays."""
         first, needed = self._used, self._used + slots
         if needed > len(self._alive):
             capacity = max(needed, len(self._alive) * 3 // 2)
@@ -191,23 +190,24 @@ class People:
         return first
 
     def _rebuild(self) -> None:
-        """Leave the dead slots behind."""
+        """Copy the living people to new arrays, without the dead slots."""
         slots = np.flatnonzero(self._alive[: self._used])
         capacity = max(_FIRST_CAPACITY, len(slots) * 5 // 4)
         self._columns = self._columns.taken(slots, capacity)
         self._used = len(slots)
         columns, before, self._details = self._columns, self._details, Details()
         starts, lengths = columns.details_start[: self._used], columns.details_length[: self._used]
-        places = zip(starts.tolist(), lengths.tolist(), strict=True)
-        told = [before.encoded(*place) for place in places]
+        positions = zip(starts.tolist(), lengths.tolist(), strict=True)
+        kept = [before.encoded(*position) for position in positions]
         starts[:] = starts_of(lengths)[:-1]
-        self._details.add(b"".join(told))
+        self._details.add(b"".join(kept))
         self._alive = np.arange(capacity) < self._used
         ids = self._columns.ids[: self._used].tolist()
         self._slot_of = dict(zip(ids, range(self._used), strict=True))
 
 
 def _unit(sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Lengths (N,) and unit vectors (N, D). Opposite photos can cancel out; then any will do."""
+    """Lengths (N,) and unit vectors (N, D). Opposite photos can cancel out: then any vector will
+    do."""
     norms = np.linalg.norm(sums, axis=1).astype(np.float32)
     return norms, (sums / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What the gallery needs of an object store, and the check that it really has it."""
+"""Interface of the object store of a gallery, and the check that conditional writes work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NotFound(Exception):
 
 
 class PreconditionFailed(Exception):
-    """A conditional write met another state than it was made for; nothing was written."""
+    """The condition of a write was not met; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class ObjectInfo:
 
     Attributes:
         size: bytes.
-        sha256: hex, of the bytes as the store holds them; None where it keeps no such sums.
-        metadata: what was put with it; keys in lower case.
+        sha256: hex, of the bytes as the store holds them; None: it keeps no such checksums.
+        metadata: from `put_described`; keys in lower case.
     """
 
     size: int
@@ -52,8 +52,8 @@ class ObjectInfo:
 class Store(Protocol):
     """Objects under keys. Safe to use from several threads.
 
-    Every method raises `serving.errors.Unavailable` when the store is away or late. After that
-    a `put` may have happened or not: only reading tells.
+    Every method raises `serving.errors.Unavailable` when the store is away or late. Only reading
+    shows whether such a `put` has been carried out.
     """
 
     def get(self, key: str) -> StoredObject:
@@ -78,7 +78,7 @@ class Store(Protocol):
 
 
 class DescribedStore(Store, Protocol):
-    """A store that also keeps metadata and sums; a gallery needs neither."""
+    """A store that also keeps metadata and checksums; a gallery needs neither."""
 
     def put_described(
         self,
@@ -89,19 +89,19 @@ class DescribedStore(Store, Protocol):
         if_match: str | None = None,
         if_absent: bool = False,
     ) -> str:
-        """Like `put`, with metadata, and a sum that the store verifies and keeps where it can."""
+        """Like `put`, with metadata, and a checksum that the store verifies and may keep."""
 
     def head(self, key: str) -> ObjectInfo:
         """What the store knows of the object. Raises NotFound."""
 
 
 def check_conditional_writes(store: Store, prefix: str) -> None:
-    """Try on a scratch object that the store refuses stale and duplicate writes.
+    """Check on a scratch object that the store refuses stale and duplicate writes.
 
-    A store that ignores the conditions would let one writer erase the commits of another.
+    A store that ignores the conditions would let one writer overwrite the commits of another.
 
     Raises:
-        StoreUnfit: it ignores them.
+        StoreUnfit: the store ignores them.
     """
     key = f"{prefix}/.check/{uuid.uuid4().hex}"
 

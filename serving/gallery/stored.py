@@ -1,4 +1,4 @@
-"""A gallery as it is in the bucket: manifest and segments, without the people in memory."""
+"""A gallery in the bucket: its manifest and segments, without the people in memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from serving.gallery.store import Store
 
 
 class StoredGallery:
-    """What commits, compaction, sweeping, erasure and checking work on. Safe to use from several
-    threads, and beside other processes that write.
+    """Manifest and segments, for commits, compaction, sweeping, erasure and checking. Safe to use
+    from several threads, and beside other processes that write.
 
     Args:
         clock: seconds since 1970.
-        sleep: waits so many seconds.
-        observer: hears of conflicts of commits.
-        executor: makes a pool of so many threads, for reading segments in parallel.
+        sleep: waits for a number of seconds.
+        observer: called for conflicts of commits.
+        executor: makes a pool of a number of threads, to read segments in parallel.
     """
 
     def __init__(

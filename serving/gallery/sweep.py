@@ -49,7 +49,7 @@ def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> S
 
     # The fence comes first: a writer that has uploaded, but not yet committed, starts again.
     gallery.commit(mutate)
-    # Indexes last: they say since when the segments are not listed.
+    # Indexes last: their times say since when segments are not listed.
     removed = sorted(swept, key=lambda name: (name.startswith(INDEXES), name))
     for name in removed:
         gallery.objects.remove(name)
@@ -57,7 +57,7 @@ def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> S
 
 
 def unlisted_since(gallery: StoredGallery, objects: Mapping[str, Entry]) -> dict[str, float]:
-    """By name, when the last index was written that dropped it; by the bucket's clock."""
+    """When the last index was written that dropped each object, by the bucket's clock; by name."""
     since: dict[str, float] = {}
     for name, entry in objects.items():
         if not name.startswith(INDEXES):

@@ -1,4 +1,4 @@
-"""Moving people into a gallery and out of it, all at once."""
+"""Import and export of a gallery's people, all at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.gallery.segment import Kind, Segment
 
 
 class Source(Protocol):
-    """Where people come from, such as an `interchange.ExportFile`.
+    """A source of people, such as an `interchange.ExportFile`.
 
     ``model`` is the id of the model that made the embeddings; ``ids`` int64 (N,).
     """
@@ -27,7 +27,7 @@ class Source(Protocol):
     def ids(self) -> NDArray[np.int64]: ...
 
     def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
-        """Everybody, in parts, with ``time`` where none is known. Raises InvalidInput."""
+        """All people, in parts, with ``time`` where the source has none. Raises InvalidInput."""
 
 
 def import_people(
@@ -39,12 +39,13 @@ def import_people(
     imported: Callable[[int], None] = lambda people: None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> int:
-    """Put everybody into the gallery, in bulk segments: all of them or, on an error, nobody.
+    """Put all people into the gallery, in bulk segments: all of them or, on an error, none.
 
     Args:
         model: the model of the gallery.
-        append: add to the photos that somebody has already, instead of replacing them.
-        imported: called with numbers of people who are in the store; they count when this returns.
+        append: add to the photos that a person already has, instead of replacing them.
+        imported: called with the number of people in each part that is in the store; they count
+            only once this function returns.
         rows_at_once: embeddings in one segment.
 
     Returns:
@@ -52,7 +53,7 @@ def import_people(
 
     Raises:
         ModelMismatch: they are embeddings of another model.
-        InvalidInput: an id comes twice, or an embedding is none of the gallery's.
+        InvalidInput: an id comes twice, or an embedding does not fit the gallery.
     """
     for source in sources:
         if source.model != model:
@@ -76,7 +77,7 @@ def import_people(
 
 
 def export_file(gallery: Gallery, model: str, path: Path) -> tuple[int, int]:
-    """Write everybody into one file; returns the number of people and the gallery's version."""
+    """Write all people into one file; returns the number of people and the gallery's version."""
     version, segments = gallery.everybody()
     everybody = list(segments)
     write_export(path, model, gallery.dimension, everybody)
@@ -89,7 +90,7 @@ def export_folder(
     """Write one file a person, ``<id>.safetensors``; returns as `export_file`.
 
     Args:
-        exported: is told of how many more people are written.
+        exported: called with the number of people written since the last call.
     """
     folder.mkdir(parents=True, exist_ok=True)
     version, segments = gallery.everybody()

@@ -1,4 +1,4 @@
-"""Commits of people: the operations that wait in one process are written together."""
+"""Commits of people: operations that wait in one process are committed together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from serving.gallery.stored import StoredGallery
 
 # The people at this version of the gallery or a later one.
 PeopleAt = Callable[[int], Snapshot]
-# Called with the people before the commit, and with the operations that will be committed with it
-# and before it; raises to refuse.
+# Called with the people before the commit, and with the operations that come before the caller's
+# in the same commit; raises an error to refuse.
 Precondition = Callable[[Snapshot, Sequence[Operation]], None]
 
 _BROKEN_OFF = (
@@ -29,7 +29,7 @@ _BROKEN_OFF = (
 
 @dataclass(frozen=True)
 class Requirements:
-    """What has to hold before operations are committed.
+    """Conditions that must hold before operations are committed.
 
     Attributes:
         enrolled: ids that must be enrolled.
@@ -48,7 +48,7 @@ class _Waiting:
     requires: Requirements | None = None
     version: int | None = None
     error: Exception | None = None
-    # Set when it is done, or when it is its turn to commit what waits.
+    # Set when this is done, or when its caller has to commit the queue.
     woken: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -60,7 +60,7 @@ class Writer:
     """The writing half of a gallery. Safe to use from several threads.
 
     Args:
-        observer: hears of commits.
+        observer: called after commits.
     """
 
     def __init__(self, gallery: StoredGallery, observer: Observer = NOBODY) -> None:
@@ -68,7 +68,7 @@ class Writer:
         self._observer = observer
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
-        self._busy = False  # somebody commits
+        self._busy = False  # a caller commits
 
     @property
     def waiting(self) -> int:
@@ -77,9 +77,8 @@ class Writer:
 
     def commit(self, operations: Sequence[Operation], requires: Requirements | None = None) -> int:
         """See `serving.gallery.Gallery.commit`."""
-        Segment.of(
-            operations, self._gallery.dimension
-        )  # a bad one fails alone, not with its neighbours
+        # Checks them: invalid operations must fail alone, not those committed together with them.
+        Segment.of(operations, self._gallery.dimension)
         mine = _Waiting(operations, requires)
         with self._lock:
             self._queue.append(mine)
@@ -87,7 +86,7 @@ class Writer:
         if not first:
             mine.woken.wait()
         if not mine.done:
-            self._commit_what_waits()
+            self._commit_queue()
         if mine.error is not None:
             raise mine.error
         assert mine.version is not None
@@ -128,7 +127,7 @@ class Writer:
 
         return self._commit(prepare)
 
-    def _commit_what_waits(self) -> None:
+    def _commit_queue(self) -> None:
         together: list[_Waiting] = []
         accepted: list[_Waiting] = []
         segment: Segment | None = None
@@ -137,8 +136,8 @@ class Writer:
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal accepted, segment
-            # Once only: a write that timed out may yet be carried out, and would be taken for one
-            # that holds what joined later.
+            # Only once: a write that timed out may yet be carried out, and would then be taken for
+            # one that holds operations which joined later.
             if not together:
                 together.extend(self._drain())
             before, accepted = accepted, self._accept(together, manifest)
@@ -153,11 +152,11 @@ class Writer:
                 w.version = version
         except BaseException as error:
             failure = error
-            # Whoever waits meets the same fate: asking again for each would only take longer.
+            # All waiting callers get the same error: trying again for each would only take longer.
             together = together or self._drain()
-            told = error if isinstance(error, Exception) else NotConfirmed(_BROKEN_OFF)
+            reported = error if isinstance(error, Exception) else NotConfirmed(_BROKEN_OFF)
             for w in together:
-                w.error = told
+                w.error = reported
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -179,8 +178,8 @@ class Writer:
                 self._queue[0].woken.set()
 
     def _accept(self, waiting: Sequence[_Waiting], manifest: Manifest) -> list[_Waiting]:
-        """Those whose required people are enrolled and whose check passes, each after those before
-        it; notes the error of the others."""
+        """Those whose required people are enrolled and whose precondition passes, given the ones
+        accepted before them; sets the error of the others."""
         people: Snapshot | None = None
         requirements = [w.requires for w in waiting if w.requires]
         if requirements:
@@ -213,9 +212,9 @@ class Writer:
                 elif operation.kind is Kind.DELETE:
                     changed[operation.id] = False
                 elif operation.kind is Kind.MERGE:
-                    anybody = any(enrolled(i) for i in (operation.id, *operation.sources))
+                    exists = any(enrolled(i) for i in (operation.id, *operation.sources))
                     changed.update(dict.fromkeys(operation.sources, False))
-                    changed[operation.id] = anybody
+                    changed[operation.id] = exists
                 elif operation.kind is Kind.CLEAR:
                     changed, cleared = {}, True
         return accepted
@@ -229,7 +228,7 @@ class Writer:
             if segment is None:
                 return None
             version = manifest.version + 1
-            # Before a fence, sweeping may have taken what no manifest referred to.
+            # A sweep may have removed a segment that was uploaded before its fence.
             if (
                 uploaded is None
                 or uploaded[0] is not segment
@@ -248,7 +247,7 @@ def _exactly_at(version: int, people_at: PeopleAt) -> Snapshot:
     """The people at this version. Raises PreconditionFailed when they are newer already."""
     people = people_at(version)
     if people.version != version:
-        raise PreconditionFailed("what is in memory is newer than this manifest")
+        raise PreconditionFailed("the people in memory are newer than this manifest")
     return people
 
 

@@ -1,9 +1,9 @@
 """Conflicts of an enrolment: photos of somebody else, and people who are enrolled already.
 
-Two questions with two thresholds. Whether a photo shows the person of the other photos is a
-question about two (1:1), so it has the threshold of `/verify`. Whether somebody in the gallery
-looks like a photo is a question about all of them (1:N), so it has the threshold at which `/infer`
-would give the photo that name: what is reported is what would be confused.
+Two checks with two thresholds. Whether a photo shows the same person as the other photos is a
+comparison of two (1:1), so it has the threshold of `/verify`. Whether a person in the gallery looks
+like a photo is a comparison with all of them (1:N), so it has the threshold at which `/infer` would
+give the photo that name: it reports the people who would be confused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def before(
 
     Args:
         people: the gallery without it.
-        earlier: what will be committed before it, and is in ``people`` neither.
+        earlier: operations that will be committed before it; ``people`` lacks them, too.
     """
     return (
         *_strangers(person.embeddings, people.sum_of(person.id), person.card, matching),
@@ -61,8 +61,8 @@ def after(
     """Conflicts of an enrolment that is committed.
 
     Args:
-        people: the gallery with it, and so with all that others have written until then.
-        known: the gallery from before, as far as it was in memory: of whom is replaced.
+        people: the snapshot after the commit, with everything that others wrote before it.
+        known: the snapshot from before the commit; it still has the photos that a replace removes.
     """
     own = known.sum_of(person.id)
     if person.append and (whole := people.sum_of(person.id)) is not None:
@@ -76,33 +76,33 @@ def after(
 def _strangers(
     photos: Vectors, own: tuple[Vectors, int] | None, card: ModelCard, matching: MatchSettings
 ) -> list[Conflict]:
-    """Photos that show another person than what is enrolled, or than the rest of them.
+    """Photos that show another person than the enrolled photos, or than the rest of the photos.
 
     Args:
         photos: float32 (P, D), unit length.
-        own: float32 (D,), the sum of the embeddings that are enrolled, and how many; None: none.
+        own: the sum of the person's enrolled embeddings, float32 (D,), and their number; or None.
     """
     threshold = matching.verify_threshold
     if threshold is None:
         threshold = card.pairs.threshold
-    found: dict[int, float] = {}
+    strangers: dict[int, float] = {}
     if own is not None and own[1] > 0:
         cosines = photos @ (own[0] / _length(own[0]))
-        found = {n: float(c) for n, c in enumerate(cosines) if c < threshold}
-    left = [n for n in range(len(photos)) if n not in found]
-    # The one that is least like the others first, so that it does not spoil them.
+        strangers = {n: float(c) for n, c in enumerate(cosines) if c < threshold}
+    left = [n for n in range(len(photos)) if n not in strangers]
+    # Removes the photo that is least like the others first, so that it does not distort their sum.
     while len(left) > 1:
         others = photos[left].sum(axis=0) - photos[left]
         cosines = (photos[left] * others).sum(axis=1) / _length(others)
         worst = int(cosines.argmin())
         if cosines[worst] >= threshold:
             break
-        found[left[worst]] = float(cosines[worst])
-        if len(left) == 2:  # nobody knows which of the two is the wrong one
-            found[left[1 - worst]] = float(cosines[1 - worst])
+        strangers[left[worst]] = float(cosines[worst])
+        if len(left) == 2:  # either may be the wrong one
+            strangers[left[1 - worst]] = float(cosines[1 - worst])
             break
         del left[worst]
-    return [_stranger(photo, found[photo], card) for photo in sorted(found)]
+    return [_stranger(photo, strangers[photo], card) for photo in sorted(strangers)]
 
 
 def _length(vectors: Vectors) -> Vectors:
@@ -121,41 +121,41 @@ def _enrolled(
     person: Enrolment,
     matching: MatchSettings,
 ) -> list[Conflict]:
-    """Who else is enrolled and would be named, the most alike first."""
+    """Other enrolled people who would be named for a photo, the most similar first."""
     card = person.card
-    threshold = _naming(matching, card, len(people))
+    threshold = _naming_threshold(matching, card, len(people))
     seen: dict[int, tuple[str | None, dict[int, float]]] = {}
 
-    def note(photo: int, who: int, name: str | None, similarity: float) -> None:
-        if who != person.id and similarity >= threshold:
-            seen.setdefault(who, (name, {}))[1][photo] = similarity
+    def note(photo: int, other: int, name: str | None, similarity: float) -> None:
+        if other != person.id and similarity >= threshold:
+            seen.setdefault(other, (name, {}))[1][photo] = similarity
 
     hits = people.search(person.embeddings, _NEAREST)
     for photo in range(len(person.embeddings)):
-        for who, similarity, name in zip(
+        for other, similarity, name in zip(
             hits.ids[photo].tolist(),
             hits.similarities[photo].tolist(),
             hits.names[photo],
             strict=True,
         ):
-            note(photo, who, name, similarity)
+            note(photo, other, name, similarity)
     for operation in earlier:
         if operation.kind in (Kind.PUT, Kind.APPEND) and operation.embeddings is not None:
             total = operation.embeddings.sum(axis=0)
             centroid = total / _length(total)
             for photo, similarity in enumerate((person.embeddings @ centroid).tolist()):
                 note(photo, operation.id, operation.details.get("name"), similarity)
-    found = []
-    for who, (name, photos) in seen.items():
+    conflicts = []
+    for other, (name, photos) in seen.items():
         best = max(photos.values())
         confidence = card.confidence(best, len(people))
         kind = ConflictKind.ALREADY_ENROLLED
-        found.append(Conflict(kind, tuple(photos), best, confidence, who, name))
-    return sorted(found, key=lambda c: -c.similarity)
+        conflicts.append(Conflict(kind, tuple(photos), best, confidence, other, name))
+    return sorted(conflicts, key=lambda c: -c.similarity)
 
 
-def _naming(matching: MatchSettings, card: ModelCard, people: int) -> float:
+def _naming_threshold(matching: MatchSettings, card: ModelCard, people: int) -> float:
     try:
         return threshold_of(None, matching, card, people)
-    except Unavailable:  # nobody is named then, and a hint is better than none
+    except Unavailable:  # `/infer` names no face then, but a hint is better than none
         return card.threshold

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 from serving import deadline
 from serving.gallery import Snapshot, duplicates
-from serving.matching.records import (
-    DuplicatesPage,
-)
+from serving.matching.records import DuplicatesPage
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
-# Comparisons of two people in one look for duplicates: some seconds of one core.
+# Comparisons of two people in one call: some seconds of one core.
 _COMPARISONS = 1_000_000_000
-
-
+# People compared with all others in one call, however large the gallery is.
 _LEAST_COMPARED = 100
 
 
 def compare_people(
     snapshot: Snapshot,
     card: ModelCard,
-    asked: float | None,
+    requested: float | None,
     limit: int,
     after: int,
     matching: MatchSettings,
+    *,
+    comparisons: int = _COMPARISONS,
+    least: int = _LEAST_COMPARED,
 ) -> DuplicatesPage:
     """Likely duplicates among the next people past the id ``after`` and all others.
 
     Args:
-        asked: the caller's threshold; None: the one at which `/infer` names somebody.
+        requested: the caller's threshold; None: the one at which `/infer` names a face.
+        comparisons: of two people, in one call.
+        least: people that are compared with all others, even if that takes more comparisons.
     """
     everybody = len(snapshot)
-    threshold = threshold_of(asked, matching, card, everybody)
-    found = duplicates.find(
+    threshold = threshold_of(requested, matching, card, everybody)
+    pairs = duplicates.find(
         snapshot,
         threshold,
         limit,
         after=after,
-        people=max(_LEAST_COMPARED, _COMPARISONS // max(everybody, 1)),
+        people=max(least, comparisons // max(everybody, 1)),
         advance=lambda people: deadline.check(),
     )
     return DuplicatesPage(
-        found.best, found.found, found.next, threshold, everybody, snapshot.version
+        pairs.best, pairs.found, pairs.next, threshold, everybody, snapshot.version
     )

@@ -1,4 +1,4 @@
-"""Enrolling a person: conflicts, the commit, and what the gallery then holds."""
+"""Enrolment of a person: the check for conflicts, the commit, and reading it back."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
 from serving.matching import conflicts
 from serving.matching.conflicts import Conflicting
-from serving.matching.records import (
-    Enrolled,
-    Enrolment,
-    Refused,
-)
+from serving.matching.records import Enrolled, Enrolment, Refused
 from serving.matching.search import log
 from serving.settings import MatchSettings
 
 
 def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrolled | Refused:
-    """Commit the enrolment and say what the gallery holds of the person then.
+    """Commit the enrolment, and return what the gallery then holds of the person.
 
-    Conflicts cost no request to the store. They are looked for in what is read back after the
-    commit: who enrols the same face at the same time and is the later one learns of the earlier.
-    To refuse, they are looked for in the version that the commit replaces.
+    Checking for conflicts costs no request to the store: it uses the snapshot that is read back
+    after the commit. So of two simultaneous enrolments of one face, the later reports the earlier.
+    To refuse conflicts, it uses the version that the commit replaces.
     """
     operation = Operation(
         kind=Kind.APPEND if person.append else Kind.PUT,
@@ -34,8 +30,8 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
     known = gallery.snapshot
 
     def refuse_conflicts(people: Snapshot, earlier: Sequence[Operation]) -> None:
-        if found := conflicts.before(people, earlier, person, matching):
-            raise Conflicting(found)
+        if reasons := conflicts.before(people, earlier, person, matching):
+            raise Conflicting(reasons)
 
     try:
         version = gallery.commit(
@@ -46,11 +42,11 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
     try:
         people = gallery.refresh(at_least=version)
     except Unavailable as error:
-        # What was committed stays: a failure to read it back must not look like one to write.
+        # The commit stays: a failure to read it back must not look like a failure to write.
         log.warning("enrolled in version %d, but cannot read it back: %s", version, error)
         return Enrolled(person.name, None, version, () if person.refuse else None)
-    found = () if person.refuse else conflicts.after(people, known, person, matching)
+    reported = () if person.refuse else conflicts.after(people, known, person, matching)
     enrolled = people.get(person.id)
-    if enrolled is None:  # deleted by somebody else since
-        return Enrolled(person.name, None, version, found)
-    return Enrolled(enrolled.name, enrolled.photos, version, found)
+    if enrolled is None:  # deleted by another caller since
+        return Enrolled(person.name, None, version, reported)
+    return Enrolled(enrolled.name, enrolled.photos, version, reported)

@@ -1,4 +1,4 @@
-"""What travels between the stages: frozen records of numpy arrays and plain numbers."""
+"""Records that travel between the stages: frozen, of numpy arrays and plain numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.model.card import ModelCard
 
 @dataclass(frozen=True)
 class Candidate:
-    """Somebody enrolled who looks like the probe; ``similarity`` is the cosine."""
+    """An enrolled person who looks like the probe; ``similarity`` is the cosine."""
 
     id: int
     name: str | None
@@ -25,9 +25,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Matches:
-    """For each probe its candidates, best first, out of one version of the gallery.
+    """Candidates for each probe, best first, from one version of the gallery.
 
-    ``people`` are in that version; among many strangers one is always similar.
+    ``people`` is how many that version holds; among many strangers one is always similar.
     """
 
     candidates: tuple[tuple[Candidate, ...], ...]
@@ -36,7 +36,7 @@ class Matches:
 
     @property
     def nbytes(self) -> int:
-        """About what they take in a message: names are as long as they were imported."""
+        """Approximate bytes in a message; counts the names, since imported names may be long."""
         return sum(100 + 4 * len(c.name or "") for probe in self.candidates for c in probe)
 
 
@@ -44,7 +44,7 @@ class Matches:
 class Enrolment:
     """One person's new embeddings: float32 (P, D), unit length, one row a photo.
 
-    ``card`` is of the model that made them. With ``refuse`` nothing is written when there are
+    ``card`` is that of the model that made them. With ``refuse`` nothing is written when there are
     conflicts.
     """
 
@@ -63,13 +63,13 @@ class ConflictKind(str, Enum):
 
 @dataclass(frozen=True)
 class Conflict:
-    """What speaks against an enrolment; ``photos`` are rows of its embeddings.
+    """A reason against an enrolment; ``photos`` are rows of its embeddings.
 
     Attributes:
-        similarity: cosine, to the person's other photos or to whom is enrolled; of several photos
-            the highest.
+        similarity: cosine to the person's other photos, or to the person enrolled already; the
+            highest of several photos.
         confidence: the probability that it is the same person.
-        id, name: who is enrolled already.
+        id, name: of the person who is enrolled already.
     """
 
     kind: ConflictKind
@@ -84,8 +84,7 @@ class Conflict:
 class Enrolled:
     """What the gallery holds of a person after an enrolment.
 
-    ``photos`` and ``conflicts`` are None when the write is done but the store could not be read
-    again.
+    ``photos`` and ``conflicts`` are None when it is written, but the store could not be read again.
     """
 
     name: str | None
@@ -96,20 +95,20 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class Refused:
-    """An enrolment that was not written, since it has conflicts."""
+    """An enrolment that was not written because of its conflicts."""
 
     conflicts: tuple[Conflict, ...]
 
 
 @dataclass(frozen=True)
 class DuplicatesPage:
-    """Likely duplicates, most alike first, among some people and all others.
+    """Likely duplicates, most similar first, of some people compared with all others.
 
     Attributes:
         found: how many there are; the best of them are in ``pairs``.
-        next: go on past this id; None: everybody was compared.
-        threshold: cosine from which on two people are told.
-        people: in the gallery.
+        next: the next page begins after this id; None: all people were compared.
+        threshold: lowest cosine at which two people are reported.
+        people: how many are in the gallery.
     """
 
     pairs: Sequence[Pair]
@@ -122,7 +121,7 @@ class DuplicatesPage:
 
 @dataclass(frozen=True)
 class PeoplePage:
-    """Some of the people enrolled, how many there are in all, and in which version."""
+    """Some of the enrolled people, their total number, and the gallery's version."""
 
     people: Sequence[Person]
     total: int
@@ -131,7 +130,7 @@ class PeoplePage:
 
 @dataclass(frozen=True)
 class GalleryStatus:
-    """What one matcher holds; ``problem`` is a sentence, None while all is well."""
+    """The gallery that one matcher holds; ``problem`` is a sentence; None: there is no problem."""
 
     loaded: bool
     version: int

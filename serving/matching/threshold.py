@@ -1,4 +1,4 @@
-"""Which faces are named: the threshold, a cosine, and the decision by it."""
+"""Thresholds: the cosine from which on a face is named, and the decision by it."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ from serving.settings import MatchSettings
 
 
 def threshold_of(
-    asked: float | None, matching: MatchSettings, card: ModelCard, people: int
+    requested: float | None, matching: MatchSettings, card: ModelCard, people: int
 ) -> float:
-    """The caller's threshold, or that of the settings, or ``auto``.
+    """The caller's threshold, else that of the settings, else the one for the gallery's size.
 
-    A card that does not say how alike strangers are has a fixed threshold, too, which is used where
-    the settings do not ask for anything.
+    A card without a measurement of how similar strangers are has only a fixed threshold, which is
+    used unless the settings say ``auto``.
 
     Args:
-        people: how many are in the gallery; ``auto`` is stricter, the more there are.
+        requested: the caller's threshold; None: it gave none.
+        people: how many are in the gallery; ``auto`` is stricter for more people.
 
     Raises:
-        Unavailable: ``auto``, and nothing is known of how alike strangers are.
+        Unavailable: the settings say ``auto``, and the card lacks that measurement.
     """
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     if isinstance(matching.threshold, float):
         return matching.threshold
     if card.impostors is None:
         if matching.threshold is None:
             return card.threshold
-        # The card's threshold instead would break the promise of `fpir` without a word.
+        # The card's threshold would silently break the promise of `fpir`.
         raise Unavailable(_NOT_MEASURED)
     return card.impostors.threshold(people, matching.fpir)
 
 
 def named(candidates: Sequence[Candidate], threshold: float) -> Candidate | None:
-    """The candidate that a face is: the best one, if its cosine reaches the threshold.
+    """The candidate that a face is named as: the best one, if its cosine reaches the threshold.
 
     Args:
-        candidates: of one face, best first; their similarities are not rounded.
+        candidates: for one face, best first; with similarities that are not rounded.
     """
     best = candidates[0] if candidates else None
     return best if best is not None and best.similarity >= threshold else None
 
 
-def pair_threshold_of(asked: float | None, matching: MatchSettings, card: ModelCard) -> float:
-    """The cosine from which on two photos show one person: the caller's, that of the settings, or
-    the card's for verification."""
-    if asked is not None:
-        return asked
+def pair_threshold_of(requested: float | None, matching: MatchSettings, card: ModelCard) -> float:
+    """The cosine from which on two photos show one person: the caller's, else that of the settings,
+    else the card's for verification."""
+    if requested is not None:
+        return requested
     if matching.verify_threshold is not None:
         return matching.verify_threshold
     return card.pairs.threshold
 
 
 def threshold_problem(matching: MatchSettings, card: ModelCard) -> str | None:
-    """Why these settings cannot be kept with this model; None: they can."""
+    """Why these settings do not work with this model; None: they do."""
     return _NOT_MEASURED if matching.threshold == "auto" and card.impostors is None else None
 
 

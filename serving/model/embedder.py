@@ -23,7 +23,7 @@ from serving.settings import TritonSettings
 
 T = TypeVar("T")
 
-# How long an answer about the served model is believed before Triton is asked again.
+# How long the model's card is kept before Triton is asked for it again.
 _CARD_SECONDS = 30.0
 # Batches of one photo that are on the way at once: enough to keep Triton busy, and few enough that
 # the time limit of a request is not spent waiting for the batches before it.
@@ -53,6 +53,7 @@ class Embedder:
         observe: is told of every request: ready, config or infer; what came of it: ok, timeout,
             unreachable, refused (Triton says no) or invalid (what answers is no Triton); the
             seconds that it took; and the faces in it.
+        card_seconds: how long the model's card is kept before Triton is asked for it again.
     """
 
     def __init__(
@@ -62,10 +63,13 @@ class Embedder:
         observe: Callable[[str, str, float, int], None] = lambda call, outcome, seconds, batch: (
             None
         ),
+        *,
+        card_seconds: float = _CARD_SECONDS,
     ) -> None:
         self._settings = settings
         self._client = client
         self._observe = observe
+        self._card_seconds = card_seconds
         self._served: ServedModel | None = None
 
     async def ready(self) -> bool:
@@ -82,7 +86,7 @@ class Embedder:
     async def served(self) -> ServedModel:
         """What is served, as Triton's model configuration tells it."""
         known = self._served
-        if known is not None and time.monotonic() - known.asked_at < _CARD_SECONDS:
+        if known is not None and time.monotonic() - known.asked_at < self._card_seconds:
             return known
         config = await self._ask(
             "config", lambda: self._triton().get_model_config(self._settings.model)

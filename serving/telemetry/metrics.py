@@ -207,10 +207,10 @@ class GalleryGauges:
         """Count a search in what was in memory, since the store could not be asked."""
         self._unconfirmed.inc()
 
-    async def keep(self) -> None:
-        """Set all gauges again and again, for as long as the matcher runs."""
+    async def keep(self, *, every_s: float = _KEEP_SECONDS) -> None:
+        """Set all gauges every ``every_s`` seconds, for as long as the matcher runs."""
         while True:
-            await asyncio.sleep(_KEEP_SECONDS)
+            await asyncio.sleep(every_s)
             for (gauge, location), value in self._values.items():
                 gauge.set(value, _tags(location))
 

@@ -38,8 +38,8 @@ class FaultyStore(MemoryStore):
 
     Attributes:
         fault: is given the request's name and key, and the data of a write.
-        written: is told the key and data of every write that was carried out.
-        removed: is told the key of every deletion that was carried out.
+        written: called with the key and data of every write that was carried out.
+        removed: called with the key of every deletion that was carried out.
         late: the writes that were given up, in order, but are still under way.
     """
 

@@ -110,7 +110,7 @@ def test_what_is_folded_is_in_proportion_to_what_is_new(sizes: list[int], folded
     assert len(to_fold(refs(*sizes), DIMENSION)) == folded
 
 
-def test_a_compaction_of_what_is_swept_meanwhile_begins_anew(bucket: Bucket) -> None:
+def test_a_compaction_starts_again_when_its_segments_were_swept(bucket: Bucket) -> None:
     bucket.write(*(put(n) for n in range(3)))
     bucket.meanwhile(2, "get", lambda: erase(bucket.stored(), [0]))  # the first segment
     compact(bucket.stored())
@@ -118,7 +118,7 @@ def test_a_compaction_of_what_is_swept_meanwhile_begins_anew(bucket: Bucket) -> 
     assert len(bucket.manifest().segments) == 1
 
 
-def test_a_compaction_that_lost_the_race_leaves_nobody_behind(bucket: Bucket) -> None:
+def test_a_compaction_that_lost_the_race_leaves_no_erased_person_behind(bucket: Bucket) -> None:
     rows = unit_rows(2, DIMENSION, seed=71)
     bucket.write(put(1), Operation(Kind.PUT, 7, 1.0, rows))
     bucket.meanwhile(1, "put", lambda: erase(bucket.stored(), [7]))  # of what is folded
@@ -146,7 +146,7 @@ def test_over_a_thousand_commits_each_embedding_is_rewritten_a_few_times(bucket:
     assert bucket.people() == list(range(1000))
 
 
-def test_writers_compaction_and_sweeping_side_by_side_lose_nobody(bucket: Bucket) -> None:
+def test_writers_compaction_and_sweeping_side_by_side_lose_no_person(bucket: Bucket) -> None:
     done = threading.Event()
     errors: list[Exception] = []
 

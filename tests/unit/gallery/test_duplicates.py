@@ -54,9 +54,9 @@ def test_they_are_those_of_all_pairs_best_first(
     block: int,
 ) -> None:
     rows, ids = crowd
-    told: list[int] = []
+    advanced: list[int] = []
     found = find(
-        gallery_of(rows, ids), 0.7, 1000, advance=told.append, block=block, pairs_at_once=100
+        gallery_of(rows, ids), 0.7, 1000, advance=advanced.append, block=block, pairs_at_once=100
     )
     pairs = {(p.a.id, p.b.id): p.similarity for p in found.best}
     wanted = expected(rows, ids, 0.7)
@@ -66,10 +66,10 @@ def test_they_are_those_of_all_pairs_best_first(
     similarities = [p.similarity for p in found.best]
     assert similarities == sorted(similarities, reverse=True)
     assert (found.found, found.next) == (len(wanted), None)
-    assert sum(told) == len(rows)
+    assert sum(advanced) == len(rows)
 
 
-def test_of_more_than_the_limit_the_best_are_told(
+def test_the_best_pairs_are_listed_up_to_the_limit(
     crowd: tuple[NDArray[np.float32], NDArray[np.int64]],
 ) -> None:
     snapshot = gallery_of(*crowd)
@@ -90,7 +90,7 @@ def test_parts_make_the_whole(crowd: tuple[NDArray[np.float32], NDArray[np.int64
     assert sorted(parts, key=lambda p: -p.similarity) == find(snapshot, 0.7, 1000).best
 
 
-def test_who_is_gone_is_nobodys_duplicate() -> None:
+def test_a_deleted_person_is_no_duplicate() -> None:
     gallery = open_gallery()
     gallery.commit([put(1, seed=1, name="Ada"), put(2, seed=1), put(3, seed=1)])
     gallery.commit([Operation(Kind.DELETE, 2, 2.0)])

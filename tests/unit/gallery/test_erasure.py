@@ -63,7 +63,7 @@ def test_what_was_merged_into_a_person_is_erased_with_him(bucket: Bucket) -> Non
     assert bucket.people() == [2, 3]
 
 
-def test_what_was_merged_into_somebody_else_stays_with_him(bucket: Bucket) -> None:
+def test_photos_merged_into_another_person_stay_there(bucket: Bucket) -> None:
     given_away = unit_rows(2, DIMENSION, seed=72)
     bucket.write(put(1), Operation(Kind.PUT, 2, 1.0, given_away), merge(1, 2))
     bucket.write(put(2, seed=80))
@@ -109,7 +109,7 @@ def test_a_clock_that_is_behind_the_buckets_erases_all_the_same(bucket: Bucket) 
     assert "a" * 32 in erase(bucket.stored(), [7]).objects_removed
 
 
-def test_what_a_person_had_before_a_deletion_stays_his_when_he_is_merged(bucket: Bucket) -> None:
+def test_embeddings_from_before_a_deletion_are_erased_after_a_merge(bucket: Bucket) -> None:
     rows = unit_rows(1, DIMENSION, seed=71)
     bucket.write(Operation(Kind.PUT, 7, 1.0, rows), delete(7), put(7, name="Ada"), put(1))
     bucket.write(merge(1, 7))
@@ -120,7 +120,7 @@ def test_what_a_person_had_before_a_deletion_stays_his_when_he_is_merged(bucket:
     assert (person.name, person.photos) == ("Ada", 2)
 
 
-def test_who_is_enrolled_again_during_an_erasure_keeps_the_name(bucket: Bucket) -> None:
+def test_a_person_enrolled_again_during_an_erasure_keeps_the_name(bucket: Bucket) -> None:
     bucket.write(put(7))
     again = [put(7, name="Ada"), put(7, 2, seed=80)]
     bucket.meanwhile(4, "get", lambda: bucket.gallery().commit(again))  # after the deletion
@@ -161,7 +161,7 @@ def test_an_erasure_beside_others_work(bucket: Bucket, what: str) -> None:
 @pytest.mark.fuzz
 @settings(max_examples=examples(150))
 @given(SEGMENTS, IDS)
-def test_erasing_anybody_changes_nobody_else(history: list[list[Operation]], who: int) -> None:
+def test_erasing_a_person_changes_no_other(history: list[list[Operation]], who: int) -> None:
     bucket = Bucket()
     for operations in history:
         bucket.gallery().commit(operations)
@@ -198,7 +198,7 @@ def test_a_person_is_forgotten_by_the_galleries_of_all_models(store: MemoryStore
     assert len(gallery_of(store, "staff").refresh()) == 1  # another collection, another person
 
 
-def test_one_who_is_known_to_one_model_only(store: MemoryStore) -> None:
+def test_a_person_who_is_known_to_one_model_only(store: MemoryStore) -> None:
     gallery_of(store).commit([put(7), put(1)])
     gallery_of(store, model=OTHER).commit([put(2)])
     (receipt,) = erase_everywhere(store, "galleries", "default", [7])

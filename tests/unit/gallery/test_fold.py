@@ -22,7 +22,7 @@ def segment(*operations: Operation) -> Segment:
     return Segment.of(operations, DIMENSION)
 
 
-def told(segments: Sequence[Segment]) -> list[tuple[Kind, int]]:
+def kinds_and_ids(segments: Sequence[Segment]) -> list[tuple[Kind, int]]:
     return [
         (Kind(k), i) for s in segments for k, i in zip(s.kind.tolist(), s.id.tolist(), strict=True)
     ]
@@ -48,7 +48,7 @@ DELETE = Operation(Kind.DELETE, 1, 5.0)
 
 def test_what_was_replaced_falls_away() -> None:
     folded = run(segment(put(1, 3), put(2)), segment(put(1, 2, seed=9)), from_nothing=True)
-    assert told(folded) == [(Kind.PUT, 1), (Kind.PUT, 2)]
+    assert kinds_and_ids(folded) == [(Kind.PUT, 1), (Kind.PUT, 2)]
     assert [len(s.embeddings) for s in folded] == [3]
 
 
@@ -57,20 +57,22 @@ def test_from_nothing_a_deleted_person_leaves_no_trace() -> None:
 
 
 def test_on_top_of_others_a_deletion_stays() -> None:
-    assert told(run(segment(put(1)), segment(DELETE), from_nothing=False)) == [(Kind.DELETE, 1)]
+    assert kinds_and_ids(run(segment(put(1)), segment(DELETE), from_nothing=False)) == [
+        (Kind.DELETE, 1)
+    ]
 
 
 def test_on_top_of_others_an_append_stays_one() -> None:
     append = Operation(Kind.APPEND, 1, 5.0, unit_rows(1, DIMENSION))
     folded = run(segment(append), segment(append), from_nothing=False)
-    assert told(folded) == [(Kind.APPEND, 1)]
+    assert kinds_and_ids(folded) == [(Kind.APPEND, 1)]
     assert folded[0].count.tolist() == [2]
 
 
 def test_a_merge_that_needs_earlier_photos_stays_in_its_place() -> None:
     merge = Operation(Kind.MERGE, 1, 5.0, sources=(2,))
     folded = run(segment(put(2)), segment(merge), segment(put(2, seed=7)), from_nothing=False)
-    assert told(folded) == [(Kind.PUT, 2), (Kind.MERGE, 1), (Kind.PUT, 2)]
+    assert kinds_and_ids(folded) == [(Kind.PUT, 2), (Kind.MERGE, 1), (Kind.PUT, 2)]
 
 
 def test_after_everybody_was_forgotten_nothing_before_counts() -> None:
@@ -78,7 +80,7 @@ def test_after_everybody_was_forgotten_nothing_before_counts() -> None:
     for times in (1, 2):
         clears = [segment(clear)] * times
         folded = run(segment(put(1), put(2)), *clears, segment(put(3)), from_nothing=False)
-        assert told(folded) == [(Kind.CLEAR, 0), (Kind.PUT, 3)]
+        assert kinds_and_ids(folded) == [(Kind.CLEAR, 0), (Kind.PUT, 3)]
 
 
 def test_large_results_are_cut() -> None:

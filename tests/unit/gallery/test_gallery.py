@@ -183,7 +183,7 @@ def test_a_writer_that_is_stopped_leaves_nobody_waiting(store: MemoryStore) -> N
     assert gallery.commit([put(2)]) == 1
 
 
-def test_a_store_that_is_away_is_told_to_all_who_wait_at_once(store: MemoryStore) -> None:
+def test_all_waiting_callers_get_the_error_of_a_store_that_is_away(store: MemoryStore) -> None:
     gallery = open_gallery(store)
     asked, go_on = threading.Event(), threading.Event()
 
@@ -354,7 +354,7 @@ def fence(store: MemoryStore) -> None:
         del store.objects[key]
 
 
-def test_a_writer_that_stalled_before_a_fence_uploads_anew(store: MemoryStore) -> None:
+def test_a_writer_that_stalled_before_a_fence_uploads_again(store: MemoryStore) -> None:
     gallery = open_gallery(store)
     gallery.commit([put(1)])
     stalled = False

@@ -65,7 +65,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_nobody_is_written_too(tmp_path: Path) -> None:
+def test_an_empty_gallery_is_written_too(tmp_path: Path) -> None:
     write_export(tmp_path / "x", MODEL, DIMENSION, [])
     assert read(tmp_path / "x") == []
 

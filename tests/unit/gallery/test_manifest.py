@@ -77,7 +77,7 @@ def test_a_manifest_stays_small_whatever_it_has_been_through(store: MemoryStore)
     assert [p.id for p in open_gallery(store).refresh().list(1000)] == list(range(400))
 
 
-def test_nobody_is_lost_when_segments_move_into_the_index(store: MemoryStore) -> None:
+def test_no_person_is_lost_when_segments_move_into_the_index(store: MemoryStore) -> None:
     writer, follower, second = (open_gallery(store) for _ in range(3))
     for n in range(100):
         (writer, second)[n % 2].commit([put(n)])
@@ -146,7 +146,7 @@ def test_a_gallery_of_the_first_format_is_read_and_goes_on(store: MemoryStore) -
     assert len(open_gallery(store).refresh()) == 4
 
 
-def test_a_lost_reply_that_nobody_remembers_is_told_as_unknown(store: MemoryStore) -> None:
+def test_a_commit_with_a_lost_reply_that_is_forgotten_is_not_confirmed(store: MemoryStore) -> None:
     """Trying again would add the photo a second time."""
     gallery, others = open_gallery(store), open_gallery(store)
     gallery.commit([put(1)])

@@ -148,7 +148,7 @@ def test_other_photos_are_looked_at_again(both: Both) -> None:
     assert both.move() == Plan(done=2)
 
 
-def test_who_was_forgotten_and_enrolled_anew_is_another_one(both: Both) -> None:
+def test_a_person_deleted_and_enrolled_again_is_another_one(both: Both) -> None:
     both.move()
     both.change(Kind.DELETE, 1, 300.0)
     both.enrol(1, 301.0, "Eve")
@@ -156,7 +156,7 @@ def test_who_was_forgotten_and_enrolled_anew_is_another_one(both: Both) -> None:
     assert (both.moved[1].name, both.moved[1].created) == ("Eve", 301.0)
 
 
-def test_who_cannot_be_moved_is_told(both: Both) -> None:
+def test_people_who_cannot_be_moved_are_reported(both: Both) -> None:
     del both.photos[1]
     both.photos[9] = "of nobody"
     assert both.move() == Plan(look=[2], without_photos=[1], unknown=[9])
@@ -164,7 +164,7 @@ def test_who_cannot_be_moved_is_told(both: Both) -> None:
 
 
 class TestOthersWriteIntoTheNewGallery:
-    def test_who_is_enrolled_there_is_not_overwritten(self, both: Both) -> None:
+    def test_a_person_enrolled_there_is_not_overwritten(self, both: Both) -> None:
         both.enrol_new(1, name="Somebody")
         assert both.move() == Plan(look=[2], foreign=[1])
         assert (both.moved[1].name, both.moved[1].created) == ("Somebody", 900.0)
@@ -177,7 +177,7 @@ class TestOthersWriteIntoTheNewGallery:
         assert both.move(replace=True) == Plan(done=2)
 
     @pytest.mark.parametrize("kind", [Kind.DESCRIBE, Kind.APPEND, Kind.PUT])
-    def test_nor_who_was_changed_there_since(self, both: Both, kind: Kind) -> None:
+    def test_nor_a_person_changed_there_since(self, both: Both, kind: Kind) -> None:
         both.move()
         rows = None if kind is Kind.DESCRIBE else unit_rows(1, NEW_DIMENSION, seed=5)
         both.new.commit([Operation(kind, 1, 950.0, rows, details={"name": "Changed"})])
@@ -186,7 +186,7 @@ class TestOthersWriteIntoTheNewGallery:
         assert both.move() == Plan(done=1, foreign=[1])
         assert both.moved[1].name == "Changed"
 
-    def test_nor_who_is_enrolled_there_at_the_last_moment(
+    def test_nor_a_person_enrolled_there_at_the_last_moment(
         self, both: Both, store: FaultyStore
     ) -> None:
         migration = both.migration()
@@ -195,7 +195,7 @@ class TestOthersWriteIntoTheNewGallery:
 
         def meanwhile(request: str, key: str, data: bytes) -> None:
             if request == "put" and f"{NEW}/manifest" in key:
-                store.fault = lambda *asked: None
+                store.fault = lambda *request: None
                 both._gallery(NEW, NEW_DIMENSION).commit([put_new(1)])
 
         store.fault = meanwhile
@@ -231,7 +231,7 @@ class TestForgottenInTheOldGallery:
 
         def meanwhile(request: str, key: str, data: bytes) -> None:
             if request == "put" and f"{NEW}/manifest" in key:
-                store.fault = lambda *asked: None
+                store.fault = lambda *request: None
                 both.change(Kind.DELETE, 1, 300.0)
 
         store.fault = meanwhile
@@ -254,14 +254,14 @@ class TestForgottenInTheOldGallery:
         assert both.move() == Plan(look=[2], gone=[1])
         assert list(both.moved) == [2]
 
-    def test_who_was_changed_in_the_new_one_stays_and_is_told(self, both: Both) -> None:
+    def test_a_person_changed_in_the_new_one_stays_and_is_reported(self, both: Both) -> None:
         both.move()
         both.new.commit([Operation(Kind.DESCRIBE, 1, 950.0, details={"name": "Changed"})])
         both.change(Kind.DELETE, 1, 960.0)
         assert both.move() == Plan(done=1, gone_foreign=[1], unknown=[1])
         assert list(both.moved) == [1, 2]
 
-    def test_only_who_came_from_there_is_taken_out(self, both: Both) -> None:
+    def test_only_people_who_came_from_there_are_erased(self, both: Both) -> None:
         both.move()
         both.enrol_new(5)
         assert both.move() == Plan(done=2)
@@ -283,7 +283,7 @@ def test_after_a_fault_it_is_repeated(
     def meanwhile(request: str, key: str, data: bytes) -> Fault | None:
         if request == "put" and NEW in key and at in key:
             if fault is not Fault.AWAY:
-                store.fault = lambda *asked: None
+                store.fault = lambda *request: None
             return fault
         return None
 
@@ -293,7 +293,7 @@ def test_after_a_fault_it_is_repeated(
             both.move()
     else:
         both.move()
-    store.fault = lambda *asked: None
+    store.fault = lambda *request: None
     both.new = both._gallery(NEW, NEW_DIMENSION)
     both.move()
     assert [(p.id, p.photos, p.name) for p in both.moved.values()] == [(1, 2, "Ada"), (2, 2, None)]

@@ -25,7 +25,7 @@ MANIFEST = f"galleries/default/{MODEL}/manifest.json"
 
 
 class Notes:
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []

@@ -17,7 +17,7 @@ def test_what_is_no_longer_listed_goes_after_the_grace_time(bucket: Bucket) -> N
     bucket.write(*(put(n) for n in range(5)))
     bucket.now += 30 * DAY
     compact(bucket.stored())
-    # Old objects, but until just now a reader may have been told of them.
+    # Old objects, but a manifest listed them until just now, so a reader may need them.
     assert sweep(bucket.stored(), grace_s=3600).removed == []
     bucket.now += 3601
     dry = sweep(bucket.stored(), grace_s=3600, dry_run=True)

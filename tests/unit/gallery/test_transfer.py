@@ -42,9 +42,9 @@ def test_everybody_is_imported_in_one_commit_of_few_objects(
     tmp_path: Path, store: MemoryStore, gallery: Gallery
 ) -> None:
     files = [export(tmp_path / str(n), put(n, photos=4, name=f"n{n}")) for n in range(5)]
-    told: list[int] = []
-    assert import_people(gallery, MODEL, files, imported=told.append, rows_at_once=10) == 1
-    assert told == [2, 2, 1]
+    counts: list[int] = []
+    assert import_people(gallery, MODEL, files, imported=counts.append, rows_at_once=10) == 1
+    assert counts == [2, 2, 1]
     assert [(p.id, p.photos, p.name) for p in gallery.refresh().list(9)] == [
         (n, 4, f"n{n}") for n in range(5)
     ]
@@ -113,7 +113,7 @@ def test_a_store_that_fails_half_way_is_asked_for_the_rest(
     assert len(written) == 4
 
 
-def test_an_import_that_was_swept_meanwhile_is_written_anew(
+def test_an_import_that_was_swept_meanwhile_is_written_again(
     tmp_path: Path, store: MemoryStore, gallery: Gallery
 ) -> None:
     gallery.commit([put(1)])
@@ -146,9 +146,9 @@ def test_an_export_has_a_file_for_each_person(
     tmp_path: Path, store: MemoryStore, gallery: Gallery
 ) -> None:
     gallery.commit([put(n, photos=n, name=f"n{n}") for n in range(1, 4)])
-    told: list[int] = []
-    assert export_folder(gallery, MODEL, tmp_path / "people", told.append) == (3, 1)
-    assert sum(told) == 3
+    counts: list[int] = []
+    assert export_folder(gallery, MODEL, tmp_path / "people", counts.append) == (3, 1)
+    assert sum(counts) == 3
     files = sorted((tmp_path / "people").iterdir())
     assert [f.name for f in files] == ["1.safetensors", "2.safetensors", "3.safetensors"]
     other = open_gallery(store, "other")

@@ -1,4 +1,4 @@
-"""Who contradicts whom, in two dimensions that matter: everybody is an angle."""
+"""Conflicts of enrolments, in two dimensions: every person is an angle."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_threshold_is_that_of_verification() -> None:
     assert strangers(gallery_of(), enrolment(0, 80), verify_threshold=0.1) == []
 
 
-def test_what_is_told_of_a_photo_of_somebody_else() -> None:
+def test_the_conflict_of_a_photo_of_somebody_else() -> None:
     (conflict,) = conflicts.before(
         gallery_of(put(7, 0)), (), enrolment(90, append=True), MatchSettings()
     )
@@ -107,11 +107,11 @@ def test_what_is_told_of_a_photo_of_somebody_else() -> None:
     assert (conflict.id, conflict.name) == (None, None)
 
 
-def test_others_who_would_be_named_are_told_the_most_alike_first() -> None:
+def test_others_who_would_be_named_are_reported_the_most_similar_first() -> None:
     people = gallery_of(put(1, 25), put(2, 10, name="Eve"), put(3, 90), put(7, 0))
     found = conflicts.before(people, (), enrolment(0, 30, append=True), MatchSettings())
-    told = [(c.id, c.name, c.photos) for c in found]
-    assert told == [(1, None, (0, 1)), (2, "Eve", (0, 1))]
+    reported = [(c.id, c.name, c.photos) for c in found]
+    assert reported == [(1, None, (0, 1)), (2, "Eve", (0, 1))]
     assert found[1].similarity == pytest.approx(math.cos(math.radians(10)), abs=1e-3)
     assert found[1].confidence == CARD.confidence(found[1].similarity, 4)
 
@@ -134,9 +134,9 @@ def test_it_follows_the_gallery_where_naming_does() -> None:
     card = CARD.model_copy(update={"impostors": measured})
     threshold = math.degrees(math.acos(measured.threshold(1, matching.fpir)))
     people = gallery_of(put(1, 0))
-    for degrees, told in ((threshold - 2, 1), (threshold + 2, 0)):
+    for degrees, count in ((threshold - 2, 1), (threshold + 2, 0)):
         person = Enrolment(7, at(degrees), card)
-        assert len(conflicts.before(people, (), person, matching)) == told
+        assert len(conflicts.before(people, (), person, matching)) == count
     # Without that measurement nobody is named, and the card's own threshold has to do.
     assert len(conflicts.before(people, (), enrolment(25), matching)) == 1
 
@@ -160,7 +160,7 @@ class TestAfter:
             found = conflicts.after(gallery_of(put(7, 80)), gallery_of(), person, MatchSettings())
             assert found == ()
 
-    def test_who_replaces_is_compared_with_what_was_in_memory(self) -> None:
+    def test_replacing_photos_are_compared_with_the_snapshot_from_before(self) -> None:
         known = gallery_of(put(7, 0))
         found = conflicts.after(gallery_of(put(7, 80)), known, enrolment(80), MatchSettings())
         assert [c.photos for c in found] == [(0,)]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from serving import deadline
 from serving.errors import TimedOut
 from serving.gallery import Gallery
-from serving.matching import duplicates
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
 from serving.matching.records import Enrolled, Enrolment
@@ -59,21 +58,19 @@ class TestComparePeople:
         assert pair.similarity == pytest.approx(1, abs=1e-3)
         assert (page.threshold, page.people, page.next, page.found) == (CARD.threshold, 3, None, 1)
 
-    def test_a_large_gallery_is_compared_in_parts(
-        self, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(duplicates, "_LEAST_COMPARED", 2)
-        monkeypatch.setattr(duplicates, "_COMPARISONS", 0)
+    def test_a_large_gallery_is_compared_in_parts(self, gallery: Gallery) -> None:
         gallery.commit([put(n, seed=n % 3) for n in range(7)])
         found: list[tuple[int, int]] = []
         after: int | None = -1
         while after is not None:
-            page = compare_people(gallery.refresh(), CARD, 0.9, 10, after, MatchSettings())
+            page = compare_people(
+                gallery.refresh(), CARD, 0.9, 10, after, MatchSettings(), comparisons=0, least=2
+            )
             found += [(p.a.id, p.b.id) for p in page.pairs]
             after = page.next
         assert sorted(found) == [(0, 3), (0, 6), (1, 4), (2, 5), (3, 6)]
 
-    def test_it_ends_when_nobody_waits_any_more(self, gallery: Gallery) -> None:
+    def test_it_stops_once_the_deadline_has_passed(self, gallery: Gallery) -> None:
         gallery.commit([put(1), put(2)])
         with deadline.until(1.0), pytest.raises(TimedOut):
             compare_people(gallery.refresh(), CARD, 0.9, 10, -1, MatchSettings())

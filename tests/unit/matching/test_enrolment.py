@@ -99,11 +99,11 @@ class TestEnrol:
         assert conflict.photos == (0, 1)
         assert done.photos == 2
 
-    def test_nobody_conflicts_with_himself(self, gallery: Gallery) -> None:
+    def test_a_person_is_no_conflict_of_their_own(self, gallery: Gallery) -> None:
         for append in (False, True, True, False):
             assert enrolled(gallery, enrolment(7, append=append)).conflicts == ()
 
-    def test_one_who_replaces_somebody_else_is_told(self, gallery: Gallery) -> None:
+    def test_photos_that_replace_another_person_are_reported(self, gallery: Gallery) -> None:
         enrolled(gallery, enrolment(7, name="Ada"))
         other = Enrolment(7, alike(2, seed=1), CARD)
         done = enrolled(gallery, other)
@@ -111,10 +111,10 @@ class TestEnrol:
 
     def test_it_costs_no_request_to_the_store(self, store: MemoryStore, gallery: Gallery) -> None:
         def requests(work: Callable[[], Any]) -> list[str]:
-            asked: list[str] = []
-            store.before = lambda request, key: asked.append(request)
+            sent: list[str] = []
+            store.before = lambda request, key: sent.append(request)
             work()
-            return asked
+            return sent
 
         def plain() -> None:
             gallery.refresh(at_least=gallery.commit([put(3)]))
@@ -126,7 +126,7 @@ class TestEnrol:
         refusing = Enrolment(4, alike(1, seed=9), CARD, refuse=True)
         assert requests(lambda: enrolled(gallery, refusing)) == usual
 
-    def test_who_enrols_later_learns_of_who_was_earlier_elsewhere(
+    def test_the_later_enrolment_reports_an_earlier_one_of_another_process(
         self, store: MemoryStore, gallery: Gallery
     ) -> None:
         gallery.refresh()

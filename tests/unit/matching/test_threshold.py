@@ -1,4 +1,4 @@
-"""Who is named: the caller's threshold, the settings', the gallery's size, the card's."""
+"""Thresholds for naming: the caller's, the settings', the gallery size's, the card's."""
 
 from __future__ import annotations
 
@@ -37,8 +37,10 @@ def test_then_the_settings_then_the_card() -> None:
 
 @given(st.integers(0, 10**7), st.floats(0.0001, 0.5))
 def test_without_a_setting_it_is_auto(people: int, fpir: float) -> None:
-    told = threshold_of(None, MatchSettings(fpir=fpir), MEASURED, people)
-    assert told == threshold_of(None, MatchSettings(threshold="auto", fpir=fpir), MEASURED, people)
+    chosen = threshold_of(None, MatchSettings(fpir=fpir), MEASURED, people)
+    assert chosen == threshold_of(
+        None, MatchSettings(threshold="auto", fpir=fpir), MEASURED, people
+    )
 
 
 def test_auto_follows_the_size_of_the_gallery() -> None:
@@ -90,6 +92,6 @@ class TestApi:
         answer = api.request("POST", "/infer", json=body | {"threshold": 0.9}).json()
         assert (answer["threshold"], answer["faces"][0]["id"]) == (0.9, None)
 
-    def test_the_answer_tells_the_threshold(self) -> None:
+    def test_the_answer_holds_the_threshold(self) -> None:
         answer = Api().request("POST", "/infer", json={"image": "QUJD"}).json()
         assert answer["threshold"] == CARD.threshold

@@ -150,15 +150,19 @@ class TestBatches:
 
 
 class TestCard:
-    def test_it_is_asked_once_in_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_is_kept_for_a_while(self) -> None:
         triton = Triton()
         client = embedder(triton)
         for _ in range(3):
             run(client.embed(crops(1)))
         assert triton.asked.count("config") == 1
-        monkeypatch.setattr(embed, "_CARD_SECONDS", 0.0)
-        run(client.embed(crops(1)))
-        assert triton.asked.count("config") == 2
+
+    def test_it_is_asked_for_again_once_its_time_is_over(self) -> None:
+        triton = Triton()
+        client = Embedder(TritonSettings(), client=triton, card_seconds=0.0)
+        for _ in range(3):
+            run(client.embed(crops(1)))
+        assert triton.asked.count("config") == 3
 
     def test_after_a_failure_it_is_asked_again(self) -> None:
         triton = Triton()
