@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from serving.errors import InvalidInput, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.location import Location, locate
-from serving.gallery.s3 import connect
+from serving.gallery.s3 import Connect, connect
 from serving.gallery.stored import StoredGallery
-from serving.settings import AppArgs, GallerySettings
+from serving.operations.config import Config
+from serving.settings import GallerySettings
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class Bucket:
     served: str  # the model of the configuration, without the hash of its id
 
     @classmethod
-    def of(cls, args: AppArgs, collection: str | None) -> Bucket:
-        settings = args.gallery
-        if collection is not None:
-            settings = settings.model_copy(update={"collection": collection})
-        return cls(connect(settings), settings, args.triton.model)
+    def of(
+        cls, config: Config, collection: str | None = None, *, connect: Connect = connect
+    ) -> Bucket:
+        """The bucket of a configuration; ``collection`` is used instead of the configured one."""
+        config = config.of_collection(collection)
+        settings = config.args.gallery
+        store = connect(settings, credentials=config.credentials)
+        return cls(store, settings, config.args.triton.model)
 
     def galleries(
         self,

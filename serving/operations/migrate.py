@@ -18,7 +18,7 @@ from serving.operations.folders import PersonFolder, photos_by_id
 from serving.operations.offline import Cropper, EmbeddingModel, LeftOut, embed_crops
 
 # Of one commit: what is lost when the process is killed, and how many small segments there are.
-_PHOTOS_AT_ONCE = 128
+PHOTOS_AT_ONCE = 128
 
 NO_PHOTOS = "no-photos"
 NO_USABLE_PHOTO = "no-usable-photo"
@@ -70,6 +70,7 @@ def migrate(
     model: EmbeddingModel,
     *,
     dry_run: bool = False,
+    photos_at_once: int = PHOTOS_AT_ONCE,
     stopped: Callable[[], bool] = lambda: False,
     found: Callable[[int], None] = lambda photos: None,
     advance: Callable[[int], None] = lambda photos: None,
@@ -78,6 +79,7 @@ def migrate(
 
     Args:
         dry_run: look at the photos, but write nothing.
+        photos_at_once: of one commit; a person's photos are never divided.
         stopped: asked before each person; what was looked at until then is written all the same.
         found, advance: are told how many photos have to be looked at, and how many more are.
 
@@ -95,7 +97,7 @@ def migrate(
         if not dry_run:
             report.removed = migration.forget_gone()
             report.renamed = migration.rename(plan.rename, photos.fingerprints)
-        for people in _parts(plan.look, photos.of):
+        for people in _parts(plan.look, photos.of, photos_at_once):
             if stopped():
                 break
             faces = _faces(people, migration, photos, cropper, report, stopped, advance)
@@ -161,11 +163,13 @@ def _commit(
     return migration.commit(moves)
 
 
-def _parts(people: Sequence[int], photos: Mapping[int, Sequence[Path]]) -> Iterator[list[int]]:
+def _parts(
+    people: Sequence[int], photos: Mapping[int, Sequence[Path]], photos_at_once: int
+) -> Iterator[list[int]]:
     part: list[int] = []
     count = 0
     for person in people:
-        if part and count + len(photos[person]) > _PHOTOS_AT_ONCE:
+        if part and count + len(photos[person]) > photos_at_once:
             yield part
             part, count = [], 0
         part.append(person)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serving.cli.config import read_config
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
 from serving.gallery.erasure import erase_held, held
 from serving.gallery.location import Location
@@ -49,7 +50,9 @@ _TOLD = 1000  # photos
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @CONFIG
 @click.option("--collection", help="Instead of the configured one.")
+@pass_services
 def migrate_command(
+    services: Services,
     photos: Path,
     model: str,
     source: str | None,
@@ -69,18 +72,18 @@ def migrate_command(
     what is left, takes over what has changed in the old gallery since, and takes out of the new one
     who is no longer in the old one.
     """
-    args = read_config(config)
+    configured = read_config(config)
     people = people_in(photos)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations import migrate, offline
 
     with contextlib.ExitStack() as closing:
         if triton is None:
-            to: offline.EmbeddingModel = offline.LocalModel(repository, model)
+            to: offline.EmbeddingModel = services.local_model(repository, model)
         else:
-            settings = args.triton.model_copy(update={"url": triton, "model": model})
+            settings = configured.args.triton.model_copy(update={"url": triton, "model": model})
             to = closing.enter_context(contextlib.closing(offline.TritonModel(settings)))
-        bucket = Bucket.of(args, collection)
+        bucket = Bucket.of(configured, collection, connect=services.connect)
         card, where = to.card, bucket.settings.collection
         old, new = bucket.other_than(card.id, source), Location(where, card.id, card.dimension)
         if not dry_run:
@@ -112,7 +115,7 @@ def migrate_command(
         report = migrate.migrate(
             migration,
             migrate.Photos(people),
-            offline.Cropper(args, largest=largest),
+            services.cropper(configured.args, largest=largest),
             to,
             dry_run=dry_run,
             stopped=stopped.is_set,
