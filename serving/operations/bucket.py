@@ -38,11 +38,11 @@ class Bucket:
         model: str | None,
         failed: Callable[[str, Unavailable], None] | None = None,
     ) -> list[Location]:
-        """Those of one collection and model, or of all that there are; see `locate`."""
+        """The galleries of one collection and model, or all of them; see `locate`."""
         return list(locate(self.store, self.settings.prefix, collection, model, failed))
 
     def one(self, model: str | None) -> Location:
-        """The gallery of the collection: of this model, or of the one that is configured.
+        """The gallery of the collection, of the given model or else of the configured one.
 
         Raises:
             InvalidInput: there is none, or it is not clear which.
@@ -60,7 +60,9 @@ class Bucket:
         return found[0]
 
     def other_than(self, model: str, wanted: str | None) -> Location:
-        """The gallery of the collection that is not of ``model``; of several, see `one`.
+        """The gallery of the collection that is of another model than ``model``.
+
+        Of several, ``wanted`` is the model; without it the configured one, as for `one`.
 
         Raises:
             InvalidInput: there is none, or it is not clear which.
@@ -69,7 +71,7 @@ class Bucket:
             found = self.galleries(self.settings.collection, wanted)
         else:
             found = self.galleries(self.settings.collection, None)
-            found = [place for place in found if place.model != model]
+            found = [p for p in found if p.model != model]
         if len(found) > 1:
             found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
         if not found:
@@ -85,9 +87,9 @@ class Bucket:
         return found[0]
 
     def none(self, collection: str | None, model: str | None) -> str:
-        """The sentence that there is no such gallery."""
-        asked = f" of {collection or 'any collection'} and {model or 'any model'}"
-        return f"The bucket {self.settings.bucket!r} holds no gallery{asked}."
+        """The sentence of an error: there is no such gallery."""
+        described = f"{collection or 'any collection'} and {model or 'any model'}"
+        return f"The bucket {self.settings.bucket!r} holds no gallery of {described}."
 
     def gallery(self, location: Location) -> Gallery:
         return Gallery(self.store, self.settings.prefix, location)

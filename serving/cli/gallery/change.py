@@ -54,13 +54,13 @@ def describe(
 ) -> None:
     """Replace a person's metadata by a JSON object; null removes it."""
     try:
-        told = json.loads(metadata)
+        value = json.loads(metadata)
     except ValueError:
         raise click.BadParameter("this is no JSON", param_hint="JSON") from None
-    if not isinstance(told, dict | None):
+    if not isinstance(value, dict | None):
         raise click.BadParameter("give a JSON object or null", param_hint="JSON")
     opened = Opened(services, config, collection, model)
-    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": told})
+    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": value})
 
 
 @click.command()

@@ -66,13 +66,13 @@ def show(
     as_json: bool,
 ) -> None:
     """Show one person."""
-    found = Opened(services, config, collection, model).gallery.refresh().get(person)
-    if found is None:
+    record = Opened(services, config, collection, model).gallery.refresh().get(person)
+    if record is None:
         raise Failed(f"Nobody is enrolled under the id {person}.")
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        click.echo(json.dumps(dataclasses.asdict(record), indent=2))
         return
-    for name, value in _told(found).items():
+    for name, value in _fields(record).items():
         click.echo(f"{name:9} {value}")
 
 
@@ -102,38 +102,38 @@ def duplicates_(
     opened = Opened(services, config, collection, model)
     snapshot = opened.gallery.refresh()
     if threshold is None:
-        threshold = _naming(opened, len(snapshot))
+        threshold = _threshold(opened, len(snapshot))
     with terminal.progress_bar() as progress:
         task = progress.add_task("Comparing", total=len(snapshot))
-        found = duplicates.find(
+        pairs = duplicates.find(
             snapshot, threshold, limit, advance=lambda people: progress.advance(task, people)
         )
     if as_json:
-        told = [
+        records = [
             {"a": dataclasses.asdict(a), "b": dataclasses.asdict(b), "similarity": round(s, 4)}
-            for a, b, s in found.best
+            for a, b, s in pairs.best
         ]
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(records, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("similarity", "id", "photos", "name", "id", "photos", "name"):
         # In a narrow terminal names are broken, not cut off.
         table.add_column(header, no_wrap=header != "name", overflow="fold")
-    for a, b, similarity in found.best:
+    for a, b, similarity in pairs.best:
         about = [v for p in (a, b) for v in (str(p.id), str(p.photos), p.name)]
         table.add_row(f"{similarity:.3f}", *about)
-    if found.best:
+    if pairs.best:
         terminal.plain().print(table)
     click.echo(
-        f"{opened.location}, version {snapshot.version}: {found.found} pairs from "
+        f"{opened.location}, version {snapshot.version}: {pairs.found} pairs from "
         f"{threshold:.2f} on among {len(snapshot)} people"
     )
-    if found.found > len(found.best):
-        click.echo(f"The {len(found.best)} most alike are listed; --limit lists more.")
+    if pairs.found > len(pairs.best):
+        click.echo(f"The {len(pairs.best)} most alike are listed; --limit lists more.")
 
 
-def _naming(opened: Opened, people: int) -> float:
-    """The cosine from which on the service names somebody of this gallery."""
+def _threshold(opened: Opened, people: int) -> float:
+    """The cosine from which the service names a person of this gallery."""
     matching = opened.args.match
     if matching.threshold is None or matching.threshold == "auto":
         card = served_card(opened.args.triton)
@@ -145,7 +145,7 @@ def _naming(opened: Opened, people: int) -> float:
     return matching.threshold
 
 
-def _told(person: Person) -> dict[str, str]:
+def _fields(person: Person) -> dict[str, str]:
     return {
         "id": str(person.id),
         "name": person.name or "",

@@ -103,12 +103,12 @@ def _each(
     *,
     quiet: bool = False,
 ) -> None:
-    """Do it to every gallery; one that fails does not keep the others from it."""
+    """Run ``work`` on each gallery; a failure does not stop the others."""
     bucket = Bucket.of(read_config(config), collection, connect=services.connect)
     failed: list[str] = []
     locations = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
     if not locations and not failed:
-        # Before anybody is enrolled there is none, and nothing wrong with that.
+        # Before the first enrolment there is no gallery, and that is no error.
         if collection or model:
             raise Failed(bucket.none(collection, model))
         if not quiet:
