@@ -68,14 +68,14 @@ def calibrate_command(
         )
     sample = measured.embed()
     wanted = calibrating.Wanted(gallery=people, fpir=fpir, far=far)
-    found = calibrating.calibrate(sample, wanted, np.random.default_rng(seed), source)
-    after = found.card(before)
-    for section in _changes(found, before, after):
+    calibrated = calibrating.calibrate(sample, wanted, np.random.default_rng(seed), source)
+    after = calibrated.card(before)
+    for section in _changes(calibrated, before, after):
         print_section(section)
     list_failures(sample, folder)
-    if found.compared.people < calibrating.FEW_PEOPLE:
+    if calibrated.compared.people < calibrating.FEW_PEOPLE:
         click.echo(
-            f"{found.compared.people} people are few: see the interval, and add people "
+            f"{calibrated.compared.people} people are few: see the interval, and add people "
             f"(from {calibrating.FEW_PEOPLE} on it is useful)."
         )
     if dry_run:
@@ -89,7 +89,7 @@ def calibrate_command(
 
 
 def _changes(
-    found: calibrating.Calibrated, before: ModelCard, after: ModelCard
+    calibrated: calibrating.Calibrated, before: ModelCard, after: ModelCard
 ) -> Sequence[Section]:
     rows = [
         ("threshold, gallery", f"{before.threshold:.3f}", f"{after.threshold:.3f}"),
@@ -99,21 +99,21 @@ def _changes(
             for c in (0.5, 0.6, 0.7, 0.8)
         ),
     ]
-    impostors = found.fit.expected
-    own = (found.compared.single, found.compared.centroid)
+    impostors = calibrated.fit.expected
+    own = (calibrated.compared.single, calibrated.compared.centroid)
     costs = []
     for people in _SIZES:
-        threshold = impostors.threshold(people, found.wanted.fpir)
+        threshold = impostors.threshold(people, calibrated.wanted.fpir)
         named = [float(((o.cosines >= threshold) * o.shares()).sum()) for o in own]
         costs.append((f"{people:,}", f"{threshold:.3f}", *(f"{n:.3f}" for n in named)))
     return [
         Section("The card", after.calibration.measured_on, ("", "before", "after"), rows),
         Section(
             "match.threshold: auto",
-            f"FPIR {found.wanted.fpir:g}. Strangers: mean {impostors.mean:.3f}, "
+            f"FPIR {calibrated.wanted.fpir:g}. Strangers: mean {impostors.mean:.3f}, "
             f"{impostors.dimensions:.1f} effective dimensions. The threshold at "
-            f"{found.wanted.gallery:,} people lies between {found.fit.low:.3f} and "
-            f"{found.fit.high:.3f} (95%).",
+            f"{calibrated.wanted.gallery:,} people lies between {calibrated.fit.low:.3f} and "
+            f"{calibrated.fit.high:.3f} (95%).",
             ("people", "threshold", "named, one photo enrolled", "named, all others"),
             costs,
         ),

@@ -9,15 +9,17 @@ from typing import Any
 import yaml
 
 from serving.errors import InvalidInput
+from serving.operations.config import Config
 from serving.settings import AppArgs
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
 
 
-def read_config(path: Path) -> AppArgs:
-    """The arguments of the application in a serveConfigV2 document.
+def read_config(path: Path) -> Config:
+    """The arguments of the application in a serveConfigV2 document, and the keys of its bucket.
 
-    Where the one-machine stack wrote it, its S3 keys lie beside it; the environment's come first.
+    The one-machine stack writes its S3 keys beside its document. Keys in the environment come
+    first: credentials are None then, as they are without such a file.
 
     Raises:
         InvalidInput: it is no such document.
@@ -27,9 +29,9 @@ def read_config(path: Path) -> AppArgs:
         args = AppArgs.model_validate(document["applications"][0]["args"])
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InvalidInput(f"{path} is no serveConfigV2 of this service: {error}") from None
-    if (path.parent / KEYS).is_file() and "AWS_ACCESS_KEY_ID" not in os.environ:
-        os.environ.update(credentials(path.parent))
-    return args
+    if "AWS_ACCESS_KEY_ID" in os.environ or not (path.parent / KEYS).is_file():
+        return Config(args)
+    return Config(args, credentials(path.parent))
 
 
 def read_overrides(path: Path) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from serving.client import Client, ClientError, ConflictBody
 from serving.errors import NoUsableFace
 from serving.operations.folders import PersonFolder, people_in
 
-# Of one request; well under the service's defaults.
+# Limits of one request, well under the service's defaults.
 _BATCH_PHOTOS = 50
 _BATCH_BYTES = 32 * 2**20
 
 
 def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """The photos in parts that fit into one request."""
+    """Divide the photos into parts that fit into one request."""
     part: list[Path] = []
     size = 0
     for photo in photos:
@@ -35,17 +35,17 @@ def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
 
 
 def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) -> list[str]:
-    """A sentence for each photo that speaks against the enrolment of ``photos``."""
+    """A line for each of ``photos`` that conflicts with their enrolment."""
     lines = []
     for conflict in conflicts:
         similarity = f"similarity {conflict['similarity']:.2f}"
-        told = f"seems to show somebody else than the other photos of this person ({similarity})"
+        problem = f"seems to show somebody else than the other photos of this person ({similarity})"
         if conflict["type"] == "already-enrolled":
             name = f" ({conflict['name']})" if conflict["name"] else ""
-            told = (
+            problem = (
                 f"shows somebody who is enrolled already, as {conflict['id']}{name}: {similarity}"
             )
-        lines += [f"{photos[n]}: {told}" for n in conflict["images"]]
+        lines += [f"{photos[n]}: {problem}" for n in conflict["images"]]
     return lines
 
 
@@ -83,7 +83,7 @@ def _enroll(
     progress: Progress,
     task: Any,
 ) -> None:
-    # Without a single usable photo in the first batch the next one has to begin the person.
+    # The first batch with a usable photo creates the person, the later ones append to it.
     begun, refused = False, None
     for photos in batches(person.photos):
         try:

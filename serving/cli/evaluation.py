@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that both commands have; what cannot be measured fails with a sentence."""
+    """The options of both commands; an error of the measurement becomes a sentence."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -79,7 +79,7 @@ class Opened:
 
 
 def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Opened:
-    """All that can fail before a photo is read.
+    """Open the people, settings and model: all that can fail before a photo is read.
 
     Raises:
         NotPeople, ModelError: the folder holds no people, or there is no such traced model.

@@ -64,7 +64,7 @@ def new(
 
 
 def _add(file: Path, entry: dict[str, object]) -> None:
-    """Raises InvalidInput when the file is none of keys or has the name already."""
+    """Add an entry to a key file. Raises Failed when it is no key file, or has the name already."""
     try:
         text = file.read_text() if file.exists() else "keys: []\n"
         parse(text)

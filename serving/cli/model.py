@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from serving.gallery.s3 import connect
+from serving.cli.services import Services, pass_services
 from serving.model.repository import REPOSITORY, TracedModel
 from serving.operations.publish import Target, publish
 from serving.settings import GallerySettings
@@ -51,7 +51,9 @@ def show(name: str, repository: Path) -> None:
 )
 @click.option("--replace", is_flag=True, help="Even if another model is there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@pass_services
 def publish_(
+    services: Services,
     name: str,
     uri: str,
     repository: Path,
@@ -78,7 +80,8 @@ def publish_(
         region=region,
         read_timeout_s=_READ_TIMEOUT_S,
     )
-    store = connect(settings, needs="publishing a model needs to get, put, delete and list objects")
+    needs = "publishing a model needs to get, put, delete and list objects"
+    store = services.connect(settings, needs=needs)
     written = publish(store, target, local, replace=replace, dry_run=dry_run, say=click.echo)
     if dry_run and written:
         click.echo(f"{local.card.id} would be published to {target.storage_uri}")

@@ -1,4 +1,4 @@
-"""What the commands share: how they speak, and how they fail."""
+"""What the commands share: common options, consoles, progress bars and failures."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def progress_bar() -> Progress:
 
 
 def plain(stderr: bool = False) -> Console:
-    """A console that takes names of people and files as they are: [a] is no style in them."""
+    """A console that prints names of people and files as they are: [a] is no markup in them."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)

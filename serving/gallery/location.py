@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from serving.errors import GalleryCorrupt, Unavailable
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
-from serving.gallery.s3 import connect
+from serving.gallery.s3 import Connect, connect
 from serving.gallery.store import NotFound, Store, check_conditional_writes
 from serving.settings import GallerySettings
 
@@ -29,14 +29,23 @@ class Location:
         return f"{self.collection}/{self.model}"
 
 
-def open_store(settings: GallerySettings, observer: Observer = NOBODY) -> Store:
+def open_store(
+    settings: GallerySettings,
+    observer: Observer = NOBODY,
+    *,
+    credentials: Mapping[str, str] | None = None,
+    connect: Connect = connect,
+) -> Store:
     """Open the bucket of the settings, and check that it has conditional writes.
+
+    Args:
+        credentials: see `serving.gallery.s3.connect`.
 
     Raises:
         StoreUnfit: the bucket cannot hold a gallery.
         Unavailable: it cannot be reached.
     """
-    store = connect(settings, observer)
+    store = connect(settings, observer, credentials=credentials)
     check_conditional_writes(store, settings.prefix)
     return store
 

@@ -8,7 +8,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -16,7 +16,14 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from serving.errors import StoreUnfit, Unavailable
 from serving.gallery.observer import NOBODY, Observer
-from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
+from serving.gallery.store import (
+    DescribedStore,
+    Entry,
+    NotFound,
+    ObjectInfo,
+    PreconditionFailed,
+    StoredObject,
+)
 from serving.settings import GallerySettings
 
 if TYPE_CHECKING:
@@ -43,21 +50,43 @@ _UNFIT = {
 }
 
 
+class Connect(Protocol):
+    """Opens a bucket, as `connect` does."""
+
+    def __call__(
+        self,
+        settings: GallerySettings,
+        observer: Observer = ...,
+        *,
+        needs: str = ...,
+        credentials: Mapping[str, str] | None = ...,
+    ) -> DescribedStore: ...
+
+
 def connect(
-    settings: GallerySettings, observer: Observer = NOBODY, *, needs: str = _GALLERY
+    settings: GallerySettings,
+    observer: Observer = NOBODY,
+    *,
+    needs: str = _GALLERY,
+    credentials: Mapping[str, str] | None = None,
 ) -> S3Store:
-    """The store of the settings; keys come from boto3's own chain (environment, IRSA…).
+    """The store of the settings.
 
     Args:
         observer: called after every request.
         needs: the permissions that the keys need, for the error when they lack them.
+        credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without them the keys come from
+            boto3's own chain (environment, IRSA…).
     """
+    keys = credentials or {}
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
         verify=settings.ca_file,
+        aws_access_key_id=keys.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=keys.get("AWS_SECRET_ACCESS_KEY"),
         config=Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from serving.errors import InvalidInput, Unavailable
 from serving.gallery import Gallery, Store
 from serving.gallery.location import Location, locate
-from serving.gallery.s3 import connect
+from serving.gallery.s3 import Connect, connect
 from serving.gallery.stored import StoredGallery
-from serving.settings import AppArgs, GallerySettings
+from serving.operations.config import Config
+from serving.settings import GallerySettings
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class Bucket:
     served: str  # the model of the configuration, without the hash of its id
 
     @classmethod
-    def of(cls, args: AppArgs, collection: str | None) -> Bucket:
-        settings = args.gallery
-        if collection is not None:
-            settings = settings.model_copy(update={"collection": collection})
-        return cls(connect(settings), settings, args.triton.model)
+    def of(
+        cls, config: Config, collection: str | None = None, *, connect: Connect = connect
+    ) -> Bucket:
+        """The bucket of a configuration; ``collection`` is used instead of the configured one."""
+        config = config.of_collection(collection)
+        settings = config.args.gallery
+        store = connect(settings, credentials=config.credentials)
+        return cls(store, settings, config.args.triton.model)
 
     def galleries(
         self,
@@ -34,11 +38,11 @@ class Bucket:
         model: str | None,
         failed: Callable[[str, Unavailable], None] | None = None,
     ) -> list[Location]:
-        """Those of one collection and model, or of all that there are; see `locate`."""
+        """The galleries of one collection and model, or all of them; see `locate`."""
         return list(locate(self.store, self.settings.prefix, collection, model, failed))
 
     def one(self, model: str | None) -> Location:
-        """The gallery of the collection: of this model, or of the one that is configured.
+        """The gallery of the collection, of the given model or else of the configured one.
 
         Raises:
             InvalidInput: there is none, or it is not clear which.
@@ -56,7 +60,9 @@ class Bucket:
         return found[0]
 
     def other_than(self, model: str, wanted: str | None) -> Location:
-        """The gallery of the collection that is not of ``model``; of several, see `one`.
+        """The gallery of the collection that is of another model than ``model``.
+
+        Of several, ``wanted`` is the model; without it the configured one, as for `one`.
 
         Raises:
             InvalidInput: there is none, or it is not clear which.
@@ -65,7 +71,7 @@ class Bucket:
             found = self.galleries(self.settings.collection, wanted)
         else:
             found = self.galleries(self.settings.collection, None)
-            found = [place for place in found if place.model != model]
+            found = [p for p in found if p.model != model]
         if len(found) > 1:
             found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
         if not found:
@@ -81,9 +87,9 @@ class Bucket:
         return found[0]
 
     def none(self, collection: str | None, model: str | None) -> str:
-        """The sentence that there is no such gallery."""
-        asked = f" of {collection or 'any collection'} and {model or 'any model'}"
-        return f"The bucket {self.settings.bucket!r} holds no gallery{asked}."
+        """The sentence of an error: there is no such gallery."""
+        described = f"{collection or 'any collection'} and {model or 'any model'}"
+        return f"The bucket {self.settings.bucket!r} holds no gallery of {described}."
 
     def gallery(self, location: Location) -> Gallery:
         return Gallery(self.store, self.settings.prefix, location)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,20 +9,22 @@ from serving.errors import InvalidInput
 from serving.gallery import Gallery
 from serving.gallery.interchange import ExportFile
 from serving.gallery.location import Location, open_store
+from serving.gallery.s3 import Connect, connect
 from serving.gallery.transfer import Source, import_people
 from serving.model.card import ModelCard
+from serving.operations.config import Config
 from serving.operations.served import served_card
-from serving.settings import AppArgs
 
 _TENSORS = ".pt"
 
 
 def import_path(
     path: Path,
-    args: AppArgs,
+    config: Config,
     *,
     made_by: str | None = None,
     append: bool = False,
+    connect: Connect = connect,
     found: Callable[[int], None] = lambda people: None,
     imported: Callable[[int], None] = lambda people: None,
 ) -> int:
@@ -31,19 +32,23 @@ def import_path(
 
     Args:
         made_by: id of the model that made the embeddings, for files that do not say it.
-        found, imported: are told of how many people there are, and of how many more are done.
+        connect: opens the bucket.
+        found: called once with the number of people in the files.
+        imported: called with the number of people that each step adds.
 
     Returns:
-        The gallery's version that contains everybody.
+        The gallery's version that holds all of them.
 
     Raises:
         ServingError: Triton or the store is away, or a file does not fit the served model.
     """
-    card = asyncio.run(served_card(args.triton))
+    card = served_card(config.args.triton)
     sources = _sources(path, made_by, card)
     found(sum(len(s.ids) for s in sources))
-    location = Location(args.gallery.collection, card.id, card.dimension)
-    gallery = Gallery(open_store(args.gallery), args.gallery.prefix, location)
+    settings = config.args.gallery
+    store = open_store(settings, credentials=config.credentials, connect=connect)
+    location = Location(settings.collection, card.id, card.dimension)
+    gallery = Gallery(store, settings.prefix, location)
     return import_people(gallery, card.id, sources, append=append, imported=imported)
 
 

@@ -17,8 +17,8 @@ from serving.model.repository import ModelError
 from serving.operations.folders import PersonFolder, photos_by_id
 from serving.operations.offline import Cropper, EmbeddingModel, LeftOut, embed_crops
 
-# Of one commit: what is lost when the process is killed, and how many small segments there are.
-_PHOTOS_AT_ONCE = 128
+# In one commit: the work that is lost when the process is killed, against many small segments.
+PHOTOS_AT_ONCE = 128
 
 NO_PHOTOS = "no-photos"
 NO_USABLE_PHOTO = "no-usable-photo"
@@ -28,7 +28,7 @@ Crop = NDArray[np.uint8]  # (3, 160, 160), RGB
 
 @dataclass(frozen=True)
 class NotMoved:
-    """Somebody who could not be moved; ``photos`` tells of each photo why not."""
+    """A person who could not be moved; ``photos`` has the reason for each photo."""
 
     id: int
     name: str | None
@@ -38,12 +38,12 @@ class NotMoved:
 
 @dataclass
 class Report:
-    """What became of everybody; people by their ids.
+    """The outcome for all people, by their ids.
 
     Attributes:
         moved, renamed, removed: what was done; in a dry run, what would be.
-        left_out: photos that were not used of people who were moved.
-        broken_off: why not everybody was looked at; None: everybody was.
+        left_out: unused photos of people who were moved.
+        broken_off: why it ended before all people were looked at; None: it did not.
     """
 
     plan: Plan
@@ -70,19 +70,22 @@ def migrate(
     model: EmbeddingModel,
     *,
     dry_run: bool = False,
+    photos_at_once: int = PHOTOS_AT_ONCE,
     stopped: Callable[[], bool] = lambda: False,
     found: Callable[[int], None] = lambda photos: None,
     advance: Callable[[int], None] = lambda photos: None,
 ) -> Report:
-    """Move everybody who is not moved yet; those in the old gallery no more are taken out again.
+    """Move the people who are not moved yet, and take out those who left the old gallery.
 
     Args:
         dry_run: look at the photos, but write nothing.
-        stopped: asked before each person; what was looked at until then is written all the same.
-        found, advance: are told how many photos have to be looked at, and how many more are.
+        photos_at_once: in one commit; a person's photos stay together.
+        stopped: checked before each person; what was looked at by then is still written.
+        found: called once with the number of photos to look at.
+        advance: called with the number of photos that each step has looked at.
 
     Raises:
-        ServingError: it could not even begin. Later ones are in the report.
+        ServingError: it could not begin. Later errors are in the report.
     """
     plan = migration.plan(photos.fingerprints)
     report = Report(plan)
@@ -95,7 +98,7 @@ def migrate(
         if not dry_run:
             report.removed = migration.forget_gone()
             report.renamed = migration.rename(plan.rename, photos.fingerprints)
-        for people in _parts(plan.look, photos.of):
+        for people in _parts(plan.look, photos.of, photos_at_once):
             if stopped():
                 break
             faces = _faces(people, migration, photos, cropper, report, stopped, advance)
@@ -104,7 +107,7 @@ def migrate(
             elif faces:
                 report.moved += _commit(faces, migration, photos, model)
         if not dry_run:
-            # Again: it may have taken hours.
+            # Again: moving may have taken hours.
             report.removed += migration.forget_gone()
     except (ServingError, ModelError) as error:
         report.broken_off = str(error)
@@ -123,7 +126,7 @@ def _faces(
     stopped: Callable[[], bool],
     advance: Callable[[int], None],
 ) -> list[tuple[Person, Sequence[Crop]]]:
-    """The faces of these people; the report gets the photos and the people without any."""
+    """The faces of these people; photos and people without a face go into the report."""
     faces: list[tuple[Person, Sequence[Crop]]] = []
     old = migration.of_old(people)
     for person in people:
@@ -151,7 +154,7 @@ def _commit(
     photos: Photos,
     model: EmbeddingModel,
 ) -> Sequence[int]:
-    """Embed the faces of these people and write them in one commit; the ids that were written."""
+    """Embed the faces of these people and write them in one commit. Returns the ids written."""
     vectors = embed_crops(np.stack([crop for _, crops in faces for crop in crops]), model)
     parts = np.split(vectors, np.cumsum([len(crops) for _, crops in faces])[:-1])
     moves = [
@@ -161,11 +164,13 @@ def _commit(
     return migration.commit(moves)
 
 
-def _parts(people: Sequence[int], photos: Mapping[int, Sequence[Path]]) -> Iterator[list[int]]:
+def _parts(
+    people: Sequence[int], photos: Mapping[int, Sequence[Path]], photos_at_once: int
+) -> Iterator[list[int]]:
     part: list[int] = []
     count = 0
     for person in people:
-        if part and count + len(photos[person]) > _PHOTOS_AT_ONCE:
+        if part and count + len(photos[person]) > photos_at_once:
             yield part
             part, count = [], 0
         part.append(person)
@@ -175,7 +180,7 @@ def _parts(people: Sequence[int], photos: Mapping[int, Sequence[Path]]) -> Itera
 
 
 def _fingerprint(photos: Sequence[Path]) -> str:
-    """Tells these photos from others, by their names and sizes: reading a million takes long."""
+    """A fingerprint of the photos' names and sizes: reading a million photos takes long."""
     digest = hashlib.sha256()
     for photo in sorted(photos):
         try:

@@ -35,7 +35,7 @@ UNREADABLE = "unreadable"
 
 
 class EmbeddingModel(Protocol):
-    """Makes embeddings of crops, and says by its card which model it is."""
+    """Makes embeddings of crops; its card identifies the model."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -106,8 +106,8 @@ class Cropper:
     """Cuts the face out of a photo, as the service does.
 
     Args:
-        largest: of several faces in a photo take the largest, as an enrolment does; otherwise such
-            a photo is left out.
+        largest: take the largest of several faces, as an enrolment does; otherwise a photo with
+            several faces is left out.
     """
 
     def __init__(self, settings: AppArgs, *, largest: bool = True) -> None:
@@ -149,7 +149,7 @@ def embed_photos(
     model: EmbeddingModel,
     advance: Callable[[int], None] = lambda photos: None,
 ) -> PhotoEmbeddings:
-    """The face of each photo to its embedding; ``advance`` is called with how many more are done.
+    """Embed the face of each photo; ``advance`` is called with the number of photos just done.
 
     Raises:
         ServingError, ModelError: see `embed_crops`.
@@ -157,17 +157,17 @@ def embed_photos(
     vectors = np.zeros((len(photos), model.card.dimension), np.float32)
     problems: list[LeftOut | None] = [None] * len(photos)
     for start in range(0, len(photos), _BATCH):
-        crops, places = [], []
-        for place in range(start, min(start + _BATCH, len(photos))):
-            result = cropper.crop(photos[place])
+        crops, rows = [], []
+        for row in range(start, min(start + _BATCH, len(photos))):
+            result = cropper.crop(photos[row])
             if isinstance(result, LeftOut):
-                problems[place] = result
+                problems[row] = result
             else:
                 crops.append(result)
-                places.append(place)
+                rows.append(row)
             advance(1)
         if crops:
-            vectors[places] = embed_crops(np.stack(crops), model)
+            vectors[rows] = embed_crops(np.stack(crops), model)
     return PhotoEmbeddings(vectors, problems)
 
 

@@ -1,6 +1,6 @@
 """Publishing a traced model to a bucket, as the Triton model repository that KServe loads.
 
-Under ``s3://<bucket>/<prefix>/<model>`` lie exactly these objects, and are written in this order:
+``s3://<bucket>/<prefix>/<model>`` holds exactly these objects, written in this order:
 
     <model>/1/model.pt      TorchScript; its metadata hold the model's id, the size and the sha256
     <model>/config.pbtxt    Triton's configuration, with the card
@@ -8,9 +8,9 @@ Under ``s3://<bucket>/<prefix>/<model>`` lie exactly these objects, and are writ
 
 or, for OpenVINO, ``model.bin`` and ``model.xml`` in place of ``model.pt``.
 
-So no card promises what is not there, and the model's file itself says whose upload was broken off.
-Each object is written on the condition that it still is what was looked at before; whoever loses
-such a race looks again, and nobody is done before he has found the whole model there.
+So no card is there before its weights, and the weights' metadata say which model an interrupted
+upload was of. Each object is written on the condition that it has not changed since it was looked
+at. A publisher that loses such a race looks again, and is done once it sees the whole model there.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+[a-z0-9])/(?P<path>[A-Za-
 
 @dataclass(frozen=True)
 class Target:
-    """A model repository in a bucket that is of one model; its root ``path`` ends in the name."""
+    """A model repository with one model in a bucket; its root ``path`` ends in the model's name."""
 
     bucket: str
     path: str
 
     @classmethod
     def parse(cls, uri: str, model: str) -> Target:
-        """Raises ValueError when it is no ``s3://BUCKET/PREFIX/<model>``."""
+        """Raises ValueError when it is not ``s3://BUCKET/PREFIX/<model>``."""
         found = _URI.fullmatch(uri.rstrip("/"))
         segments = found["path"].split("/") if found else []
         if found is None or not {"", ".", ".."}.isdisjoint(segments):
@@ -57,8 +57,8 @@ class Target:
 
     @property
     def storage_uri(self) -> str:
-        """What an InferenceService is given."""
-        # With the slash: KServe takes every key that begins so, of a neighbour <model>-2 too.
+        """The ``storageUri`` of an InferenceService."""
+        # With the slash: KServe loads every key with this prefix, those of <model>-2 too.
         return f"s3://{self.bucket}/{self.path}/"
 
     def key(self, name: str) -> str:
@@ -67,21 +67,21 @@ class Target:
 
 @dataclass(frozen=True)
 class _Found:
-    """What lies at a target: the file with the weights, and the others by name."""
+    """The objects at a target: the file with the weights, and the others by name."""
 
     weights: ObjectInfo | None
     texts: dict[str, StoredObject]
 
     def ids(self) -> set[str]:
-        """Of the models that the objects say they are of."""
+        """The ids of the models that the objects name."""
         of_model = self.weights.metadata.get("model-id") if self.weights else None
         of_card = id_of(self.texts[CARD].data) if CARD in self.texts else None
-        return {told for told in (of_model, of_card) if told}
+        return {model_id for model_id in (of_model, of_card) if model_id}
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One write; ``etag`` is that of what it replaces."""
+    """One write; ``etag`` is that of the object that it replaces."""
 
     name: str
     delete: bool
@@ -104,10 +104,10 @@ def publish(
     model's id and whole by its size and sum: the same weights may have been traced elsewhere.
 
     Args:
-        replace: even a model of another id. Meanwhile the target has no configuration, so that
-            whatever starts from it fails and tries again, and never serves one under the other's
-            name.
-        say: is told each write before it is done, or would be.
+        replace: replace a model of another id too. Meanwhile the target has no configuration, so
+            that a server that starts from it fails and tries again, and never serves one model
+            under the other's name.
+        say: called with a line for each write before it is made, or would be.
 
     Returns:
         The keys that were written or deleted, or would be.
@@ -153,11 +153,11 @@ def publish(
 
 
 def _look(store: DescribedStore, target: Target, local: TracedModel) -> _Found:
-    # Listed first, because that tells of a missing bucket: some stores make one for who writes.
+    # Listed first, to find a missing bucket: some stores make one when an object is written.
     sizes = {
         entry.key: entry.size
         for entry in store.list(f"{target.path}/")
-        if entry.size or not entry.key.endswith("/")  # what some tools take for a folder
+        if entry.size or not entry.key.endswith("/")  # some tools write such a key for a folder
     }
     foreign = sorted(sizes.keys() - {target.key(name) for name in local.files})
     if foreign:
@@ -181,7 +181,7 @@ def _look(store: DescribedStore, target: Target, local: TracedModel) -> _Found:
 
 
 def _steps(found: _Found, target: Target, local: TracedModel, replace: bool) -> list[_Step]:
-    """What brings ``local`` there, in order. Raises ModelError when something else is there."""
+    """The writes that bring ``local`` there. Raises ModelError when another model is there."""
     model_id = local.card.id
     etag = found.weights.etag if found.weights else None
     if found != _Found(None, {}) and found.ids() != {model_id}:
@@ -202,10 +202,10 @@ def _steps(found: _Found, target: Target, local: TracedModel, replace: bool) -> 
         for name in local.texts
         if name not in found.texts or found.texts[name].data != local.files[name]
     ]
-    # What is changed is only known to fit the file that it was written with.
+    # A configuration that is replaced leaves it open whether the weights fit the new one.
     changed = any(step.etag and step.name != CARD for step in wanting)
-    told = found.weights.metadata if found.weights else {}
-    if not _whole(found.weights, local) or (changed and told.get("sha256") != local.sha256):
+    metadata = found.weights.metadata if found.weights else {}
+    if not _whole(found.weights, local) or (changed and metadata.get("sha256") != local.sha256):
         wanting.insert(0, _Step(local.weights, False, etag))
     return wanting
 
@@ -214,12 +214,12 @@ def _whole(model: ObjectInfo | None, local: TracedModel) -> bool:
     """Whether it is a file of this model, of the size and sum with which it was uploaded."""
     if model is None:
         return False
-    told = model.metadata
+    metadata = model.metadata
     return (
-        told.get("model-id") == local.card.id
-        and told.get("size") == str(model.size)
-        and told.get("sha256") is not None
-        and model.sha256 in (None, told["sha256"])
+        metadata.get("model-id") == local.card.id
+        and metadata.get("size") == str(model.size)
+        and metadata.get("sha256") is not None
+        and model.sha256 in (None, metadata["sha256"])
     )
 
 

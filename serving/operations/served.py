@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from serving.errors import InvalidInput
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
-from serving.settings import AppArgs, TritonSettings
+from serving.settings import TritonSettings
 
 
-def card_of_gallery(args: AppArgs, model: str) -> ModelCard:
-    """The card of a gallery's model, which says from which cosine on somebody is named.
+def served_card(settings: TritonSettings) -> ModelCard:
+    """Ask Triton for the card of its model; runs an event loop of its own.
 
     Raises:
-        InvalidInput: another model is served.
-        Unavailable: Triton is away.
+        Unavailable: Triton is away, or what it serves has no card.
     """
-    card = asyncio.run(served_card(args.triton))
-    if card.id != model:
-        raise InvalidInput(f"Served is {card.id}, and not {model}: give a --threshold.")
-    return card
+    return asyncio.run(_served_card(settings))
 
 
-async def served_card(settings: TritonSettings) -> ModelCard:
+async def _served_card(settings: TritonSettings) -> ModelCard:
     embedder = Embedder(settings)
     try:
         return (await embedder.served()).card

@@ -1,8 +1,8 @@
 """Embeddings that others saved with torch: ``.pt`` files, and folders of them, named by the id.
 
-Such a file is a tensor (P, D), or (D,) for one photo, of any floating dtype. It says neither which
-model made it nor who it is, so the one is told beside it, and the other is its name. Nothing in it
-is run: torch reads it with ``weights_only=True``.
+Such a file is a tensor (P, D), or (D,) for one photo, of any floating dtype. It names neither the
+model nor the person: the caller gives the model's id, and the file's name is the person's id. No
+code in it is run: torch reads it with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILES = "*.pt"
 
 @dataclass(frozen=True)
 class TensorFiles:
-    """One person or more, with the files of each; a `serving.gallery.transfer.Source`."""
+    """The files of one or more people; a `serving.gallery.transfer.Source`."""
 
     model: str
     people: Sequence[tuple[int, Sequence[Path]]]
@@ -59,10 +59,10 @@ def find(path: Path, model: str) -> TensorFiles:
         InvalidInput: a file that would be read is not named by an id.
     """
     path = path.resolve()
-    here = [path] if path.is_file() else sorted(path.glob(_FILES))
-    if path.is_dir() and path.name.isdigit() and here:
-        return TensorFiles(model, [(_id(path), here)])
-    people = [(_id(p), [p]) for p in here]
+    files_here = [path] if path.is_file() else sorted(path.glob(_FILES))
+    if path.is_dir() and path.name.isdigit() and files_here:
+        return TensorFiles(model, [(_id(path), files_here)])
+    people = [(_id(p), [p]) for p in files_here]
     for folder in sorted(p for p in path.glob("*") if p.is_dir()):
         if files := sorted(folder.glob(_FILES)):
             people.append((_id(folder), files))

@@ -12,6 +12,7 @@ import click
 
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
@@ -24,9 +25,17 @@ _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("name")
 @gallery_options
-def rename(config: Path, collection: str | None, model: str | None, person: int, name: str) -> None:
+@pass_services
+def rename(
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    name: str,
+) -> None:
     """Give a person another NAME; an empty one removes it."""
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     opened.change(Kind.DESCRIBE, person, [person], details={"name": name or None})
 
 
@@ -34,18 +43,24 @@ def rename(config: Path, collection: str | None, model: str | None, person: int,
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("metadata", metavar="JSON")
 @gallery_options
+@pass_services
 def describe(
-    config: Path, collection: str | None, model: str | None, person: int, metadata: str
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    metadata: str,
 ) -> None:
     """Replace a person's metadata by a JSON object; null removes it."""
     try:
-        told = json.loads(metadata)
+        value = json.loads(metadata)
     except ValueError:
         raise click.BadParameter("this is no JSON", param_hint="JSON") from None
-    if not isinstance(told, dict | None):
+    if not isinstance(value, dict | None):
         raise click.BadParameter("give a JSON object or null", param_hint="JSON")
-    opened = Opened(config, collection, model)
-    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": told})
+    opened = Opened(services, config, collection, model)
+    opened.change(Kind.DESCRIBE, person, [person], details={"metadata": value})
 
 
 @click.command()
@@ -53,7 +68,9 @@ def describe(
 @click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
 @_YES
 @gallery_options
+@pass_services
 def delete(
+    services: Services,
     config: Path,
     collection: str | None,
     model: str | None,
@@ -64,11 +81,11 @@ def delete(
     """Forget people. Their embeddings stay in the bucket until they are swept; see erase."""
     if bool(people) == everybody:
         raise click.UsageError("Give ids, or --all.")
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     if everybody:
         count = len(opened.gallery.refresh())
         if not yes:
-            click.confirm(f"Forget all {count} people of {opened.place}?", abort=True)
+            click.confirm(f"Forget all {count} people of {opened.location}?", abort=True)
         opened.change(Kind.CLEAR, 0)
         return
     operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
@@ -80,7 +97,9 @@ def delete(
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("sources", metavar="FROM...", type=ID, nargs=-1, required=True)
 @gallery_options
+@pass_services
 def merge(
+    services: Services,
     config: Path,
     collection: str | None,
     model: str | None,
@@ -90,7 +109,7 @@ def merge(
     """Make one person of several records: those of FROM become ID."""
     if person in sources:
         raise click.UsageError("A person cannot be merged into himself.")
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     opened.change(Kind.MERGE, person, [person, *sources], sources=sources)
 
 
@@ -99,12 +118,15 @@ def merge(
 @_YES
 @CONFIG
 @COLLECTION
-def erase(config: Path, collection: str | None, people: Sequence[int], yes: bool) -> None:
+@pass_services
+def erase(
+    services: Services, config: Path, collection: str | None, people: Sequence[int], yes: bool
+) -> None:
     """Forget people for good, in the galleries of all models, and print a receipt."""
     if not yes:
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
-    bucket = Bucket.of(read_config(config), collection)
+    bucket = Bucket.of(read_config(config), collection, connect=services.connect)
     receipts = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from serving.cli.config import read_config
+from serving.cli.services import Services
 from serving.cli.terminal import CONFIG
 from serving.gallery import Kind, Operation
 from serving.operations.bucket import Bucket
@@ -33,11 +34,14 @@ def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
 class Opened:
     """One gallery, opened by the options."""
 
-    def __init__(self, config: Path, collection: str | None, model: str | None) -> None:
-        self.args = read_config(config)
-        self.bucket = Bucket.of(self.args, collection)
-        self.place = self.bucket.one(model)
-        self.gallery = self.bucket.gallery(self.place)
+    def __init__(
+        self, services: Services, config: Path, collection: str | None, model: str | None
+    ) -> None:
+        configured = read_config(config)
+        self.args = configured.args
+        self.bucket = Bucket.of(configured, collection, connect=services.connect)
+        self.location = self.bucket.one(model)
+        self.gallery = self.bucket.gallery(self.location)
 
     def change(self, kind: Kind, person: int, require: Sequence[int] = (), **more: Any) -> None:
         operation = Operation(kind, person, time.time(), **more)

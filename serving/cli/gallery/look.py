@@ -13,10 +13,12 @@ from rich.table import Table
 
 from serving.cli import terminal
 from serving.cli.gallery.group import ID, JSON, Opened, gallery_options
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import Failed
+from serving.errors import InvalidInput
 from serving.gallery import Person, duplicates
 from serving.matching.threshold import threshold_of
-from serving.operations.served import card_of_gallery
+from serving.operations.served import served_card
 
 
 @click.command(name="list")
@@ -24,7 +26,9 @@ from serving.operations.served import card_of_gallery
 @click.option("--after", default=-1, type=int, help="Begin past this id.")
 @JSON
 @gallery_options
+@pass_services
 def list_(
+    services: Services,
     config: Path,
     collection: str | None,
     model: str | None,
@@ -33,7 +37,7 @@ def list_(
     as_json: bool,
 ) -> None:
     """List who is enrolled, in the order of the ids."""
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     snapshot = opened.gallery.refresh()
     people = snapshot.list(limit, after)
     if as_json:
@@ -43,7 +47,7 @@ def list_(
     for person in people:
         table.add_row(str(person.id), str(person.photos), person.name, _date(person.updated))
     terminal.plain().print(table)
-    click.echo(f"{opened.place}, version {snapshot.version}: {len(snapshot)} people")
+    click.echo(f"{opened.location}, version {snapshot.version}: {len(snapshot)} people")
     if len(people) == limit and snapshot.list(1, people[-1].id):
         click.echo(f"There are more: --after {people[-1].id}")
 
@@ -52,17 +56,23 @@ def list_(
 @click.argument("person", metavar="ID", type=ID)
 @JSON
 @gallery_options
+@pass_services
 def show(
-    config: Path, collection: str | None, model: str | None, person: int, as_json: bool
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    as_json: bool,
 ) -> None:
     """Show one person."""
-    found = Opened(config, collection, model).gallery.refresh().get(person)
-    if found is None:
+    record = Opened(services, config, collection, model).gallery.refresh().get(person)
+    if record is None:
         raise Failed(f"Nobody is enrolled under the id {person}.")
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        click.echo(json.dumps(dataclasses.asdict(record), indent=2))
         return
-    for name, value in _told(found).items():
+    for name, value in _fields(record).items():
         click.echo(f"{name:9} {value}")
 
 
@@ -75,7 +85,9 @@ def show(
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @JSON
 @gallery_options
+@pass_services
 def duplicates_(
+    services: Services,
     config: Path,
     collection: str | None,
     model: str | None,
@@ -87,49 +99,53 @@ def duplicates_(
 
     Without --threshold the served model's card is asked for it, so Triton has to be up.
     """
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     snapshot = opened.gallery.refresh()
     if threshold is None:
-        threshold = _naming(opened, len(snapshot))
+        threshold = _threshold(opened, len(snapshot))
     with terminal.progress_bar() as progress:
         task = progress.add_task("Comparing", total=len(snapshot))
-        found = duplicates.find(
+        pairs = duplicates.find(
             snapshot, threshold, limit, advance=lambda people: progress.advance(task, people)
         )
     if as_json:
-        told = [
+        records = [
             {"a": dataclasses.asdict(a), "b": dataclasses.asdict(b), "similarity": round(s, 4)}
-            for a, b, s in found.best
+            for a, b, s in pairs.best
         ]
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(records, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in ("similarity", "id", "photos", "name", "id", "photos", "name"):
         # In a narrow terminal names are broken, not cut off.
         table.add_column(header, no_wrap=header != "name", overflow="fold")
-    for a, b, similarity in found.best:
+    for a, b, similarity in pairs.best:
         about = [v for p in (a, b) for v in (str(p.id), str(p.photos), p.name)]
         table.add_row(f"{similarity:.3f}", *about)
-    if found.best:
+    if pairs.best:
         terminal.plain().print(table)
     click.echo(
-        f"{opened.place}, version {snapshot.version}: {found.found} pairs from {threshold:.2f} on "
-        f"among {len(snapshot)} people"
+        f"{opened.location}, version {snapshot.version}: {pairs.found} pairs from "
+        f"{threshold:.2f} on among {len(snapshot)} people"
     )
-    if found.found > len(found.best):
-        click.echo(f"The {len(found.best)} most alike are listed; --limit lists more.")
+    if pairs.found > len(pairs.best):
+        click.echo(f"The {len(pairs.best)} most alike are listed; --limit lists more.")
 
 
-def _naming(opened: Opened, people: int) -> float:
-    """The cosine from which on the service names somebody of this gallery."""
+def _threshold(opened: Opened, people: int) -> float:
+    """The cosine from which the service names a person of this gallery."""
     matching = opened.args.match
     if matching.threshold is None or matching.threshold == "auto":
-        card = card_of_gallery(opened.args, opened.place.model)
+        card = served_card(opened.args.triton)
+        if card.id != opened.location.model:
+            raise InvalidInput(
+                f"Served is {card.id}, and not {opened.location.model}: give a --threshold."
+            )
         return threshold_of(None, matching, card, people)
     return matching.threshold
 
 
-def _told(person: Person) -> dict[str, str]:
+def _fields(person: Person) -> dict[str, str]:
     return {
         "id": str(person.id),
         "name": person.name or "",

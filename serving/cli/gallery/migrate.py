@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from serving.cli.config import read_config
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
 from serving.gallery.erasure import erase_held, held
 from serving.gallery.location import Location
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from serving.operations.offline import LeftOut
 
 _SHOWN = 20
-_TOLD = 1000  # photos
+_LOGGED_PHOTOS = 1000  # a line each time, where no progress bar is drawn
 
 
 @click.command("migrate")
@@ -49,7 +50,9 @@ _TOLD = 1000  # photos
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @CONFIG
 @click.option("--collection", help="Instead of the configured one.")
+@pass_services
 def migrate_command(
+    services: Services,
     photos: Path,
     model: str,
     source: str | None,
@@ -69,20 +72,20 @@ def migrate_command(
     what is left, takes over what has changed in the old gallery since, and takes out of the new one
     who is no longer in the old one.
     """
-    args = read_config(config)
+    configured = read_config(config)
     people = people_in(photos)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations import migrate, offline
 
     with contextlib.ExitStack() as closing:
         if triton is None:
-            to: offline.EmbeddingModel = offline.LocalModel(repository, model)
+            to: offline.EmbeddingModel = services.local_model(repository, model)
         else:
-            settings = args.triton.model_copy(update={"url": triton, "model": model})
+            settings = configured.args.triton.model_copy(update={"url": triton, "model": model})
             to = closing.enter_context(contextlib.closing(offline.TritonModel(settings)))
-        bucket = Bucket.of(args, collection)
-        card, where = to.card, bucket.settings.collection
-        old, new = bucket.other_than(card.id, source), Location(where, card.id, card.dimension)
+        bucket = Bucket.of(configured, collection, connect=services.connect)
+        card, name = to.card, bucket.settings.collection
+        old, new = bucket.other_than(card.id, source), Location(name, card.id, card.dimension)
         if not dry_run:
             check_conditional_writes(bucket.store, bucket.settings.prefix)
 
@@ -105,14 +108,14 @@ def migrate_command(
         def advance(count: int) -> None:
             progress.advance(task, count)
             done = int(progress.tasks[0].completed)
-            # Into a log there goes no bar.
-            if done % _TOLD == 0 and not progress.console.is_terminal:
+            # A log gets lines instead of the bar.
+            if done % _LOGGED_PHOTOS == 0 and not progress.console.is_terminal:
                 click.echo(f"{done} photos are done.", err=True)
 
         report = migrate.migrate(
             migration,
             migrate.Photos(people),
-            offline.Cropper(args, largest=largest),
+            services.cropper(configured.args, largest=largest),
             to,
             dry_run=dry_run,
             stopped=stopped.is_set,
@@ -121,8 +124,8 @@ def migrate_command(
         )
     base = photos.resolve()
     if as_json:
-        told = {"from": old.model, "to": new.model, "collection": where, "dry_run": dry_run}
-        click.echo(json.dumps({**told, **_json(report, base)}, indent=2))
+        galleries = {"from": old.model, "to": new.model, "collection": name, "dry_run": dry_run}
+        click.echo(json.dumps({**galleries, **_json(report, base)}, indent=2))
     else:
         click.echo(f"{old} -> {new.model}{', a dry run' if dry_run else ''}")
         for line in _lines(report, base):
@@ -135,18 +138,18 @@ def migrate_command(
 
 @contextlib.contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or SIGTERM, so that what is done gets written; a second one breaks it off."""
-    asked = threading.Event()
+    """An event that Ctrl-C or SIGTERM sets, so that finished work gets written; a second aborts."""
+    stopped = threading.Event()
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if stopped.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        stopped.set()
         click.echo("Stopping when what was looked at is written …", err=True)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -157,8 +160,8 @@ def _json(report: Report, base: Path) -> dict[str, Any]:
         return [dataclasses.asdict(p) | {"photo": _inside(p.photo, base)} for p in photos]
 
     def not_moved(person: NotMoved) -> dict[str, Any]:
-        told = {"id": person.id, "name": person.name, "reason": person.reason}
-        return {**told, "photos": left_out(person.photos)}
+        fields = {"id": person.id, "name": person.name, "reason": person.reason}
+        return {**fields, "photos": left_out(person.photos)}
 
     plan = report.plan
     return {

@@ -9,6 +9,7 @@ import click
 from serving.cli import terminal
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, Opened, gallery_options
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Failed
 from serving.gallery.transfer import export_file, export_folder
 from serving.operations.imports import import_path
@@ -20,18 +21,21 @@ from serving.operations.imports import import_path
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
 @CONFIG
 @COLLECTION
+@pass_services
 def import_(
-    path: Path, made_by: str | None, append: bool, config: Path, collection: str | None
+    services: Services,
+    path: Path,
+    made_by: str | None,
+    append: bool,
+    config: Path,
+    collection: str | None,
 ) -> None:
     """Import embeddings from PATH: all of them or, on an error, none.
 
     A safetensors file as `export` writes it, a .pt tensor named by the person's id, or a folder of
     such files, or of folders of .pt files named by the id.
     """
-    args = read_config(config)
-    if collection is not None:
-        settings = args.gallery.model_copy(update={"collection": collection})
-        args = args.model_copy(update={"gallery": settings})
+    configured = read_config(config).of_collection(collection)
     total = 0
     with terminal.progress_bar() as progress:
         task = progress.add_task("Importing", total=None)
@@ -43,9 +47,10 @@ def import_(
 
         version = import_path(
             path,
-            args,
+            configured,
             made_by=made_by,
             append=append,
+            connect=services.connect,
             found=found,
             imported=lambda people: progress.advance(task, people),
         )
@@ -55,23 +60,26 @@ def import_(
 @click.command()
 @click.argument("path", type=NEW_PATH)
 @gallery_options
-def export(config: Path, collection: str | None, model: str | None, path: Path) -> None:
+@pass_services
+def export(
+    services: Services, config: Path, collection: str | None, model: str | None, path: Path
+) -> None:
     """Export everybody with all embeddings and names.
 
     Into one file, when PATH ends in .safetensors; otherwise into a folder, one file a person.
     """
-    opened = Opened(config, collection, model)
+    opened = Opened(services, config, collection, model)
     try:
         with terminal.progress_bar() as progress:
             people = len(opened.gallery.refresh())
             task = progress.add_task("Exporting", total=people)
             if path.suffix == ".safetensors":
-                done, version = export_file(opened.gallery, opened.place.model, path)
+                done, version = export_file(opened.gallery, opened.location.model, path)
                 progress.update(task, completed=done, total=done)
             else:
                 done, version = export_folder(
                     opened.gallery,
-                    opened.place.model,
+                    opened.location.model,
                     path,
                     lambda people: progress.advance(task, people),
                 )

@@ -11,6 +11,7 @@ import click
 
 from serving.cli.config import read_config
 from serving.cli.gallery.group import JSON, gallery_options
+from serving.cli.services import Services, pass_services
 from serving.cli.terminal import Failed
 from serving.errors import ServingError
 from serving.gallery import check as checking
@@ -23,7 +24,8 @@ from serving.operations.bucket import Bucket
 
 @click.command()
 @gallery_options
-def compact(config: Path, collection: str | None, model: str | None) -> None:
+@pass_services
+def compact(services: Services, config: Path, collection: str | None, model: str | None) -> None:
     """Fold small segments together, in every gallery of the bucket unless one is named."""
 
     def work(gallery: StoredGallery) -> str:
@@ -33,7 +35,7 @@ def compact(config: Path, collection: str | None, model: str | None) -> None:
             f"{done.bytes_read} bytes read, {done.bytes_written} written"
         )
 
-    _each(config, collection, model, work)
+    _each(services, config, collection, model, work)
 
 
 @click.command()
@@ -47,8 +49,14 @@ def compact(config: Path, collection: str | None, model: str | None) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @gallery_options
+@pass_services
 def sweep(
-    config: Path, collection: str | None, model: str | None, hours: float, dry_run: bool
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    hours: float,
+    dry_run: bool,
 ) -> None:
     """Remove objects that no gallery needs any more, in every gallery unless one is named."""
 
@@ -57,13 +65,16 @@ def sweep(
         verb = "would be removed" if dry_run else "removed"
         return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
 
-    _each(config, collection, model, work)
+    _each(services, config, collection, model, work)
 
 
 @click.command()
 @JSON
 @gallery_options
-def check(config: Path, collection: str | None, model: str | None, as_json: bool) -> None:
+@pass_services
+def check(
+    services: Services, config: Path, collection: str | None, model: str | None, as_json: bool
+) -> None:
     """Read every object and verify it, in every gallery unless one is named."""
     reports: dict[str, CheckReport] = {}
 
@@ -75,7 +86,7 @@ def check(config: Path, collection: str | None, model: str | None, as_json: bool
             f"{len(done.problems) or 'no'} problems" + "".join(f"\n  {p}" for p in done.problems)
         )
 
-    _each(config, collection, model, work, quiet=as_json)
+    _each(services, config, collection, model, work, quiet=as_json)
     if as_json:
         fields = {location: dataclasses.asdict(report) for location, report in reports.items()}
         click.echo(json.dumps(fields, indent=2))
@@ -84,6 +95,7 @@ def check(config: Path, collection: str | None, model: str | None, as_json: bool
 
 
 def _each(
+    services: Services,
     config: Path,
     collection: str | None,
     model: str | None,
@@ -91,12 +103,12 @@ def _each(
     *,
     quiet: bool = False,
 ) -> None:
-    """Do it to every gallery; one that fails does not keep the others from it."""
-    bucket = Bucket.of(read_config(config), collection)
+    """Run ``work`` on each gallery; a failure does not stop the others."""
+    bucket = Bucket.of(read_config(config), collection, connect=services.connect)
     failed: list[str] = []
     locations = bucket.galleries(collection, model, lambda at, why: failed.append(f"{at}: {why}"))
     if not locations and not failed:
-        # Before anybody is enrolled there is none, and nothing wrong with that.
+        # Before the first enrolment there is no gallery, and that is no error.
         if collection or model:
             raise Failed(bucket.none(collection, model))
         if not quiet:

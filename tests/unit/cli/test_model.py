@@ -9,41 +9,35 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from serving.cli import cli, model
+from serving.cli import cli
+from serving.cli.services import Services
 from serving.model.repository import MODEL, ModelError
-from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
 from tests.support.model_repository import NAME, traced
+from tests.support.operations import OneBucket
 from tests.support.stages import CARD as FAKE
 
 URI = f"s3://models/prod/{NAME}"
 
 
 class Faces:
-    """Runs `faces model …`; ``settings`` are those of the last store that was opened."""
+    """Runs `faces model …`; ``bucket`` notes how it was opened."""
 
     def __init__(self, store: MemoryStore, repository: Path) -> None:
         self.store = store
-        self.settings: GallerySettings | None = None
+        self.bucket = OneBucket(store)
         self._repository = repository
-
-    def connect(self, settings: GallerySettings, *, needs: str) -> MemoryStore:
-        assert needs.startswith("publishing")
-        self.settings = settings
-        return self.store
 
     def __call__(self, *words: str, env: dict[str, str] | None = None) -> Result:
         command = ["model", *words, "--repository", str(self._repository)]
-        return CliRunner(env=env).invoke(cli, command)
+        return CliRunner(env=env).invoke(cli, command, obj=Services(connect=self.bucket))
 
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faces:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    faces = Faces(MemoryStore(), traced(tmp_path))
-    monkeypatch.setattr(model, "connect", faces.connect)
-    return faces
+    return Faces(MemoryStore(), traced(tmp_path))
 
 
 def test_a_card_is_shown(faces: Faces) -> None:
@@ -66,13 +60,16 @@ def test_a_model_is_published_once(faces: Faces) -> None:
 
 def test_where_the_server_is(faces: Faces) -> None:
     faces("publish", NAME, URI)
-    assert faces.settings is not None
-    assert (faces.settings.bucket, faces.settings.endpoint) == ("models", None)
+    assert faces.bucket.needs.startswith("publishing")
+    assert (faces.bucket.settings.bucket, faces.bucket.settings.endpoint) == ("models", None)
     env = {"AWS_ENDPOINT_URL": "http://s3:9000", "AWS_DEFAULT_REGION": "eu-west-1"}
     faces("publish", NAME, URI, env=env)
-    assert (faces.settings.endpoint, faces.settings.region) == ("http://s3:9000", "eu-west-1")
+    assert (faces.bucket.settings.endpoint, faces.bucket.settings.region) == (
+        "http://s3:9000",
+        "eu-west-1",
+    )
     faces("publish", NAME, URI, "--endpoint", "https://a", "--region", "x", env=env)
-    assert (faces.settings.endpoint, faces.settings.region) == ("https://a", "x")
+    assert (faces.bucket.settings.endpoint, faces.bucket.settings.region) == ("https://a", "x")
 
 
 @pytest.mark.parametrize(

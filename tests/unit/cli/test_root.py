@@ -5,52 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from serving.cli import root
-from serving.operations import folders
-from tests.support.service import FakeService, fake_service
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Faces = Callable[..., Ended]
-
-
-@pytest.fixture
-def faces(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Faces:
-    """Runs the command as a shell would."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["faces", *map(str, arguments)])
-        code: object = 0
-        try:
-            root.main()
-        except SystemExit as ended:
-            code = ended.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return Ended(code if isinstance(code, int) else 0, out, err)
-
-    return run
-
-
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    with fake_service() as running:
-        monkeypatch.setenv("FACES_URL", running.url)
-        yield running
+from tests.support.service import FakeService
+from tests.unit.cli.shell import Ended, Faces
 
 
 @pytest.fixture
@@ -179,118 +142,6 @@ class TestStatus:
         service.status = 503
         service.body = {"ready": False, "checks": {"triton": "ok", "gallery": gallery}}
         assert faces("status") == Ended(1, "triton: ok\ngallery: not loaded Away.\nnot ready\n", "")
-
-
-def report(*used: bool) -> dict[str, Any]:
-    return {"images": [{"used": u, "reason": None if u else "No face was found."} for u in used]}
-
-
-NO_FACE = (422, {"detail": "No photo is usable.", **report(False, False)})
-
-
-class TestEnroll:
-    @pytest.fixture(autouse=True)
-    def _two_photos_a_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(folders, "_BATCH_PHOTOS", 2)
-
-    @staticmethod
-    def folder(tmp_path: Path, **people: int) -> Path:
-        for id_, photos in people.items():
-            (tmp_path / "people" / id_[1:]).mkdir(parents=True)
-            for n in range(photos):
-                (tmp_path / "people" / id_[1:] / f"{n}.jpg").write_bytes(b"photo")
-        return tmp_path / "people"
-
-    @staticmethod
-    def modes(service: FakeService) -> list[str]:
-        return ["append" if b"append" in body else "replace" for body in service.bodies]
-
-    def test_people_with_names(self, faces: Faces, service: FakeService, tmp_path: Path) -> None:
-        service.body = report(True)
-        (tmp_path / "names.json").write_text('{"7": "Ada"}')
-        folder = self.folder(tmp_path, p7=1, p8=1)
-        ended = faces("enroll", folder, "--names", tmp_path / "names.json")
-        assert ended.code == 0
-        assert ended.out == "2 of 2 people are enrolled.\n"
-        assert [b"Ada" in body for body in service.bodies] == [True, False]
-
-    def test_many_photos_of_one_person_add_up(
-        self, faces: Faces, service: FakeService, tmp_path: Path
-    ) -> None:
-        service.answers = [
-            (200, report(True, True)),
-            (200, report(True, False)),
-            (200, report(True)),
-        ]
-        ended = faces("enroll", self.folder(tmp_path, p7=5))
-        assert ended.code == 0
-        assert self.modes(service) == ["replace", "append", "append"]
-        (told,) = (line for line in ended.err.splitlines() if "not used" in line)
-        assert told.endswith("3.jpg: not used. No face was found.")
-
-    def test_the_first_usable_batch_replaces(
-        self, faces: Faces, service: FakeService, tmp_path: Path
-    ) -> None:
-        service.answers = [NO_FACE, (200, report(True, True)), NO_FACE]
-        ended = faces("enroll", self.folder(tmp_path, p7=6))
-        assert ended.code == 0
-        assert self.modes(service) == ["replace", "replace", "append"]
-        assert "7: No photo is usable. No face was found." in ended.err
-
-    def test_appending_appends_from_the_first_on(
-        self, faces: Faces, service: FakeService, tmp_path: Path
-    ) -> None:
-        service.answers = [NO_FACE, (200, report(True, True))]
-        assert faces("enroll", self.folder(tmp_path, p7=4), "--append").code == 0
-        assert self.modes(service) == ["append", "append"]
-
-    @pytest.mark.parametrize("append", [(), ("--append",)])
-    def test_who_has_no_usable_photo_is_told_and_the_others_are_enrolled(
-        self, faces: Faces, service: FakeService, tmp_path: Path, append: tuple[str, ...]
-    ) -> None:
-        service.answers = [NO_FACE, (200, report(True))]
-        ended = faces("enroll", self.folder(tmp_path, p7=1, p8=1), *append)
-        assert ended.code == 1
-        assert "7: No photo is usable. No face was found." in ended.err
-        assert ended.out == "1 of 2 people are enrolled.\n"
-
-    def test_a_service_that_fails_half_way_is_no_success(
-        self, faces: Faces, service: FakeService, tmp_path: Path
-    ) -> None:
-        service.answers = [(200, report(True, True)), (503, {"detail": "The store is away."})]
-        ended = faces("enroll", self.folder(tmp_path, p7=4))
-        assert ended.code == 1
-        assert "7: The store is away." in ended.err
-
-    def test_conflicts_are_told_by_the_photo(
-        self, faces: Faces, service: FakeService, tmp_path: Path
-    ) -> None:
-        told = {"similarity": 0.81, "confidence": 0.99}
-        eve = {"type": "already-enrolled", "images": [1], "id": 5, "name": "Eve", **told}
-        other = {"type": "other-person", "images": [0], "id": None, "name": None, **told}
-        service.answers = [
-            (200, {**report(True, True), "conflicts": [eve]}),
-            (409, {"detail": "They contradict.", "conflicts": [other]}),
-        ]
-        ended = faces("enroll", self.folder(tmp_path, p7=2, p8=1))
-        assert ended.code == 1
-        assert "7/1.jpg: shows somebody who is enrolled already, as 5 (Eve)" in ended.err
-        assert "8/0.jpg: seems to show somebody else than the other photos" in ended.err
-        assert "8: They contradict." in ended.err
-
-    @pytest.mark.parametrize("force", [True, False])
-    def test_force_is_asked_for(
-        self, faces: Faces, service: FakeService, tmp_path: Path, force: bool
-    ) -> None:
-        service.body = report(True)
-        assert faces("enroll", self.folder(tmp_path, p7=1), *["--force"] * force).code == 0
-        assert (b'name="force"\r\n\r\ntrue' in service.bodies[0]) is force
-
-    def test_a_folder_without_people(self, faces: Faces, tmp_path: Path) -> None:
-        (tmp_path / "empty").mkdir()
-        ended = faces("enroll", tmp_path / "empty")
-        assert ended.code == 1
-        assert ended.err.startswith("Error: There are no photos in ")
 
 
 def test_importing_by_a_wrong_configuration(faces: Faces, tmp_path: Path) -> None:

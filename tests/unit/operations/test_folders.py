@@ -1,16 +1,13 @@
-"""From folders to people, and from many photos to requests."""
+"""Folders of photos to the people that they show."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.cli import enroll
-from serving.cli.enroll import batches
 from serving.operations.folders import NotPeople, PersonFolder, people_in
 
 
@@ -88,22 +85,3 @@ class TestNames:
         names = json.loads((data / "names.json").read_text())
         (person,) = people_in(data / "2576", data / "names.json")
         assert person.name == names["2576"]
-
-
-class TestBatches:
-    @pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (101, [50, 50, 1])])
-    def test_by_count(self, tmp_path: Path, count: int, sizes: list[int]) -> None:
-        photos = photos_in(tmp_path, *(f"{n:03}.jpg" for n in range(count)))
-        parts = list(batches(photos))
-        assert [len(part) for part in parts] == sizes
-        assert [photo for part in parts for photo in part] == photos
-
-    def test_by_bytes(self, tmp_path: Path) -> None:
-        third = enroll._BATCH_BYTES // 3
-        photos = photos_in(tmp_path, *"abcde")
-        sizes = (third, third, third, 1, enroll._BATCH_BYTES * 2)
-        for photo, size in zip(photos, sizes, strict=True):
-            os.truncate(photo, size)
-        assert [len(part) for part in batches(photos)] == [4, 1]
-        os.truncate(photos[3], third)
-        assert [len(part) for part in batches(photos)] == [3, 1, 1]

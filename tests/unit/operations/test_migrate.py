@@ -1,266 +1,89 @@
-"""`faces gallery migrate` on a bucket in memory, with real photos and a made-up network."""
+"""People whose photos are kept move into another model's gallery, part by part."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from click.testing import CliRunner, Result
-from numpy.typing import NDArray
-from PIL import Image
 
-from serving.cli import cli
-from serving.errors import BadRequest, InvalidInput, Unavailable
-from serving.gallery import Gallery, Kind, Operation, location
+from serving.errors import Unavailable
+from serving.gallery import Gallery
 from serving.gallery.location import Location
+from serving.gallery.migration import Migration
 from serving.model.repository import ModelError
-from serving.operations import bucket, offline
-from serving.operations import migrate as migrating
-from serving.stack.config import StackSettings, serve_config
-from serving.vision.faces import find_faces
+from serving.operations.folders import people_in
+from serving.operations.migrate import NO_PHOTOS, Photos, Report, migrate
+from serving.operations.offline import Cropper
+from serving.settings import AppArgs
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, LOCATION, MODEL, put
-from tests.support.stages import CARD
+from tests.support.operations import NEW, NoUnitModel, PixelModel
+from tests.support.people import DIMENSION, LOCATION, put
 
-DATA = Path(__file__).resolve().parents[3] / "data"
-NEW = "facenet-new@aaaaaaaaaaaa"
-FAST = {"detect": {"max_side": 320, "min_face_size": 40}}
-
-
-class FakeNetwork:
-    """What a photo becomes depends on its pixels only."""
-
-    card = CARD.model_copy(update={"name": "facenet-new", "id": NEW})
-
-    def __init__(self, repository: Path, name: str) -> None:
-        assert name == "facenet-new"
-        self.seen = 0
-
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.seen += len(crops)
-        rows = crops.reshape(len(crops), -1)[:, :: 76_800 // DIMENSION][:, :DIMENSION] + 1.0
-        unit: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("f")
-        return unit
+PEOPLE = Path(__file__).resolve().parents[3] / "data" / "people"
+FAST = AppArgs.model_validate({"detect": {"max_side": 320, "min_face_size": 40}})
+PHOTOS = {101: 2, 102: 1, 104: 1}
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
-    store = MemoryStore()
-    for module in (bucket, location):
-        monkeypatch.setattr(module, "connect", lambda settings, observer=None: store)
-    monkeypatch.setattr(offline, "LocalModel", FakeNetwork)
-    return store
+class Galleries:
+    """An old gallery with three people, and the new one."""
 
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    for person in ("101", "102", "104"):
-        shutil.copytree(DATA / "people" / person, folder / person)
-    return folder
-
-
-class Migrate:
-    def __init__(self, store: MemoryStore, photos: Path, config: Path) -> None:
+    def __init__(self) -> None:
+        store = MemoryStore()
         self.old = Gallery(store, "galleries", LOCATION)
         self.new = Gallery(store, "galleries", Location("default", NEW, DIMENSION))
-        self.photos = photos
-        self._config = str(config)
+        self.old.commit([put(person, photos=n) for person, n in PHOTOS.items()])
+        self._cropper = Cropper(FAST)
 
-    def run(self, *options: str) -> Result:
-        command = ["gallery", "migrate", str(self.photos), "--to", "facenet-new", *options]
-        return CliRunner().invoke(cli, [*command, "--config", self._config])
-
-    def __call__(self, *options: str, code: int = 0) -> dict[str, Any]:
-        done = self.run("--json", *options)
-        assert done.exit_code == code, done.output
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
-
-    def fails(self, *options: str) -> str:
-        error = self.run(*options).exception
-        assert isinstance(error, BadRequest | InvalidInput | Unavailable | ModelError)
-        return str(error)
+    def migrate(self, model: PixelModel | None = None, **more: Any) -> Report:
+        # Nobody is taken out of the new gallery here.
+        migration = Migration(self.old, self.new, erase=lambda ids: None)
+        people = [p for p in people_in(PEOPLE) if p.id in PHOTOS]
+        return migrate(migration, Photos(people), self._cropper, model or PixelModel(), **more)
 
     @property
-    def moved(self) -> list[tuple[int, int, str | None]]:
-        return [(p.id, p.photos, p.name) for p in self.new.refresh().list(99)]
+    def moved(self) -> dict[int, int]:
+        return {p.id: p.photos for p in self.new.refresh().list(99)}
 
 
 @pytest.fixture
-def migrate(store: MemoryStore, photos: Path, tmp_path: Path) -> Migrate:
-    config = tmp_path / "serve.yaml"
-    config.write_text(
-        yaml.safe_dump(serve_config(StackSettings(model="facenet-test", overrides=FAST)))
-    )
-    migrate = Migrate(store, photos, config)
-    migrate.old.commit([put(101, photos=2, name="Ada"), put(102), put(104)])
-    return migrate
+def galleries() -> Galleries:
+    return Galleries()
 
 
-EVERYBODY = [(101, 2, "Ada"), (102, 1, None), (104, 1, None)]
+@pytest.mark.parametrize(("at_once", "commits"), [(1, 3), (2, 2), (3, 2), (128, 1)])
+def test_so_many_photos_are_of_one_commit(galleries: Galleries, at_once: int, commits: int) -> None:
+    report = galleries.migrate(photos_at_once=at_once)
+    assert report.moved == [101, 102, 104]
+    assert galleries.moved == PHOTOS
+    assert galleries.new.refresh().version == commits
 
 
-def test_everybody_is_moved_once(migrate: Migrate) -> None:
-    told = migrate()
-    assert (told["from"], told["to"], told["collection"]) == (MODEL, NEW, "default")
-    assert (told["moved"], told["done_before"]) == ([101, 102, 104], 0)
-    assert migrate.moved == EVERYBODY
-    again = migrate()
-    assert (again["moved"], again["done_before"]) == ([], 3)
-    assert migrate.new.refresh().version == 1
+def test_progress_counts_photos(galleries: Galleries) -> None:
+    found: list[int] = []
+    steps: list[int] = []
+    galleries.old.commit([put(7)])
+    report = galleries.migrate(found=found.append, advance=steps.append)
+    assert (found, sum(steps)) == ([4], 4)
+    assert [(p.id, p.reason) for p in report.not_moved] == [(7, NO_PHOTOS)]
 
 
-def test_a_dry_run_writes_nothing(migrate: Migrate, store: MemoryStore) -> None:
-    before = dict(store.objects)
-    (migrate.photos / "104/broken.jpg").write_bytes(b"no photo")
-    told = migrate("--dry-run")
-    assert (told["moved"], told["dry_run"]) == ([101, 102, 104], True)
-    assert [p["photo"] for p in told["left_out"]] == ["104/broken.jpg"]
-    assert store.objects == before
-    assert all(request == "get" for request, _ in store.requests[-3:])
-
-
-def test_who_could_not_be_moved_and_why(migrate: Migrate) -> None:
-    shutil.copy(DATA / "group.jpg", migrate.photos / "101/group.jpg")
-    shutil.rmtree(migrate.photos / "102")
-    (migrate.photos / "104").rename(migrate.photos / "999")
-    for person, name in ((7, "broken.jpg"), (8, "several.jpg"), (9, "nobody.png")):
-        migrate.old.commit([put(person, name=f"[{person}]")])
-        (migrate.photos / str(person)).mkdir()
-        photo = migrate.photos / str(person) / name
-        if person == 7:
-            photo.write_bytes((DATA / "group.jpg").read_bytes()[:2000])
-        elif person == 8:
-            shutil.copy(DATA / "group.jpg", photo)
-        else:
-            Image.new("RGB", (200, 200), "grey").save(photo)
-    told = migrate(code=1)
-    assert migrate.moved == EVERYBODY[:1]
-    assert told["not_enrolled"] == [999]
-    assert [(p["photo"], p["reason"]) for p in told["left_out"]] == [
-        ("101/group.jpg", "several-faces")
-    ]
-    why = {
-        p["id"]: (p["name"], p["reason"], [f["reason"] for f in p["photos"]])
-        for p in told["not_moved"]
-    }
-    assert why == {
-        7: ("[7]", "no-usable-photo", ["unsupported-image"]),
-        8: ("[8]", "no-usable-photo", ["several-faces"]),
-        9: ("[9]", "no-usable-photo", ["no-face"]),
-        102: (None, "no-photos", []),
-        104: (None, "no-photos", []),
-    }
-    done = migrate.run()
-    assert done.exit_code == 1
-    assert "  8 ([8]): no usable photo\n    8/several.jpg: It shows 3 faces.\n" in done.stdout
-    assert "in the photos, but not in the old gallery: 1 (999)\n" in done.stdout
-    assert "5 people could not be moved." in done.stderr
-    assert migrate("--largest", code=1)["moved"] == [8]
-
-
-def test_who_is_in_the_new_gallery_already(migrate: Migrate) -> None:
-    migrate.new.commit([put(102, photos=5, name="Somebody")])
-    assert migrate()["not_overwritten"] == [102]
-    assert migrate.moved[1] == (102, 5, "Somebody")
-    assert migrate("--replace")["moved"] == [102]
-    assert migrate.moved == EVERYBODY
-
-
-def test_what_changed_in_the_old_gallery_is_caught_up_with(migrate: Migrate) -> None:
-    migrate()
-    migrate.old.commit(
-        [
-            Operation(Kind.DESCRIBE, 101, 300.0, details={"name": "Countess"}),
-            Operation(Kind.DELETE, 102, 300.0),
-        ]
-    )
-    told = migrate()
-    assert (told["renamed"], told["removed"], told["moved"]) == ([101], [102], [])
-    assert migrate.moved == [(101, 2, "Countess"), (104, 1, None)]
-
-
-def test_ctrl_c_loses_nothing_that_was_done(
-    migrate: Migrate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = 0
-
-    def interrupted(*args: Any) -> Any:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return find_faces(*args)
-
-    monkeypatch.setattr(offline, "find_faces", interrupted)
-    told = migrate(code=1)
-    assert (told["moved"], told["broken_off"]) == ([101, 102], "It was stopped.")
-    assert migrate()["moved"] == [104]
-    assert migrate.moved == EVERYBODY
-    assert looks == 4
+def test_what_was_looked_at_before_it_is_stopped_is_written(galleries: Galleries) -> None:
+    steps: list[int] = []
+    report = galleries.migrate(stopped=lambda: len(steps) >= 3, advance=steps.append)
+    assert (report.moved, report.broken_off) == ([101, 102], "It was stopped.")
+    assert galleries.migrate().moved == [104]
 
 
 @pytest.mark.parametrize("error", [Unavailable("Triton is away."), ModelError("It is broken.")])
-def test_a_network_that_goes_away(
-    migrate: Migrate, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    monkeypatch.setattr(migrating, "_PHOTOS_AT_ONCE", 2)
-    original = FakeNetwork.embed
-
-    def embed(self: FakeNetwork, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if self.seen:
-            raise error
-        return original(self, crops)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FakeNetwork, "embed", embed)
-        told = migrate(code=1)
-    assert (told["moved"], told["broken_off"]) == ([101], str(error))
-    assert migrate()["moved"] == [102, 104]
+def test_a_model_that_goes_away(galleries: Galleries, error: Exception) -> None:
+    report = galleries.migrate(PixelModel(error), photos_at_once=2)
+    assert (report.moved, report.broken_off) == ([101], str(error))
+    assert galleries.migrate().moved == [102, 104]
 
 
-def test_vectors_of_another_length_are_no_embeddings(
-    migrate: Migrate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FakeNetwork, "embed", lambda self, crops: np.full((len(crops), 64), np.nan))
-    assert "unit length" in migrate(code=1)["broken_off"]
-    assert migrate.moved == []
-
-
-def test_a_store_that_goes_away(migrate: Migrate, store: MemoryStore) -> None:
-    def away(request: str, key: str) -> None:
-        if request == "put" and f"{NEW}/segments" in key:
-            raise Unavailable("S3 is away.")
-
-    store.before = away
-    done = migrate.run()
-    assert done.exit_code == 1
-    assert "S3 is away. Nothing was written. Not everybody was looked at" in done.stderr
-    store.before = lambda request, key: None
-    assert migrate()["moved"] == [101, 102, 104]
-
-
-def test_from_which_gallery(migrate: Migrate, store: MemoryStore) -> None:
-    assert f"holds no gallery of {NEW}" in migrate.fails("--from", NEW)
-    other = "facenet-other@ffffffffffff"
-    Gallery(store, "galleries", Location("default", other, DIMENSION)).commit(
-        [put(104, name="Other")]
-    )
-    assert migrate("--dry-run")["from"] == MODEL  # the one that is configured
-    assert migrate("--dry-run", "--from", other)["from"] == other
-    assert "holds no gallery of another model" in migrate.fails("--collection", "shop")
-
-
-def test_a_model_that_is_not_there(
-    migrate: Migrate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.undo()
-    assert "no model 'facenet-new'" in migrate.fails("--repository", str(tmp_path))
+def test_vectors_of_another_length_are_no_embeddings(galleries: Galleries) -> None:
+    report = galleries.migrate(NoUnitModel())
+    assert report.broken_off is not None
+    assert "unit length" in report.broken_off
+    assert galleries.moved == {}

@@ -1,0 +1,78 @@
+"""Configuration files of the commands."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serving.cli.config import read_config, read_overrides
+from serving.errors import InvalidInput
+from serving.stack.config import StackSettings, serve_config
+from serving.stack.credentials import KEYS, credentials
+from serving.stack.process import StackError
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    overrides = {"gallery": {"collection": "staff"}}
+    path = tmp_path / "serve.yaml"
+    path.write_text(yaml.safe_dump(serve_config(StackSettings(overrides=overrides))))
+    return path
+
+
+def test_the_arguments_are_the_applications(config: Path) -> None:
+    read = read_config(config)
+    assert read.args.gallery.collection == "staff"
+    assert read.credentials is None
+    assert not (config.parent / KEYS).exists()
+
+
+def test_the_stacks_keys_are_used_and_the_environment_stays_as_it_is(config: Path) -> None:
+    made = credentials(config.parent)
+    before = dict(os.environ)
+    assert read_config(config).credentials == made
+    assert dict(os.environ) == before
+
+
+def test_keys_in_the_environment_come_first(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials(config.parent)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    assert read_config(config).credentials is None
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "args.yaml"
+    path.write_text("gallery: {collection: staff}")
+    assert read_overrides(path) == {"gallery": {"collection": "staff"}}
+    path.write_text("")
+    assert read_overrides(path) == {}
+    path.write_text("galery: {}")
+    with pytest.raises(StackError, match=r"args\.yaml holds no settings of the application"):
+        read_overrides(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"applications: []",
+        b"applications: [{name: faces}]",
+        b"applications: [{args: {tritn: {}}}]",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_what_is_no_configuration(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"x\.yaml is no serveConfigV2 of this service"):
+        read_config(tmp_path / "x.yaml")

@@ -1,0 +1,155 @@
+"""`faces enroll`: many photos in several requests, and what its user reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.cli import enroll
+from serving.cli.enroll import batches
+from tests.support.service import FakeService
+from tests.unit.cli.shell import Faces
+
+
+def report(*used: bool) -> dict[str, Any]:
+    return {"images": [{"used": u, "reason": None if u else "No face was found."} for u in used]}
+
+
+FULL = report(*[True] * 50)  # of a request that holds as many photos as one may
+NO_FACE = (422, {"detail": "No photo is usable.", **report(False, False)})
+
+
+def people_in(tmp_path: Path, **people: int) -> Path:
+    """A folder of people; ``p7=2`` is two photos of the id 7."""
+    for id_, photos in people.items():
+        photos_in(tmp_path / "people" / id_[1:], *(f"{n:03}.jpg" for n in range(photos)))
+    return tmp_path / "people"
+
+
+def photos_in(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"photo")
+    return [folder / name for name in names]
+
+
+def modes(service: FakeService) -> list[str]:
+    return ["append" if b"append" in body else "replace" for body in service.bodies]
+
+
+def test_people_with_names(faces: Faces, service: FakeService, tmp_path: Path) -> None:
+    service.body = report(True)
+    (tmp_path / "names.json").write_text('{"7": "Ada"}')
+    people = people_in(tmp_path, p7=1, p8=1)
+    ended = faces("enroll", people, "--names", tmp_path / "names.json")
+    assert ended.code == 0
+    assert ended.out == "2 of 2 people are enrolled.\n"
+    assert [b"Ada" in body for body in service.bodies] == [True, False]
+
+
+def test_many_photos_of_one_person_add_up(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    service.answers = [
+        (200, FULL),
+        (200, report(*[True] * 49, False)),
+        (200, report(True)),
+    ]
+    ended = faces("enroll", people_in(tmp_path, p7=101))
+    assert ended.code == 0
+    assert modes(service) == ["replace", "append", "append"]
+    (told,) = (line for line in ended.err.splitlines() if "not used" in line)
+    assert told.endswith("099.jpg: not used. No face was found.")
+
+
+def test_the_first_usable_batch_replaces(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    service.answers = [NO_FACE, (200, FULL), NO_FACE]
+    ended = faces("enroll", people_in(tmp_path, p7=150))
+    assert ended.code == 0
+    assert modes(service) == ["replace", "replace", "append"]
+    assert "7: No photo is usable. No face was found." in ended.err
+
+
+def test_appending_appends_from_the_first_on(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    service.answers = [NO_FACE, (200, FULL)]
+    assert faces("enroll", people_in(tmp_path, p7=100), "--append").code == 0
+    assert modes(service) == ["append", "append"]
+
+
+@pytest.mark.parametrize("append", [(), ("--append",)])
+def test_who_has_no_usable_photo_is_told_and_the_others_are_enrolled(
+    faces: Faces, service: FakeService, tmp_path: Path, append: tuple[str, ...]
+) -> None:
+    service.answers = [NO_FACE, (200, report(True))]
+    ended = faces("enroll", people_in(tmp_path, p7=1, p8=1), *append)
+    assert ended.code == 1
+    assert "7: No photo is usable. No face was found." in ended.err
+    assert ended.out == "1 of 2 people are enrolled.\n"
+
+
+def test_a_service_that_fails_half_way_is_no_success(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    service.answers = [(200, FULL), (503, {"detail": "The store is away."})]
+    ended = faces("enroll", people_in(tmp_path, p7=100))
+    assert ended.code == 1
+    assert "7: The store is away." in ended.err
+
+
+def test_conflicts_are_told_by_the_photo(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    told = {"similarity": 0.81, "confidence": 0.99}
+    eve = {"type": "already-enrolled", "images": [1], "id": 5, "name": "Eve", **told}
+    other = {"type": "other-person", "images": [0], "id": None, "name": None, **told}
+    service.answers = [
+        (200, {**report(True, True), "conflicts": [eve]}),
+        (409, {"detail": "They contradict.", "conflicts": [other]}),
+    ]
+    ended = faces("enroll", people_in(tmp_path, p7=2, p8=1))
+    assert ended.code == 1
+    assert "7/001.jpg: shows somebody who is enrolled already, as 5 (Eve)" in ended.err
+    assert "8/000.jpg: seems to show somebody else than the other photos" in ended.err
+    assert "8: They contradict." in ended.err
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_force_is_asked_for(
+    faces: Faces, service: FakeService, tmp_path: Path, force: bool
+) -> None:
+    service.body = report(True)
+    assert faces("enroll", people_in(tmp_path, p7=1), *["--force"] * force).code == 0
+    assert (b'name="force"\r\n\r\ntrue' in service.bodies[0]) is force
+
+
+def test_a_folder_without_people(faces: Faces, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = faces("enroll", tmp_path / "empty")
+    assert ended.code == 1
+    assert ended.err.startswith("Error: There are no photos in ")
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (101, [50, 50, 1])])
+def test_requests_by_count(tmp_path: Path, count: int, sizes: list[int]) -> None:
+    photos = photos_in(tmp_path, *(f"{n:03}.jpg" for n in range(count)))
+    parts = list(batches(photos))
+    assert [len(part) for part in parts] == sizes
+    assert [photo for part in parts for photo in part] == photos
+
+
+def test_requests_by_bytes(tmp_path: Path) -> None:
+    third = enroll._BATCH_BYTES // 3
+    photos = photos_in(tmp_path, *"abcde")
+    sizes = (third, third, third, 1, enroll._BATCH_BYTES * 2)
+    for photo, size in zip(photos, sizes, strict=True):
+        os.truncate(photo, size)
+    assert [len(part) for part in batches(photos)] == [4, 1]
+    os.truncate(photos[3], third)
+    assert [len(part) for part in batches(photos)] == [3, 1, 1]
