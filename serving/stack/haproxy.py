@@ -34,9 +34,14 @@ exec {binary} "$@"
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 
+def program_in(folder: Path) -> Path:
+    """Where `on_loopback` writes its program."""
+    return folder / "haproxy"
+
+
 def on_loopback(folder: Path) -> Path:
-    """Write the program that Serve is to start in place of HAProxy; it becomes HAProxy."""
-    program = folder / "haproxy"
+    """Write the program that Serve starts in place of HAProxy, and that becomes HAProxy."""
+    program = program_in(folder)
     program.write_text(
         _ON_LOOPBACK.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
     )

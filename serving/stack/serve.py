@@ -47,14 +47,16 @@ def metrics_port(first: int) -> int:
     return first + 11
 
 
-def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[str, str]) -> Process:
+def start(
+    config: Path, logs: Path, scratch: Path, inner_port: int, keys: Mapping[str, str]
+) -> Process:
     """Start Ray and the application on loopback.
 
     Args:
         scratch: a folder of this stack alone for sockets, whose paths have to be short, and for
             Ray's own files; readable by the user alone, since what Ray makes is open to all.
         inner_port: the first of the ports that HAProxy and the ingress replicas use.
-        env: the keys of the S3 server.
+        keys: the S3 server's, as environment variables: a command line is open to every account.
 
     Raises:
         StackError: shared memory is too small.
@@ -66,8 +68,26 @@ def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[st
             f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left, and photos need "
             f"{_OBJECT_STORE_BYTES / 2**20:.0f} MiB; make it larger (docker run --shm-size=2g)."
         )
+    haproxy.on_loopback(scratch)
+    return Process(
+        "Ray Serve",
+        [sys.executable, "-m", "serving.stack.serve", config],
+        log=logs / "serve.log",
+        env=environment(scratch, inner_port, keys, tls.environment(config.parent)),
+    )
+
+
+def environment(
+    scratch: Path, inner_port: int, keys: Mapping[str, str], certificates: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment variables of Ray Serve's process.
+
+    Args:
+        scratch, inner_port, keys: as `start` takes them.
+        certificates: Ray's settings of TLS and of its token, see `serving.stack.tls`.
+    """
     proxy = {
-        "BINARY_PATH": haproxy.on_loopback(scratch),
+        "BINARY_PATH": haproxy.program_in(scratch),
         "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
         "SERVER_STATE_BASE": scratch,
         "SERVER_STATE_FILE": scratch / "server-state",
@@ -97,17 +117,12 @@ def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[st
         _ADMIN_SOCKET: scratch / "admin.sock",
         **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in proxy.items()},
     }
-    return Process(
-        "Ray Serve",
-        [sys.executable, "-m", "serving.stack.serve", config],
-        log=logs / "serve.log",
-        env={
-            **env,
-            **CALM_THREADS,
-            **tls.environment(config.parent),
-            **{name: str(value) for name, value in settings.items()},
-        },
-    )
+    return {
+        **keys,
+        **CALM_THREADS,
+        **certificates,
+        **{name: str(value) for name, value in settings.items()},
+    }
 
 
 def readiness(port: int) -> dict[str, Any] | None:
