@@ -176,8 +176,8 @@ class Exchange:
             images=images,
             conflicts=conflicts,
         )
-        # A refusal below 500 comes before anything is written, but a lost race (409) may end a write
-        # of several commits after its first ones.
+        # A refusal below 500 comes before anything is written, but a lost race may end a write of
+        # several commits after its first ones.
         may_be_done = status >= 500 or (status == 409 and error.type != EnrolmentConflict.type)
         known = _rejected(call, error) or error.type == NotReadBack.type
         error.not_confirmed = call.writes and may_be_done and not known
