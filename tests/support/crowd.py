@@ -59,8 +59,8 @@ def crowd(url: str, photo: bytes) -> Iterator[Crowd]:
     # No client waits for the connection of another.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     with httpx.Client(base_url=url, timeout=_PATIENCE_S, limits=limits) as client:
-        crowd = Crowd(client, photo)
+        clients = Crowd(client, photo)
         try:
-            yield crowd
+            yield clients
         finally:
-            crowd.empty()
+            clients.empty()
