@@ -1,11 +1,11 @@
-"""Make the synthetic gallery, or measure how much it is like real people.
+"""Make the synthetic gallery, or compare its cosines with those of real people.
 
     python data/make_gallery.py            # writes data/gallery/synthetic-1000.safetensors
     python data/make_gallery.py --stats    # measures that file; with --photos FOLDER other photos
 
-No photo goes into it. The last layer of FaceNet reaches only some hundred of its 512 dimensions,
-and the embeddings of all faces lie there; so individuals are drawn at random in that part of the
-space, and only five numbers (below) come from measuring real people.
+It is made without photos. The last layer of FaceNet reaches only about a hundred of its 512
+dimensions, and the embeddings of all faces lie there. So people are drawn at random in that
+subspace, and only five numbers (below) were measured on real people.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ FORMAT = "faces-export/1"
 SEED = 1000
 PEOPLE = 1000
 FIRST_ID = 10001  # the folder's real people have smaller ids
-# How many of a hundred people have 1, 2, 3, 4 and 5 photos.
+# The number of people in a hundred with 1, 2, 3, 4 and 5 photos.
 PHOTOS_PERCENT = (25, 25, 20, 15, 15)
 
 # The five numbers, chosen so that the cosines are spread like those of 90 photos of 22 real people.
-# Real photos use the first directions of the layer more than its weights alone tell.
+# Real photos use the first directions of the layer more than its weights alone suggest.
 SPECTRUM_POWER = 2
-# Photos out of one source (a series, an event, an archive) make even strangers a little alike.
+# Photos from one source (a series, an event, an archive) make even strangers a little similar.
 SOURCES, SOURCE_SHARE = 8, 0.1
-# Variance of a photo over that of its person: log-normal, so that there are some bad photos.
+# Variance of a photo over that of its person: log-normal, so some photos are bad.
 PHOTO_VARIANCE, PHOTO_VARIANCE_SIGMA = 0.36, 0.8
 
 Rows = NDArray[np.float64]
@@ -51,7 +51,7 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gallery:
-    """ids int64 (N,), counts int32 (N,), embeddings float16 (sum of counts, 512) in that order."""
+    """ids int64 (N,), counts int32 (N,), embeddings float16 (sum of counts, 512), by person."""
 
     ids: NDArray[np.int64]
     counts: NDArray[np.int32]
@@ -73,10 +73,10 @@ def last_layer(model: torch.jit.ScriptModule) -> Rows:
 
 
 def make(layer: Rows) -> Gallery:
-    """Draw the individuals; the same layer gives the same gallery."""
+    """Draw the people; the same layer gives the same gallery."""
     # RandomState: the only generator of numpy whose numbers are promised never to change.
     rng = np.random.RandomState(SEED)
-    # A symmetric root and no eigenvectors: their signs differ from one BLAS to the next.
+    # A symmetric root instead of eigenvectors, whose signs differ between BLAS versions.
     shape = np.linalg.matrix_power(layer @ layer.T, SPECTRUM_POWER)
     sources = rng.standard_normal((SOURCES, 512))[np.arange(PEOPLE) % SOURCES]
     own = rng.standard_normal((PEOPLE, 512))
@@ -104,16 +104,16 @@ def write(gallery: Gallery, path: Path, model_id: str) -> None:
         "counts": gallery.counts,
         "embeddings": gallery.embeddings,
     }
-    # Not save_file: that makes a file which only its owner may read.
+    # Not save_file, which makes the file readable by its owner alone.
     data = save(tensors, metadata={"format": FORMAT, "model": model_id})
-    # safetensors writes the metadata in random order; the same gallery must be the same file.
+    # safetensors writes metadata in random order, but the same gallery must be the same file.
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"))
     path.write_bytes(data[:8] + header.encode().ljust(end - 8) + data[end:])
 
 
 def embed_photos(paths: list[Path], model: torch.jit.ScriptModule) -> Rows:
-    """The largest face of each photo, by the service's own steps: (P, 512)."""
+    """Embeddings of the largest face of each photo, by the service's own steps: (P, 512)."""
     detector = FaceDetector()
     rows = []
     for path in paths:

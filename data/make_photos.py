@@ -4,8 +4,8 @@
     pip download --no-deps scikit-image==0.26.0                   # unpack: skimage/data
     python data/make_photos.py FIXTURES ASTRONAUT
 
-Only the originals with the known sha256 are taken. The same Pillow makes the same files; another
-JPEG encoder makes files of other bytes that look the same.
+Only originals with the known sha256 are accepted. The same Pillow makes the same files; another
+JPEG encoder makes files with other bytes that look the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NAMES = {
     104: "Eileen Collins",
     2576: "Jacinda Ardern",
 }
-# Byte for byte as in the originals' package, so that nothing about them has to be told as changed.
+# Byte for byte as in the originals' package, so no change has to be declared.
 COPIES = {
     "person_a_1.jpg": "people/101/macron_2014.jpg",
     "person_a_2.jpg": "people/101/macron_2025.jpg",
@@ -71,7 +71,7 @@ class Look:
     Attributes:
         frame: height of the picture, in heights of the face.
         aspect: width over height.
-        shift: how far the face is from the middle, x and y as a part of the picture.
+        shift: distance of the face from the middle, x and y as a part of the picture.
         side: pixels of the longest side.
         light: strength of a light from one side, -1 (left) to 1 (right).
         warmth: gain of red over blue.
@@ -95,7 +95,7 @@ class Look:
 
 
 def draw_look(rng: random.Random, index: int) -> Look:
-    """Random, but with the framings spread evenly from the head alone to the whole picture."""
+    """Random variations, with framings spread evenly from the head alone to the whole picture."""
     return Look(
         frame=1.35 + 0.8 * ((index * 7) % PHOTOS) / (PHOTOS - 1),
         aspect=rng.choice((0.75, 0.8, 0.9, 1.0)),
@@ -117,7 +117,7 @@ def draw_look(rng: random.Random, index: int) -> Look:
 def window(look: Look, size: tuple[int, int]) -> list[tuple[float, float]] | None:
     """Corners of the picture in the original: top left, bottom left, bottom right, top right.
 
-    Moved into the original where it reaches over an edge; None when it does not fit in at all.
+    A picture that crosses an edge is moved inside; None when it does not fit into the original.
     """
     height = look.frame * FACE_HEIGHT
     width = height * look.aspect
@@ -139,7 +139,7 @@ def window(look: Look, size: tuple[int, int]) -> list[tuple[float, float]] | Non
 def render(original: Image.Image, look: Look, corners: list[tuple[float, float]]) -> Image.Image:
     height = look.side
     width = round(height * look.aspect)
-    # Cut at twice the size, then reduced: QUAD takes single pixels and would leave jagged edges.
+    # Cut at twice the size, then reduced: QUAD samples single pixels, which leaves jagged edges.
     image = original.transform(
         (2 * width, 2 * height),
         Image.Transform.QUAD,
@@ -191,7 +191,7 @@ def variations(original: Image.Image) -> list[bytes]:
 
 
 def group(originals: dict[str, Image.Image]) -> bytes:
-    """People side by side in front of a plain wall, each in another size."""
+    """People side by side in front of a plain wall, each at a different size."""
     wall = (214, 209, 200)
     gap = 24
     people = []
@@ -210,7 +210,7 @@ def group(originals: dict[str, Image.Image]) -> bytes:
 
 
 def check(path: Path) -> Path:
-    """The path itself. Raises OriginalError when it is not the known original."""
+    """Returns the path. Raises OriginalError when the file is not the known original."""
     if not path.is_file():
         raise OriginalError(f"There is no file {path}.")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[path.name]:

@@ -26,7 +26,7 @@ _DESCRIPTION = "# --"
 
 @dataclass(frozen=True)
 class Comments:
-    """What stands above a key.
+    """The comment above a key.
 
     Attributes:
         description: of the key, from lines with `# --`.
@@ -63,7 +63,7 @@ def tables(text: str) -> str:
 
 
 def _rows(key: str, node: Any, lines: list[str], comments: Comments) -> Iterator[Row]:
-    """The knobs below a key. A map in braces is one knob: so it is written."""
+    """The knobs below a key. A map written in braces is one knob."""
     if isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
         for inner_key, inner in node.value:
             line = inner_key.start_mark.line
@@ -103,7 +103,7 @@ def _table(rows: list[Row]) -> list[str]:
 
 
 def updated(readme: str, values: str) -> str:
-    """The README with the table of the values as they are now."""
+    """The README with a new table of the values."""
     before, _, rest = readme.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:

@@ -20,7 +20,7 @@ from serving.keys import Key
 from serving.settings import AppArgs
 
 SCHEMA = Path(__file__).parent / "facenet-serving" / "values.schema.json"
-# What the chart fills in; see templates/_serve.tpl.
+# Settings that the chart fills in; see templates/_serve.tpl.
 DERIVED = {
     "AppArgs": {"keys", "scale"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
@@ -29,7 +29,7 @@ DERIVED = {
 }
 # As `Scale`, but for their defaults.
 _SCALES = ("IngressScale", "DetectScale", "MatchScale")
-# Words that tell a reader of the schema nothing that the settings do not.
+# Keywords that add nothing for a reader of the schema.
 _NOISE = {"title", "default"}
 
 
@@ -56,7 +56,7 @@ def _quiet(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def updated(text: str) -> str:
-    """The schema with the definitions of the settings as they are now."""
+    """The schema with new definitions of the settings."""
     schema = json.loads(text)
     schema["definitions"] |= definitions()
     return json.dumps(schema, indent=2) + "\n"

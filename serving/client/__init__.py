@@ -1,4 +1,4 @@
-"""A client of the HTTP API, for programs that wait (`Client`) and for asyncio (`AsyncClient`).
+"""A client of the HTTP API: blocking (`Client`) and for asyncio (`AsyncClient`).
 
     from serving.client import Client
 
@@ -7,7 +7,7 @@
         for face in faces.infer("photo.jpg")["faces"]:
             print(face["id"], face["confidence"], face["box"])
 
-Importing it needs httpx and nothing else of the service; giving it arrays or Pillow images needs
+Importing it needs httpx and nothing else of the service; to send arrays or Pillow images needs
 Pillow too.
 """
 

@@ -1,7 +1,7 @@
-"""What the service answers: the JSON bodies of the API as they are, typed.
+"""Typed dictionaries for the JSON bodies of the API's answers.
 
 The names and fields are those of `serving.api.schemas`, which says what each of them means; a
-service that is newer may send more of them.
+newer service may send additional fields.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ A = TypeVar("A")
 
 
 class AsyncClient:
-    """`Client` for asyncio: the same methods, to be awaited, and the same arguments.
+    """`Client` for asyncio: the same methods with the same arguments, to be awaited.
 
     Photos are read and encoded in threads, so the event loop stays free.
     """

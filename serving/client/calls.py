@@ -1,4 +1,4 @@
-"""The calls of the API: what is sent for each, and when it may be sent again."""
+"""The calls of the API: the request of each, and when it may be retried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ A = TypeVar("A")  # the answer
 
 
 class Unset(enum.Enum):
-    """What is not given stays as it is."""
+    """The default of arguments for which None has a meaning: the value stays as it is."""
 
     UNSET = enum.auto()
 
@@ -39,11 +39,11 @@ class Call(Generic[A]):
 
     Attributes:
         writes: it changes the gallery, so it must not be sent twice.
-        rejections: types of problems that say that nothing of it was done, so that it may be sent
+        rejections: types of problems after which nothing of it was done, so that it may be sent
             again even if it writes.
-        once: it asks how things are now, and no later answer will do.
+        once: it reports the present state, so a later answer is of no use.
         also: statuses besides 2xx that are answers.
-        shared: it concerns the service and no collection.
+        shared: it concerns the service, not a collection.
     """
 
     method: str
@@ -61,12 +61,11 @@ class Call(Generic[A]):
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-# Before the work has begun.
+# Refused before the work began.
 _BEFORE = frozenset({TooManyRequests.type, Overloaded.type, NoRoom.type})
-# Or a commit that was not made. A write whose outcome the service does not know is answered with a
-# type of its own.
+# Or the commit failed. A write with an unknown outcome is answered with a type of its own.
 _NOTHING_WRITTEN = _BEFORE | {CommitConflict.type, Unavailable.type}
-# Erasing takes several commits; one that fails or loses the race has the earlier ones behind it.
+# Erasing takes several commits; when one fails or loses a race, earlier ones have been made.
 _ERASURE = _BEFORE
 
 
@@ -116,7 +115,7 @@ def generate(
     except UnicodeEncodeError:
         raise ClientError(f"The name {name!r} is no text that can be sent.") from None
     files = [("images", file) for file in files_of(photos)]
-    if not files:  # as of a pattern that no file fits
+    if not files:  # for example from a pattern that matches no file
         raise ValueError("Give at least one photo.")
     return Call(
         "POST",
@@ -243,5 +242,5 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _json(body: Any) -> bytes:
-    """Raises ValueError for numbers that are not finite, TypeError for what is no JSON."""
+    """Raises ValueError for numbers that are not finite, TypeError for values that JSON lacks."""
     return json.dumps(body, allow_nan=False).encode()

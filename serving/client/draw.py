@@ -12,14 +12,14 @@ _KNOWN, _STRANGER, _INK = "#1a9850", "#d73027", "white"
 
 
 def percent(confidence: float) -> str:
-    """``98%``; never 100% or 0%, since nothing that was estimated is certain."""
+    """``98%``; never 100% or 0%, since an estimate is never certain."""
     if confidence < 0.01:
         return "<1%"
     return ">99%" if confidence > 0.99 else f"{confidence:.0%}"
 
 
 def label_of(face: Mapping[str, Any]) -> str:
-    """``Ada 98%``, ``7 98%`` for somebody without a name, or ``unknown``."""
+    """``Ada 98%``, ``7 98%`` for a person without a name, or ``unknown``."""
     if face["id"] is None:
         return "unknown"
     return f"{face['name'] or face['id']} {percent(face['confidence'])}"
@@ -35,13 +35,13 @@ def draw(photo: Path, faces: Sequence[Mapping[str, Any]]) -> Image.Image:
         color = _STRANGER if face["id"] is None else _KNOWN
         x1, y1, x2, y2 = face["box"]
         canvas.rectangle((x1, y1, x2, y2), outline=color, width=max(2, round(unit * 1.5)))
-        # As wide as the face, as far as that can be read and is no shouting.
+        # As wide as the face, within the sizes that are legible and not obtrusive.
         size = (x2 - x1) * 2 / len(label_of(face))
         font = ImageFont.load_default(max(11.0, min(max(size, 8 * unit), 16 * unit)))
         left, top, right, bottom = canvas.textbbox((0, 0), label_of(face), font=font)
         pad = 3 * unit
         height, width = bottom - top + 2 * pad, right - left + 2 * pad
-        # Above the box where there is room, inside of it where there is not.
+        # Above the box if there is room, else inside it.
         y = y1 - height if y1 >= height else y1
         x = max(0, min(x1, image.width - width))
         canvas.rectangle((x, y, x + width, y + height), fill=color)

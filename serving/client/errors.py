@@ -1,4 +1,4 @@
-"""The one exception of the client."""
+"""`ClientError`, the one exception of the client."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from serving.client.answers import ConflictBody, ImageReport
 
 
 class ClientError(Exception):
-    """The service refused, or does not answer; the text is a sentence for people.
+    """The service refused or did not answer; the text is written for people to read.
 
     Attributes:
-        status: of the refusal; None when nobody answered.
-        type: what kind of problem it is, such as ``unknown-identity``: the end of the problem's
-            ``type``. None when what answered is not the service.
+        status: of the refusal; None when there was no answer.
+        type: the kind of problem, such as ``unknown-identity``: the end of the problem's ``type``.
+            None when the answer is not from the service.
         detail: the problem's own sentence; the text of the exception may add why photos were not
             used.
-        request_id: what the service's log has it under; None when nothing was sent.
-        retry_after: seconds to wait before asking again, where the service says so.
-        images: what became of each photo, in their order, where photos were refused.
-        conflicts: what speaks against an enrolment that was refused for it.
-        not_confirmed: it was a write, and nobody knows whether it was carried out, or how far.
-            Look whether it is there before you send it again.
+        request_id: the id of the request in the service's log; None when nothing was sent.
+        retry_after: seconds to wait before a retry, where the service says so.
+        images: the outcome of each photo, in order, where photos were refused.
+        conflicts: the conflicts for which an enrolment was refused.
+        not_confirmed: a write with an unknown outcome: it may be done, partly done or not done.
+            Check the gallery before you send it again.
     """
 
     def __init__(

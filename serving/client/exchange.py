@@ -1,4 +1,4 @@
-"""One attempt of a call: what goes out, and what the answer or the lack of one means."""
+"""One attempt of a call: builds the request, and interprets the answer or the lack of one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from serving.errors import (
 
 URL = "http://127.0.0.1:8000"
 _TYPE_PREFIX = "urn:faces:problem:"
-# As the service's settings have it. Checked here, because a path with ".." in it would become
-# another path, and mean another collection.
+# As in the service's settings. Checked here, because a name with ".." would change the path, and so
+# mean another collection.
 _COLLECTION = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 
-# What a service or the proxy before it says for a while.
+# Temporary answers of a service or of the proxy in front of it.
 _PASSING = (429, 502, 503, 504)
-# Answered with 503 too, but no waiting mends them.
+# Answered with 503 too, but they do not pass by waiting.
 _LASTING = {error.type for error in (GalleryError, GalleryCorrupt, ModelMismatch, StoreUnfit)}
 
-# Nothing was sent, because there was no connection.
+# Errors before a connection: nothing was sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout, httpx.ProxyError)
@@ -43,7 +43,7 @@ _BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout, 
 class Failed(Exception):
     """An attempt that failed: the error to raise, unless another attempt is made.
 
-    ``again``: another one does no harm, and may help.
+    ``again``: a retry is safe and may help.
     """
 
     def __init__(self, error: ClientError, again: bool) -> None:
@@ -53,17 +53,17 @@ class Failed(Exception):
 
 
 class Exchange:
-    """The side of a client that knows HTTP but sends nothing.
+    """Builds HTTP requests and interprets answers; both clients share it, and do the sending.
 
     Args:
         url: None: the environment's FACES_URL, or else the port of ``make run`` on this machine.
-        collection: None: the one that the service uses where none is named.
+        collection: None: the default collection of the service.
         key: an API key; None: the environment's FACES_KEY, if there is one.
-        timeout_s: of calls that give none.
+        timeout_s: for calls without one of their own.
 
     Raises:
-        ClientError: the address or the key cannot be one.
-        ValueError: the collection cannot be one.
+        ClientError: the address or the key is malformed.
+        ValueError: the name of the collection is malformed.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Exchange:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
             raise ClientError(f"{url!r} is no address of a service: {error}.") from None
-        # What is said may be logged, so it must not hold a password.
+        # Messages with the URL may be logged, so it must not hold a password.
         self.url = str(parsed.copy_with(userinfo=b"")) if parsed.userinfo else url
         self._base = url.rstrip("/")
         self._below = ""
@@ -126,7 +126,7 @@ class Exchange:
         raise Failed(error, again and not call.once)
 
     def broken(self, call: Call[Any], error: httpx.RequestError) -> Failed:
-        """What it means that there is no answer."""
+        """The failure for a request that got no answer."""
         sent = not isinstance(error, (*_NOT_SENT, *_NEVER_SENT))
         if isinstance(error, httpx.TimeoutException):
             text = f"The service at {self.url} took too long to answer."
@@ -135,14 +135,14 @@ class Exchange:
         else:
             text = f"What answers at {self.url} is not this service ({error})."
         unconfirmed = call.writes and sent
-        told = ClientError(
+        failure = ClientError(
             text + (_LOOK_FIRST if unconfirmed else ""),
             detail=text,
             request_id=call.request_id,
             not_confirmed=unconfirmed,
         )
         again = isinstance(error, _BROKEN) and not unconfirmed
-        return Failed(told, again and not call.once)
+        return Failed(failure, again and not call.once)
 
     def _refusal(self, call: Call[Any], answer: httpx.Response, body: Any) -> ClientError:
         status = answer.status_code
@@ -176,8 +176,8 @@ class Exchange:
             images=images,
             conflicts=conflicts,
         )
-        # A refusal below 500 comes before anything is written, but a lost race may end a write
-        # that takes several commits.
+        # A refusal below 500 comes before anything is written, but a lost race may end a write of
+        # several commits after its first ones.
         may_be_done = status >= 500 or (status == 409 and error.type != EnrolmentConflict.type)
         known = _rejected(call, error) or error.type == NotReadBack.type
         error.not_confirmed = call.writes and may_be_done and not known
@@ -192,7 +192,7 @@ def _rejected(call: Call[Any], error: ClientError) -> bool:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Of a header that holds seconds, or a date."""
+    """The seconds in a Retry-After header, which holds seconds or a date."""
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():

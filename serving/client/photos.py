@@ -1,4 +1,4 @@
-"""Photos as callers have them -> the bytes of an image file."""
+"""Photos in the forms that callers have -> the bytes of an image file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 from serving.client.errors import ClientError
 
-# The one format that the service can decode reduced; and what is lossless may exceed its limit of
-# bytes.
+# JPEG is the one format that the service can decode reduced, and lossless files may exceed its
+# limit of bytes.
 _JPEG = {"quality": 95, "subsampling": 0}
-# How these become RGB is for the service to decide, as it does for files.
+# Lossless, so that the service converts these modes to RGB, as it does for files.
 _LOSSLESS = {**dict.fromkeys(("1", "LA", "P", "RGBA", "I;16"), "PNG"), "I": "TIFF", "F": "TIFF"}
 
 
@@ -53,7 +53,7 @@ def file_of(photo: Photo) -> File:
     Raises:
         ClientError: a file cannot be read, or an image not encoded.
         ValueError: an array is not uint8 (H, W, 3).
-        TypeError: it is nothing of the kind.
+        TypeError: it is none of these.
     """
     if isinstance(photo, (str, os.PathLike)):
         return _read(Path(photo))
@@ -73,7 +73,7 @@ def file_of(photo: Photo) -> File:
 
 
 def files_of(photos: Photo | Iterable[Photo]) -> list[File]:
-    """Of several photos, or of a single one; raises what `file_of` raises."""
+    """The files of several photos or of a single one; raises the errors of `file_of`."""
     several = isinstance(photos, Iterable) and not (
         isinstance(photos, (str, os.PathLike, bytes, bytearray, memoryview))
         or hasattr(photos, "read")
@@ -90,7 +90,7 @@ def _read(path: Path) -> File:
     except ValueError as error:  # a zero byte in the path
         raise ClientError(f"{str(path)!r} cannot be read: {error}.") from None
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    # Names of files may be no text.
+    # A file's name may not be valid text.
     return File(path.name.encode(errors="replace").decode(), data, kind)
 
 
@@ -123,7 +123,7 @@ def _encoded(pixels: Pixels) -> File:
         else:
             image.save(out, format)
     except Exception as error:
-        # A side of more than 65,500 pixels, or a damaged file that Pillow reads only now, for which
-        # its decoders have a dozen exception types.
+        # A side of more than 65,500 pixels, or a damaged file that Pillow reads only now; its
+        # decoders raise a dozen exception types for those.
         raise ClientError(f"The image cannot be encoded: {error}.") from error
     return File(f"photo.{format.lower()}", out.getvalue(), f"image/{format.lower()}")

@@ -1,4 +1,4 @@
-"""How often a call is sent, and what lies between."""
+"""Retries of a call: the number of attempts, and the random pauses between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from serving.client.exchange import Failed
 
 @dataclass(frozen=True)
 class Retry:
-    """When to give up.
+    """The limits of retries.
 
     Attributes:
-        attempts: how often a call is sent at most; 1: never again.
-        total_s: no attempt begins later than so many seconds after the call.
-        first_s: the pause before the second attempt is random, up to this; before each further one
-            up to twice as long as before the last.
-        longest_s: but not longer than this.
+        attempts: the most times that a call is sent; 1: no retries.
+        total_s: no attempt begins later than this many seconds after the call.
+        first_s: the pause before the second attempt is random, up to this; the limit doubles with
+            each further attempt.
+        longest_s: the highest limit of a pause.
     """
 
     attempts: int = 4
@@ -28,7 +28,7 @@ class Retry:
 
 
 class Attempts:
-    """Those of one call.
+    """The attempts of one call.
 
     Args:
         clock: seconds, monotonic.
@@ -47,8 +47,8 @@ class Attempts:
         if not failed.again or self._failures >= retry.attempts:
             raise failed.error from None
         longest = min(retry.longest_s, retry.first_s * 2 ** (self._failures - 1))
-        # On top of what the service asks for, so that those whom it sent away do not come back as
-        # one.
+        # Added to what the service asks for, so that clients refused together do not return
+        # together.
         pause = (failed.error.retry_after or 0.0) + random.uniform(0, longest)
         if self._clock() - self._start + pause > retry.total_s:
             raise failed.error from None

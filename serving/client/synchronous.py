@@ -1,4 +1,4 @@
-"""The client for programs that wait for each answer."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ A = TypeVar("A")
 
 
 class Client:
-    """Talks to one service. May be used by several threads at once; close it, or use ``with``.
+    """A blocking client of one service. Threads may share it; close it, or use ``with``.
 
     A photo is a path, the bytes of an image file, an open file, a numpy array, uint8 RGB
     (H, W, 3), or a Pillow image. Answers are the JSON bodies of the API; boxes are
     ``[x1, y1, x2, y2]`` in pixels of the upright photo.
 
-    What does no harm is tried again when the service is overloaded, restarted or out of reach:
-    every call that only reads, and a write that was turned away before anything was written. A
-    write with an unknown outcome is never sent twice; see `ClientError.not_confirmed`. `ready` and
-    `health` are asked once.
+    Safe calls are retried when the service is overloaded, restarted or out of reach: every call
+    that only reads, and a write that was refused before anything was written. A write with an
+    unknown outcome is never sent twice; see `ClientError.not_confirmed`. `ready` and `health` are
+    sent once.
 
     Every method raises `ClientError`; and ValueError or TypeError for arguments that cannot be
     sent.
@@ -36,12 +36,12 @@ class Client:
     Args:
         url: address of the service; None: the environment's FACES_URL, or http://127.0.0.1:8000.
         timeout_s: for connecting, and between two packets of an answer; ``timeout_s`` of a method
-            overrules it.
+            replaces it.
         key: an API key; None: the environment's FACES_KEY, if there is one.
-        collection: whose people are meant; None: those of the service's own collection.
-        retry: when to give up.
-        http: with settings of your own, for example for proxies or certificates; stays open.
-        sleep, clock: seconds to wait, and seconds that have passed.
+        collection: the collection to use; None: the service's own.
+        retry: the limits of retries.
+        http: a client with your own settings, such as proxies or certificates; it stays open.
+        sleep, clock: waits for seconds; returns monotonic seconds.
     """
 
     def __init__(
@@ -83,19 +83,19 @@ class Client:
         max_faces: int | None = None,
         timeout_s: float | None = None,
     ) -> answers.InferAnswer:
-        """Who is in a photo.
+        """Identify the faces in a photo, the largest first.
 
         Args:
-            top_k: candidates that are told for each face.
+            top_k: candidates to return for each face.
             threshold: cosine from which on a face is named; -1 always names the nearest.
-            max_faces: the largest so many.
+            max_faces: return at most this many faces, the largest.
         """
         return self._ask(lambda: calls.infer(photo, top_k, threshold, max_faces, timeout_s))
 
     def detect(
         self, photo: Photo, *, max_faces: int | None = None, timeout_s: float | None = None
     ) -> answers.DetectAnswer:
-        """Where faces are in a photo, the largest first."""
+        """Find the faces in a photo, the largest first."""
         return self._ask(lambda: calls.detect(photo, max_faces, timeout_s))
 
     def verify(
@@ -109,7 +109,7 @@ class Client:
         """Whether two photos show the same person; the largest face of each counts.
 
         Args:
-            threshold: cosine from which on it is the same person.
+            threshold: cosine from which the photos count as of the same person.
         """
         return self._ask(lambda: calls.verify(photo_a, photo_b, threshold, timeout_s))
 
@@ -125,12 +125,12 @@ class Client:
     ) -> answers.GenerateAnswer:
         """Enrol a person from photos; the largest face of each counts.
 
-        When no photo has a usable face, that is an error (422), and nothing is written.
+        If no photo has a usable face, that is an error (422), and nothing is written.
 
         Args:
             person: the id, 0 or more.
-            append: add to the photos that are enrolled, instead of replacing them.
-            force: enrol whatever the quality of the photos, and whatever conflicts there are.
+            append: add to the enrolled photos instead of replacing them.
+            force: enrol despite poor photos and despite conflicts.
         """
         return self._ask(lambda: calls.generate(person, photos, name, append, force, timeout_s))
 
@@ -139,7 +139,7 @@ class Client:
     def identities(
         self, *, page_size: int = 1000, timeout_s: float | None = None
     ) -> Iterator[answers.Identity]:
-        """Who is enrolled, in the order of their ids, asked for page by page as you go on.
+        """Iterate over the enrolled people in the order of their ids; pages are fetched as needed.
 
         Args:
             page_size: people in one page, at most 1000.
@@ -159,12 +159,14 @@ class Client:
         page_size: int = 1000,
         timeout_s: float | None = None,
     ) -> Iterator[answers.DuplicateBody]:
-        """Pairs of people who may be one person, to be merged. Asked for page by page; in each the
-        most alike come first, and all people of a small gallery are in one.
+        """Iterate over pairs of people who may be one person, to be merged.
+
+        Pages are fetched as needed; in each the most similar come first, and a small gallery is
+        one page.
 
         Args:
-            threshold: cosine from which on; by default that at which `infer` names somebody.
-            page_size: pairs in one page at most; of more the most alike.
+            threshold: lowest cosine of a pair; by default that at which `infer` names a person.
+            page_size: pairs in one page at most; of more, the most similar.
         """
         cursor: int | None = None
         while True:
@@ -177,7 +179,7 @@ class Client:
     def identity(
         self, person: SupportsIndex, *, timeout_s: float | None = None
     ) -> answers.IdentityAnswer:
-        """One person; nobody of this id is an error (404)."""
+        """One person; an id that is not enrolled is an error (404)."""
         return self._ask(lambda: calls.identity(person, timeout_s))
 
     def describe(
@@ -188,10 +190,10 @@ class Client:
         metadata: Mapping[str, Any] | Unset | None = UNSET,
         timeout_s: float | None = None,
     ) -> answers.IdentityAnswer:
-        """Change the name or the metadata, or remove it by None; what is not given stays.
+        """Change the name or the metadata, or remove it by None; an argument not given stays.
 
         Args:
-            metadata: replaces all of it; JSON of 4096 bytes at most.
+            metadata: replaces all metadata; at most 4096 bytes of JSON.
         """
         return self._ask(lambda: calls.describe(person, name, metadata, timeout_s))
 
@@ -202,14 +204,14 @@ class Client:
         return self._ask(lambda: calls.delete(person, timeout_s))
 
     def delete_all(self, *, timeout_s: float | None = None) -> answers.WriteAnswer:
-        """Forget everybody in the collection."""
+        """Forget all people in the collection."""
         return self._ask(lambda: calls.delete_all(timeout_s))
 
     def erase(
         self, person: SupportsIndex, *, timeout_s: float | None = None
     ) -> answers.ErasureReceipt:
         """Forget a person for good: afterwards no object in the bucket holds the embeddings, of
-        whichever model. Also of somebody who was deleted before."""
+        any model. It also works for a person who was deleted before."""
         return self._ask(lambda: calls.erase(person, timeout_s))
 
     def merge(

@@ -1,4 +1,4 @@
-"""How well the service recognises people: measured by an operator, on photos of their own.
+"""Accuracy of the service, measured by an operator on their own photos.
 
 `faces evaluate` and `faces calibrate`. Nothing here is used while the service answers.
 """

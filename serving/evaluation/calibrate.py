@@ -1,22 +1,24 @@
-"""Thresholds and confidences of a model, from photos of people; what its card says of cosines.
+"""Fits the thresholds and confidences of a model's card to photos of people.
 
-Threshold. Of the unknown people who are looked up in a gallery of ``gallery`` people, at most a
-share ``fpir`` shall get a name. A few thousand comparisons show no such quantile; it is that of a
-model of strangers' cosines (`serving.model.impostors`), fitted by `serving.evaluation.tail`. Each
-photo is compared, as in a gallery, with the centroid of every other person.
+Threshold. When unknown people are looked up in a gallery of ``gallery`` people, at most a share
+``fpir`` of them may get a name. A few thousand comparisons do not contain such a quantile, so it is
+taken from a model of strangers' cosines (`serving.model.impostors`), fitted by
+`serving.evaluation.tail`. As in a gallery, each photo is compared with the centroid of every other
+person.
 
 Calibration. The confidence of an answer is the probability that the best candidate is the person on
-the photo, when half of the people looked up are enrolled. Strangers' best cosines are the quantiles
-of the maximum of ``gallery`` of that model; the enrolled person's own cosine is as measured, once
-against one photo and once against the centroid of all the others, and is the best only where it
-beats them. A logistic curve is fitted to that by a trust region, with Platt's smoothed targets
-("Probabilistic outputs for support vector machines", 1999): few people give no certainty.
+the photo, when half of the people looked up are enrolled. The cosines of the best strangers are the
+quantiles of the maximum of ``gallery`` draws from that model. The enrolled person's cosine is
+measured, once against one photo and once against the centroid of all the others, and is the best
+only where it exceeds the strangers'. A logistic curve is fitted to these by a trust region, with
+Platt's smoothed targets ("Probabilistic outputs for support vector machines", 1999): few people
+must not give certainty.
 
-Verification. Two photos are compared with each other and with nobody else, so both numbers are
-found anew from pairs of single photos: at most ``far`` of the pairs of strangers are taken for one
-person, and half of the pairs that are asked about are of one person.
+Verification. Two photos are compared only with each other, so threshold and calibration are fitted
+separately, to pairs of single photos: at most ``far`` of the pairs of strangers are accepted, and
+half of the pairs are of one person.
 
-Every person counts the same, however many photos there are.
+Every person has the same weight, however many photos there are.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What was found. ``fit`` and ``pair_fit`` are what the thresholds come from."""
+    """The result. The thresholds come from ``fit`` and ``pair_fit``."""
 
     compared: Compared
     wanted: Wanted
@@ -74,13 +76,13 @@ class Calibrated:
 def calibrate(
     sample: Sample, wanted: Wanted, rng: np.random.Generator, source: str | None = None
 ) -> Calibrated:
-    """Find everything.
+    """Fit both thresholds and both calibrations.
 
     Args:
-        source: what the photos are, for the card; None: nothing is said of it.
+        source: a description of the photos for the card; None: the card has none.
 
     Raises:
-        NotMeasurable: too few people or photos, or they are not told apart.
+        NotMeasurable: too few people or photos, or the model does not distinguish them.
     """
     compared = compare(sample, rng)
     of = f"{compared.photos} photos of {compared.people} people" + (
@@ -89,17 +91,17 @@ def calibrate(
     strangers = f"{len(compared.strangers.cosines)} comparisons with strangers"
     own = f"{len(compared.single.cosines)} pairs of one person"
     at = wanted.gallery, wanted.fpir
-    found = fit(compared.strangers, len(sample.ids), at, f"{of}: {strangers}", rng)
+    lookup_fit = fit(compared.strangers, len(sample.ids), at, f"{of}: {strangers}", rng)
     pair_at = 1, wanted.far
     pair_fit = fit(compared.strange_pairs, len(sample.ids), pair_at, of, rng)
     return Calibrated(
         compared,
         wanted,
-        found,
+        lookup_fit,
         pair_fit,
-        threshold=round(found.expected.threshold(*at), 3),
+        threshold=round(lookup_fit.expected.threshold(*at), 3),
         calibration=_curve(
-            *_fit_lookups(compared, found.expected, wanted.gallery),
+            *_fit_lookups(compared, lookup_fit.expected, wanted.gallery),
             gallery=wanted.gallery,
             measured_on=f"{of}: {own}, {strangers}; meant for a gallery of {wanted.gallery} people "
             f"where {ENROLLED:.0%} of the faces are of enrolled people, and {wanted.fpir:g} of "
@@ -124,9 +126,9 @@ def _fit_lookups(compared: Compared, strangers: Impostors, gallery: int) -> tupl
     # One photo enrolled counts as much as all of them.
     own = np.concatenate([compared.single.cosines, compared.centroid.cosines])
     weight = np.concatenate([compared.single.shares(), compared.centroid.shares()]) / 2
-    place = np.searchsorted(best, own)  # so many of the strangers' best are below
+    place = np.searchsorted(best, own)  # the number of the strangers' best cosines below each
     wins = place / len(best)
-    # The strangers' best that beat him are answers too, and wrong ones.
+    # Where a stranger's cosine is larger, the answer is wrong.
     lost = np.cumsum(np.bincount(place, weight, minlength=len(best) + 1))[:-1] / len(best)
     x = np.concatenate([own, best])
     right = np.concatenate([ENROLLED * weight * wins, np.zeros_like(best)])
@@ -173,7 +175,7 @@ def fit_logistic(x: Floats, target: Floats, weight: Floats) -> tuple[float, floa
 
 
 def _targets(right: Floats, wrong: Floats, photos: int) -> Floats:
-    """Platt's: as if one more photo of each kind had been seen on the wrong side."""
+    """Platt's targets: as if one more photo of each kind had been on the wrong side."""
     low = 1 / (photos + 2)
     return np.concatenate([np.full_like(right, 1 - low), np.full_like(wrong, low)])
 

@@ -16,8 +16,7 @@ _CARD = re.compile(r'(key: "card"\s+value \{ string_value: )"(?:[^"\\]|\\.)*"')
 def write_card(path: Path, card: ModelCard) -> None:
     """Replace ``path`` (model.json) and the card in the ``config.pbtxt`` beside it.
 
-    Each file is replaced at once. Triton's is the first: a break-off between them is mended by
-    writing again.
+    Each file is replaced atomically, Triton's first; after a crash in between, write again.
 
     Raises:
         NotMeasurable: there is no config.pbtxt with a card, or it cannot be written.
@@ -25,14 +24,14 @@ def write_card(path: Path, card: ModelCard) -> None:
     config = path.with_name("config.pbtxt")
     try:
         text = config.read_text(encoding="utf-8")
-        told, count = _CARD.subn(lambda found: found[1] + card.to_pbtxt(), text)
+        updated, count = _CARD.subn(lambda match: match[1] + card.to_pbtxt(), text)
         if count != 1:
             raise NotMeasurable(f"{config} holds no card; run triton/trace_model.py.")
-        _replace(config, told)
+        _replace(config, updated)
         _replace(path, card.to_json(indent=2) + "\n")
     except OSError as error:
-        where = error.filename or path
-        raise NotMeasurable(f"{where} cannot be written: {error.strerror or error}.") from None
+        file = error.filename or path
+        raise NotMeasurable(f"{file} cannot be written: {error.strerror or error}.") from None
 
 
 def _replace(path: Path, text: str) -> None:

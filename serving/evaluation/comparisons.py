@@ -1,4 +1,4 @@
-"""The comparisons that a calibration rests on."""
+"""The comparisons of photos to which a calibration is fitted."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from serving.evaluation.tail import Comparisons
 from serving.evaluation.verification import pairs_of
 
 FEWEST_PEOPLE = 5
-_MOST = 1_000_000  # comparisons of a kind; more say nothing more
+_MOST = 1_000_000  # comparisons of a kind; more do not improve the fit
 
 
 @dataclass(frozen=True)
 class Own:
-    """Cosines of one person's photos, float64 (C,), and whose, intp (C,)."""
+    """Cosines between photos of one person, float64 (C,), and the person, intp (C,)."""
 
     cosines: Floats
     person: NDArray[np.intp]
 
     def shares(self) -> Floats:
-        """What each counts for, together 1: every person the same."""
+        """The weight of each cosine, in sum 1: every person has the same weight."""
         counts = np.bincount(self.person)
         return 1 / (counts[self.person] * np.count_nonzero(counts))
 
 
 @dataclass(frozen=True)
 class Compared:
-    """All comparisons; ``single`` is with one photo, ``centroid`` with all others of the person,
-    ``strangers`` with the centroids of others, ``strange_pairs`` with their single photos."""
+    """All comparisons of photos: with one photo of the person (``single``), with the centroid of
+    all others of the person (``centroid``), with other people's centroids (``strangers``), and with
+    their single photos (``strange_pairs``)."""
 
     photos: int
     people: int

@@ -1,4 +1,4 @@
-"""People of a gallery's export, to be looked up among."""
+"""Distractors: people of a gallery's export, added to every gallery of an evaluation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Distractors:
 
 
 def read_distractors(path: Path, model: str, ids: NDArray[np.int64]) -> Distractors:
-    """The people of an export but for those with one of ``ids``, who would be found in it twice.
+    """The people of an export, without those with one of ``ids``, who would be enrolled twice.
 
     Raises:
         NotMeasurable: another model made its embeddings.

@@ -1,9 +1,8 @@
-"""Numbers with what they rest on: intervals by bootstrap over people, and whether they rest on
-enough.
+"""Estimates with confidence intervals, by bootstrap over people, and notes where data are few.
 
-Photos of one person are alike, so a person and not a photo is drawn: a comparison counts as often
-as its people were drawn, that of two people as often as the product (the subsets bootstrap: Bolle,
-Ratha, Pankanti, "Error analysis of pattern recognition systems", Computer Vision and Image
+Photos of one person are alike, so the bootstrap draws people, not photos: a comparison counts as
+often as its person was drawn, one of two people as often as the product (the subsets bootstrap:
+Bolle, Ratha, Pankanti, "Error analysis of pattern recognition systems", Computer Vision and Image
 Understanding 93, 2004). Intervals are the middle 95% of the replicates.
 """
 
@@ -17,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEVELS = (0.025, 0.975)
-# Doddington's rule: so many errors for an estimate that is likely within 30% (Doddington et al.,
+# Doddington's rule: 30 errors for an estimate that is likely within 30% (Doddington et al.,
 # "The NIST speaker recognition evaluation", Speech Communication 31, 2000).
 _ENOUGH = 30
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its interval; None: it cannot be told, and the note says why."""
+    """A number and its interval; None: it cannot be measured, and the note says why."""
 
     value: float | None
     low: float | None = None
@@ -33,7 +32,7 @@ class Estimate:
 
 
 def draws_of(people: int, replicates: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each person is drawn in each replicate: (R, P)."""
+    """The number of times that each person is drawn in each replicate: (R, P)."""
     return rng.multinomial(people, np.full(people, 1 / people), size=replicates)
 
 
@@ -42,13 +41,13 @@ def estimate(
     draws: NDArray[np.int64],
     note: str | None = None,
 ) -> Estimate:
-    """``measure`` of everybody once, and its interval.
+    """``measure`` with every person counted once, and its interval.
 
     Args:
-        measure: takes how often each person counts, (P,); NaN where that leaves nothing.
+        measure: takes the weight of each person, (P,); returns NaN where nothing is left.
     """
-    (told,) = estimates(lambda drawn: (measure(drawn),), draws, [note])
-    return told
+    (result,) = estimates(lambda drawn: (measure(drawn),), draws, [note])
+    return result
 
 
 def estimates(
@@ -59,26 +58,26 @@ def estimates(
     """The same for a ``measure`` of several numbers."""
     values = list(measure(np.ones(draws.shape[1], np.int64)))
     replicates = np.array([list(measure(drawn)) for drawn in draws]).reshape(-1, len(values))
-    told = []
+    results = []
     for value, column, note in zip(values, replicates.T, notes, strict=True):
         column = column[~np.isnan(column)]
         if math.isnan(value):
-            told.append(Estimate(None, note=note or "nothing to measure"))
+            results.append(Estimate(None, note=note or "nothing to measure"))
         elif len(column):
             low, high = np.quantile(column, _LEVELS).tolist()
-            told.append(Estimate(value, low, high, note))
+            results.append(Estimate(value, low, high, note))
         else:
-            told.append(Estimate(value, note=note))
-    return told
+            results.append(Estimate(value, note=note))
+    return results
 
 
-def at_rate(told: Estimate, rate: float, comparisons: int) -> Estimate:
-    """``told``, a number at an error rate that was looked for among so many comparisons."""
+def at_rate(measured: Estimate, rate: float, comparisons: int) -> Estimate:
+    """``measured``, a number at an error rate, with a note if too few comparisons support it."""
     expected = rate * comparisons
     if expected < 1 - 1e-9:
         needed = math.ceil(1 / rate - 1e-9)
         return Estimate(None, note=f"too few: {comparisons:,} with strangers, {needed:,} needed")
     if expected < _ENOUGH:
         count = max(1, math.floor(expected + 1e-9))
-        return Estimate(told.value, told.low, told.high, f"rough: rests on {count}")
-    return told
+        return Estimate(measured.value, measured.low, measured.high, f"rough: rests on {count}")
+    return measured

@@ -1,4 +1,4 @@
-"""The whole measurement: photos of people -> a `Report` and the curves behind it."""
+"""Evaluation: photos of people -> a `Report` of error rates, and the curves behind it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
-# Steps that `evaluate` announces: pairs, and each number of enrolled photos.
+# Progress steps of `evaluate`: the pairs, and each number of enrolled photos.
 STEPS = 4
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How it is measured: random divisions of the people, replicates of the bootstrap, and where
-    both begin."""
+    """Random divisions of the people, replicates of the bootstrap, and the random seed."""
 
     splits: int = 50
     replicates: int = 500
@@ -41,13 +40,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Report:
-    """Aggregates only: nothing in it is of one photo or one person."""
+    """Aggregates only: no value describes a single photo or person."""
 
     model: str
     photos: int
     people: int
     people_with_two: int
-    without_embedding: int  # photos that are no photo or show no face
+    without_embedding: int  # files that are no photo or show no face
     distractors: int
     asked: Asked
     verification: Verification
@@ -62,13 +61,13 @@ class Report:
                 return {f"{k:g}" if isinstance(k, float) else k: plain(v) for k, v in value.items()}
             return [plain(v) for v in value] if isinstance(value, list | tuple) else value
 
-        found: dict[str, Any] = plain(asdict(self))
-        return found
+        data: dict[str, Any] = plain(asdict(self))
+        return data
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn, and the pairs behind it."""
+    """The curves to draw, and the pairs of photos behind them."""
 
     pairs: Pairs
     verification: Roc
@@ -102,12 +101,12 @@ def evaluate(
     def threshold(people: int) -> float:
         return threshold_of(None, matching, card, people)
 
-    found = trials(sample, distractors.centroids, asked.splits, rng)
-    told = []
+    lookups = trials(sample, distractors.centroids, asked.splits, rng)
+    measured = []
     curves = {}
-    for trial in found:
+    for trial in lookups:
         identification, curve = identify(trial, threshold, draws)
-        told.append(identification)
+        measured.append(identification)
         curves[identification.enrolled] = curve
         advance()
     report = Report(
@@ -119,8 +118,8 @@ def evaluate(
         distractors=len(distractors.centroids),
         asked=asked,
         verification=verification,
-        identification=told,
-        confidence=confidence_of(found, card.confidence, draws),
+        identification=measured,
+        confidence=confidence_of(lookups, card.confidence, draws),
     )
     return report, Curves(pairs, roc, curves)
 
@@ -128,19 +127,24 @@ def evaluate(
 def worst_pairs(
     sample: Sample, pairs: Pairs, count: int
 ) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
-    """The strangers who are most alike, and the photos of one person that are least; each pair of
-    people, and each person, once. Places of the two photos, and their cosine."""
+    """The most similar pairs of strangers, and the least similar pairs of photos of one person.
+
+    Each pair of people, and each person, appears once.
+
+    Returns:
+        For each pair the places of its two photos in the sample, and their cosine.
+    """
 
     def first(places: NDArray[np.intp], scores: NDArray[np.float64]) -> list[Any]:
-        told: dict[tuple[int, int], tuple[int, int, float]] = {}
+        pairs_by_people: dict[tuple[int, int], tuple[int, int, float]] = {}
         for n in np.argsort(scores, kind="stable"):
             if np.isfinite(scores[n]):
                 a, b = places[n].tolist()
-                who = (int(sample.person[a]), int(sample.person[b]))
-                told.setdefault(who, (a, b, float(scores[n])))
-            if len(told) == count:
+                people = (int(sample.person[a]), int(sample.person[b]))
+                pairs_by_people.setdefault(people, (a, b, float(scores[n])))
+            if len(pairs_by_people) == count:
                 break
-        return list(told.values())
+        return list(pairs_by_people.values())
 
     strangers = first(pairs.impostor, -pairs.impostor_scores)
     own = first(pairs.genuine, pairs.genuine_scores)

@@ -1,4 +1,4 @@
-"""A report as one page that refers to nothing outside of itself. It is XHTML."""
+"""A report as one self-contained XHTML page, without external files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ figcaption { font-size: 13px }
 
 @dataclass(frozen=True)
 class Pictures:
-    """Two faces beside each other, as JPEG, and what is to be said of them."""
+    """Pairs of faces, as JPEG, to show side by side, with a caption each."""
 
     title: str
     pairs: Sequence[tuple[bytes, bytes, str]]
 
 
 def page(report: Report, plots: Mapping[str, bytes], pictures: Sequence[Pictures] = ()) -> str:
-    """The page; photos are in it only where ``pictures`` are given."""
+    """The page as text; it holds photos only where ``pictures`` are given."""
     parts = [
         '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE html>',
         '<html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head><meta charset="utf-8"/>',

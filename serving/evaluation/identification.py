@@ -1,8 +1,8 @@
-"""Open-set identification (1:N): some people are enrolled, the photos of all are looked up.
+"""Open-set identification (1:N): some people are enrolled, photos of all people are looked up.
 
-The people are divided into known and unknown again and again. The known are enrolled with a few of
-their photos, their others are looked up; every photo of the unknown is looked up too. As in the
-service, the gallery holds one centroid a person; distractors lie beside them if they are given.
+The people are divided repeatedly into known and unknown. Known people are enrolled with some of
+their photos, and their other photos are looked up, as is every photo of the unknown people. As in
+the service, the gallery holds one centroid per person; distractors are added to it if given.
 
 - identification rate at a threshold: of the lookups of known people, the share whose best candidate
   is the person and reaches the threshold (true-positive identification rate).
@@ -10,8 +10,8 @@ service, the gallery holds one centroid a person; distractors lie beside them if
 - DIR at an FPIR: the identification rate at the threshold with that FPIR on these people.
 - rank-1: of the lookups of known people, the share whose best candidate is the person.
 
-A photo without a face is a lookup that finds nobody; enrolled, it does not help. In the terms of
-ISO/IEC 19795-1 and NIST's FRTE 1:N.
+A photo without a face is a lookup without a candidate; enrolled, it adds nothing. The terms are
+those of ISO/IEC 19795-1 and NIST's FRTE 1:N.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ConfidenceOf = Callable[[float, int], float]  # of a cosine, and the gallery's s
 
 @dataclass(frozen=True)
 class Identification:
-    """What is told of one `Trial`; see `identify`."""
+    """The error rates of one `Trial`; see `identify`."""
 
     enrolled: str
     gallery: int  # people, on average, distractors included
@@ -60,7 +60,7 @@ class Identification:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How true the confidence of the best candidate is, if half of the lookups are of known
+    """The calibration of the best candidate's confidence, if half of the lookups are of known
     people."""
 
     lookups: int
@@ -69,9 +69,9 @@ class Reliability:
 
 
 def identify(trial: Trial, threshold: Threshold, draws: Draws) -> tuple[Identification, Roc]:
-    """Measure, with intervals; and the curve of DIR over FPIR.
+    """Measure the error rates with intervals, and the curve of DIR over FPIR.
 
-    The galleries stay as they are in every replicate; whose lookups count is drawn.
+    The galleries are the same in every replicate; drawn is whose lookups count.
     """
     known, unknown = trial.known, trial.unknown
     hits = np.where(known.right, known.best, -np.inf)
@@ -96,7 +96,7 @@ def identify(trial: Trial, threshold: Threshold, draws: Draws) -> tuple[Identifi
     rank1, fpir, rate, *at = estimates(rates, draws, [None] * (3 + len(FPIRS)))
     photos = len(np.unique(unknown.photo))
     gallery = round(float(known.people.mean()))
-    told = Identification(
+    measured = Identification(
         enrolled="all but one" if trial.enrolled == ALL_BUT_ONE else str(trial.enrolled),
         gallery=gallery,
         known_people=len(np.unique(known.person)),
@@ -104,18 +104,18 @@ def identify(trial: Trial, threshold: Threshold, draws: Draws) -> tuple[Identifi
         unknown_photos=photos,
         rank1=rank1,
         dir_at_fpir={
-            rate_: at_rate(found, rate_, photos) for rate_, found in zip(FPIRS, at, strict=True)
+            limit: at_rate(each, limit, photos) for limit, each in zip(FPIRS, at, strict=True)
         },
         threshold=threshold(gallery),
         fpir=fpir,
         identification_rate=rate,
     )
-    return told, scores.roc()
+    return measured, scores.roc()
 
 
-def confidence_of(found: list[Trial], confidence: ConfidenceOf, draws: Draws) -> Reliability:
-    """How true the confidence is, over the lookups with one photo enrolled and with all but one."""
-    some = [t for t in found if t.enrolled in (1, ALL_BUT_ONE)]
+def confidence_of(tried: list[Trial], confidence: ConfidenceOf, draws: Draws) -> Reliability:
+    """The calibration of the confidence, over lookups with one or all but one photo enrolled."""
+    some = [t for t in tried if t.enrolled in (1, ALL_BUT_ONE)]
     parts = [lookups for t in some for lookups in (t.known, t.unknown)]
     every = joined(parts)
     known = np.concatenate([np.full(len(p), n % 2 == 0) for n, p in enumerate(parts)])
@@ -142,5 +142,5 @@ def confidence_of(found: list[Trial], confidence: ConfidenceOf, draws: Draws) ->
 
 def _each(threshold: Threshold, people: NDArray[np.int64]) -> Floats:
     sizes, place = np.unique(people, return_inverse=True)
-    found: Floats = np.array([threshold(int(size)) for size in sizes], np.float64)[place]
-    return found
+    thresholds: Floats = np.array([threshold(int(size)) for size in sizes], np.float64)[place]
+    return thresholds

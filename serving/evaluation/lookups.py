@@ -1,4 +1,4 @@
-"""Lookups of people of whom some are enrolled; see `serving.evaluation.identification`."""
+"""Lookups of known and unknown people; see `serving.evaluation.identification`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Lookups:
     """Lookups of all splits together, of known people or of unknown ones.
 
     Attributes:
-        person, photo: intp (L,), whose photo was looked up, and which.
+        person, photo: intp (L,), the person on the photo that was looked up, and the photo.
         best: float64 (L,), the best candidate's cosine; -inf: no face, or an empty gallery.
-        right: bool (L,), the best candidate is the person.
-        people: int64 (L,), in the gallery.
+        right: bool (L,), whether the best candidate is the person.
+        people: int64 (L,), the number of people in the gallery.
     """
 
     person: NDArray[np.intp]
@@ -40,7 +40,7 @@ class Lookups:
 
 @dataclass(frozen=True)
 class Trial:
-    """The lookups with so many photos enrolled a person."""
+    """The lookups with a given number of photos enrolled for each person."""
 
     enrolled: int  # photos, or ALL_BUT_ONE
     known: Lookups
@@ -54,15 +54,15 @@ def trials(
     rng: np.random.Generator,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Trial]:
-    """Look up in ``splits`` galleries for each number of photos that somebody has more of.
+    """Look up in ``splits`` galleries for each number of photos of which a person has more.
 
     Args:
-        distractors: (M, D), centroids of people who are in every gallery and nobody of the sample.
-        advance: is called after each split.
+        distractors: (M, D), centroids of people who are in every gallery but not in the sample.
+        advance: called after each split.
     """
     nearest = _best_of(sample.vectors, distractors)
     counts = np.bincount(sample.person, minlength=len(sample.ids))
-    found = []
+    results = []
     for enrolled in ENROLLED:
         able = counts > max(enrolled, 1)
         if not able.any() or len(sample.ids) < 2:
@@ -74,23 +74,23 @@ def trials(
             parts.append(_split(sample, known, enrolled, nearest, len(distractors), rng))
             advance()
         known_parts, unknown_parts = zip(*parts, strict=True)
-        found.append(Trial(enrolled, joined(known_parts), joined(unknown_parts)))
-    return found
+        results.append(Trial(enrolled, joined(known_parts), joined(unknown_parts)))
+    return results
 
 
 def centroid_of(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Of unit vectors (k, D), as the gallery has it: float32 (D,); zeros of nothing."""
+    """The gallery's centroid of unit vectors (k, D): float32 (D,); zeros where k is 0."""
     total = rows.sum(axis=0, dtype=np.float32, keepdims=True)
     centroid: NDArray[np.float32] = normalised(total)[0]
     return centroid
 
 
 def others_of(vectors: NDArray[np.float32], person: NDArray[np.intp]) -> NDArray[np.float32]:
-    """For each of vectors (n, D) the centroid of the person's others: (n, D); zeros of nothing.
+    """For each of vectors (n, D) the centroid of the person's others: (n, D); zeros without others.
 
     Args:
         vectors: unit length, or zeros, which do not count.
-        person: (n,), whose each is.
+        person: (n,), the person of each vector.
     """
     sums = np.zeros((int(person.max()) + 1, vectors.shape[1]), np.float32)
     np.add.at(sums, person, vectors)
@@ -109,17 +109,17 @@ def _split(
     distractors: int,
     rng: np.random.Generator,
 ) -> tuple[Lookups, Lookups]:
-    """One gallery: ``known`` are enrolled; returns the lookups of known and of unknown people."""
+    """Enrol ``known`` in one gallery; returns the lookups of known and of unknown people."""
     vectors, person, usable = sample.vectors, sample.person, sample.usable
     probe = np.ones(len(person), bool)
     centroids = np.zeros((len(known), vectors.shape[1]), np.float32)
-    for place, who in enumerate(known):
-        photos = np.flatnonzero(person == who)
+    for place, enrolled_person in enumerate(known):
+        photos = np.flatnonzero(person == enrolled_person)
         if enrolled != ALL_BUT_ONE:
             photos = rng.permutation(photos)[:enrolled]
             probe[photos] = False
         centroids[place] = centroid_of(vectors[photos])
-    there = centroids.any(axis=1)  # of whom at least one photo has a face
+    there = centroids.any(axis=1)  # people with at least one photo with a face
     cosines = (vectors @ centroids.T).astype(np.float64)
     cosines[:, ~there] = -np.inf
     of_known = np.full(len(sample.ids), -1)
@@ -128,8 +128,8 @@ def _split(
     if enrolled == ALL_BUT_ONE:
         photos = np.flatnonzero(own >= 0)
         rest = others_of(vectors, person)[photos]
-        found = np.einsum("ij,ij->i", vectors[photos], rest)
-        cosines[photos, own[photos]] = np.where(rest.any(axis=1), found, -np.inf)
+        products = np.einsum("ij,ij->i", vectors[photos], rest)
+        cosines[photos, own[photos]] = np.where(rest.any(axis=1), products, -np.inf)
     best_place = cosines.argmax(axis=1)
     best = cosines[np.arange(len(person)), best_place]
     right = (best_place == own) & (best > nearest) & usable
@@ -145,7 +145,7 @@ def _split(
 
 
 def _best_of(vectors: NDArray[np.float32], others: NDArray[np.floating[Any]]) -> Floats:
-    """The largest cosine of each of ``vectors`` (n, D) with ``others`` (M, D); -inf of none."""
+    """The largest cosine of each of ``vectors`` (n, D) with ``others`` (M, D); -inf if M is 0."""
     best = np.full(len(vectors), -np.inf)
     for start in range(0, len(others), 10_000):
         part = others[start : start + 10_000].astype(np.float32)

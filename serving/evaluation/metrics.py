@@ -1,4 +1,4 @@
-"""Error rates from scores, each comparison with a weight of its own.
+"""Error rates (ROC, EER, calibration error) from weighted scores of comparisons.
 
 A comparison that could not be made, because no face was found, has the score -inf: it is accepted
 at no threshold, and stays in every denominator (false reject and false accept rates of ISO/IEC
@@ -20,10 +20,10 @@ Weights = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Roc:
-    """The rates at every threshold that tells scores apart.
+    """The error rates at every threshold that separates two scores.
 
     Attributes:
-        thresholds: (K,), finite, falling.
+        thresholds: (K,), finite, descending.
         far: (K,), the weighted share of impostor scores at or above each.
         tar: (K,), the same of genuine scores.
     """
@@ -46,14 +46,14 @@ class Roc:
         """The equal error rate, interpolated between the two thresholds around it."""
         far, frr = np.append(0.0, self.far), np.append(1.0, 1 - self.tar)
         crossed = np.flatnonzero(far >= frr)
-        if not len(crossed):  # so many failures that no threshold rejects as few
+        if not len(crossed):  # failures to acquire keep FRR above FAR at all thresholds
             return float(far[-1] + frr[-1]) / 2
         k = int(crossed[0])
         before, after = frr[k - 1] - far[k - 1], far[k] - frr[k]
         return float(far[k - 1] + (far[k] - far[k - 1]) * before / (before + after))
 
     def _at(self, far: float) -> int:
-        # A sum of many weights may miss by a last digit.
+        # A sum of many weights may be off in its last digit.
         return int(np.searchsorted(self.far, far * (1 + 1e-9), side="right")) - 1
 
     def _above_all(self) -> float:
@@ -61,7 +61,7 @@ class Roc:
 
 
 class Scores:
-    """Genuine and impostor scores, sorted once, to be weighted again and again.
+    """Genuine and impostor scores, sorted once, to be weighted many times.
 
     Args:
         genuine, impostor: (G,) and (I,), -inf where a comparison could not be made.
@@ -72,7 +72,7 @@ class Scores:
         self._order = np.argsort(-scores, kind="stable")
         ordered = scores[self._order]
         ordered = ordered[np.isfinite(ordered)]
-        # The last of each run of equal scores: all of them are accepted, or none.
+        # The last of each run of equal scores: a threshold accepts all of them or none.
         self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)])
         self._thresholds = ordered[self._ends]
         self._genuine, self._impostor = len(genuine), len(impostor)
@@ -95,41 +95,42 @@ class Scores:
 
 def row_products(a: NDArray[Any], b: NDArray[Any], places: NDArray[np.intp]) -> Floats:
     """The products of rows of ``a`` (n, D) and ``b`` (m, D) at ``places`` (C, 2): (C,)."""
-    found = np.empty(len(places))
+    products = np.empty(len(places))
     for start in range(0, len(places), 100_000):  # at most 800 MB at once
         left, right = places[start : start + 100_000].T
-        found[start : start + 100_000] = np.einsum("ij,ij->i", a[left], b[right], dtype=np.float64)
-    return found
+        part = np.einsum("ij,ij->i", a[left], b[right], dtype=np.float64)
+        products[start : start + 100_000] = part
+    return products
 
 
 def share(values: NDArray[np.bool_] | Floats, weights: Weights) -> float:
-    """The weighted mean; NaN of nothing."""
+    """The weighted mean; NaN where the weights are all zero."""
     total = weights.sum()
     return float((values * weights).sum() / total) if total else math.nan
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Of the answers whose confidence is between ``low`` and ``high``."""
+    """The answers whose confidence is between ``low`` and ``high``."""
 
     low: float
     high: float
     share: float  # of all answers
-    confidence: float | None  # the mean that was told; None: there are no such answers
-    right: float | None  # the share of them that was right
+    confidence: float | None  # their mean; None: there are no such answers
+    right: float | None  # the share of them that is right
 
 
 def reliability(
     confidence: Floats, right: NDArray[np.bool_], weights: Weights, bins: int = 10
 ) -> list[Bin]:
-    """What was told against what was true, in ``bins`` of equal width."""
+    """Mean confidence against the share of right answers, in ``bins`` of equal width."""
     place = np.minimum((confidence * bins).astype(np.intp), bins - 1)
     total = weights.sum()
-    told = []
+    results = []
     for n in range(bins):
         here = place == n
         weight = float(weights[here].sum())
-        told.append(
+        results.append(
             Bin(
                 n / bins,
                 (n + 1) / bins,
@@ -138,11 +139,11 @@ def reliability(
                 share(right[here], weights[here]) if weight else None,
             )
         )
-    return told
+    return results
 
 
 def calibration_error(bins: list[Bin]) -> float:
-    """The expected calibration error: how far confidence and truth are apart, over all answers.
+    """The expected calibration error: the mean distance of confidence from accuracy.
 
     Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
     """

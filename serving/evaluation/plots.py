@@ -18,7 +18,7 @@ _SIZE = (5.2, 4.2)  # inches
 
 
 def check() -> None:
-    """Raises NotMeasurable when there is nothing to draw with: before hours of measuring."""
+    """Raises NotMeasurable without matplotlib: better now than after hours of measuring."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -29,7 +29,7 @@ def check() -> None:
 
 
 def plots(report: Report, curves: Curves) -> dict[str, bytes]:
-    """Each plot by its title."""
+    """All plots, as SVG, by title."""
     drawn = {
         "Verification: ROC": _roc(curves),
         "Verification: DET": _det(curves),
@@ -82,7 +82,7 @@ def _scores(report: Report, curves: Curves) -> Figure:
         threshold = report.identification[-1].threshold
         axes.axvline(threshold, color="black", linewidth=1, ls="--", label="current, gallery")
     axes.set(xlabel="cosine of two photos", ylabel="density")
-    # A fixed place: finding the best one takes long where there is much to see.
+    # A fixed place: matplotlib's search for the best one is slow with many points.
     axes.legend(loc="upper left")
     return figure
 
@@ -90,11 +90,11 @@ def _scores(report: Report, curves: Curves) -> Figure:
 def _reliability(bins: list[Bin]) -> Figure:
     figure = _figure()
     axes = figure.subplots()
-    told = [
+    points = [
         (b.confidence, b.right) for b in bins if b.confidence is not None and b.right is not None
     ]
     axes.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle="--")
-    axes.plot([t[0] for t in told], [t[1] for t in told], marker="o")
+    axes.plot([p[0] for p in points], [p[1] for p in points], marker="o")
     axes.set(xlabel="confidence that was told", ylabel="share that was right")
     axes.grid(alpha=0.3)
     return figure
@@ -113,7 +113,7 @@ def _open_set(curves: Curves) -> Figure:
 
 
 def _positive(rates: Floats) -> Floats:
-    """With gaps where a rate is zero, which has no place on a logarithmic axis."""
+    """The rates, with gaps where one is zero, which a logarithmic axis cannot show."""
     return np.where(rates > 0, rates, np.nan)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NotMeasurable(Exception):
-    """Photos or a model with which nothing can be measured; one sentence."""
+    """Photos or a model with which nothing can be measured; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Sample:
     """n photos of P people.
 
     Attributes:
-        ids: int64 (P,), rising.
-        person: intp (n,), rising: whose photo each is, as a place in ``ids``.
+        ids: int64 (P,), ascending.
+        person: intp (n,), ascending: the person on each photo, as a place in ``ids``.
         vectors: float32 (n, D), unit length; zeros where there is no face.
-        problems: why a photo has no embedding; None: it has one.
+        problems: the reason why a photo has no embedding; None: it has one.
     """
 
     ids: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Sample:
 
 
 def sample_of(photos: Mapping[int, Sequence[Path]], embeddings: PhotoEmbeddings) -> Sample:
-    """The sample of people with these photos, by id, rising, and their embeddings in that order."""
+    """The sample of these photos by id, ascending, with their embeddings in the same order."""
     person = np.arange(len(photos)).repeat([len(own) for own in photos.values()])
     return Sample(
         np.array(list(photos), np.int64),
@@ -62,5 +62,5 @@ def read_card(path: Path) -> ModelCard:
     except OSError as error:
         raise NotMeasurable(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:
-        # A card without an id is that of a model that is not traced yet.
+        # The card of a model that is not traced yet has no id.
         raise NotMeasurable(f"{path} is no card of a traced model: {error}") from None

@@ -21,9 +21,12 @@ class Section:
 
 def sections(report: Report) -> list[Section]:
     pairs, sure = report.verification, report.confidence
-    found = [_verification(report), *([_identification(report)] if report.identification else [])]
+    measured = [
+        _verification(report),
+        *([_identification(report)] if report.identification else []),
+    ]
     return [
-        *found,
+        *measured,
         _reliability(
             "Confidence of an identification",
             f"Of the best candidate, in {sure.lookups:,} lookups, half for enrolled people.",
@@ -40,7 +43,7 @@ def sections(report: Report) -> list[Section]:
 
 
 def headline(report: Report) -> list[str]:
-    """What was measured, and how."""
+    """Sentences that say what was measured, and how."""
     asked = report.asked
     lines = [
         f"{report.model}: {report.photos:,} photos of {report.people:,} people, "
@@ -61,7 +64,7 @@ def headline(report: Report) -> list[str]:
 
 
 def told(estimate: Estimate) -> str:
-    """``0.966 (0.931 to 0.989)``, and what is to be said of it."""
+    """``0.966 (0.931 to 0.989)``, and the note, if there is one."""
     if estimate.value is None:
         return f"- ({estimate.note})"
     text = _digits(estimate.value)
@@ -99,24 +102,27 @@ def _verification(report: Report) -> Section:
 
 
 def _identification(report: Report) -> Section:
-    found = report.identification
+    trials = report.identification
     rows = [
-        ("people in the gallery", *(f"{i.gallery:,}" for i in found)),
-        ("known people, their lookups", *(f"{i.known_people}, {i.known_lookups:,}" for i in found)),
-        ("photos of unknown people", *(f"{i.unknown_photos:,}" for i in found)),
-        ("rank-1", *(told(i.rank1) for i in found)),
-        *(
-            (f"DIR where FPIR is {percent_of(fpir)}", *(told(i.dir_at_fpir[fpir]) for i in found))
-            for fpir in found[0].dir_at_fpir
+        ("people in the gallery", *(f"{i.gallery:,}" for i in trials)),
+        (
+            "known people, their lookups",
+            *(f"{i.known_people}, {i.known_lookups:,}" for i in trials),
         ),
-        ("current threshold", *(f"{i.threshold:.3f}" for i in found)),
-        ("known people named there", *(told(i.identification_rate) for i in found)),
-        ("unknown people named there (FPIR)", *(told(i.fpir) for i in found)),
+        ("photos of unknown people", *(f"{i.unknown_photos:,}" for i in trials)),
+        ("rank-1", *(told(i.rank1) for i in trials)),
+        *(
+            (f"DIR where FPIR is {percent_of(fpir)}", *(told(i.dir_at_fpir[fpir]) for i in trials))
+            for fpir in trials[0].dir_at_fpir
+        ),
+        ("current threshold", *(f"{i.threshold:.3f}" for i in trials)),
+        ("known people named there", *(told(i.identification_rate) for i in trials)),
+        ("unknown people named there (FPIR)", *(told(i.fpir) for i in trials)),
     ]
     return Section(
         "Identification (1:N): who is it, if anybody known?",
         "By the photos that are enrolled of a person.",
-        ("", *(i.enrolled for i in found)),
+        ("", *(i.enrolled for i in trials)),
         rows,
     )
 

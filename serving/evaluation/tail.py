@@ -1,14 +1,14 @@
-"""Fitting how alike strangers are; see `serving.model.impostors` for the model.
+"""Fits the distribution of strangers' cosines; see `serving.model.impostors` for the model.
 
 The mean is the sample's. The effective dimensions are fitted to the upper tenth of the cosines by
-censored maximum likelihood: of the others only their number counts. What decides is the tail, and a
-body of another form must not bend it.
+censored maximum likelihood: of the rest only the number counts. The tail decides, and a body of
+another shape must not bend it.
 
-Few people leave the tail uncertain, and an error on the one side names many more strangers than one
-on the other side saves. So the fit is repeated on people drawn anew (see
-`serving.evaluation.estimates`), and what is used is the threshold at which the FPIR is the wanted
-one on the average of these fits: what is to be expected, the uncertainty included. It is stricter
-than that of the likeliest fit, and the more people, the less.
+With few people the tail is uncertain, and a threshold that is too low names many more strangers
+than one that is too high by the same amount saves. So the fit is repeated on bootstrap samples of
+people (see `serving.evaluation.estimates`), and the threshold in use is the one at which the mean
+FPIR of these fits is the wanted one: the expected rate, uncertainty included. It is stricter than
+that of the likeliest fit; the difference shrinks with more people.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Comparisons:
 
     Attributes:
         cosines: float64 (C,).
-        people: intp (C, 2): whose photo, and with whom it was compared.
-        shares: float64 (C,): what each counts for, when all people count once.
+        people: intp (C, 2): the person on the photo, and the one it was compared with.
+        shares: float64 (C,): the weight of each, when all people count once.
     """
 
     cosines: Floats
@@ -48,8 +48,8 @@ class Comparisons:
 
 @dataclass(frozen=True)
 class Fit:
-    """``likeliest`` is the fit to everybody, ``expected`` the one to use; ``low`` and ``high`` are
-    the bounds of 95% of the thresholds of the fits to people drawn anew."""
+    """``likeliest`` is the fit to all people, ``expected`` the one to use; ``low`` and ``high``
+    bound the middle 95% of the thresholds of the fits to bootstrap samples."""
 
     likeliest: Impostors
     expected: Impostors
@@ -68,7 +68,7 @@ def fit(
 
     Args:
         count: people of the sample.
-        at: the gallery's size and the FPIR that shall be the expected one.
+        at: the gallery's size and the expected FPIR.
     """
     once = likeliest_of(comparisons, measured_on)
     likeliest = once(np.ones(count, np.int64))
@@ -89,8 +89,7 @@ def fit(
 def likeliest_of(
     comparisons: Comparisons, measured_on: str
 ) -> Callable[[NDArray[np.int64]], Impostors | None]:
-    """The likeliest fit, as a function of how often each person counts, (P,); None: of those who
-    are left nobody is in the tail."""
+    """The likeliest fit, as a function of people's weights, (P,); None: no weight in the tail."""
     border = _quantile(comparisons.cosines, comparisons.shares, 1 - _TAIL)
 
     def once(drawn: NDArray[np.int64]) -> Impostors | None:
@@ -109,7 +108,7 @@ def _likeliest(cosines: Floats, weights: Floats, border: float) -> tuple[float, 
     mean = float(np.clip((cosines * weights).sum() / total, -0.5, 0.5))
     tail = cosines > border
     w, c = weights[tail] / total, np.clip(cosines[tail], -1 + 1e-6, 1 - 1e-6)
-    # All that the likelihood of the tail needs of the cosines.
+    # The statistics of the cosines that the likelihood of the tail needs.
     count, up, down = w.sum(), (w * np.log1p(c)).sum(), (w * np.log1p(-c)).sum()
 
     def loss(log_dimensions: float) -> float:
@@ -125,14 +124,14 @@ def _likeliest(cosines: Floats, weights: Floats, border: float) -> tuple[float, 
     return mean, math.exp(float(lowest.x))
 
 
-def _with_threshold(found: Impostors, threshold: float, at: tuple[int, float]) -> Impostors:
-    """The same mean, and the dimensions (rounded down) that ask for ``threshold``."""
-    dimensions = _root(lambda d: _changed(found, d).threshold(*at) - threshold, _FEWEST, _MOST)
-    return _changed(found, max(_FEWEST, math.floor(dimensions * 10) / 10))
+def _with_threshold(likeliest: Impostors, threshold: float, at: tuple[int, float]) -> Impostors:
+    """The same mean, with the dimensions (rounded down) that give ``threshold``."""
+    dimensions = _root(lambda d: _changed(likeliest, d).threshold(*at) - threshold, _FEWEST, _MOST)
+    return _changed(likeliest, max(_FEWEST, math.floor(dimensions * 10) / 10))
 
 
 def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function is 0; where it never is, the end that is nearer to that."""
+    """The root of a falling function; where it has none, the end that is nearer to one."""
     if falling(low) <= 0:
         return low
     if falling(high) >= 0:
@@ -140,9 +139,9 @@ def _root(falling: Callable[[float], float], low: float, high: float) -> float:
     return float(brentq(falling, low, high))
 
 
-def _changed(found: Impostors, dimensions: float) -> Impostors:
+def _changed(fitted: Impostors, dimensions: float) -> Impostors:
     return Impostors(
-        mean=round(found.mean, 3), dimensions=dimensions, measured_on=found.measured_on
+        mean=round(fitted.mean, 3), dimensions=dimensions, measured_on=fitted.measured_on
     )
 
 

@@ -24,7 +24,7 @@ from serving.evaluation.sample import Sample
 from serving.model.card import ModelCard
 
 FARS = (0.01, 0.001, 0.0001)
-# More pairs than these say nothing more, and cost memory and time.
+# More pairs would cost memory and time, and not improve the estimates.
 _MOST_PAIRS = 1_000_000
 _FOLDS, _REPEATS = 10, 10
 
@@ -37,7 +37,7 @@ class Pairs:
 
     Attributes:
         genuine, impostor: intp (G, 2) and (I, 2), places of photos: one person, two people.
-        impostors: how many pairs of strangers there are in all.
+        impostors: the number of all pairs of strangers.
         genuine_scores, impostor_scores: their cosines; -inf where a photo has no face.
     """
 
@@ -50,7 +50,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verification:
-    """What is told of pairs; see `verify`."""
+    """The error rates over pairs; see `verify`."""
 
     genuine_pairs: int
     impostor_pairs: int
@@ -93,7 +93,7 @@ def pairs_of(sample: Sample, rng: np.random.Generator, most: int = _MOST_PAIRS) 
 def verify(
     sample: Sample, pairs: Pairs, card: ModelCard, draws: Weights, rng: np.random.Generator
 ) -> tuple[Verification, Roc]:
-    """Measure, with intervals; and the curve over all pairs."""
+    """Measure the error rates with intervals, and the curve over all pairs."""
     scores = Scores(pairs.genuine_scores, pairs.impostor_scores)
     own, strangers = sample.person[pairs.genuine], sample.person[pairs.impostor]
     threshold, curve = card.pairs.threshold, card.pairs.calibration
@@ -127,14 +127,14 @@ def verify(
         return reliability(confidence, same[seen], np.concatenate(parts)[seen])
 
     accuracy, chosen = _cross_validated(sample, pairs, draws, rng)
-    told = Verification(
+    measured = Verification(
         genuine_pairs=len(pairs.genuine),
         impostor_pairs=pairs.impostors,
         accuracy=accuracy,
         chosen_threshold=chosen,
         eer=eer,
         tar_at_far={
-            rate: at_rate(found, rate, len(strangers)) for rate, found in zip(FARS, at, strict=True)
+            rate: at_rate(each, rate, len(strangers)) for rate, each in zip(FARS, at, strict=True)
         },
         threshold=threshold,
         far=far,
@@ -142,7 +142,7 @@ def verify(
         calibration_error=estimate(lambda d: calibration_error(bins(d)), draws),
         reliability=bins(np.ones(len(sample.ids), np.int64)),
     )
-    return told, scores.roc()
+    return measured, scores.roc()
 
 
 def _cross_validated(
@@ -151,8 +151,8 @@ def _cross_validated(
     """The accuracy where half of the pairs are of one person, and the mean threshold.
 
     People are divided into folds; the threshold is the best one for the pairs among the people of
-    all other folds, and is tried on the pairs within the fold: nobody helps to choose the threshold
-    that they are judged by. Repeated with other folds, since a fold holds few of the pairs.
+    all other folds, and is tried on the pairs within the fold, so no person influences the
+    threshold that is applied to them. Repeated with other folds, since a fold holds few pairs.
     """
     people = len(sample.ids)
     folds = min(_FOLDS, people // 2)
@@ -160,7 +160,7 @@ def _cross_validated(
         return Estimate(None, note="too few people: 4 are needed"), None
     own, strangers = sample.person[pairs.genuine], sample.person[pairs.impostor]
     scores = pairs.genuine_scores, pairs.impostor_scores
-    # How often each pair was tried, and was told rightly.
+    # How often each pair was tried, and how often it was classified correctly.
     tried = [np.zeros(len(own)), np.zeros(len(strangers))]
     right = [np.zeros(len(own)), np.zeros(len(strangers))]
     thresholds = []
@@ -169,17 +169,17 @@ def _cross_validated(
         for held_out in range(folds):
             out = fold == held_out
             train = [
-                told[(~out[p]).all(axis=1) & np.isfinite(told)]
-                for p, told in zip((own, strangers), scores, strict=True)
+                cosines[(~out[p]).all(axis=1) & np.isfinite(cosines)]
+                for p, cosines in zip((own, strangers), scores, strict=True)
             ]
             test = [out[p].all(axis=1) for p in (own, strangers)]
             if not all(map(len, train)):
                 continue
             threshold = _best_threshold(*train)
             thresholds.append(threshold)
-            for n, told in enumerate(scores):
+            for n, cosines in enumerate(scores):
                 tried[n] += test[n]
-                right[n] += test[n] & ((told >= threshold) == (n == 0))
+                right[n] += test[n] & ((cosines >= threshold) == (n == 0))
     if not thresholds:
         return Estimate(None, note="too few people with two photos"), None
 
@@ -195,8 +195,8 @@ def _cross_validated(
 
 
 def _best_threshold(genuine: Floats, impostor: Floats) -> float:
-    """Half-way between the two scores between which most pairs are told rightly, if either kind
-    counts as much as the other."""
+    """The threshold with the best accuracy, both kinds of pairs weighted the same: half-way between
+    two scores."""
     roc = Scores(genuine, impostor).roc()
     best = int((roc.tar - roc.far).argmax())
     below = roc.thresholds[min(best + 1, len(roc.thresholds) - 1)]
@@ -204,5 +204,5 @@ def _best_threshold(genuine: Floats, impostor: Floats) -> float:
 
 
 def _cosines(sample: Sample, pairs: NDArray[np.intp]) -> Floats:
-    found = row_products(sample.vectors, sample.vectors, pairs)
-    return np.where(sample.usable[pairs].all(axis=1), found, -np.inf)
+    products = row_products(sample.vectors, sample.vectors, pairs)
+    return np.where(sample.usable[pairs].all(axis=1), products, -np.inf)

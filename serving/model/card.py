@@ -1,7 +1,7 @@
-"""The model's card: what an embedding model is, and what its similarities mean.
+"""The model's card: the identity of an embedding model, and what its similarities mean.
 
-The card travels inside Triton's model configuration, so whoever can ask Triton for an embedding
-can also ask which model made it. ``triton/trace_model.py`` writes it.
+The card travels inside Triton's model configuration, so every client that gets an embedding from
+Triton can also read which model made it. ``triton/trace_model.py`` writes it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Calibration(BaseModel):
 
 
 class Verification(BaseModel):
-    """What a cosine means between two photos (1:1), where no gallery tempts with strangers."""
+    """What a cosine between two photos (1:1) means, without the many strangers of a gallery."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,11 +61,11 @@ class ModelCard(BaseModel):
     def confidence(self, similarity: float, people: int | None = None) -> float:
         """The probability that the best candidate, at this cosine, is the person.
 
-        The more people are enrolled, the more alike is the best of the strangers among them. So the
-        curve is moved along with the cosine that 1% of the lookups of strangers reach.
+        The more people are enrolled, the more similar is the best stranger among them. So the curve
+        is shifted by the change of the cosine that 1% of the lookups of strangers reach.
 
         Args:
-            people: how many are enrolled; None: as many as it was calibrated for.
+            people: the number enrolled; None: as many as the card was calibrated for.
         """
         meant = self.calibration.gallery
         if people and meant and self.impostors:
@@ -75,7 +75,7 @@ class ModelCard(BaseModel):
 
     @property
     def pairs(self) -> Verification:
-        """How two photos are compared; where it was not measured, as strictly as a gallery."""
+        """Threshold and calibration for two photos; those of a gallery where none were measured."""
         return self.verification or Verification(
             threshold=self.threshold, calibration=self.calibration
         )
@@ -89,15 +89,15 @@ class ModelCard(BaseModel):
         return json.dumps(self.model_dump(exclude_none=True), indent=indent, ensure_ascii=False)
 
     def to_pbtxt(self) -> str:
-        """The card as it lies in Triton's configuration: a quoted protobuf text string."""
-        # JSON's escapes are valid inside a protobuf text string, given one more level of them.
+        """The card as Triton's configuration holds it: a quoted protobuf text string."""
+        # JSON's escapes, escaped once more, are valid inside a protobuf text string.
         return json.dumps(self.to_json(), ensure_ascii=False)
 
 
 def model_id(
     name: str, tensors: Mapping[str, NDArray[Any]], preprocessing: Mapping[str, Any]
 ) -> str:
-    """``<name>@<12 hex>``: a sha256 over what decides an embedding, and over nothing else.
+    """``<name>@<12 hex>``: a sha256 over all that determines an embedding, and nothing else.
 
     Args:
         tensors: the network's weights by name. Each counts with its name, shape and float32

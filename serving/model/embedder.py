@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 # How long the model's card is kept before Triton is asked for it again.
 _CARD_SECONDS = 30.0
-# Batches of one photo that are on the way at once: enough to keep Triton busy, and few enough that
-# the time limit of a request is not spent waiting for the batches before it.
+# Batches of one photo that are sent at once: enough to keep Triton busy, and few enough that a
+# batch does not spend its time limit waiting for the batches before it.
 _IN_FLIGHT = 4
 _NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What Triton says of the model: its card, and how it wants to be asked."""
+    """Triton's configuration of the model: its card, batch size and the names of its tensors."""
 
     card: ModelCard
     max_batch: int
@@ -84,7 +84,7 @@ class Embedder:
             return False
 
     async def served(self) -> ServedModel:
-        """What is served, as Triton's model configuration tells it."""
+        """The served model, from Triton's model configuration."""
         known = self._served
         if known is not None and time.monotonic() - known.asked_at < self._card_seconds:
             return known
@@ -154,7 +154,7 @@ class Embedder:
         if self._client is None:
             url = urlsplit(self._settings.url)
             by_socket = url.scheme == "unix"
-            timeout = self._settings.timeout_s + 1  # `_ask` is the one that gives up
+            timeout = self._settings.timeout_s + 1  # `_ask` has the shorter limit
             self._client = triton.InferenceServerClient(
                 "triton" if by_socket else url.netloc + url.path.rstrip("/"),
                 ssl=url.scheme == "https",
@@ -169,10 +169,10 @@ class Embedder:
         return self._client
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]], batch: int = 0) -> T:
-        """The answer to ``call``, which is asked again when the connection was lost.
+        """The answer to ``call``, which is sent again when the connection was lost.
 
-        A kept connection breaks whenever a replica of Triton is replaced, and everything that is
-        asked here may be asked twice.
+        A kept connection breaks whenever a replica of Triton is replaced, and every request here
+        may be sent twice.
         """
         try:
             try:
@@ -186,7 +186,7 @@ class Embedder:
         except aiohttp.ClientError as error:
             raise Unavailable("Triton cannot be reached.") from error
         except InferenceServerException as error:
-            # The first line: what follows it may be the server's traceback.
+            # The first line only: a traceback of the server may follow.
             reason = (error.message() or "no reason given").splitlines()[0][:200]
             raise Unavailable(
                 f"Triton refuses the model {self._settings.model!r}: {reason}"
@@ -222,8 +222,8 @@ class Embedder:
 
 
 def _connect_by_socket(client: Any, path: str, connections: int, timeout: float) -> None:
-    """Exchange what NVIDIA's client connects by; it has no argument for a Unix socket."""
-    client._stub.detach()  # closes the session without a word; it has no connection yet
+    """Replace the connector of NVIDIA's client, which has no argument for a Unix socket."""
+    client._stub.detach()  # drops the session without a warning; it has no connection yet
     client._conn = aiohttp.UnixConnector(path, limit=connections)
     client._stub = aiohttp.ClientSession(
         connector=client._conn,

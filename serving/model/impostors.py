@@ -1,4 +1,4 @@
-"""How alike strangers are, and so which cosine tells a person from the best of N strangers.
+"""The distribution of strangers' cosines, and the threshold for a gallery of N people.
 
 The model. Were embeddings spread evenly over directions in ``d`` dimensions, the cosine c of two
 strangers would have the density (1 - c^2)^((d - 3) / 2), which is (1 + c) / 2 being distributed as
@@ -49,7 +49,7 @@ class Impostors(BaseModel):
 
     def fpirs(self, thresholds: Floats, people: int) -> Floats:
         """The same for many thresholds."""
-        with np.errstate(divide="ignore"):  # of a threshold that everybody reaches
+        with np.errstate(divide="ignore"):  # for a threshold that every stranger reaches
             rates: Floats = -np.expm1(people * np.log1p(-self._survivals(thresholds)))
             return rates
 
@@ -61,7 +61,7 @@ class Impostors(BaseModel):
     def threshold(self, people: int, fpir: float) -> float:
         """The cosine that the best of ``people`` strangers reaches in a share ``fpir`` of lookups.
 
-        Of nobody (0 people) it is that of one.
+        For 0 people it is that for one.
         """
         return _threshold(self.mean, self.dimensions, people, fpir)
 
@@ -70,7 +70,7 @@ class Impostors(BaseModel):
         return _best(self.mean, self.dimensions, levels, people)
 
 
-# Asked for once a candidate, and a gallery keeps its size for a while.
+# Called once for each candidate, and a gallery keeps its size for a while.
 @functools.lru_cache(maxsize=1024)
 def _threshold(mean: float, dimensions: float, people: int, fpir: float) -> float:
     return float(_best(mean, dimensions, np.array([1 - fpir]), people)[0])

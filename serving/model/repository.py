@@ -13,14 +13,14 @@ from serving.model.card import ModelCard
 MODEL = "1/model.pt"
 CONFIG = "config.pbtxt"
 CARD = "model.json"
-# The file with the weights, of TorchScript or of OpenVINO, and what else it takes to run them.
+# The file with the weights, of TorchScript or of OpenVINO, and the other files to run them.
 _WEIGHTS: dict[str, tuple[str, ...]] = {MODEL: (), "1/model.bin": ("1/model.xml",)}
 _SUMS = "1/model.sha256"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class ModelError(Exception):
-    """A model cannot be read or published; one sentence that says why and what to do."""
+    """A model cannot be read or published; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class TracedModel:
         files: dict[str, bytes] = {}
         for part in (weights, *_WEIGHTS[weights]):
             files[part] = _read(folder / part)
-            found = hashlib.sha256(files[part]).hexdigest()
+            actual = hashlib.sha256(files[part]).hexdigest()
             expected = sums.get(part.removeprefix("1/"))
-            if found != expected:
+            if actual != expected:
                 raise ModelError(
-                    f"{folder / part} is damaged or half-written: its sha256 is {found}, and "
+                    f"{folder / part} is damaged or half-written: its sha256 is {actual}, and "
                     f"{_SUMS} says {(expected or 'nothing')[:64]}; run triton/trace_model.py."
                 )
         files |= {CONFIG: config, CARD: about}
@@ -98,11 +98,11 @@ def weights_in(folder: Path) -> str | None:
 def id_of(card: bytes) -> str | None:
     """The id in a card, which may be of another version of this project; None: it has none."""
     try:
-        found = json.loads(card)
+        fields = json.loads(card)
     except ValueError:
         return None
-    told = found.get("id") if isinstance(found, dict) else None
-    return told if isinstance(told, str) else None
+    model = fields.get("id") if isinstance(fields, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def _read(path: Path) -> bytes:

@@ -1,1 +1,1 @@
-"""The one-machine stack: child processes, which `serving.stack.run` puts together."""
+"""The one-machine stack: child processes, which `serving.stack.run` starts and stops."""

@@ -1,4 +1,4 @@
-"""What the one-machine stack runs with: its settings and its serveConfigV2 document."""
+"""The settings of the one-machine stack and its serveConfigV2 document."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class StackSettings:
     """Where the stack lives.
 
     Attributes:
-        folder: data, keys, logs, sockets and generated configuration; for the user alone.
-        port: of HTTP; the ones after it are Triton's and S3's.
+        folder: data, keys, logs, sockets and generated configuration; readable by the user alone.
+        port: of HTTP; Triton and S3 use the ports after it.
         model: a folder of the model repository.
         repository: Triton's model repository.
-        overrides: arguments of the application (`serving.settings.AppArgs`) to lay over those
+        overrides: arguments of the application (`serving.settings.AppArgs`) that replace those
             of this machine.
-        document: a serveConfigV2 document to start in place of this machine's own; its addresses
-            have to be those of this stack.
+        document: a serveConfigV2 document to start instead of this machine's own; its addresses
+            must be those of this stack.
     """
 
     folder: Path = Path(".run")
@@ -50,7 +50,7 @@ class StackSettings:
 
     @property
     def inner_port(self) -> int:
-        # Below the ports that the system gives to whoever asks for any.
+        # Below the ephemeral ports, which the system may give to any program.
         return self.port + 10_000 if self.port < 22_000 else self.port - 10_000
 
     @property
@@ -62,8 +62,8 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
     """The serveConfigV2 document with this machine's values; see `serving.settings.AppArgs`."""
     if settings.document is not None:
         return dict(settings.document)
-    # One replica of each stage: on one machine more of them would share the same cores. For the
-    # same reason a share of a core each, which is only Ray's bookkeeping.
+    # One replica of each stage: more of them would share the same cores. For the same reason each
+    # claims a tenth of a core, which is only Ray's bookkeeping.
     scale = {
         "min_replicas": 1,
         "max_replicas": 1,
@@ -77,7 +77,7 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
         },
         "gallery": {"bucket": BUCKET, "endpoint": f"http://{LOOPBACK}:{settings.s3_port}"},
         "detect": {"threads": cores()},
-        # On loopback, without keys, a page of others in a browser here is all that might ask.
+        # On loopback and without keys, only a foreign page in a local browser could intrude.
         "hosts": ["localhost"],
         "scale": {stage: dict(scale) for stage in ScaleSettings.model_fields},
     }
@@ -87,8 +87,8 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
         "logging_config": {
             "encoding": "JSON",
             "log_level": "INFO",
-            # The ingress writes a line a request (`serving.api.middleware.access`); Serve's would
-            # be four.
+            # The ingress logs one line per request (`serving.api.middleware.access`); Serve would
+            # add four.
             "enable_access_log": False,
             "additional_log_standard_attrs": ["name"],
             "logs_dir": str(settings.folder.resolve() / SERVE_LOGS),

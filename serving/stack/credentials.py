@@ -12,7 +12,7 @@ KEYS = "s3-keys.json"
 
 
 def credentials(folder: Path) -> dict[str, str]:
-    """The environment with the server's keys; made once, readable by the user alone."""
+    """The server's keys as environment variables; made once, readable by the user alone."""
     path = folder / KEYS
     if not path.exists():
         keys = {

@@ -1,6 +1,7 @@
-"""The HAProxy in front of Ray Serve: its own pages on loopback, and its end in good order.
+"""The HAProxy in front of Ray Serve: keeps its own pages on loopback and drains it at shutdown.
 
-Serve kills it before its replicas have finished, and with it the connections of those who wait.
+Serve would kill HAProxy before the replicas have finished, and so cut the connections of clients
+that still wait for an answer.
 """
 
 from __future__ import annotations
@@ -34,9 +35,14 @@ exec {binary} "$@"
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 
+def program_in(folder: Path) -> Path:
+    """Where `on_loopback` writes its program."""
+    return folder / "haproxy"
+
+
 def on_loopback(folder: Path) -> Path:
-    """Write the program that Serve is to start in place of HAProxy; it becomes HAProxy."""
-    program = folder / "haproxy"
+    """Write the program that Serve starts in place of HAProxy, and that becomes HAProxy."""
+    program = program_in(folder)
     program.write_text(
         _ON_LOOPBACK.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
     )
@@ -45,14 +51,14 @@ def on_loopback(folder: Path) -> Path:
 
 
 def drain(admin_socket: Path, within: float) -> bool:
-    """Let it take no new request, and wait until it has answered those that it has.
+    """Make HAProxy refuse new requests, and wait until it has answered those under way.
 
     Args:
-        admin_socket: as Serve was told; Serve puts it into a folder of the node's own.
-        within: seconds to wait for that.
+        admin_socket: the path in Serve's settings; Serve adds a folder of the node's own to it.
+        within: seconds to wait.
 
     Returns:
-        Whether it is done; False also when there is none.
+        Whether it has answered all of them; False also when no HAProxy runs.
     """
     sockets = admin_socket.parent.glob(f"*/{admin_socket.name}")
     pids = [pid for path in sockets if (pid := _pid(path)) is not None]
@@ -68,23 +74,23 @@ def drain(admin_socket: Path, within: float) -> bool:
 
 
 def _pid(admin_socket: Path) -> int | None:
-    """Asked anew, since Serve starts another one whenever its configuration changes."""
-    told = b""
+    """The process id of the HAProxy behind a socket; Serve starts another for each new config."""
+    info = b""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(2)
-            asking.connect(str(admin_socket))
-            asking.sendall(b"show info\n")
-            while part := asking.recv(65536):
-                told += part
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2)
+            connection.connect(str(admin_socket))
+            connection.sendall(b"show info\n")
+            while part := connection.recv(65536):
+                info += part
     except OSError:
         return None
-    found = _PID.search(told)
-    return None if found is None else int(found[1])
+    match = _PID.search(info)
+    return None if match is None else int(match[1])
 
 
 def _runs(pid: int) -> bool:
-    """Whether it is there, and not only as what its parent has not yet noticed."""
+    """Whether the process runs; a zombie, which its parent has not reaped, does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

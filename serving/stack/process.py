@@ -15,20 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# Torch's threads wait for each other by spinning, by default for so long that one busy core more
-# makes an inference forty times slower. Torch reads this when it is loaded.
+# Torch's threads wait for each other by spinning. By default they spin for so long that one more
+# busy core makes an inference forty times slower. Torch reads this when it is loaded.
 CALM_THREADS = {"GOMP_SPINCOUNT": "3000"}
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 class StackError(Exception):
-    """The stack cannot run; one sentence that says why and what to do."""
+    """The stack cannot run; the message is one sentence that says why and what to do."""
 
 
 class Process:
-    """One child in a process group of its own, with its output in a log file.
+    """One child process in a process group of its own, with its output in a log file.
 
-    What it writes, the log too, is readable by the user alone.
+    The log and all files that the child writes are readable by the user alone.
 
     Args:
         folder: the working directory; by default this process's own.
@@ -47,8 +47,8 @@ class Process:
         self.log = log
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         libc = ctypes.CDLL(None)
-        # A core would hold photos. By 1 byte the kernel writes none to a file, and gives none to a
-        # program that takes them either, which by 0 it does; see core(5).
+        # A core dump would hold photos. With a limit of 1 byte the kernel neither writes one nor
+        # pipes one to a crash handler; with 0 it still pipes, see core(5).
         no_core = 0 if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 else 1
 
         def end_with_parent() -> None:
@@ -89,7 +89,7 @@ class Process:
             raise StackError(f"{self.name} ended with exit code {code}{self._why()}")
 
     def stop(self, timeout_s: float) -> None:
-        """Ask the child to end; after ``timeout_s``, end it and whatever it started."""
+        """Terminate the child; after ``timeout_s`` kill it, and in any case all that it started."""
         if self._child.poll() is None:
             self._child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -106,15 +106,15 @@ class Process:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that is readable by the user alone, from its first byte on."""
+    """Write a file that only the user can read, from its first byte on."""
     with open(path, "w", encoding="utf-8", opener=_private_opener) as file:
         file.write(text)
 
 
 def make_private(folder: Path) -> None:
-    """Take from others every right to the folder and to all that lies in it."""
+    """Remove all rights of other accounts to the folder and to everything in it."""
     for path in (folder, *folder.rglob("*")):
-        # A link has no rights of its own, and a file may be gone since it was listed.
+        # A link has no rights of its own, and a listed file may be gone by now.
         with contextlib.suppress(FileNotFoundError):
             if not path.is_symlink() and path.stat().st_mode & 0o077:
                 path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
@@ -122,15 +122,15 @@ def make_private(folder: Path) -> None:
 
 def _private_opener(path: str, flags: int) -> int:
     descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # also where it was there already
+    os.fchmod(descriptor, 0o600)  # a file that existed keeps its old mode otherwise
     return descriptor
 
 
 def check_ports(ports: Mapping[str, int]) -> None:
-    """Raises StackError when one of the ports, by what it is for, is taken."""
+    """Raises StackError when one of the ports, given by purpose, is taken."""
     for purpose, port in ports.items():
         with socket.socket() as probe:
-            # As the servers do: a connection that is being closed does not hold the port.
+            # As the servers do: a connection in TIME_WAIT does not hold the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))

@@ -1,7 +1,7 @@
 """The one-machine stack: a real S3 server, a real tritonserver and Ray Serve on loopback.
 
-Starts all three, waits until each is healthy, and stops all of them, whatever happens. What was
-enrolled stays in the stack's folder.
+Starts all three, waits until each is healthy, and stops all of them even after an error. The
+gallery stays in the stack's folder.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from serving.stack.process import (
 def running(
     settings: StackSettings, say: Callable[[str], None] = lambda line: None
 ) -> Iterator[list[Process]]:
-    """Run the stack inside of the ``with``; yields its processes.
+    """Run the stack inside the ``with`` block; yields its processes.
 
     Args:
-        say: is told what has happened, a line each.
+        say: called with one line for each step that is done.
 
     Raises:
         StackError: it cannot run; nothing is left running.
     """
     folder = settings.folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    make_private(folder)  # embeddings and names lie there, perhaps from a version that left it open
+    make_private(folder)  # it holds embeddings and names; an older version may have left it open
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         stack.enter_context(_lock(folder))
@@ -52,18 +52,18 @@ def running(
             | triton.ports_of(settings.triton_port)
             | s3.ports_of(settings.s3_port)
         )
-        # A file for each replica that ever was would pile up.
+        # Serve keeps one log file for each replica that ever ran; they would pile up.
         shutil.rmtree(folder / SERVE_LOGS, ignore_errors=True)
         config = folder / CONFIG
         write_private(config, yaml.safe_dump(serve_config(settings), sort_keys=False))
 
-        # All at once: each spends most of its start waiting for something of its own.
+        # All at once: each spends most of its start waiting.
         triton_server = triton.start(
             folder, logs, settings.triton_port, settings.repository, settings.model, cores()
         )
         stack.callback(triton_server.stop, 10)
         s3_server = s3.start(folder, logs, settings.s3_port)
-        # Its own way of stopping takes 15 s. Nobody writes any more, so it may be cut short.
+        # A clean stop takes 15 s. No process writes any more, so it can be killed earlier.
         stack.callback(s3_server.stop, 2)
         keys = credentials(folder)
         scratch = stack.enter_context(
@@ -94,7 +94,7 @@ def running(
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """One stack a folder: two S3 servers on the same files would destroy them."""
+    """One stack per folder: two S3 servers on the same files would destroy them."""
     path = folder / "lock"
     write_private(path, "")
     with path.open("w") as file:

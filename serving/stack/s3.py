@@ -1,7 +1,7 @@
 """The S3 server of the one-machine stack: SeaweedFS.
 
-`weed server` is four servers. Only S3 asks for signatures; the other three give and take whatever
-they are asked for, so they ask for a certificate that lies in the stack's folder (mutual TLS).
+`weed server` is four servers. Only S3 checks signatures; the other three serve every request. So
+they require the certificate that lies in the stack's folder (mutual TLS).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serving.stack import tls
 from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process, StackError, write_private
 
-# What `weed server` listens on, in the order of its ports.
+# The servers of `weed server`, in the order of their ports.
 _SERVERS = ("s3", "master", "volume", "filer")
 
 
@@ -32,7 +32,7 @@ def ports_of(first: int) -> dict[str, int]:
 
 def start(folder: Path, logs: Path, first_port: int) -> Process:
     """Start the server on loopback; its data lies in ``folder``/s3 and stays."""
-    # Beside this Python, whose environment need not be activated.
+    # Beside this Python: its environment need not be activated.
     weed = shutil.which("weed", path=Path(sys.executable).parent)
     if weed is None:
         raise StackError("The S3 server is not installed; run make install.")
@@ -57,7 +57,7 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",
-        # A volume server that calls before the master has elected itself calls again 5 s later.
+        # A volume server that connects before the master is elected retries only after 5 s.
         "-master.electionTimeout=100ms",
         "-master.volumeSizeLimitMB=1024",
         "-volume.max=0",
@@ -67,12 +67,12 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.iam=false",
-        # No page in a browser has business here.
+        # No web page may use it.
         "-s3.allowedOrigins=",
-        # What the parts of the server need of these two goes by gRPC.
+        # The other servers reach these two by gRPC.
         "-disableHttp",
         "-filer.disableHttp",
-        # Relative to the folder, since a socket's path must be short; by default they are in /tmp.
+        # Relative to the folder, since a socket's path must be short; the default is /tmp.
         "-s3.localSocket=s3.sock",
         "-filer.localSocket=s3-filer.sock",
     ]
@@ -83,9 +83,9 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
 
 
 def _close_inner_servers(folder: Path) -> None:
-    """Write the security.toml by which they answer nobody without the certificate.
+    """Write the security.toml that makes the inner servers refuse clients without the certificate.
 
-    There is a section for each of them as a server, and for all as clients of each other.
+    It has a section for each server, and one for all of them as clients of each other.
     """
     certificate, key = tls.make(folder, "s3")
     ca = {"ca": str(certificate)}
@@ -97,18 +97,18 @@ def _close_inner_servers(folder: Path) -> None:
     }
     for name in _SERVERS:
         sections[f"grpc.{name}"] = {**own}
-        if name != "s3":  # which is the one that is open, to requests with a signature
+        if name != "s3":  # S3 itself is plain HTTP and checks signatures
             sections[f"https.{name}"] = {**own, **ca}
     lines = []
     for section, values in sections.items():
         lines.append(f"[{section}]")
-        # A JSON string is one of TOML, too.
+        # A JSON string is a valid TOML string.
         lines.extend(f"{key} = {json.dumps(value)}" for key, value in values.items())
     write_private(folder / "security.toml", "\n".join(lines) + "\n")
 
 
 def make_bucket(folder: Path, port: int, bucket: str) -> bool:
-    """Make the bucket unless it is there; False while the server is not up yet."""
+    """Create the bucket unless it exists; False while the server is not up yet."""
     keys = credentials(folder)
     client = boto3.client(
         "s3",
@@ -127,8 +127,8 @@ def make_bucket(folder: Path, port: int, bucket: str) -> bool:
     except (BotoCoreError, ClientError):
         return False
     try:
-        # The volumes come up after the S3 part: up is what can be written to. An empty object would
-        # need no volume.
+        # The volumes come up after S3 itself, so only a write shows that the server is up. An empty
+        # object would need no volume.
         client.put_object(Bucket=bucket, Key=".up", Body=b"up")
         client.delete_object(Bucket=bucket, Key=".up")
     except (BotoCoreError, ClientError):

@@ -2,7 +2,7 @@
 
     python -m serving.stack.serve CONFIG
 
-CONFIG is a serveConfigV2 document, the same that a RayService takes.
+CONFIG is a serveConfigV2 document, as a RayService takes it.
 """
 
 from __future__ import annotations
@@ -26,48 +26,68 @@ from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
 
 _OBJECT_STORE_BYTES = 2**30
 _SHARED_MEMORY = Path("/dev/shm")
-# Photos are never written to the disk: when the store is full, a request is refused. Ray would
-# spill to files and, past that or without it, map files of the disk in place of memory ("fallback
-# allocation") unless the disk counts as full. Ray itself sets the first of these for its children,
-# so in the environment it has no effect.
+# Photos are never written to disk: when the object store is full, a request is refused. By default
+# Ray spills to files and, failing that, maps files on disk instead of memory ("fallback
+# allocation") unless the disk counts as full. Ray overwrites the environment variable of the first
+# setting for its children, so both are passed to `ray.init`.
 MEMORY_ALONE = {"automatic_object_spilling_enabled": False, "local_fs_capacity_threshold": 0}
 _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
 _ADMIN_SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
-# For the requests that are under way when the service is stopped.
+# For requests that are under way when the service stops.
 _DRAIN_SECONDS = 15
 
 
 def ports_of(first: int) -> dict[str, int]:
-    """HTTP is at ``first``; HAProxy's own pages follow elsewhere, see `start`."""
+    """HTTP is at ``first``; HAProxy's own pages use the inner ports, see `start`."""
     return {"HTTP": first, "metrics": metrics_port(first)}
 
 
 def metrics_port(first: int) -> int:
-    """Of the page that Prometheus reads, past the ports of Triton and S3."""
+    """The port of the page that Prometheus reads, after the ports of Triton and S3."""
     return first + 11
 
 
-def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[str, str]) -> Process:
+def start(
+    config: Path, logs: Path, scratch: Path, inner_port: int, keys: Mapping[str, str]
+) -> Process:
     """Start Ray and the application on loopback.
 
     Args:
-        scratch: a folder of this stack alone for sockets, whose paths have to be short, and for
-            Ray's own files; readable by the user alone, since what Ray makes is open to all.
+        scratch: a folder of this stack alone, for sockets, whose paths must be short, and for
+            Ray's files; readable by the user alone, since Ray creates files open to all accounts.
         inner_port: the first of the ports that HAProxy and the ingress replicas use.
-        env: the keys of the S3 server.
+        keys: the S3 server's, as environment variables: a command line is open to every account.
 
     Raises:
         StackError: shared memory is too small.
     """
-    # Ray would take the disk in its place.
+    # Ray would use the disk instead.
     free = shutil.disk_usage(_SHARED_MEMORY).free
     if free < _OBJECT_STORE_BYTES:
         raise StackError(
             f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left, and photos need "
             f"{_OBJECT_STORE_BYTES / 2**20:.0f} MiB; make it larger (docker run --shm-size=2g)."
         )
+    haproxy.on_loopback(scratch)
+    return Process(
+        "Ray Serve",
+        [sys.executable, "-m", "serving.stack.serve", config],
+        log=logs / "serve.log",
+        env=environment(scratch, inner_port, keys, tls.environment(config.parent)),
+    )
+
+
+def environment(
+    scratch: Path, inner_port: int, keys: Mapping[str, str], certificates: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment variables of Ray Serve's process.
+
+    Args:
+        scratch, inner_port, keys: as `start` takes them.
+        certificates: Ray's settings of TLS and of its token, see `serving.stack.tls`.
+    """
     proxy = {
-        "BINARY_PATH": haproxy.on_loopback(scratch),
+        "BINARY_PATH": haproxy.program_in(scratch),
         "CONFIG_FILE_LOC": scratch / "haproxy.cfg",
         "SERVER_STATE_BASE": scratch,
         "SERVER_STATE_FILE": scratch / "server-state",
@@ -78,16 +98,16 @@ def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[st
     settings: dict[str, Any] = {
         "RAY_USAGE_STATS_ENABLED": 0,
         "RAY_TMPDIR": scratch,
-        # What a reference that Ray has not seen refers to would stay in memory for ever.
+        # An object behind a reference that Ray has not seen would stay in memory for ever.
         "RAY_allow_out_of_band_object_ref_serialization": 0,
-        # By this, on every system, Ray takes 127.0.0.1 for the node's address.
+        # Makes Ray use 127.0.0.1 as the node's address, on every system.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
         "RAY_SERVE_ENABLE_HA_PROXY": 1,
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.request_id:middlewares",
-        # Serve would keep a thousand lines before it writes them, and lose them in a crash.
+        # Serve would buffer a thousand lines, and lose them in a crash.
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": 1,
-        # Nobody but the local HAProxy has to learn that a replica goes.
+        # Only the local HAProxy has to notice that a replica leaves.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": 1,
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": inner_port + 2,
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": inner_port + 3,
@@ -97,50 +117,45 @@ def start(config: Path, logs: Path, scratch: Path, inner_port: int, env: dict[st
         _ADMIN_SOCKET: scratch / "admin.sock",
         **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in proxy.items()},
     }
-    return Process(
-        "Ray Serve",
-        [sys.executable, "-m", "serving.stack.serve", config],
-        log=logs / "serve.log",
-        env={
-            **env,
-            **CALM_THREADS,
-            **tls.environment(config.parent),
-            **{name: str(value) for name, value in settings.items()},
-        },
-    )
+    return {
+        **keys,
+        **CALM_THREADS,
+        **certificates,
+        **{name: str(value) for name, value in settings.items()},
+    }
 
 
 def readiness(port: int) -> dict[str, Any] | None:
-    """The body of /readyz, or None while nobody answers."""
+    """The body of /readyz; None while the application does not answer."""
     try:
         body = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5).json()
     except (httpx.TransportError, json.JSONDecodeError):
         return None
-    return body if isinstance(body, dict) else None  # HAProxy alone answers, too
+    return body if isinstance(body, dict) else None  # HAProxy answers without a replica, too
 
 
 def resources(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What Ray has to count on, so that each deployment has room for the replicas it begins with.
+    """The CPUs and custom resources that Ray must count for the first replicas of all deployments.
 
-    On Kubernetes groups of pods bring it. Here it is bookkeeping alone: the cores may be more than
-    the machine has.
+    On Kubernetes the groups of pods bring them. Here they are only bookkeeping: there may be more
+    CPUs than the machine has cores.
     """
     cpus = 0.0
     custom: dict[str, float] = {}
     for application in document["applications"]:
         for replicas, options in _replicas(application):
             cpus += replicas * options.get("num_cpus", 1)
-            for name, much in options.get("resources", {}).items():
-                custom[name] = custom.get(name, 0) + replicas * much
+            for name, amount in options.get("resources", {}).items():
+                custom[name] = custom.get(name, 0) + replicas * amount
     cores = len(os.sched_getaffinity(0))
-    # When there is enough, Ray's own count is better: it knows the limits of containers.
+    # Where they suffice, Ray's own count is better: it knows the limits of containers.
     return {"num_cpus": math.ceil(cpus) if cpus > cores else None, "resources": custom}
 
 
 def _replicas(application: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The replicas that each deployment begins with, and what each of them takes.
+    """The number of first replicas of each deployment, and the options of each replica.
 
-    In ``args`` as this stack writes them, or in Serve's own list, which goes before it.
+    Read from ``args``, as this stack writes them, and from Serve's own list, which goes first.
     """
     options = dict(application.get("args", {}).get("scale", {}))
     for deployment in application.get("deployments", []):
@@ -157,12 +172,12 @@ def main(config: Path) -> None:
     from ray.serve.scripts import cli
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second one does not wait
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a second signal does not wait
         haproxy.drain(Path(os.environ[_ADMIN_SOCKET]), _DRAIN_SECONDS)
         raise KeyboardInterrupt
 
     document = yaml.safe_load(config.read_text())
-    # Before the ports: a bad document should fail by its sentence, not by a health check.
+    # Read early: a bad document should fail with its own error, not in a health check.
     names = [application["name"] for application in document["applications"]]
     print(f"starting {', '.join(names)}", flush=True)
     try:
@@ -174,8 +189,8 @@ def main(config: Path) -> None:
             _system_config=MEMORY_ALONE,
             _metrics_export_port=metrics_port(document["http_options"]["port"]),
         )
-        # Serve's command stops the application on an interrupt; a supervisor sends SIGTERM, and
-        # Ray has just taken that for itself.
+        # Serve's command stops the application on an interrupt, but a supervisor sends SIGTERM,
+        # for which `ray.init` has just set its own handler.
         signal.signal(signal.SIGTERM, interrupt)
         cli.main(["run", str(config)], standalone_mode=False)
     except KeyboardInterrupt:

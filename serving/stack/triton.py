@@ -1,11 +1,11 @@
 """The real tritonserver of the one-machine stack, from the pip package nvidia-pytriton.
 
-It listens on a Unix socket in the stack's folder, and so for the user alone. Who can call Triton
-can run code in it: it loads models that a request brings, and knows no keys. By a port any page in
-a browser could call it, and every account of the machine.
+It listens on a Unix socket in the stack's folder, which only the user can open. A caller of Triton
+can run code in it: Triton loads models from requests, and knows no keys. Through a port every
+account of the machine could call it, and so could any page in a browser.
 
 The package has the Python backend only. `triton/backends` has stand-ins for the PyTorch and the
-OpenVINO backend, so that the model repository is served as it is.
+OpenVINO backend, so the model repository is served unchanged.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _LONGEST_SOCKET = 107  # bytes of a path, of unix(7)
 
 
 def ports_of(first: int) -> dict[str, int]:
-    """The page for Prometheus is past ``first``, as beside Triton's HTTP elsewhere."""
+    """The page for Prometheus has the port after ``first``, as with Triton's defaults."""
     return {"Triton's metrics": first + 1}
 
 
 def url_of(folder: Path) -> str:
-    """Where the Triton of a stack's folder is reached, as `TritonSettings.url` takes it."""
+    """The address of the Triton of a stack's folder, as `TritonSettings.url` takes it."""
     return f"unix:{_path_in(folder)}"
 
 
@@ -67,7 +67,7 @@ def start(
         )
     server = _server()
     backends = _backends(folder, server, repository.parent / "backends")
-    # One that was killed leaves it there.
+    # A server that was killed leaves its socket.
     (folder / _SOCKET).unlink(missing_ok=True)
     command = [
         str(server / "bin" / "tritonserver"),
@@ -75,18 +75,18 @@ def start(
         "--model-control-mode=explicit",
         f"--load-model={model}",
         f"--backend-directory={backends}",
-        # What its HTTP server, libevhtp, makes of such an address; the port does not matter then.
+        # libevhtp, its HTTP server, understands such an address, and then ignores the port.
         f"--http-address={url_of(folder)}",
         "--allow-grpc=false",
         f"--metrics-address={LOOPBACK}",
         f"--metrics-port={first_port + 1}",
         "--exit-timeout-secs=3",
-        # The configuration is complete; asking the backend for it costs a second start.
+        # The configuration is complete; to complete it would cost a second start of the backend.
         "--disable-auto-complete-config",
     ]
     env = {
         "LD_LIBRARY_PATH": os.pathsep.join(_library_path(server)),
-        # The backend's processes embed Python and find its packages by the python3 on PATH.
+        # The backend's processes embed Python and find its packages through python3 on PATH.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "OMP_NUM_THREADS": str(threads),
         **CALM_THREADS,
@@ -102,12 +102,12 @@ def client(folder: Path) -> httpx.Client:
 
 def is_ready(folder: Path, model: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
-        # First, since httpx leaves a socket open that it cannot connect.
+        # Tried first, since httpx leaks a socket that it cannot connect.
         if probe.connect_ex(_path_in(folder)) != 0:
             return False
     try:
-        with client(folder) as asking:
-            return asking.get(f"/v2/models/{model}/ready").is_success
+        with client(folder) as http:
+            return http.get(f"/v2/models/{model}/ready").is_success
     except httpx.TransportError:
         return False
 
@@ -131,7 +131,7 @@ def _library_path(server: Path) -> list[str]:
     folder = Path(sysconfig.get_config_var("LIBDIR") or "")
     if any(folder.glob(f"libpython{version}.so*")):
         return [str(folder), *bundled]
-    if ctypes.util.find_library(f"python{version}"):  # where the loader looks anyway
+    if ctypes.util.find_library(f"python{version}"):  # on the loader's own path
         return bundled
     raise StackError(
         f"tritonserver needs libpython{version}.so, and this Python comes without it; install it "
@@ -140,7 +140,7 @@ def _library_path(server: Path) -> list[str]:
 
 
 def _backends(folder: Path, server: Path, ours: Path) -> Path:
-    """A backend folder: the Python backend with the stub of this Python, and ours beside it."""
+    """Fill a backend folder: the Python backend, with this Python's stub, and our stand-ins."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
     if not stub.is_file():

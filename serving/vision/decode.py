@@ -1,7 +1,7 @@
 """Decoding: the bytes of an image file -> an upright RGB photo.
 
-Whatever the bytes are, the answer is a `Photo` or one of the errors of the tree. Size limits are
-checked on the header, before any pixel is decoded.
+Any bytes give a `Photo` or one of the errors of `serving.errors`. Size limits are checked on the
+header, before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.records import Photo
 
-# A closed list: Pillow also opens formats (EPS, PSD, PDF…) that nobody sends as a photo and whose
-# decoders only add to what an attacker can reach. Pillow opens MPO, what some cameras call a JPEG,
-# as JPEG.
+# A closed list: Pillow also opens formats (EPS, PSD, PDF…) that are not used for photos, and whose
+# decoders only add to the attack surface. MPO, which some cameras write as .jpg, opens as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 
-# Pillow's guard against bombs is one number for all formats; the limits of the settings replace it.
+# Pillow's decompression-bomb limit is one number for all formats; the settings' limits replace it.
 Image.MAX_IMAGE_PIXELS = None
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -57,8 +56,8 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
             f"These bytes are no image that can be read; send one of {', '.join(FORMATS)}."
         ) from None
     except Exception as error:
-        # Pillow's decoders meet damaged files with a dozen exception types (OSError, SyntaxError,
-        # struct.error, ValueError, IndexError…); for a caller all of them mean the same.
+        # For damaged files Pillow's decoders raise a dozen exception types (OSError, SyntaxError,
+        # struct.error, ValueError, IndexError…); for the caller all of them mean the same.
         raise UnsupportedImage(
             f"The image is damaged and cannot be decoded ({type(error).__name__})."
         ) from error
@@ -66,8 +65,8 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
 
 def _decode_open(image: Image.Image, data: bytes, settings: DecodeSettings) -> Photo:
     width, height = image.size
-    # Of a JPEG with several scans libjpeg keeps the coefficients of every pixel in memory, however
-    # small it is made: of a progressive one, and of a baseline one in parts.
+    # For a JPEG with several scans, progressive or baseline, libjpeg keeps the coefficients of all
+    # pixels in memory, even when it reduces the image.
     reducible = (
         image.format in ("JPEG", "MPO")
         and not image.info.get("progressive")
@@ -78,7 +77,7 @@ def _decode_open(image: Image.Image, data: bytes, settings: DecodeSettings) -> P
         raise TooLarge(_too_many(limit))
     if reducible:
         scale = _jpeg_scale(width, height, settings)
-        # draft() takes the largest of 1/8, 1/4, 1/2 that leaves no less than the size asked for.
+        # draft() takes the strongest reduction, up to 1/8, that keeps at least this size.
         image.draft("RGB", (max(1, width // scale), max(1, height // scale)))
     if image.size[0] * image.size[1] > settings.max_pixels:
         raise TooLarge(_too_many(settings.max_pixels))
@@ -93,21 +92,21 @@ def _decode_open(image: Image.Image, data: bytes, settings: DecodeSettings) -> P
 
 
 def _components_of_first_scan(jpeg: bytes) -> int:
-    """How many colours the first scan of a JPEG has; 0 when there is none."""
+    """The number of colour components in the first scan of a JPEG; 0 when there is no scan."""
     at = 2
     while (at := jpeg.find(b"\xff", at)) >= 0 and at + 4 < len(jpeg):
         marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
         if marker == 0xDA:
             return jpeg[at + 4]
-        # Fill bytes, and markers without anything behind them, are passed over byte by byte.
+        # Fill bytes and markers without a segment are skipped byte by byte.
         at += 1 if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9 else 2 + length
     return 0
 
 
 def _jpeg_scale(width: int, height: int, settings: DecodeSettings) -> int:
-    """By how much a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
+    """The factor by which a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
 
-    Never below ``reduce_above_side``, unless the pixels would still be too many.
+    The longer side stays at least ``reduce_above_side``, unless that is still too many pixels.
     """
     scale = 1
     while scale < 8 and (
@@ -139,7 +138,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _deep_to_grey(image: Image.Image) -> Image.Image:
     """Grey of more than 8 bits -> 8 bits; Pillow's own conversion would clip at 255."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    # Mode "I" is 32 bits wide and says nothing of the range that a file uses.
+    # Mode "I" is 32 bits wide and does not say which range a file uses.
     if image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0) > 255):
         values = values / 257.0  # 65535 -> 255
     elif image.mode == "F" and values.max(initial=0) <= 1:

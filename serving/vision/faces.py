@@ -14,7 +14,7 @@ MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
 
 def detector_of(settings: DetectSettings, threads: int = 0) -> FaceDetector:
-    """What finds the faces that the settings ask for; with as many threads as there are cores."""
+    """A face detector with these settings; ``threads`` of the networks, 0: one for each core."""
     return FaceDetector(
         min_face_size=settings.min_face_size,
         max_side=settings.max_side,
@@ -27,21 +27,21 @@ def detector_of(settings: DetectSettings, threads: int = 0) -> FaceDetector:
 def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
     """Detect and crop. Boxes are clipped to the photo; faces come largest first."""
     height, width = photo.pixels.shape[:2]
-    found = detector.detect(photo.pixels)
-    boxes = np.clip(found.boxes, 0, np.array([width, height, width, height], np.float32))
+    detections = detector.detect(photo.pixels)
+    boxes = np.clip(detections.boxes, 0, np.array([width, height, width, height], np.float32))
     sides = boxes[:, 2:] - boxes[:, :2]
-    # Below one pixel there is nothing to cut.
+    # A box below one pixel has no crop.
     area = np.where((sides >= 1).all(axis=1), sides.prod(axis=1), 0)
     order = np.argsort(-area, kind="stable")
-    found = found.select(order[area[order] > 0])
+    detections = detections.select(order[area[order] > 0])
 
     image = Image.fromarray(photo.pixels)
-    crops = np.empty((len(found), 3, CROP_SIZE, CROP_SIZE), np.uint8)
-    for crop, box in zip(crops, found.boxes, strict=True):
+    crops = np.empty((len(detections), 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    for crop, box in zip(crops, detections.boxes, strict=True):
         crop[:] = crop_face(image, box).transpose(2, 0, 1)
 
-    # A photo that was decoded reduced has its boxes told in pixels of the original.
-    original = found.moved(photo.width / width)
+    # Boxes are in pixels of the original, also when the photo was decoded reduced.
+    original = detections.moved(photo.width / width)
     limits = np.array([photo.width, photo.height, photo.width, photo.height], np.float32)
     return Faces(
         boxes=np.clip(original.boxes, 0, limits),
@@ -72,6 +72,6 @@ def crop_face(
         int(min(x2 + half_x, image.width)),
         int(min(y2 + half_y, image.height)),
     )
-    # Without reducing_gap: the crop must be the same to the bit as facenet-pytorch's.
+    # Without reducing_gap: the crop must be bit-equal to facenet-pytorch's.
     face = image.crop(region).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.BILINEAR)
     return np.asarray(face)

@@ -1,7 +1,7 @@
-"""Whether a face is good enough to be enrolled: not too small, too blurred or too turned.
+"""Quality gates for enrolment: a face must not be too small, too blurred or too turned.
 
-A poor photo harms a person's record for as long as it stays there, so what is enrolled is looked at
-more closely than what is identified. docs/enrolment.md has how the limits were measured.
+A poor photo harms a person's record for as long as it stays there, so enrolment is stricter than
+identification. docs/enrolment.md says how the limits were measured.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from PIL import Image
 from serving.settings import EnrolmentSettings
 from serving.vision.records import Faces
 
-_SIDE = 80  # pixels to which a crop is reduced: finer detail says more of the camera's noise
-_EDGE = _SIDE // 8  # what surrounds the face is left out
+_SIDE = 80  # pixels of the reduced crop: finer detail measures the camera's noise instead
+_EDGE = _SIDE // 8  # the surroundings of the face are left out
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Measures of one face.
+    """Quality measures of one face.
 
     Attributes:
         side: the box's shorter side, in pixels of the original photo.
         sharpness: see `sharpness`.
-        turn: how far the nose is from the middle of the eyes, along the line through them; 0 from
-            the front, in distances between the eyes.
-        eyes: the distance between the eyes, in heights of the box; less in profile.
+        turn: the distance of the nose from the middle of the eyes, along the line through the
+            eyes, as a multiple of the distance between the eyes; 0 from the front.
+        eyes: the distance between the eyes, as a part of the box's height; smaller in profile.
     """
 
     side: float
@@ -38,7 +38,7 @@ class Quality:
 
     @classmethod
     def of(cls, face: Faces) -> Quality:
-        """Of the first of ``face``."""
+        """The measures of the first of ``face``."""
         (width, height), points = face.boxes[0, 2:] - face.boxes[0, :2], face.landmarks[0]
         axis = points[1] - points[0]
         squared = float(axis @ axis)
@@ -60,8 +60,9 @@ class Fault:
 
 
 def sharpness(crop: NDArray[np.uint8]) -> float:
-    """Variance of the second difference in grey, over that of the grey itself; of the direction
-    in which it is less, since a camera that moves blurs along its way only.
+    """Variance of the second difference of the grey values, over that of the grey values.
+
+    The smaller one of the two directions counts: a moving camera blurs in one direction only.
 
     Args:
         crop: uint8 RGB (3, 160, 160).
@@ -69,19 +70,21 @@ def sharpness(crop: NDArray[np.uint8]) -> float:
     image = Image.fromarray(crop.transpose(1, 2, 0)).convert("L")
     small = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     grey = np.asarray(small, np.float32)[_EDGE:-_EDGE, _EDGE:-_EDGE]
-    # Of a crop without any contrast nothing is sharp, and the division stays one.
+    # The 1 avoids a division by zero: a crop without any contrast is not sharp.
     return min(float(np.diff(grey, 2, axis=a).var()) for a in (0, 1)) / (float(grey.var()) + 1)
 
 
 def fault(face: Faces, limits: EnrolmentSettings) -> Fault | None:
-    """The first gate that the first of ``face`` does not pass; None: it may be enrolled."""
-    found = Quality.of(face)
-    if found.side < limits.min_side:
-        told = f"{found.side:.0f} pixels, and at least {limits.min_side} are needed"
-        return Fault("too-small", f"The face is too small: {told}.")
-    if found.turn > limits.max_turn or found.eyes < limits.min_eyes:
+    """The first gate that the first of ``face`` fails; None: it may be enrolled."""
+    quality = Quality.of(face)
+    if quality.side < limits.min_side:
+        reason = f"{quality.side:.0f} pixels, and at least {limits.min_side} are needed"
+        return Fault("too-small", f"The face is too small: {reason}.")
+    if quality.turn > limits.max_turn or quality.eyes < limits.min_eyes:
         return Fault("too-turned", "The face is turned too far to the side; look into the camera.")
-    if found.sharpness < limits.min_sharpness:
-        told = f"sharpness {found.sharpness:.4f}, and at least {limits.min_sharpness:g} is needed"
-        return Fault("too-blurred", f"The face is too blurred: {told}.")
+    if quality.sharpness < limits.min_sharpness:
+        reason = (
+            f"sharpness {quality.sharpness:.4f}, and at least {limits.min_sharpness:g} is needed"
+        )
+        return Fault("too-blurred", f"The face is too blurred: {reason}.")
     return None

@@ -1,4 +1,4 @@
-"""Photos and the faces in them: what travels between the stages before the gallery."""
+"""Photos and the faces in them: the records that the stages before the gallery exchange."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Faces:
         boxes: float32 (F, 4), x1 y1 x2 y2 in pixels of the upright original, inside the photo.
         scores: float32 (F,), MTCNN's probability that it is a face.
         landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
-        crops: uint8 RGB (F, 3, 160, 160), what the embedding model takes.
+        crops: uint8 RGB (F, 3, 160, 160), the input of the embedding model.
     """
 
     boxes: NDArray[np.float32]

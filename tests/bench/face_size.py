@@ -1,10 +1,10 @@
-"""From what size on can a face be found, and be identified?
+"""The smallest face sizes, in pixels, at which faces are found and identified.
 
     python -m tests.bench.face_size FOLDER    # FOLDER/<person>/<photo>, two photos each at least
 
-Each photo is reduced until its face is so many pixels high, and is then looked for among the other
-photos of the people, at full size, each person one centroid. Prints two tables; docs/detection.md
-has them.
+Each photo is reduced until its face has a given height, and is then looked up among the other
+photos of the people, at full size, with one centroid per person. Prints two tables;
+docs/detection.md has them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def read(folder: Path, model: Model) -> list[Sample]:
 
 
 def reduced(sample: Sample, height: int, detector: FaceDetector) -> tuple[Faces, int] | None:
-    """The faces of the photo with its face so high, and which one it is; None: not found."""
+    """The faces of the photo at this face height, and the photo's own face; None: not found."""
     full = float(sample.box[3] - sample.box[1])
     scale = height / full
     image = Image.fromarray(sample.pixels)
@@ -84,7 +84,7 @@ def reduced(sample: Sample, height: int, detector: FaceDetector) -> tuple[Faces,
 
 
 def candidates(samples: Sequence[Sample], probe: Sample) -> dict[str, NDArray[np.float32]]:
-    """Everybody's centroid, without the probe itself."""
+    """The centroids of all people, without the probe itself."""
     rows: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     for sample in samples:
         if sample is not probe:

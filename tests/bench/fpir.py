@@ -1,11 +1,11 @@
-"""Does the rate of naming strangers stay at its target while the gallery grows? Prints tables.
+"""Measures whether the FPIR stays at its target while the gallery grows. Prints tables.
 
     python -m tests.bench.fpir                 # `make bench-fpir`
     python -m tests.bench.fpir --photos DIR    # and photos of real people, as probes
 
-Synthetic people are distributed as real embeddings are (`data/make_gallery.py`), though only
-roughly. A folder of them is calibrated on, as `faces calibrate` does; other people are then looked
-up in galleries in which they are not.
+Synthetic people are distributed roughly as real embeddings (`data/make_gallery.py`). The threshold
+is fitted to a folder of them, as `faces calibrate` does; other people, who are not enrolled, are
+then looked up in galleries.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Rule = Callable[[int], float]  # the gallery's size -> the threshold
 
 
 def photos_of(people: Rows, count: int, space: Rows, rng: np.random.Generator) -> Rows:
-    """``count`` photos of each, of differing quality: see `data/make_gallery.py`."""
+    """``count`` photos of each person, of varying quality: see `data/make_gallery.py`."""
     rows = people.repeat(count, axis=0)
     spread = 0.36 * np.exp(0.8 * rng.standard_normal((len(rows), 1), np.float32))
     own = rng.standard_normal(rows.shape, np.float32)
@@ -56,7 +56,7 @@ def folder(people: int, space: Rows, rng: np.random.Generator) -> Sample:
 
 
 def highest(probes: Rows, space: Rows, rng: np.random.Generator) -> Iterator[tuple[int, Rows]]:
-    """The cosine of each probe with the nearest of a gallery, at each of the sizes."""
+    """The cosine of each probe with the nearest person of a gallery, for each gallery size."""
     best, done = np.full(len(probes), -1, np.float32), 0
     for size in SIZES:
         while done < size:
@@ -68,7 +68,7 @@ def highest(probes: Rows, space: Rows, rng: np.random.Generator) -> Iterator[tup
 
 
 def rules_of(sample: Sample, rng: np.random.Generator) -> dict[str, Rule]:
-    """The service's way to a threshold, and others that one might think of."""
+    """The service's rule for the threshold, and alternatives."""
     strangers = compare(sample, rng).strangers
     found = fit(strangers, len(sample.ids), (1000, FPIR), "synthetic people", rng)
     cosines = strangers.cosines

@@ -2,8 +2,8 @@
 
     python -m tests.bench.gallery --out docs/bench-gallery.md
 
-What is told of a size was measured in a fresh process; times are wall-clock, memory is that of the
-process above what it had before the gallery.
+Each size is measured in a fresh process; times are wall-clock, memory is the growth of the process
+since before the gallery.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def open_gallery(folder: Path, collection: str) -> tuple[Gallery, Counting]:
 
 
 def commit_for(gallery: Gallery, first_id: int) -> tuple[list[float], int]:
-    """Enrol people; returns how long each commit took, and how many were refused."""
+    """Enrol people; returns the duration of each commit, and the number of refused ones."""
     rows = people_rows(1, np.random.default_rng(first_id))
     took: list[float] = []
     refused = 0
@@ -164,7 +164,7 @@ def bench_commits(folder: Path, writers: int, processes: bool) -> dict[str, Any]
 
 
 def face_space() -> NDArray[np.float32]:
-    """(512, 512): where the embeddings of faces lie, as `data/make_gallery.py` tells."""
+    """(512, 512): the subspace of face embeddings, see `data/make_gallery.py`."""
     data = Path(__file__).resolve().parents[2] / "data"
     sys.path.insert(0, str(data))
     import make_gallery
@@ -184,9 +184,9 @@ def people_rows(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def make_export(path: Path, count: int, shape: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Write so many people, one photo each, named; returns another photo of the first of them.
+    """Write a number of named people, one photo each; returns another photo of the first ones.
 
-    A photo is the person and, a third as strong in variance, something of its own.
+    A photo is the person plus noise with a third of the person's variance.
     """
     rng = np.random.default_rng(count)
     probes = np.empty((0, DIMENSION), np.float32)
@@ -232,31 +232,31 @@ def bench_load(folder: Path, count: int, probes: Path) -> dict[str, Any]:
     start = time.perf_counter()
     snapshot = gallery.refresh()
     seconds = time.perf_counter() - start
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "seconds": seconds,
         "bytes_a_person": (memory_mib("VmRSS") - bare) * 2**20 / count,
         "peak_bytes_a_person": (memory_mib("VmHWM") - bare) * 2**20 / count,
         "gets": store.requests,
     }
     rows = np.load(probes)
-    told |= bench_search(snapshot, rows)
+    figures |= bench_search(snapshot, rows)
 
     follower, _ = open_gallery(folder, f"size-{count}")
     follower.refresh()
-    told |= enrol_one(gallery, store)
+    figures |= enrol_one(gallery, store)
     start = time.perf_counter()
     gallery.commit([Operation(Kind.DELETE, 0, time.time())])
-    told["delete_ms"] = (time.perf_counter() - start) * 1000
+    figures["delete_ms"] = (time.perf_counter() - start) * 1000
     start = time.perf_counter()
     after = follower.refresh()
-    told["seen_ms"] = (time.perf_counter() - start) * 1000
+    figures["seen_ms"] = (time.perf_counter() - start) * 1000
     assert 0 not in after, "a deleted person is still there"
     assert 0 not in after.search(rows[:1], 10).ids
-    return told
+    return figures
 
 
 def enrol_one(gallery: Gallery, store: Counting) -> dict[str, Any]:
-    """What one enrolment costs by a writer that has read the gallery."""
+    """The cost of one enrolment by a writer that has read the gallery."""
     store.requests = store.bytes = 0
     rows = people_rows(1, np.random.default_rng(1))
     gallery.commit([Operation(Kind.PUT, 10_000_000, time.time(), rows)])
@@ -264,7 +264,7 @@ def enrol_one(gallery: Gallery, store: Counting) -> dict[str, Any]:
 
 
 def bench_search(snapshot: Snapshot, probes: NDArray[np.float32]) -> dict[str, float]:
-    """One probe at a time; and how often the first is the one of comparing everybody."""
+    """Search times of single probes, and how often the first hit is that of an exact search."""
     times, first = [], []
     for probe in probes:
         start = time.perf_counter()
@@ -276,7 +276,7 @@ def bench_search(snapshot: Snapshot, probes: NDArray[np.float32]) -> dict[str, f
     for start in range(0, len(snapshot), ROWS_AT_ONCE):
         rows = columns.centroids[start : min(start + ROWS_AT_ONCE, len(snapshot))]
         best = np.maximum(best, (probes @ rows.astype(np.float32).T).max(axis=1))
-    # By the cosine: where two are alike to the last digit, either is right.
+    # Compared by cosine: of two that are equal to the last digit, either is right.
     same = [cosine >= exact - 1e-4 for (_, cosine), exact in zip(first, best, strict=True)]
     return {
         "search_ms": statistics.median(times) * 1000,
@@ -285,7 +285,7 @@ def bench_search(snapshot: Snapshot, probes: NDArray[np.float32]) -> dict[str, f
 
 
 def bench_compact(folder: Path, count: int) -> dict[str, Any]:
-    """After 200 enrolments on top of the size: what folding them costs."""
+    """The cost of folding 200 enrolments into a gallery of this size."""
     gallery, store = open_gallery(folder, f"size-{count}")
     gallery.refresh()
     rng = np.random.default_rng(7)
@@ -311,11 +311,11 @@ CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def in_child(what: str, folder: Path, count: int, *paths: Path) -> dict[str, Any]:
-    """In a fresh process, so that nothing that was in memory before is counted."""
+    """Measure in a fresh process, so that earlier memory does not count."""
     words = [sys.executable, "-m", "tests.bench.gallery", "--child", what, str(folder), str(count)]
     done = subprocess.run([*words, *map(str, paths)], check=True, stdout=subprocess.PIPE)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 # --- the report ----------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
             )
             say(lines[-1])
     empty, store = open_gallery(folder, "empty")
-    # So that it has been through one commit, as those that were imported.
+    # So that it has had one commit, as imported galleries have.
     empty.commit([Operation(Kind.CLEAR, 0, time.time())])
     cost = enrol_one(empty, store)
     lines += [

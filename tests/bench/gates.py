@@ -1,8 +1,8 @@
-"""What do small, blurred and turned photos do to recognition, and what do the gates see of it?
+"""The effect of small, blurred and turned photos on recognition, and on the quality gates.
 
     python -m tests.bench.gates FOLDER    # FOLDER/<person>/<photo>, two photos each at least
 
-Each photo is made worse in steps and compared with the other photos of its person, as they are.
+Each photo is degraded in steps and compared with the unchanged other photos of its person.
 Prints tables; docs/enrolment.md has them.
 """
 
@@ -67,7 +67,7 @@ def others(samples: Sequence[Sample], probe: Sample) -> Vector | None:
 def row(
     name: str, model: Model, worse: Sequence[tuple[Sample, Faces]], mates: Sequence[Vector]
 ) -> str:
-    """What is left of the faces' likeness, and which of them the gates refuse."""
+    """The cosines that degraded faces keep, and the share of them that each gate refuses."""
     vectors = np.stack([model.embed(face.crops[0]) for _, face in worse])
     cosines = (vectors * np.stack(mates)).sum(axis=1)
     alike = cosines >= model.card.pairs.threshold
@@ -93,7 +93,7 @@ HEAD = (
 
 
 def reduced(sample: Sample, side: float, detector: FaceDetector) -> Faces | None:
-    """The face in the photo reduced until its box's shorter side is so long; None: not found."""
+    """The face in the photo reduced to this shorter side of its box; None: not found."""
     scale = side / Quality.of(sample.face).side
     image = Image.fromarray(sample.pixels)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

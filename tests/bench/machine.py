@@ -1,4 +1,4 @@
-"""On what a benchmark ran."""
+"""Describes the machine that a benchmark ran on."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def machine(*packages: str) -> str:
 
 
 def memory_mib(field: str) -> float:
-    """``VmRSS``: what this process has in memory now; ``VmHWM``: the most that it had."""
+    """Memory of this process. ``VmRSS``: resident now; ``VmHWM``: its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))

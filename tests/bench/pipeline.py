@@ -2,8 +2,9 @@
 
     python -m tests.bench.pipeline --out docs/bench.md
 
-Against facenet-pytorch in one process, on the same cores and as many threads, each photo by turns,
-medians over the repetitions. The service is the whole one-machine stack: HTTP, Serve, Triton, S3.
+Compared with facenet-pytorch in one process, on the same cores with as many threads, photos in
+turn, medians over the repetitions. The service is the whole one-machine stack: HTTP, Serve, Triton
+and S3.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SECONDS = 10.0
 
 
 def by_turns(*calls: Callable[[], object], repeat: int = REPEAT) -> list[float]:
-    """Medians in milliseconds, each call once before it counts."""
+    """Medians in milliseconds; the first run of each call does not count."""
     times: list[list[float]] = [[] for _ in calls]
     for turn in range(repeat + 1):
         for call, kept in zip(calls, times, strict=True):
@@ -118,7 +119,7 @@ def bench_embedding(name: str, settings: StackSettings) -> list[str]:
 
 @dataclass(frozen=True)
 class Latencies:
-    """Milliseconds of each photo, by turns, and of each stage in all requests."""
+    """Milliseconds of each photo, in turn, and of each stage in all requests."""
 
     names: list[str]
     facenet_pytorch: list[float]
@@ -198,7 +199,7 @@ def bench_clients(url: str, all_scenes: Sequence[Scene]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one service."""
+    """Measurements of one service."""
 
     embedding: list[str]
     latencies: Latencies
@@ -292,7 +293,7 @@ def report(plot: Path) -> str:
 
 
 def precision() -> str:
-    """What OpenVINO makes of the hint bf16 on this processor."""
+    """The precision that OpenVINO uses for the hint bf16 on this processor."""
     model = ov.Core().compile_model(
         REPOSITORY / MODELS["OpenVINO"] / "1" / "model.xml",
         "CPU",

@@ -1,8 +1,8 @@
-"""Show the replicas come and go under a ramp of clients; `make bench-ramp` runs this.
+"""Records how replicas scale up and down under a ramp of clients; `make bench-ramp` runs this.
 
     python -m tests.bench.ramp --out docs/scaling.md
 
-The whole one-machine stack, with replicas that scale as in a cluster, only sooner.
+It runs the whole one-machine stack, with replicas that scale as in a cluster, only sooner.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ PORT = 15650
 WIDTH, HEIGHT, FACES = 1280, 720, 1
 SMALLEST = 12  # pixels of a face; with it detection takes twice as long as with the default
 IN_FLIGHT = 16
-ALONE = 12  # requests of one client, to see where the time goes
-# Clients, and for how many seconds.
+ALONE = 12  # requests of one client, to measure the time of each stage
+# Number of clients, and seconds.
 STEPS = ((1, 15), (2, 15), (4, 25), (8, 25), (16, 25), (32, 25), (8, 20), (1, 50), (0, 15))
 SHORT = "detect"
 STAGES = tuple(ScaleSettings.model_fields)
@@ -49,12 +49,12 @@ OVERRIDES: dict[str, Any] = {
     "scale": {stage: dict(_SCALE) for stage in STAGES},
 }
 WINDOW_S = 5  # of the plot's rates and quantiles
-_PATIENCE_S = 60  # for a watcher that begins
+_PATIENCE_S = 60  # until a watcher has started
 
 
 @dataclass(frozen=True)
 class Step:
-    """So many clients for a while; times are those of time.monotonic()."""
+    """A phase with a number of clients; times are those of time.monotonic()."""
 
     clients: int
     start: float
@@ -66,7 +66,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Ramp:
-    """What was seen."""
+    """All measurements of a ramp."""
 
     steps: Sequence[Step]
     answers: Sequence[Answer]
@@ -75,7 +75,7 @@ class Ramp:
 
     @property
     def target(self) -> float:
-        """Requests that a replica of the short stage is meant to have."""
+        """The target of ongoing requests per replica of the bottleneck stage."""
         return scale_of_short().target_ongoing_requests
 
     def came(self, step: Step, status: int | None = None) -> list[Answer]:
@@ -88,12 +88,12 @@ class Ramp:
         return max(count.running(stage) for count in self.counts)
 
     def up_after(self) -> float:
-        """Seconds from when there was more than one replica's work until a second one was up."""
+        """Seconds from more load than one replica's target until a second replica was up."""
         rose = next(step.start for step in self.steps if step.clients > self.target)
         return self._first(rose, lambda count: count.running(SHORT) > 1)
 
     def down_after(self) -> float:
-        """Seconds from when one replica would do again until it was the only one."""
+        """Seconds from when one replica sufficed again until only one was left."""
         last = max(n for n, step in enumerate(self.steps) if step.clients > self.target)
         return self._first(self.steps[last].end, lambda count: count.all(SHORT) == 1)
 
@@ -104,7 +104,7 @@ class Ramp:
 
 
 def settings() -> AppArgs:
-    """Of the application as it is measured."""
+    """Arguments of the application under measurement."""
     (application,) = serve_config(StackSettings(overrides=OVERRIDES))["applications"]
     return AppArgs.model_validate(application["args"])
 
@@ -115,7 +115,7 @@ def scale_of_short() -> Scale:
 
 
 def photo() -> bytes:
-    """One face before much that might be one: finding it takes longer than all else."""
+    """One face in front of many face-like shapes: detection takes longer than all other stages."""
     out = BytesIO()
     Image.fromarray(room(WIDTH, HEIGHT, FACES)).save(out, "JPEG", quality=90)
     return out.getvalue()
@@ -152,7 +152,7 @@ def where_the_time_goes(url: str, jpeg: bytes) -> Stages:
     return stages
 
 
-# --- what is told of it --------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------
 
 
 def report(ramp: Ramp, plot: Path) -> str:
@@ -160,7 +160,7 @@ def report(ramp: Ramp, plot: Path) -> str:
     alone = "\n".join(ramp.alone.table())
     others = ", ".join(f"{stage} {ramp.most(stage)}" for stage in STAGES if stage != SHORT)
     kinds = Counter(a.kind + (" with `Retry-After`" if a.retry_after else "") for a in ramp.answers)
-    told = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(kinds.items()))
+    summary = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(kinds.items()))
     at_door = within(0.95, [a for a in ramp.answers if a.status == 503])
     return f"""\
 # Replicas come and go with the load
@@ -179,7 +179,7 @@ tells them. {machine("ray", "torch", "nvidia-pytriton")}
   was left. Serve decides by the mean of the last 30 s, of which it is told every 10 s; the delays
   below and the start of the replica, which wants the same cores, come on top.
 - Replicas of the other stages, at most: {others}.
-- All answers, also those while replicas left: {told}.
+- All answers, also those while replicas left: {summary}.
 - What is past `limits.max_in_flight` ({IN_FLIGHT} here) is refused at the door, before its photo is
   read: 95% of the 503 came within {at_door:.0f} ms. So the line does not grow with the clients, and
   neither does the time that the others wait in it.
@@ -223,13 +223,13 @@ def table(ramp: Ramp) -> str:
 
 
 def within(share: float, answers: Sequence[Answer]) -> float:
-    """The ms within which this share of them came; NaN when there are none."""
+    """The milliseconds within which this share of answers came; NaN without answers."""
     times = [answer.seconds * 1000 for answer in answers]
     return float(np.quantile(times, share)) if times else math.nan
 
 
 def draw(ramp: Ramp, path: Path) -> None:
-    """Four panels over one axis of time."""
+    """Draw four panels over one time axis."""
     zero, end = ramp.steps[0].start, ramp.steps[-1].end
     figure, panels = plt.subplots(
         4, sharex=True, figsize=(9, 9), layout="constrained", height_ratios=(2, 3, 3, 3)
@@ -244,7 +244,7 @@ def draw(ramp: Ramp, path: Path) -> None:
 
     times = [count.at - zero for count in ramp.counts]
     for n, stage in enumerate(sorted(STAGES, key=lambda stage: stage == SHORT)):
-        # A little apart, or lines would hide one another.
+        # Slightly apart, so lines do not hide each other.
         values = [count.running(stage) - 0.05 * (len(STAGES) - 1 - n) for count in ramp.counts]
         wide, colour = (2.5, "tab:red") if stage == SHORT else (1.3, f"C{n}")
         replicas.step(times, values, where="post", label=stage, linewidth=wide, color=colour)

@@ -1,4 +1,4 @@
-"""What the service is measured against: other libraries, each in one process."""
+"""The libraries that the service is compared with, each in one process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 from facenet_pytorch import MTCNN, InceptionResnetV1
 from PIL import Image
 
-# Where `make bench` puts dlib's face_recognition.
+# The folder in which `make bench` installs dlib's face_recognition.
 _FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "face_recognition"
 
-# From the bytes of an image file to embeddings, which are not looked at.
+# From the bytes of an image file to embeddings, which are discarded.
 Reference = Callable[[bytes], None]
 
 

@@ -1,4 +1,4 @@
-"""The photos that are measured on: the project's own, and generated rooms full of faces."""
+"""The photos of the benchmarks: the project's own, and generated rooms full of faces."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def scenes() -> Iterator[Scene]:
 
 
 def room(width: int, height: int, faces: int) -> Pixels:
-    """So many heads before a background that is busy, as rooms are."""
+    """A number of heads in front of a busy background, as in a room."""
     rng = np.random.default_rng(faces)
     coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""What a benchmark asks of Triton without the service."""
+"""Requests of benchmarks to Triton, without the service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Triton:
     def infer(self, crops: NDArray[np.uint8]) -> object:
         tensor = client.InferInput("INPUT__0", list(crops.shape), "UINT8")
         tensor.set_data_from_numpy(crops)
-        # NVIDIA's client makes the request, but cannot send it by a socket.
+        # NVIDIA's client builds the request, but cannot send it through a Unix socket.
         body, header = client.InferenceServerClient.generate_request_body([tensor])
         answer = self._connection.post(
             f"{self._model}/infer",
@@ -40,7 +40,7 @@ class Triton:
         )
 
     def computed(self) -> float:
-        """Milliseconds of computing so far, copies of the tensors included."""
+        """Milliseconds of computation so far, copies of the tensors included."""
         (stats,) = self._connection.get(f"{self._model}/stats").json()["model_stats"]
         parts = ("compute_input", "compute_infer", "compute_output")
         return sum(int(stats["inference_stats"][part]["ns"]) for part in parts) / 1e6

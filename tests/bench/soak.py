@@ -1,8 +1,8 @@
-"""See whether anything grows with the photos that went through; `make bench-soak` runs this.
+"""Measures whether memory, files or disk grow with the number of photos: `make bench-soak`.
 
     python -m tests.bench.soak --photos 3000 --out docs/bench-soak.md
 
-The whole one-machine stack, and the mixed photos of `tests.support.leftovers`.
+It runs the whole one-machine stack with the mixed photos of `tests.support.leftovers`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.support.load import replicas
 PORT = 15750
 CLIENTS = 4
 STEP = 500
-# Caches and allocators have what they want by then.
+# Caches and allocators have reached their size by then.
 WARM = 1000
 STAGES = tuple(ScaleSettings.model_fields)
-# What counts as flat: how much more there may be at the end than at photo `WARM`.
+# The growth between photo `WARM` and the end that still counts as flat.
 STORE_MIB, MEMORY_MIB, DISK_MIB, FILES = 1.0, 24.0, 1.0, 4
 
 _STORE = "objects in Ray's store | MiB in it | bytes of it on the disk"
@@ -44,12 +44,12 @@ _MORE = "MiB on the disk | MiB of logs | files with a photo"
 
 @dataclass(frozen=True)
 class Sample:
-    """After so many photos and a rest; MiB.
+    """A measurement after a number of photos and a pause; MiB.
 
     Attributes:
-        memory: stage -> resident memory of its replica, without what it shares with others.
+        memory: stage -> resident memory of its replica, without shared memory.
         files: stage -> open files of its replica.
-        disk: files below Ray's and the stack's folders, but for logs and what the S3 server has.
+        disk: files below Ray's and the stack's folders, without logs and the S3 server's data.
         logs: the logs.
         found: files with a photo in them.
     """
@@ -114,7 +114,7 @@ def sample(photos: int, stack: StackSettings, application: Process, began: float
 
 
 def own_memory_mib(pid: int) -> float:
-    """Of a photo in shared memory a replica keeps no page of its own."""
+    """Private memory: a photo in shared memory adds no private page to a replica."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
 
@@ -127,7 +127,7 @@ def sizes(folders: set[Path]) -> Iterator[tuple[Path, int]]:
 
 
 def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
-    """What grew since photo `WARM`, and by how much it may; store, memory and disk in MiB."""
+    """The growth since photo `WARM`, and its limit; store, memory and disk in MiB."""
     warm = next((s for s in samples if s.photos >= WARM), samples[0])
     end = samples[-1]
     found = {
@@ -162,7 +162,7 @@ def page(samples: Sequence[Sample], answers: Counter[str], seconds: float) -> st
     ]
     logs = (end.logs - samples[0].logs) * 2**10 / max(1, end.photos)
     columns = " | ".join(f"MiB of {stage} (open files)" for stage in STAGES)
-    told = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(answers.items()))
+    summary = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(answers.items()))
     return f"""# What photos leave behind
 
 Made by `python -m tests.bench.soak --photos {end.photos}` (`make bench-soak`): the whole service
@@ -188,7 +188,7 @@ for {leftovers.GATHERED_S:g} s, until Ray has gathered its metrics anew.
 - Files with a photo: those of these folders and of the system's temporary folder, written since the
   start, that hold one of the marks that every photo bears, in its file or in its pixels.
 
-Answers: {told}.
+Answers: {summary}.
 """
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a request goes, as the answers tell it."""
+"""The time of a request in each stage, from the header Server-Timing of the answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STAGE = re.compile(r"(\w+);dur=([\d.]+)(?:;work=([\d.]+))?")
 
 @dataclass
 class Stages:
-    """Milliseconds of each request: in all, of each stage, and for which the stage worked."""
+    """Milliseconds of each request: total, in each stage, and of the stage's own work."""
 
     whole: list[float] = field(default_factory=list)
     waited: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -44,5 +44,5 @@ class Stages:
         return lines
 
     def apart(self) -> float:
-        """Median of what is no work of a stage: transport, queueing, HTTP."""
+        """Median of the time outside the work of stages: transport, queueing, HTTP."""
         return float(np.median(np.array(self.whole) - np.sum([*self.worked.values()], axis=0)))

@@ -3,7 +3,7 @@
     python -m tests.bench.triton --out docs/bench-triton.md
 
 Each setting is a model repository and a tritonserver of its own, on all cores of this machine.
-Each client waits for its answer before it asks again.
+Each client waits for its answer before its next request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WARM_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Setting:
-    """Of one tritonserver; ``delay`` in microseconds, None: no dynamic batching."""
+    """Settings of one tritonserver; ``delay`` in microseconds, None: no dynamic batching."""
 
     instances: int
     threads: int
@@ -57,7 +57,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Load:
-    """So many clients, each with so many faces a request."""
+    """A number of clients, and the number of faces in each request."""
 
     clients: int
     faces: int
@@ -66,7 +66,7 @@ class Load:
         return f"{self.clients} x {self.faces}"
 
 
-# The shipped one first.
+# The shipped setting first.
 SETTINGS = (
     Setting(1, CORES, 0),
     Setting(1, CORES, None),
@@ -93,9 +93,9 @@ class Told:
 
 @contextmanager
 def serving(model: str, setting: Setting) -> Iterator[Path]:
-    """Yields the folder in which it is."""
+    """Yields the folder of the repository."""
     with tempfile.TemporaryDirectory(prefix="faces-triton-") as name:
-        # Beside it lie the backends, as in the project's own repository.
+        # The backends are beside it, as in the project's own repository.
         folder = Path(name)
         (folder / "backends").symlink_to(REPOSITORY.parent / "backends")
         ours = folder / "models" / model
@@ -137,13 +137,13 @@ def measure(model: str, settings: Sequence[Setting]) -> list[str]:
         "|---|---|" + "---:|" * len(LOADS),
     ]
     for setting in settings:
-        told = []
+        row = []
         with serving(model, setting) as folder:
             for load in LOADS:
                 for seconds in (WARM_SECONDS, SECONDS):
                     found = load_it(folder, model, load, seconds)
-                told.append(found)
-        lines.append(f"| {setting} | " + " | ".join(map(str, told)) + " |")
+                row.append(found)
+        lines.append(f"| {setting} | " + " | ".join(map(str, row)) + " |")
         print(lines[-1], flush=True)
     return lines
 

@@ -19,7 +19,7 @@ from tests.support.chart.values import (
     others,
 )
 
-# All renderings are made before the first test, hundreds of them: minutes on a machine that is shared.
+# All renderings are made before the first test, hundreds of them: minutes on a shared machine.
 pytestmark = pytest.mark.timeout(1200)
 
 # Turned by hand: what the schema alone does not tell how to turn.

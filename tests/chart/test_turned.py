@@ -665,15 +665,11 @@ def test_the_pod_of_helm_test_stays_for_its_logs(helm4: Helm) -> None:
     assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
 
 
-def test_serve_runs_as_on_one_machine(helm4: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_runs_as_on_one_machine(helm4: Helm) -> None:
     """The same switches and the same log, but for places, ports and what only a cluster needs."""
-    started: dict[str, Any] = {}
-    monkeypatch.setattr(local, "Process", lambda *args, **options: started.update(options))
-    monkeypatch.setattr("serving.stack.tls.environment", lambda folder: {})
-    local.start(Path("serve.yaml"), Path("logs"), Path("scratch"), 18_000, {})
     here = {
         name: value
-        for name, value in started["env"].items()
+        for name, value in local.environment(Path("scratch"), 18_000, {}, {}).items()
         if not re.search("_PORT|HAPROXY_|_DRAINING_|_OSX_|_TMPDIR", name)
     }
     objects = helm4.template(files=[VARIANTS["defaults"]])

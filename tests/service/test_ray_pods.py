@@ -23,7 +23,7 @@ import pytest
 from ray._private import services
 
 from serving.stack.process import LOOPBACK, Process, check_ports
-from tests.support.certificates import certificate
+from tests.support.certificates import authority
 from tests.support.chart.helm import Helm, Object
 from tests.support.chart.objects import only
 
@@ -65,8 +65,8 @@ def sign(service: Object, folder: Path) -> dict[str, str]:
     """A certificate as the init container signs it; where Ray finds it, as the chart has it."""
     (folder / "ca").mkdir(parents=True)
     (folder / "tls").mkdir()
-    authority, key = certificate(folder)
-    authority.rename(folder / "ca" / "tls.crt")
+    signer, key = authority(folder)
+    signer.rename(folder / "ca" / "tls.crt")
     key.rename(folder / "ca" / "tls.key")
     head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
     (init,) = head["initContainers"]

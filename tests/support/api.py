@@ -1,4 +1,4 @@
-"""Requests to the HTTP API without a server, and what every problem has to be."""
+"""Requests to the HTTP API without a server, and the check of every problem."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Api:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What the pipeline was asked; once, and nothing else."""
+        """The arguments of the one call that the pipeline got."""
         (asked,) = self.pipeline.asked
         return asked
 
@@ -68,7 +68,7 @@ class Api:
 
 
 def detail_of(answer: httpx.Response, status: int) -> str:
-    """The sentence of a problem, which has to be one in every respect."""
+    """The sentence of a problem, after a check of all its fields."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()

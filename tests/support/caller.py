@@ -1,4 +1,4 @@
-"""Calls the synchronous or the asynchronous client, with a clock that only their sleep moves."""
+"""Calls the synchronous or the asynchronous client, with a clock that only sleeping advances."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving.client import AsyncClient, Client
 
 
 class Time:
-    """A clock that only sleeping moves."""
+    """A clock that only sleeping advances."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -26,7 +26,7 @@ class Time:
 
 
 class Caller:
-    """Calls one method of a fresh client, whose retries wait for no real time."""
+    """Calls one method of a fresh client, whose retries take no real time."""
 
     def __init__(self, kind: str, url: str) -> None:
         self.kind = kind

@@ -1,4 +1,4 @@
-"""Clients that identify one photo after the other, as many of them as are wanted at the time."""
+"""A crowd of clients that identify photos in a loop; their number can change at any time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PATIENCE_S = 90.0
 
 
 class Crowd:
-    """Each client waits for his answer before he asks again, and after a 503 as long as he is told.
+    """Each client waits for its answer before the next request, and after a 503 for Retry-After.
 
     Attributes:
-        answers: of all of them, in the order in which they came.
+        answers: of all clients, in the order of arrival.
     """
 
     def __init__(self, client: httpx.Client, photo: bytes) -> None:
@@ -29,7 +29,7 @@ class Crowd:
         self._threads: list[threading.Thread] = []
 
     def resize(self, clients: int) -> None:
-        """Those who are too many leave when they have their answers."""
+        """Change the number of clients; surplus ones leave after their current answer."""
         while len(self._leave) > clients:
             self._leave.pop().set()
         while len(self._leave) < clients:
@@ -40,7 +40,7 @@ class Crowd:
             thread.start()
 
     def empty(self) -> None:
-        """Nobody is there any more; returns when the last answer has come."""
+        """Remove all clients; returns after the last answer."""
         self.resize(0)
         for thread in self._threads:
             thread.join()
@@ -55,12 +55,12 @@ class Crowd:
 
 @contextmanager
 def crowd(url: str, photo: bytes) -> Iterator[Crowd]:
-    """Nobody at first."""
-    # No client waits for another one's connection.
+    """A crowd without clients at first."""
+    # No client waits for the connection of another.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     with httpx.Client(base_url=url, timeout=_PATIENCE_S, limits=limits) as client:
-        found = Crowd(client, photo)
+        clients = Crowd(client, photo)
         try:
-            yield found
+            yield clients
         finally:
-            found.empty()
+            clients.empty()

@@ -1,7 +1,7 @@
-"""How long the random tests look for an input that breaks something.
+"""The duration of the random tests.
 
-In `make test` as long as it takes to find what is broken outright; FUZZ=40, which `make fuzz` sets,
-is for forty times as many inputs.
+In `make test` they run long enough to find obvious faults; FUZZ=40, which `make fuzz` sets, tries
+forty times as many inputs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ TIMES = float(os.environ.get("FUZZ", "1"))
 
 
 def examples(usual: int) -> int:
-    """For Hypothesis's ``max_examples``."""
+    """The number for Hypothesis's ``max_examples``."""
     return max(1, round(usual * TIMES))
 
 
 def seconds(usual: float) -> float:
-    """For a test that makes up inputs until its time is over."""
+    """The seconds for a test that generates inputs until its time is over."""
     return usual * TIMES

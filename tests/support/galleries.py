@@ -1,4 +1,4 @@
-"""A gallery in memory, and a store that is away."""
+"""A gallery in memory, and a store that is unavailable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files made for tests; each function gives the bytes of one file."""
+"""Image files made for tests; each function returns the bytes of one file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def encode(image: Image.Image, format: str, **options: Any) -> bytes:
 
 
 def quadrants(width: int = 64, height: int = 48) -> Image.Image:
-    """An RGB image whose four quarters have four colours, so that no turn of it is itself."""
+    """An RGB image whose four quarters differ in colour, so every rotation of it differs."""
     image = Image.new("RGB", (width, height), RED)
     image.paste(GREEN, (width // 2, 0, width, height // 2))
     image.paste(BLUE, (0, height // 2, width // 2, height))
@@ -69,7 +69,7 @@ def deep_png(values: NDArray[Any]) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size and holds next to nothing: a decompression bomb."""
+    """A PNG that claims this size and holds almost no data: a decompression bomb."""
     return _png(width, height, depth=8, colour=2, data=b"\0" * 16)
 
 
@@ -86,7 +86,7 @@ def flat_jpeg(width: int, height: int, *, scans: int) -> bytes:
     """A grey baseline JPEG of three components: all in one scan, or each in one of its own."""
     sizes = struct.pack(">HH", height, width)
     components = b"".join(bytes([n, 0x11, 0]) for n in (1, 2, 3))
-    # Of both kinds of tables one code, 0: no difference, and no more coefficients.
+    # Each table has one code, 0: no difference, and no further coefficients.
     one_code = bytes([1, *[0] * 15, 0])
     file = b"\xff\xd8"
     file += _segment(0xDB, bytes([0, *[1] * 64]))

@@ -1,6 +1,6 @@
-"""What a stack keeps of the photos that it was sent: in Ray's object store, and on the disk.
+"""Finds leftovers of photos in a stack: in Ray's object store, and on disk.
 
-Every photo of `mixed` bears marks by which its file, and its pixels, are found again.
+Every photo of `mixed` carries marks that identify its file and its pixels.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from serving.stack.serve import metrics_port
 from tests.support import images
 from tests.support.load import descendants
 
-# In every file, behind what a decoder reads; and a row of pixels, where no format changes them.
+# A mark in every file, after the data that a decoder reads; and a row of pixels that no format
+# changes.
 FILE_MARK = b"photo-of-the-tests:9b1d4a62c7e85f03"
 _ROW = np.random.default_rng(7).integers(0, 256, (1, 560, 3), np.uint8)
 PIXEL_MARK = _ROW[0, :32].tobytes()
-# Decoded they are larger than what goes by value, which is 1 MiB.
+# Decoded they are larger than 1 MiB, so Ray does not pass them by value.
 _MODERATE, _LARGE = (560, 704), (1600, 2010)
 _SMALLEST_FILE = 16 * 2**10  # that might hold a photo
 _SAMPLE = re.compile(r"^ray_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
-# Every process tells its metrics every 10 s, and on a busy machine later than that.
+# Every process reports its metrics every 10 s, and later on a busy machine.
 GATHERED_S = 12.0
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One request with a photo, and the status that it is answered with; None: it is given up."""
+    """One request with a photo, and its expected status; None: the client gives up."""
 
     kind: str
     path: str
@@ -50,7 +51,7 @@ class Sent:
     status: int | None = 200
 
     def send(self, client: httpx.Client) -> int | None:
-        """The status; None: given up."""
+        """The status of the answer; None: the client gave up."""
         try:
             seconds = 60.0 if self.status is not None else 0.05
             return client.post(self.path, **self.request, timeout=seconds).status_code
@@ -61,7 +62,7 @@ class Sent:
 
 
 def mixed() -> Iterator[Sent]:
-    """Photos for ever: files and pixels by reference, forms of over 1 MB, refused, given up."""
+    """Endless requests: files and pixels by reference, forms over 1 MB, refused, given up."""
     jpeg, png, bmp = (_file(_MODERATE, format) for format in ("JPEG", "PNG", "BMP"))
     large = _file(_LARGE, "JPEG")
     damaged = jpeg[: len(jpeg) // 2] + bytes(5 * 2**18) + FILE_MARK
@@ -93,13 +94,13 @@ def _file(size: tuple[int, int], format: str) -> bytes:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Ray's, as its metrics tell. Serve's controller holds some of its own, one for each replica.
+    """Ray's object store, by its metrics. Serve's controller always holds one object per replica.
 
     Attributes:
         pinned: objects in use.
-        spilled: bytes; how many objects it says only once there were some.
+        spilled: bytes; Ray reports the number of objects only after the first one.
         used: bytes.
-        on_disk: bytes of the disk that stand for memory.
+        on_disk: bytes on disk that are used as memory.
     """
 
     pinned: int
@@ -109,7 +110,7 @@ class ObjectStore:
 
 
 def object_store(port: int) -> ObjectStore:
-    """As it was when Ray gathered it last; see `GATHERED_S`."""
+    """The state at the time when Ray last gathered its metrics; see `GATHERED_S`."""
     page = httpx.get(f"http://127.0.0.1:{metrics_port(port)}/metrics", timeout=30).text
     found: dict[str, float] = {}
     for name, labels, value in _SAMPLE.findall(page):
@@ -124,14 +125,14 @@ def object_store(port: int) -> ObjectStore:
 
 
 def folders(application: Process, stack: Path) -> set[Path]:
-    """Where the stack may write: its own folder, Ray's, and the system's for temporary files."""
+    """The folders to which the stack may write: its own, Ray's, and the system's temporary one."""
     environment = Path(f"/proc/{application.pid}/environ").read_text().split("\0")
     rays = next(e.partition("=")[2] for e in environment if e.startswith("RAY_TMPDIR="))
     return {stack, Path(rays), Path(tempfile.gettempdir())}
 
 
 def photos_on_disk(folders: set[Path], since: float) -> list[Path]:
-    """Files that were written since then (seconds since 1970) and hold a mark."""
+    """Files that were written since a time (seconds since 1970) and hold a mark."""
     found = []
     for folder in folders:
         for path in files(folder):
@@ -155,7 +156,7 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def unlinked(processes: list[Process]) -> set[str]:
-    """Files without a name that the stack has open on a disk: there nobody else finds them."""
+    """Open files of the stack on a disk that have no name, so that a listing does not show them."""
     found = set()
     for process in processes:
         for pid in descendants(process.pid) | {process.pid: ""}:
@@ -183,5 +184,5 @@ def shared_memory(processes: list[Process]) -> dict[Path, int]:
 
 
 def rest() -> None:
-    """Until Ray has gathered anew."""
+    """Wait until Ray has gathered its metrics again."""
     time.sleep(GATHERED_S)

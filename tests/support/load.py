@@ -1,4 +1,4 @@
-"""A steady load on the service, what its clients got, and what can be done to its processes."""
+"""A steady load on the service, the answers to its clients, and faults of its processes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _PAUSE_S = 0.2
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request came to.
+    """The outcome of one request.
 
     Attributes:
         what: identify, enrol or health.
         sent: time.monotonic().
         status: `NO_ANSWER` when the connection was refused or broke off.
-        type: of the problem, without its prefix; of what broke off, the error's name.
+        type: of the problem, without its prefix; of a broken connection, the error's name.
         retry_after: the seconds of the header; None: there is none.
-        person: whom an enrolment was about.
+        person: the id in an enrolment.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Answer:
 
     @property
     def written(self) -> bool | None:
-        """Whether an enrolment took place; None: nobody can tell."""
+        """Whether an enrolment took place; None: unknown."""
         if self.status == 200:
             return True
         refused = self.status < 500 or "Nothing was written" in self.detail
@@ -61,7 +61,7 @@ class Answer:
 
 
 def ask(client: httpx.Client, what: str, photo: bytes = b"", person: int = -1) -> Answer:
-    """Send one request and note what becomes of it."""
+    """Send one request and return its outcome."""
     sent = time.monotonic()
     image = {"content": photo, "headers": {"Content-Type": "image/jpeg"}}
     try:
@@ -87,7 +87,7 @@ def ask(client: httpx.Client, what: str, photo: bytes = b"", person: int = -1) -
 
 @dataclass
 class Load:
-    """Clients that ask one request after the other; use it in a ``with`` of `loaded`."""
+    """Clients that send one request after the other; use it in a ``with`` of `loaded`."""
 
     url: str
     photos: Sequence[bytes]
@@ -108,7 +108,7 @@ class Load:
                     return
 
     def between(self, start: float, end: float) -> list[Answer]:
-        """Those that were under way at some time in between."""
+        """The answers to requests that were under way at some time in between."""
         return [a for a in list(self.answers) if a.came >= start and a.sent <= end]
 
     def recovered(self, since: float, whats: Iterable[str], within: float) -> dict[str, float]:
@@ -125,7 +125,7 @@ class Load:
             time.sleep(0.05)
 
     def enrolled(self) -> set[int]:
-        """Whom the service says that it knows."""
+        """The ids that the service lists."""
         known: set[int] = set()
         cursor: int | None = -1
         with httpx.Client(base_url=self.url, timeout=_PATIENCE_S) as client:
@@ -141,7 +141,7 @@ class Load:
 def loaded(
     url: str, photos: Sequence[bytes], ids: Iterator[int], identifying: int = 3
 ) -> Iterator[Load]:
-    """Several clients who identify, one who enrols and one who asks for health."""
+    """Several clients that identify, one that enrols and one that checks health."""
     load = Load(url, photos, ids)
     whats = ["identify"] * identifying + ["enrol", "health"]
     threads = [threading.Thread(target=load.run, args=(what,)) for what in whats]
@@ -160,7 +160,7 @@ def loaded(
 
 @dataclass(frozen=True)
 class Row:
-    """What a fault came to."""
+    """The effect of a fault on the clients."""
 
     fault: str
     lasted: float  # seconds
@@ -210,7 +210,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The processes that come from this one and are alive, with their command lines."""
+    """The living descendants of a process, with their command lines."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -244,7 +244,7 @@ def alive(pid: int) -> bool:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """A process that does nothing any more, without being gone."""
+    """Stop a process within the ``with``, without ending it."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A real pipeline over stages, a Triton and a store that are made up."""
+"""A real pipeline over made-up stages, a made-up Triton and a made-up store."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Stages(FakeMatch):
         self.turned: set[bytes] = set()
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
-        # Method -> how many of the values that it hands over are lost.
+        # Method -> the number of its results that are lost.
         self.lost: dict[str, int] = {}
         self.at_once = self.most_at_once = 0
         self.enrolments: list[Enrolment] = []
@@ -121,7 +121,7 @@ class Stages(FakeMatch):
 
 
 class Store:
-    """Says which version the gallery has, after a while."""
+    """Returns the gallery's version, after a while."""
 
     def __init__(self) -> None:
         self.version: int | None = 3
@@ -136,7 +136,7 @@ class Store:
 
 
 class FakeVersions(Versions):
-    """The store's version, whichever the model."""
+    """The store's version, for any model."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(GallerySettings())
@@ -148,7 +148,7 @@ class FakeVersions(Versions):
 
 
 class LocalPipeline(Pipeline):
-    """A pipeline over fakes; only what lies outside of the process is replaced."""
+    """A pipeline over fakes, which replace only what lies outside the process."""
 
     def __init__(self, enrolment: EnrolmentSettings | None = None, **limits: Any) -> None:
         self.stages = Stages()

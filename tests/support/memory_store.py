@@ -13,15 +13,15 @@ from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFaile
 class MemoryStore:
     """See `serving.gallery.store.DescribedStore`.
 
-    ``before`` and ``after`` are called around every request with its name and key; what they raise
-    is raised to the caller: a request, or its reply, that gets lost.
+    ``before`` and ``after`` are called around every request with its name and key. An error from
+    them reaches the caller, as when a request, or its reply, is lost.
     """
 
     def __init__(self) -> None:
         self.objects: dict[str, StoredObject] = {}
         self.clock: Callable[[], float] = time.time
         self._modified: dict[str, float] = {}
-        # By ETag: what replaces an object has none of its metadata.
+        # By ETag: an object that replaces another has none of its metadata.
         self._metadata: dict[str, Mapping[str, str]] = {}
         self.before: Callable[[str, str], None] = lambda request, key: None
         self.after: Callable[[str, str], None] = lambda request, key: None

@@ -8,8 +8,8 @@ from typing import Any
 
 
 def _model_config() -> Any:
-    """By its file: the package around it registers the messages of the Inference Protocol, as
-    kserve's does too, and protobuf takes them only once."""
+    """Loaded from its file: the package around it registers the messages of the Inference
+    Protocol, as kserve's does too, and protobuf accepts them only once."""
     package = importlib.util.find_spec("tritonclient")
     assert package is not None
     assert package.origin is not None

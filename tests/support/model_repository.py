@@ -12,7 +12,7 @@ NAME = FAKE.name
 
 
 def traced(repository: Path, model: bytes = b"TorchScript", threshold: float = 0.5) -> Path:
-    """A repository with one model, as it is written when it is traced."""
+    """A repository with one model, as tracing writes it."""
     card = FAKE.model_copy(update={"threshold": threshold})
     folder = repository / card.name
     (folder / "1").mkdir(parents=True, exist_ok=True)

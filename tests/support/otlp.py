@@ -30,14 +30,14 @@ class Span:
 
 @dataclass
 class Collector:
-    """``spans`` are those that have arrived; ``status`` is what the collector answers."""
+    """``spans`` are those received so far; ``status`` is the status of the collector's answers."""
 
     url: str
     status: int = 200
     spans: list[Span] = field(default_factory=list)
 
     def wait(self, enough: Callable[[list[Span]], bool], seconds: float = 30) -> list[Span]:
-        """The spans, once there are enough."""
+        """Wait for enough spans and return them."""
         deadline = time.monotonic() + seconds
         while not enough(self.spans):
             assert time.monotonic() < deadline, [s.name for s in self.spans]

@@ -29,7 +29,7 @@ def put(person: int, photos: int = 1, *, seed: int | None = None, name: str = ""
 
 
 def whole_manifest(store: MemoryStore, stored: bytes) -> Manifest:
-    """A stored manifest together with what its index lists."""
+    """A stored manifest together with the contents of its index."""
     manifest = Manifest.model_validate_json(stored)
     if manifest.index == NO_INDEX:
         return manifest

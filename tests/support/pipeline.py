@@ -1,4 +1,4 @@
-"""A pipeline and an embedder that answer what a test wants, without stages and Triton."""
+"""A pipeline and an embedder with the answers that a test sets, without stages and Triton."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class FakeEmbedder(Embedder):
 
 
 class FakePipeline(Pipeline):
-    """Notes what it is asked, and always finds one face, which is 7 by a cosine of 0.75.
+    """Records its calls, and always finds one face, which is person 7 with a cosine of 0.75.
 
-    ``found`` has other faces for single photos, and what is not face but failure is raised.
+    ``found`` sets other faces for single photos; an exception in it is raised.
     """
 
     def __init__(self, matching: MatchSettings) -> None:

@@ -1,4 +1,4 @@
-"""Which metrics and labels an expression of Prometheus reads. No evaluation, no check of syntax."""
+"""The metrics and labels that a PromQL expression reads. No evaluation, no check of syntax."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 FILES = Path(__file__).resolve().parents[2] / "helm" / "facenet-serving" / "files"
-# Labels that Prometheus gives to all that it scrapes.
+# Labels that Prometheus adds to everything that it scrapes.
 TARGET_LABELS = {"namespace", "pod", "container", "job", "instance", "endpoint"}
 
 _TOKEN = re.compile(
@@ -29,7 +29,7 @@ _KEYWORDS = {"and", "or", "unless", "offset", "bool"}
 
 @dataclass
 class Selector:
-    """A metric, and what its labels are compared with: label -> (operator, value)."""
+    """A metric with its label matchers: label -> (operator, value)."""
 
     metric: str
     matchers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Selector:
 
 @dataclass
 class Reads:
-    """What an expression reads; ``grouped`` are the labels in its by, on…"""
+    """The metrics that an expression reads; ``grouped`` are the labels in its by, on…"""
 
     selectors: list[Selector] = field(default_factory=list)
     grouped: set[str] = field(default_factory=set)
 
 
 def read(expression: str) -> Reads:
-    """Raises ValueError at what is no token of the language."""
+    """The tokens of an expression. Raises ValueError at any other text."""
     tokens = list(_tokens(expression))
     found, at = Reads(), 0
     while at < len(tokens):
@@ -104,7 +104,7 @@ def panels() -> Iterator[dict[str, Any]]:
 
 
 def queries() -> list[tuple[str, str]]:
-    """Every expression of the dashboard and the alerts, after where it stands; variables filled."""
+    """Every expression of the dashboard and the alerts, by its place; variables filled in."""
     shown = [
         (f"panel {panel['title']}", target["expr"])
         for panel in panels()

@@ -1,8 +1,8 @@
-"""How many replicas each stage of a running stack has, as Ray Serve tells it.
+"""The number of replicas of each stage of a running stack, as Ray Serve reports it.
 
     python -m tests.support.replicas ADDRESS FILE
 
-writes a line of JSON a second, until it is ended. `watched` starts it.
+writes a line of JSON each second until it is terminated. `watched` starts it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Count:
 
     Attributes:
         at: time.monotonic().
-        stages: stage -> state, as Serve calls it -> how many.
+        stages: stage -> Serve's name of the state -> number of replicas.
     """
 
     at: float
@@ -39,30 +39,30 @@ class Count:
         return self.stages[stage].get("RUNNING", 0)
 
     def wanted(self, stage: str) -> int:
-        """With those that are still starting."""
+        """Running replicas, with those that are still starting."""
         return self.all(stage) - self.stages[stage].get("STOPPING", 0)
 
     def all(self, stage: str) -> int:
-        """With those that are still starting, and those that still finish what they have."""
+        """All replicas, with those that are starting and those that finish their last requests."""
         return sum(self.stages[stage].values())
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """Of a stack; from `watched`."""
+    """The watcher of a stack; from `watched`."""
 
     _watcher: Process
     _file: Path
 
     def counts(self) -> list[Count]:
-        """So far. Raises StackError when nobody watches any more."""
+        """The counts so far. Raises StackError when the watcher has ended."""
         self._watcher.check()
-        told = self._file.read_text() if self._file.exists() else ""
-        complete = told[: told.rfind("\n") + 1]
+        text = self._file.read_text() if self._file.exists() else ""
+        complete = text[: text.rfind("\n") + 1]
         return [Count(**json.loads(line)) for line in complete.splitlines()]
 
     def now(self) -> Count | None:
-        """None: nobody has looked yet."""
+        """The latest counts; None: there are none yet."""
         counts = self.counts()
         return counts[-1] if counts else None
 
@@ -73,7 +73,7 @@ def watched(application: Process, folder: Path) -> Iterator[Replicas]:
 
     Args:
         application: of the processes of `serving.stack.run.running`, Ray Serve.
-        folder: for what is noted.
+        folder: for the watcher's files.
     """
     file = folder / "replicas.jsonl"
     address, settings = _ray_of(application.pid)
@@ -90,8 +90,8 @@ def watched(application: Process, folder: Path) -> Iterator[Replicas]:
 
 
 def _ray_of(application: int) -> tuple[str, dict[str, str]]:
-    """Where that Ray is to be found, as several may run on this machine; and its settings, such as
-    its certificates, without which it lets nobody in."""
+    """The address of that Ray, as several may run on this machine; and its settings, such as the
+    certificates, without which it accepts no connection."""
     ((pid, address),) = (
         (pid, found[1])
         for pid, command in descendants(application).items()

@@ -1,4 +1,4 @@
-"""People who do not exist, as samples."""
+"""Samples of made-up people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving.evaluation.sample import Sample
 
 
 def sample_of(rows: object, person: Sequence[int], missing: Sequence[int] = ()) -> Sample:
-    """Vectors (n, D), whose they are, and which of them have no face."""
+    """A sample of vectors (n, D), the person of each, and those photos that have no face."""
     vectors = np.array(rows, np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors[list(missing)] = 0
@@ -24,7 +24,7 @@ def sample_of(rows: object, person: Sequence[int], missing: Sequence[int] = ()) 
 def crowd(
     people: int, photos: int = 4, spread: float = 0.5, dimension: int = 24, seed: int = 0
 ) -> Sample:
-    """People in random directions; a photo is a person and something of its own."""
+    """People in random directions; a photo is its person plus noise of its own."""
     rng = np.random.default_rng(seed)
     own = rng.standard_normal((people, dimension)).repeat(photos, axis=0)
     rows = own + spread * rng.standard_normal(own.shape)

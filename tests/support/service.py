@@ -1,4 +1,4 @@
-"""A server on loopback that gives the answers that a test wants; for tests of the client."""
+"""A server on loopback with the answers that a test sets; for tests of the client."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class FakeService:
-    """A server on loopback that gives one answer to everything, and notes what it was asked.
+    """A server on loopback that gives one answer to every request, and records the requests.
 
     ``answers`` are given first, each once: status, body and perhaps headers. Status `NO_ANSWER`
-    breaks the connection off.
+    closes the connection.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def fake_service() -> Iterator[FakeService]:
         do_POST = do_PATCH = do_DELETE = do_GET
 
         def handle(self) -> None:
-            with suppress(ConnectionError):  # a client that waits no longer
+            with suppress(ConnectionError):  # the client has stopped waiting
                 super().handle()
 
         def log_message(self, format: str, *args: Any) -> None:

@@ -1,7 +1,7 @@
 """The stacks that several test files share: each is started once, and stopped after its last test.
 
-A stack of its own has only what kills its parts (test_faults), what tests how it is started and
-stopped (test_story), and what needs another model (test_migrate).
+Only three have a stack of their own: the tests that kill its parts (test_faults), those of its
+start and stop (test_story), and those that need another model (test_migrate).
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Stack:
 
 @contextmanager
 def open_to_all(folder: Path) -> Iterator[Stack]:
-    """Without keys, as `faces up` starts it; with two matchers, which have to see what the other
-    one wrote. Traced is who asks for it; most of the time nobody listens, and no request may
-    suffer from that."""
+    """Without keys, as `faces up` starts it, but with two matchers, which must see each other's
+    writes. Only requests that ask for it are traced; most of the time no collector listens, and
+    that must not affect any request."""
     overrides = {
         "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
         "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
@@ -77,7 +77,7 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
 
 @functools.cache
 def rendered() -> tuple[Object, ...]:
-    """The chart, of whose document the keyed stack is started."""
+    """The chart whose document the keyed stack runs."""
     helm = Helm(4) if Helm(4).binary.is_file() else Helm(3)
     limits = {"timeout_s": KEYED_TIMEOUT_S, "max_in_flight": KEYED_IN_FLIGHT}
     values = {
@@ -100,7 +100,7 @@ def keyed(folder: Path) -> Iterator[Stack]:
     here = StackSettings(folder=folder, port=KEYED_PORT)
     document = copy.deepcopy(rendered_config(rendered()))
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
-    # Where those who look for a line of the logs find it; in a cluster Ray chooses the place.
+    # A place where tests can read the logs; in a cluster Ray chooses it.
     document["logging_config"]["logs_dir"] = str(folder.resolve() / SERVE_LOGS)
     (application,) = document["applications"]
     args = application["args"]
@@ -118,7 +118,7 @@ def tuned(folder: Path) -> Iterator[Stack]:
     """With the settings of single files, which do not get in each other's way: it scales, and it
     refuses enrolments with conflicts."""
     overrides = {
-        # Small faces take long to find, so that detection is what is short.
+        # Small faces take long to find, so detection is the bottleneck.
         "detect": {"threads": 1, "min_face_size": 12},
         "decode": {"threads": 1},
         "enrolment": {"conflicts": "refuse"},
@@ -148,7 +148,7 @@ def tuned(folder: Path) -> Iterator[Stack]:
         yield Stack(settings, processes)
 
 
-# By the name of the fixture that gives it.
+# By the name of its fixture.
 SHARED: dict[str, Callable[[Path], contextlib.AbstractContextManager[Stack]]] = {
     "open_stack": open_to_all,
     "keyed_stack": keyed,

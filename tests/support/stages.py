@@ -1,4 +1,4 @@
-"""Stand-ins for stages: faces and people that are made up, and handles that need no Ray."""
+"""Stand-ins for stages: made-up faces and people, and handles that need no Ray."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def faces(*boxes: tuple[float, float, float, float]) -> Faces:
 
 
 def _landmarks(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, float]]:
-    """Those of a face that looks into the camera."""
+    """The landmarks of a face that looks into the camera."""
     places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
     return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places]
 
@@ -74,7 +74,7 @@ class Method:
 
     Attributes:
         by_reference: of each call that was made.
-        cancelled: how many calls by reference were given up, and Ray was told so.
+        cancelled: the number of calls by reference that were given up and cancelled in Ray.
     """
 
     def __init__(self, deployment_name: str, work: Callable[..., Awaitable[Any]]) -> None:
@@ -123,7 +123,7 @@ class Response:
 
 
 def wrapped(cause: Exception) -> Exception:
-    """What the caller of a stage gets when the stage raises ``cause``."""
+    """The exception that the caller of a stage gets when the stage raises ``cause``."""
     error = RayTaskError("detect", "Traceback: /srv/x.py", cause, "serve", 1, "127.0.0.1")
     dual: Exception = error.as_instanceof_cause()
     return dual

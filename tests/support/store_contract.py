@@ -1,4 +1,4 @@
-"""What every store must do; run on the one in memory and on a real S3 server."""
+"""The contract of every store; run on the one in memory and on a real S3 server."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def execute(
     outputs: Sequence[dict[str, Any]],
     run: Callable[[list[Array]], Sequence[Array]],
 ) -> list[Any]:
-    """A response for each request; one that cannot be joined fails alone.
+    """A response for each request; a request that does not fit into the batch fails alone.
 
     Args:
         inputs, outputs: of the model's configuration, in the order of ``run``.
@@ -42,7 +42,7 @@ def execute(
     try:
         answers = run([np.concatenate(parts) for parts in zip(*batches, strict=True)])
     except Exception as error:
-        # A model that fails must not take the server with it.
+        # A model that fails must not bring down the server.
         for index in taken:
             responses[index] = _failed(f"{type(error).__name__}: {str(error).splitlines()[-1]}")
         return responses
@@ -60,18 +60,18 @@ def execute(
 
 
 def keep_private() -> None:
-    """Take from others the right to read what Triton and this process share, crops among it.
+    """Remove the rights of other accounts to the memory that Triton and this process share.
 
-    Triton makes that memory readable to everybody, whatever its umask.
+    It holds crops, and Triton makes it readable to all accounts, whatever its umask.
     """
     for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the listing's own is closed by now
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself is closed by now
             if os.readlink(descriptor).startswith("/dev/shm/"):
                 os.fchmod(int(descriptor.name), 0o600)
 
 
 def zeros(inputs: Sequence[dict[str, Any]]) -> list[Array]:
-    """A batch of one for each input, to warm up with: no caller should wait for that."""
+    """A batch of one for each input, to warm up: no caller should wait for that."""
     return [
         np.zeros(
             [1, *(int(d) for d in spec["dims"])],

@@ -1,8 +1,8 @@
 """Triton's `openvino` backend for a tritonserver that comes without it: OpenVINO, in Python.
 
-Serves a model repository that is written for the C++ backend unchanged: ``backend: "openvino"``,
-``<version>/model.xml`` and ``model.bin``, inputs and outputs by the names of the model. Of that
-backend's parameters those are understood that such a repository needs: ``PERFORMANCE_HINT``,
+Serves a model repository for the C++ backend unchanged: ``backend: "openvino"``,
+``<version>/model.xml`` and ``model.bin``, inputs and outputs by the names of the model. It
+understands those of that backend's parameters that such a repository needs: ``PERFORMANCE_HINT``,
 ``NUM_STREAMS``, ``INFERENCE_NUM_THREADS`` and ``HINT_BF16``. Threads otherwise:
 ``OMP_NUM_THREADS`` of tritonserver's environment.
 """
@@ -42,7 +42,7 @@ class TritonPythonModel:
         self._run(batch.zeros(self._inputs))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """All requests in one forward pass; a request that cannot be joined fails alone."""
+        """Run all requests in one forward pass; one that does not fit into it fails alone."""
         return batch.execute(requests, self._inputs, self._outputs, self._run)
 
     def _run(self, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -1,14 +1,14 @@
 """Triton's `pytorch` backend for a tritonserver that comes without it: TorchScript, in Python.
 
-Serves a model repository that is written for the C++ backend unchanged: ``platform:
-"pytorch_libtorch"``, ``<version>/model.pt``, inputs and outputs named ``<NAME>__<position>``.
-Only what such a repository needs is here. Threads: ``OMP_NUM_THREADS`` of tritonserver's
-environment, otherwise one a core; with a small ``GOMP_SPINCOUNT``, because threads that wait
-spinning make each other many times slower as soon as anything else needs a core.
+Serves a model repository for the C++ backend unchanged: ``platform: "pytorch_libtorch"``,
+``<version>/model.pt``, inputs and outputs named ``<NAME>__<position>``. It has only the features
+that such a repository needs. Threads: ``OMP_NUM_THREADS`` of tritonserver's environment, otherwise
+one per core; with a small ``GOMP_SPINCOUNT``, because threads that spin while they wait slow each
+other down many times as soon as another process needs a core.
 
-Python and torch are those of the ``python3`` that comes first in tritonserver's ``PATH``. Each
-instance is a process of its own in tritonserver's process group: whoever kills tritonserver kills
-the group, because an instance that was busy then can wait for its server for ever.
+Python and torch are those of the first ``python3`` in tritonserver's ``PATH``. Each instance is a
+process of its own in tritonserver's process group. To kill tritonserver, kill the group: an
+instance that was busy can otherwise wait for its server for ever.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class TritonPythonModel:
             self._run(batch.zeros(self._inputs))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """All requests in one forward pass; a request that cannot be joined fails alone."""
+        """Run all requests in one forward pass; one that does not fit into it fails alone."""
         return batch.execute(requests, self._inputs, self._outputs, self._run)
 
     def _run(self, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:

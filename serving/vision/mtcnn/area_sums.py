@@ -1,12 +1,12 @@
 """Area averages of a photo, at any size, from one table of sums.
 
 MTCNN was trained on photos that were reduced by averaging areas, as `adaptive_avg_pool2d` and
-`interpolate(mode="area")` do. Doing it anew from the whole photo for each level of the pyramid and
-each window costs more than the networks. With a summed-area table (Crow 1984,
-doi:10.1145/800031.808600) every average is four look-ups, whatever its size, and exact.
+`interpolate(mode="area")` do. To repeat that on the whole photo for each pyramid level and each
+window costs more than the networks. With a summed-area table (Crow 1984,
+doi:10.1145/800031.808600) every average takes four look-ups at any size, and is exact.
 
-The loops are compiled by numba: whole-array operations of numpy or torch, of which each goes
-through memory once more, take seven times as long.
+The loops are compiled by numba: whole-array operations of numpy or torch each pass through memory
+once more, and take seven times as long.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Ints = NDArray[np.int64]
 class AreaSums:
     """The table of one photo, uint8 RGB (H, W, 3).
 
-    The sums of a very large photo wrap around in int32, and their differences wrap back: only what
-    is averaged into one pixel, at most 8 million pixels, has to fit.
+    The sums of a very large photo wrap around in int32, and their differences wrap back. Only the
+    sum of the pixels that are averaged into one has to fit: at most 8 million pixels.
     """
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
@@ -64,13 +64,13 @@ class AreaSums:
 
 
 def bins(lengths: Ints, size: int) -> tuple[Ints, Ints]:
-    """Beginnings and ends (N, size) of the parts into which ``lengths`` (N,) pixels fall."""
+    """Starts and ends (N, size) of the bins that divide each of ``lengths`` (N,) pixels."""
     steps = np.arange(size + 1) * lengths[:, None]
     return steps[:, :-1] // size, -(-steps[:, 1:] // size)
 
 
 def compile_loops() -> None:
-    """Compile what is compiled at the first use, for which no caller should wait."""
+    """Compile the loops now: no caller should wait for that at the first use."""
     sums = AreaSums(np.zeros((2, 2, 3), np.uint8))
     sums.resize_into(np.zeros((2, 2, 3), np.uint8)[:1, :1])
     sums.windows(np.array([[0, 0, 1, 1]]), 1)
@@ -99,7 +99,7 @@ def _average(
     out: NDArray[Any],
     more: float,
 ) -> None:
-    """``more`` is added to each: a half for an ``out`` of integers, which cut off."""
+    """``more`` is added to each average: a half where ``out`` is of integers, to round."""
     for n in range(out.shape[0]):
         for i in range(out.shape[1]):
             t, b = top[n, i], bottom[n, i]

@@ -1,7 +1,7 @@
 """The cascade of MTCNN (Zhang et al. 2016, arXiv:1604.02878), step for step as in facenet-pytorch.
 
-It finds what `facenet_pytorch.MTCNN` finds, to rounding: the tests compare the two. Only how the
-networks' inputs are made, and what runs the networks, differ.
+It finds the same faces as `facenet_pytorch.MTCNN`, up to rounding: the tests compare the two. Only
+how the networks' inputs are made, and which library runs the networks, differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from serving.vision.mtcnn.pyramid import Level, canvases_of, paint
 
 Array = NDArray[np.float32]
 
-_CELL, _STRIDE = 12, 2  # pixels that P-Net sees of a cell, and from one cell to the next
+_CELL, _STRIDE = 12, 2  # pixels that P-Net sees for a cell, and from one cell to the next
 _FACTOR = 0.709  # from one level of the image pyramid to the next
 _MAX_BATCH = 128  # windows in one call of a network
 # Margin below the P-Net threshold at which the bfloat16 P-Net keeps a cell for the exact pass.
@@ -30,7 +30,7 @@ _MARGIN, _MARGIN_AT_EDGE = 0.1, 0.5
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The lowest probabilities that the three networks' faces are kept with."""
+    """The lowest face probabilities that each of the three networks keeps."""
 
     pnet: float = 0.6
     rnet: float = 0.7
@@ -70,7 +70,7 @@ class Cascade:
         # The photo's pixels, in float32 as facenet-pytorch has them.
         cells = np.concatenate([corners + 1, corners + _CELL], axis=1) / scales[:, None]
         cells = np.floor(cells)
-        # First within each level: shifted so that boxes of two levels never overlap.
+        # NMS within each level first: boxes are shifted so that two levels never overlap.
         apart = (number * 2 * max(sums.height, sums.width)).astype(np.float32)[:, None]
         keep = np.flatnonzero(scores >= self._thresholds.pnet)
         keep = keep[_nms((cells + apart)[keep], scores[keep], 0.5)]
@@ -157,7 +157,7 @@ def _in_batches(network: Network, windows: Array) -> list[Array]:
 def _pixels(
     sums: AreaSums, level: Level, places: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], ...]:
-    """Edges, in the photo, of the pixels that cells (N, 2) of a level see.
+    """Edges, in the photo, of the level pixels that P-Net sees for cells (N, 2) of a level.
 
     Returns:
         Top, bottom, left and right, each (N, 12); zeros for a pixel outside of the level.
@@ -178,7 +178,7 @@ def _cells(length: int) -> int:
 
 
 def _windows(sums: AreaSums, boxes: Array, size: int) -> tuple[Array, Array]:
-    """The boxes that overlap the photo, and that part of each, (N, size, size, 3)."""
+    """The boxes that overlap the photo, and the part of each inside it, (N, size, size, 3)."""
     corners: NDArray[np.int64] = np.trunc(boxes).astype(np.int64)
     corners[:, :2] = np.maximum(corners[:, :2], 1) - 1
     corners[:, 2:] = np.minimum(corners[:, 2:], (sums.width, sums.height))

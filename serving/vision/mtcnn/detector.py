@@ -1,4 +1,4 @@
-"""Face detection with MTCNN at a bounded size, and a second look at what is cut too tightly."""
+"""Face detection with MTCNN at a bounded size, with a second look at tightly cropped photos."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
 
-# What surrounds a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this grey
-# is the zero that their convolutions pad with.
+# The border around a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this
+# grey is the zero with which their convolutions pad.
 _BORDER_GREY = 128
 
 
@@ -50,8 +50,8 @@ class FaceDetector:
     Args:
         min_face_size: pixels of the smallest face, at the searched size.
         max_side: a larger photo is searched reduced to this longest side, in pixels.
-        min_score: detections below this probability are no faces.
-        second_look: when nothing is found, search again with a border of half the photo's size.
+        min_score: detections below this probability are dropped.
+        second_look: when no face is found, search again with a border of half the photo's size.
         threads: of the networks; 0: as many as there are cores.
     """
 
@@ -70,28 +70,28 @@ class FaceDetector:
 
     def detect(self, pixels: NDArray[np.uint8]) -> Detections:
         """Find the faces in ``pixels``, uint8 RGB (H, W, 3); boxes may reach over the edges."""
-        found = self._search(Image.fromarray(pixels))
-        if len(found) or not self._second_look:
-            return found
+        detections = self._search(Image.fromarray(pixels))
+        if len(detections) or not self._second_look:
+            return detections
         # Reduced first, so that the border does not make a large photo four times as large.
         image, scale = self._reduced(Image.fromarray(pixels), self._max_side // 2)
         dx, dy = image.width // 2, image.height // 2
         border = ((dy, dy), (dx, dx), (0, 0))
         padded = np.pad(np.asarray(image), border, constant_values=_BORDER_GREY)
-        found = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
-        # Only what lies in the photo itself.
-        centres = found.boxes.reshape(-1, 2, 2).mean(axis=1)
+        detections = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
+        # Faces in the border are dropped.
+        centres = detections.boxes.reshape(-1, 2, 2).mean(axis=1)
         inside = ((centres >= 0) & (centres < pixels.shape[1::-1])).all(axis=1)
-        return found.select(inside)
+        return detections.select(inside)
 
     def _search(self, image: Image.Image) -> Detections:
         image, scale = self._reduced(image, self._max_side)
-        found = Detections(*self._cascade.find(np.asarray(image)))
-        return found.select(found.scores >= self._min_score).moved(scale)
+        detections = Detections(*self._cascade.find(np.asarray(image)))
+        return detections.select(detections.scores >= self._min_score).moved(scale)
 
     @staticmethod
     def _reduced(image: Image.Image, max_side: int) -> tuple[Image.Image, float]:
-        """The image with no side over ``max_side``, and what its pixels must be multiplied by."""
+        """The image with no side over ``max_side``, and the factor from it to the original."""
         scale = max(image.size) / max_side
         if scale <= 1:
             return image, 1.0

@@ -65,7 +65,7 @@ class Network:
 class Networks:
     """P-Net for images of any size, R-Net for 24 and O-Net for 48 pixels a side.
 
-    ``pnet_bf16`` is P-Net once more: faster, in bfloat16 where the processor can.
+    ``pnet_bf16`` is a second, faster P-Net, in bfloat16 where the processor can.
     """
 
     pnet_bf16: Network

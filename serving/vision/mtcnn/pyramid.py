@@ -1,4 +1,4 @@
-"""The levels of an image pyramid on two canvases, which a network sees in one call each."""
+"""The levels of an image pyramid on two canvases; a network sees each canvas in one call."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from serving.vision.mtcnn.area_sums import AreaSums
 
-# Canvases of few different sizes: OpenVINO prepares a network anew for each size that it meets.
+# Rounds the canvases to few different sizes: OpenVINO compiles the network for each new size.
 _STEP = 32
 
 
 @dataclass(frozen=True)
 class Level:
-    """``height`` by ``width`` pixels at ``top``, ``left`` (both even) of its canvas; of a photo
-    that is ``1 / scale`` times as large."""
+    """A pyramid level: the photo reduced by ``scale``, ``height`` by ``width`` pixels at ``top``,
+    ``left`` (both even) of its canvas."""
 
     scale: float
     height: int
@@ -29,8 +29,8 @@ class Level:
 def canvases_of(
     height: int, width: int, scale: float, factor: float, least: int
 ) -> list[list[Level]]:
-    """The levels of a photo, first the one at ``scale``, each ``factor`` times the one before, as
-    long as its shorter side has ``least`` pixels. The first, half of all pixels, has a canvas of
+    """The levels of a photo: the first at ``scale``, each next one ``factor`` times the one before,
+    down to a shorter side of ``least`` pixels. The first level, half of all pixels, has a canvas of
     its own; the others share one."""
     sizes = []
     side = min(height, width) * scale
@@ -41,9 +41,9 @@ def canvases_of(
 
 
 def _placed(sizes: Sequence[tuple[float, int, int]]) -> list[Level]:
-    """Each beside others where there is room first, or below all; no wider than the first."""
+    """Place each level in the first shelf with room, or below all; no wider than the first."""
     levels = []
-    shelves: list[tuple[int, int]] = []  # top, and how far it is filled
+    shelves: list[tuple[int, int]] = []  # top, and the filled width
     below, room = 0, sizes[0][2]
     for scale, height, width in sizes:
         n = next((n for n, (_, end) in enumerate(shelves) if end + width <= room), len(shelves))
@@ -57,8 +57,8 @@ def _placed(sizes: Sequence[tuple[float, int, int]]) -> list[Level]:
 
 
 def paint(sums: AreaSums, levels: Sequence[Level]) -> NDArray[np.uint8]:
-    """The canvas, uint8 RGB (H, W, 3): each level, and its last row and column once more where it
-    has an odd number of them."""
+    """Draw the canvas, uint8 RGB (H, W, 3). A level with an odd number of rows or columns has the
+    last one repeated."""
     height = max(level.top + _even(level.height) for level in levels)
     width = max(level.left + _even(level.width) for level in levels)
     canvas = np.zeros((-(-height // _STEP) * _STEP, -(-width // _STEP) * _STEP, 3), np.uint8)

@@ -1,1 +1,1 @@
-"""What other crops, embeddings and centroids would gain: `python -m tests.bench.variants`."""
+"""Compares variants of crops, embeddings and centroids: `python -m tests.bench.variants`."""

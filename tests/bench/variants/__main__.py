@@ -1,8 +1,8 @@
-"""What would other crops, embeddings and centroids gain? Prints Markdown tables.
+"""Measures the gain of other crops, embeddings and centroids. Prints Markdown tables.
 
     python -m tests.bench.variants FOLDER    # FOLDER/<person>/<photo>
 
-Or `make bench-variants PHOTOS=FOLDER`. docs/variants.md has them, and says what was kept. Only
+Or `make bench-variants PHOTOS=FOLDER`. docs/variants.md has them, and says which were adopted. Only
 aggregates are printed.
 """
 
@@ -38,7 +38,7 @@ DISTRACTORS = Path("data/gallery/synthetic-1000.safetensors")
 
 @dataclass(frozen=True)
 class Sample:
-    """One face of every photo, and whose it is, (n,), from 0 on."""
+    """One face of every photo, and its person, (n,), from 0 on."""
 
     faces: Sequence[Face]
     person: NDArray[np.intp]
@@ -75,8 +75,8 @@ def read(folder: Path, detector: FaceDetector) -> Sample:
 
 
 def table(variants: Sequence[Variant], measures: dict[str, tuple[Floats, Floats]]) -> list[str]:
-    """Each figure; in bold where the interval of its difference to what it is compared with
-    excludes 0, which is told of those in `TOLD`."""
+    """Each figure; those in `TOLD` are bold where the interval of their difference from the
+    compared variant excludes 0."""
     lines = ["| | " + " | ".join(FIGURES) + " |", "|---" + "|---:" * len(FIGURES) + "|"]
     for variant in variants:
         values, replicates = measures[variant.name]
@@ -92,7 +92,7 @@ def table(variants: Sequence[Variant], measures: dict[str, tuple[Floats, Floats]
 
 
 def interval(replicates: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """95% of the differences (R, F) on the same people drawn: (F,) and (F,)."""
+    """95% interval of the differences (R, F) on the same bootstrap samples: (F,) and (F,)."""
     low, high = np.nanquantile(replicates - others, [0.025, 0.975], axis=0)
     return low, high
 

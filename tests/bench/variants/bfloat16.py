@@ -16,7 +16,7 @@ _BATCH = 16
 
 
 class Bfloat16:
-    """A traced model; ``precision`` is what the processor really computes in."""
+    """A traced model; ``precision`` is the one that the processor really uses."""
 
     def __init__(self, file: Path) -> None:
         with warnings.catch_warnings():
@@ -30,7 +30,7 @@ class Bfloat16:
         self.precision: str = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
 
     def vectors(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Of crops, uint8 RGB (N, 3, 160, 160), the embeddings: (N, D), unit length."""
+        """The embeddings of crops, uint8 RGB (N, 3, 160, 160): (N, D), unit length."""
         parts = [
             self._compiled([crops[start : start + _BATCH]])[0]
             for start in range(0, len(crops), _BATCH)

@@ -1,7 +1,7 @@
-"""Photos that are enrolled and looked up in one of several ways, and what that is worth.
+"""Error rates of variants: photos enrolled and looked up in one of several ways.
 
-The figures are those of `faces evaluate`, on the same divisions of the people and the same people
-drawn anew for every variant, so that the difference of two variants has an interval of its own.
+The figures are those of `faces evaluate`, on the same divisions of the people and the same
+bootstrap samples for every variant, so the difference of two variants has an interval of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serving.evaluation.tail import Comparisons, likeliest_of
 from serving.gallery.segment import normalised
 
 Rows = NDArray[np.float32]
-# Probes (n, D), somebody's embeddings (k, D) and their weights (k,) -> the cosines (n,).
+# Probes (n, D), a person's embeddings (k, D) and their weights (k,) -> the cosines (n,).
 Rule = Callable[[Rows, Rows, Floats], Floats]
 
 FPIR, PEOPLE = 0.01, 1000
@@ -38,18 +38,18 @@ FIGURES = (
 
 
 def centroid(probes: Rows, rows: Rows, weights: Floats) -> Floats:
-    """As the gallery does it, if all weights are 1."""
+    """The gallery's rule, if all weights are 1."""
     return (probes @ centroid_of(rows * weights[:, None])).astype(np.float64)
 
 
 def nearest(probes: Rows, rows: Rows, weights: Floats) -> Floats:
-    """The most alike of the photos."""
+    """The largest cosine with any of the photos."""
     best: Floats = (probes @ rows.T).max(axis=1).astype(np.float64)
     return best
 
 
 def two_centroids(probes: Rows, rows: Rows, weights: Floats) -> Floats:
-    """The more alike of two centroids, by k-means from the two photos that are least alike."""
+    """The larger cosine with two centroids, by k-means from the two least similar photos."""
     if len(rows) < 3:
         return nearest(probes, rows, weights)
     seeds = np.unravel_index((rows @ rows.T).argmin(), (len(rows), len(rows)))
@@ -83,10 +83,10 @@ class Embedded:
 
 
 class Measure:
-    """The figures of an `Embedded` by how often each person counts; `FIGURES` says which.
+    """The figures (`FIGURES`) of an `Embedded`, as a function of each person's weight.
 
     Args:
-        person: (n,), whose photo each is; from 0 on.
+        person: (n,), the person on each photo; from 0 on.
         distractors: (M, D), for rank-1: people who are in the gallery too.
         seed: of the divisions of the people, the same for every variant.
     """
@@ -113,7 +113,7 @@ class Measure:
             for count in ENROLLED
         ]
 
-        # As `faces calibrate` has it: with one photo enrolled, and with all others.
+        # As in `faces calibrate`: with one photo enrolled, and with all others.
         alone = np.flatnonzero(np.bincount(person)[person] == 1)
         rest = np.setdiff1d(np.arange(len(person)), alone)
         others = cosines.others[rest, person[rest]]
@@ -156,7 +156,7 @@ class Measure:
         )
 
     def _decidability(self, drawn: NDArray[np.int64]) -> float:
-        """How many standard deviations the cosines of one person's photos are from those of
+        """The distance, in standard deviations, of the cosines of one person's photos from those of
         strangers: d' (Daugman, "Biometric decision landscapes", 2000)."""
         of = np.bincount(self._person)
         one, two = self._own_pairs, self._strange_pairs
@@ -171,7 +171,7 @@ class Measure:
 
 
 class _Cosines:
-    """Of every photo with every photo, every person, and every person without that photo."""
+    """The cosines of all photos with all photos, people, and people without that photo."""
 
     def __init__(self, found: Embedded, person: NDArray[np.intp]) -> None:
         self._found = found
@@ -184,13 +184,13 @@ class _Cosines:
             self.others[photo, who] = self.with_(rest)[photo] if len(rest) else -np.inf
 
     def with_(self, photos: NDArray[np.intp]) -> Floats:
-        """With somebody of whom these photos are enrolled: (n,)."""
+        """The cosines with a person of whom these photos are enrolled: (n,)."""
         found = self._found
         return found.rule(found.probes, found.gallery[photos], found.weights[photos])
 
 
 class _Trial:
-    """Lookups with so many photos enrolled, as in `serving.evaluation.lookups`."""
+    """Lookups with a number of photos enrolled, as in `serving.evaluation.lookups`."""
 
     def __init__(
         self,
@@ -240,10 +240,10 @@ class _Trial:
 def _of_people(
     values: Floats | NDArray[np.bool_], person: NDArray[np.intp], drawn: NDArray[np.int64]
 ) -> float:
-    """The mean, every person counting the same."""
+    """The mean, with every person weighted the same."""
     return share(values, drawn[person] / np.bincount(person)[person])
 
 
 def averaged(*views: Rows) -> Rows:
-    """One unit vector for each photo, of several views of it."""
+    """One unit vector for each photo, from several views of it."""
     return normalised(np.sum(views, axis=0))

@@ -44,7 +44,7 @@ Cut = Callable[[Face], Crop]
 
 
 def largest_face(photo: Photo, detector: FaceDetector) -> Face | None:
-    """The face that the service would take; None: there is none."""
+    """The face that the service would use; None: no face."""
     height, width = photo.pixels.shape[:2]
     found = detector.detect(photo.pixels)
     sides = np.diff(
@@ -67,7 +67,7 @@ def as_served(face: Face) -> Crop:
 
 
 def clipped(margin: int) -> Cut:
-    """As served, with another margin."""
+    """The service's crop with another margin."""
     return lambda face: crop_face(face.image, face.box, margin)
 
 
@@ -100,7 +100,7 @@ def aligned(eyes: float, stretch: float = 1.0) -> Cut:
 
     Args:
         eyes: pixels from eye to eye.
-        stretch: the crop is made so much wider, as boxes are where they are stretched.
+        stretch: factor by which the crop is wider, as stretched boxes are.
     """
     target = FRONTAL * eyes / np.sqrt(stretch)
 
@@ -118,7 +118,7 @@ def mirrored(cut: Cut) -> Cut:
 
 
 def reduced(cut: Cut, pixels: int) -> Cut:
-    """As from a camera that is so far away that the face is so many pixels high."""
+    """The photo as from a camera further away, with a face of this height in pixels."""
 
     def worse(face: Face) -> Crop:
         side = round(pixels * CROP_SIZE / (CROP_SIZE - MARGIN))
@@ -150,7 +150,7 @@ def similarity(source: Points, target: Points) -> Points:
 
 
 def warp(image: Image.Image, matrix: Points) -> Crop:
-    """The crop to which ``matrix`` (2, 3) brings the photo; its edges are repeated outwards."""
+    """The crop that ``matrix`` (2, 3) makes of the photo; its edges are repeated outwards."""
     inverse = np.linalg.inv(matrix[:, :2])
     corners = (
         np.array([(x, y) for x in (0, CROP_SIZE) for y in (0, CROP_SIZE)]) - matrix[:, 2]
@@ -162,7 +162,7 @@ def warp(image: Image.Image, matrix: Points) -> Crop:
     part = np.asarray(image.crop((*inside_low.tolist(), *inside_high.tolist())))
     before, after = np.maximum(inside_low - low, 0), np.maximum(high - inside_high, 0)
     part = np.pad(part, ((before[1], after[1]), (before[0], after[0]), (0, 0)), mode="edge")
-    # A large face is turned at its own size and reduced afterwards, so that nothing flickers.
+    # A large face is turned at its own size and reduced afterwards, to avoid aliasing.
     fine = max(1.0, float(np.sqrt(abs(np.linalg.det(inverse)))))
     side = round(CROP_SIZE * fine)
     step = inverse * CROP_SIZE / side

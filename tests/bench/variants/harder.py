@@ -1,4 +1,4 @@
-"""Photos made harder, looked up among the photos as they are: cut down to the face, or turned."""
+"""Lookups of harder photos, cut down to the face or turned, among the unchanged photos."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ TURNED = {f"{degrees} degrees": turned(degrees) for degrees in (15, 30)}
 
 
 def looks(faces: Sequence[Face]) -> dict[str, tuple[Seen, Seen]]:
-    """Of each border what is found with one look, and with two; see `FaceDetector`."""
+    """The faces found for each border with one look, and with two; see `FaceDetector`."""
     one, two = (FaceDetector(threads=2, second_look=second) for second in (False, True))
-    told: dict[str, tuple[Seen, Seen]] = {}
+    seen_by_border: dict[str, tuple[Seen, Seen]] = {}
     for name, change in CUT.items():
         first = seen(faces, change, one)
         rest = [None if n in first else face for n, face in enumerate(faces)]
-        told[name] = first, {**first, **seen(rest, change, two)}
-    return told
+        seen_by_border[name] = first, {**first, **seen(rest, change, two)}
+    return seen_by_border
 
 
 def seen(faces: Sequence[Face | None], change: Change, detector: FaceDetector) -> Seen:
-    """The largest face of each changed photo; None is passed over."""
+    """The largest face of each changed photo; None is skipped."""
     told = {}
     for place, face in enumerate(faces):
         if face is not None:
@@ -102,7 +102,7 @@ def leads(
     ways: Mapping[str, tuple[Cut, Rows]],
     local: LocalModel,
 ) -> list[str]:
-    """The mean lead for each way to cut, where the photos enrolled are cut in the same way."""
+    """The mean lead for each way to crop, with the enrolled photos cropped in the same way."""
     lines = ["| " + " | ".join([title, "photos", *ways]) + " |", "|---:" * (len(ways) + 2) + "|"]
     for name, faces in found.items():
         cells = []
@@ -128,8 +128,8 @@ def _lookups(
     local: LocalModel,
     cut: Cut,
 ) -> tuple[Floats, Floats]:
-    """The cosine of each with the centroid of the person's other photos, and the highest with
-    that of anybody else."""
+    """The cosine of each photo with the centroid of the person's other photos, and the highest
+    one with another person's."""
     if not found:
         return np.empty(0), np.empty(0)
     places = np.array(list(found))

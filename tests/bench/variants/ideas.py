@@ -1,4 +1,4 @@
-"""The ideas that are tried, each a line of the table."""
+"""The variants under test, each a line of the table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Variant:
 
 
 class Embeddings:
-    """Embeddings of the faces, by the way in which they are cut out; each is made once."""
+    """Embeddings of the faces by kind of crop; each is computed once."""
 
     def __init__(self, faces: Sequence[Face], local: LocalModel) -> None:
         self._faces, self._local = faces, local
@@ -54,8 +54,8 @@ class Embeddings:
 
 
 def crops(embed: Embeddings) -> list[Variant]:
-    """Margins, shapes and alignment. Whatever goes past the edges of a photo is compared with the
-    crop that does nothing else."""
+    """Margins, shapes and alignment. Crops that cross the edges of a photo are compared with the
+    crop that only does that."""
     edges = "margin 14, edges repeated"
     told = [plain(f"margin {m}", embed(clipped(m))) for m in MARGINS if m != MARGIN]
     told.append(plain(edges, embed(boxed(MARGIN))))
@@ -85,7 +85,7 @@ def mirrors(embed: Embeddings, served: Rows) -> list[Variant]:
 
 
 def weights(faces: Sequence[Face], embed: Embeddings, served: Rows) -> list[Variant]:
-    """Weights in the centroid; and where every other photo that is enrolled is a poor one."""
+    """Weights in the centroid; also where every other enrolled photo is a poor one."""
     crops_ = embed.crops(as_served)
     poor = reduced(as_served, 20)
     worse = np.arange(len(faces)) % 2 == 1
@@ -143,7 +143,7 @@ def precision(embed: Embeddings, model: Path, served: Rows) -> list[Variant]:
 
 
 def combined(embed: Embeddings) -> list[Variant]:
-    """What gained something alone, with mirrored crops."""
+    """The variants that gained on their own, with mirrored crops."""
     told = []
     for name, cut in {
         "margin 14, edges repeated": boxed(MARGIN),

@@ -1,4 +1,4 @@
-"""How much a photo may be worth in a person's centroid: weights from 0 to 1."""
+"""Weights of a photo in a person's centroid, from 0 to 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST = 0.05
 
 
 def by_score(faces: Sequence[Face]) -> Floats:
-    """From the least score that is a face on."""
+    """Weights by score: 0 at the lowest one that counts as a face, 1 at a score of 1."""
     return _within((np.array([face.score for face in faces]) - 0.9) / 0.1)
 
 
@@ -25,12 +25,12 @@ def sizes(faces: Sequence[Face]) -> Floats:
 
 
 def by_size(heights: Floats) -> Floats:
-    """Up to the size of the crop, above which nothing is seen better."""
+    """Weights by size, up to that of the crop: a larger face adds no detail."""
     return _within(heights / CROP_SIZE)
 
 
 def by_sharpness(crops: NDArray[np.uint8]) -> Floats:
-    """Of crops (N, 3, 160, 160): the deviation of the Laplacian, against that of the median."""
+    """Weights of crops (N, 3, 160, 160) by the deviation of the Laplacian, over its median."""
     grey = crops.astype(np.float64).mean(axis=1)
     inner = grey[:, 1:-1, 1:-1]
     around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
@@ -39,14 +39,14 @@ def by_sharpness(crops: NDArray[np.uint8]) -> Floats:
 
 
 def by_pose(faces: Sequence[Face]) -> Floats:
-    """By how far the nose is from the middle of the eyes, along the line of the eyes."""
-    told = []
+    """Weights by the distance of the nose from the middle of the eyes, along their line."""
+    parts = []
     for face in faces:
         left, right, nose = face.landmarks[:3].astype(np.float64)
         axis = right - left
         aside = (nose - (left + right) / 2) @ axis / max(float(axis @ axis), 1e-9)
-        told.append(1 - 2 * abs(float(aside)))
-    return _within(np.array(told))
+        parts.append(1 - 2 * abs(float(aside)))
+    return _within(np.array(parts))
 
 
 def _within(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Real helm over a chart: renders values into objects, and keeps what was rendered lately."""
+"""Real helm over a chart: renders values into objects, and caches recent renderings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEPT = 40
 
 
 class HelmError(Exception):
-    """Helm refused; its text is what helm said."""
+    """Helm failed; the message is helm's."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class Helm:
         return self.run("lint", str(CHART), "--strict", values=values, files=files)
 
     def run(self, *command: str, values: Values | None = None, files: Sequence[Path] = ()) -> str:
-        """Any command of helm's that takes values."""
+        """Run any command of helm that takes values."""
         return _run(self, command, tuple(files), json.dumps(values or {}))
 
 
-# Enough for the renderings that many tests look at; the others are looked at once.
+# Enough for the renderings that many tests use; the others are used once.
 @functools.lru_cache(_KEPT)
 def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: str) -> str:
     named = [part for file in files for part in ("--values", str(file))]
@@ -81,7 +81,7 @@ def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: 
             input=values,
             capture_output=True,
             text=True,
-            # Nothing of the user's: no cluster, no plugins, no repositories.
+            # Nothing of the user's environment: no cluster, no plugins, no repositories.
             env={"PATH": os.environ["PATH"], "HOME": home, "KUBECONFIG": _NO_CLUSTER},
         )
     if done.returncode:
@@ -91,7 +91,7 @@ def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: 
 
 @functools.lru_cache(_KEPT)
 def parse(text: str) -> tuple[Object, ...]:
-    """The objects of a stream of YAML. Raises yaml.YAMLError for a key that is there twice."""
+    """The objects of a stream of YAML. Raises yaml.YAMLError for a duplicate key."""
     return tuple(document for document in yaml.load_all(text, _Loader) if document)
 
 

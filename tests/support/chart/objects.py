@@ -1,4 +1,4 @@
-"""What a rendering will be in a cluster: its pods, with the labels that operators give them."""
+"""The pods of a rendering in a cluster, with the labels and fields that operators add."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from tests.support.chart.helm import Object
 
 RAY = ("RayService", "RayCluster")
-# Where the agent of every Ray pod listens, whether a container says so or not.
+# The port of the agent of every Ray pod, whether a container declares it or not.
 RAY_AGENT = 52365
 
 Path = tuple[str | int, ...]
@@ -20,14 +20,14 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod that an object of the rendering leads to.
+    """A pod that an object of the rendering creates.
 
     Attributes:
         owner: ``Kind/name`` of the object.
         role: of the pod in it: ``head``, a worker group's name, ``predictor``; otherwise ``""``.
-        labels: with those that KubeRay or KServe add.
+        labels: including those that KubeRay or KServe add.
         spec: with containers under ``containers``, as the operator completes it.
-        replicas: the fewest that there will be; None: none that stays (jobs).
+        replicas: the lowest number; None: the pod does not stay (jobs).
     """
 
     owner: str
@@ -46,7 +46,7 @@ class Pod:
 
     @property
     def containers(self) -> list[Mapping[str, Any]]:
-        """Init containers too."""
+        """All containers, init containers too."""
         return [*self.spec.get("initContainers", []), *self.spec.get("containers", [])]
 
     def ports(self, protocol: str = "TCP") -> dict[str, int]:
@@ -91,7 +91,7 @@ def app_args(objects: Sequence[Object]) -> dict[str, Any]:
 
 
 def deployments(objects: Sequence[Object]) -> dict[str, dict[str, Any]]:
-    """What Serve takes in place of the options in the code, by deployment."""
+    """The options by deployment with which Serve overrides those in the code."""
     (application,) = serve_config(objects)["applications"]
     return {options["name"]: options for options in application.get("deployments", [])}
 
@@ -134,7 +134,7 @@ def _ray_pods(item: Object, cluster: Mapping[str, Any]) -> Iterator[Pod]:
     spec = dict(head["spec"])
     if cluster.get("enableInTreeAutoscaling"):
         options = cluster.get("autoscalerOptions", {})
-        # KubeRay gives it the head's image, and this much when nothing is asked for.
+        # KubeRay gives it the head's image, and these resources by default.
         autoscaler = {
             "image": spec["containers"][0]["image"],
             "resources": {
@@ -161,7 +161,7 @@ def _ray_pods(item: Object, cluster: Mapping[str, Any]) -> Iterator[Pod]:
 def _ray_labels(
     item: Object, node_type: str, group: str, labels: Mapping[str, str]
 ) -> dict[str, str]:
-    # A RayService's cluster has a name that nobody can know before.
+    # The name of a RayService's cluster is not known in advance.
     cluster = f"{item['metadata']['name']}-xxxxx"
     return {
         "ray.io/is-ray-node": "yes",
@@ -170,7 +170,7 @@ def _ray_labels(
         "app.kubernetes.io/created-by": "kuberay-operator",
         "ray.io/serve": "true",
         **labels,
-        # These three are KubeRay's, whatever the template says.
+        # KubeRay sets these three, regardless of the template.
         "ray.io/cluster": cluster,
         "ray.io/node-type": node_type,
         "ray.io/group": group,

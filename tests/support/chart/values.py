@@ -1,4 +1,4 @@
-"""The chart's values and their schema: every knob, and another setting for it."""
+"""The chart's values and their schema: lists every knob, and other settings for it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """As helm lays values over values: maps are joined, all else is replaced."""
+    """Merge values as helm does: maps are joined, all else is replaced."""
     both = {
         key: merged(below[key], value)
         for key, value in above.items()
@@ -88,7 +88,7 @@ def nested(path: ValuePath, value: Any, within: Any) -> Any:
 
 
 def at(values: Any, path: ValuePath) -> Any:
-    """What is set at a path, or None."""
+    """The value at a path, or None."""
     for step in path:
         if not _has(values, step):
             return None
@@ -107,7 +107,7 @@ def dotted(path: ValuePath) -> str:
 
 
 def objects_of(values: Any, path: ValuePath = ()) -> Iterator[tuple[ValuePath, Schema]]:
-    """Every map in the values with its schema, from the outside in."""
+    """Every map in the values with its schema, outer maps first."""
     if isinstance(values, Mapping):
         yield path, subschema(path)
         for key, inner in values.items():
@@ -119,34 +119,34 @@ def objects_of(values: Any, path: ValuePath = ()) -> Iterator[tuple[ValuePath, S
 
 
 def leaves(values: Any, path: ValuePath = ()) -> Iterator[ValuePath]:
-    """Every knob of the values or the schema: no map, or one that is set as a whole."""
-    found = subschema(path)
-    if not is_closed(found):
+    """Every knob of the values or the schema: a value that is no map, or a map set as a whole."""
+    node = subschema(path)
+    if not is_closed(node):
         yield path
         return
     values = values if isinstance(values, Mapping) else {}
-    for key in dict.fromkeys([*values, *found.get("properties", {})]):
+    for key in dict.fromkeys([*values, *node.get("properties", {})]):
         yield from leaves(values.get(key), (*path, key))
 
 
-def is_closed(found: Schema) -> bool:
-    return found.get("additionalProperties") is False
+def is_closed(node: Schema) -> bool:
+    return node.get("additionalProperties") is False
 
 
-def _declares(found: Schema, key: str) -> bool:
-    return key in found.get("properties", {})
+def _declares(node: Schema, key: str) -> bool:
+    return key in node.get("properties", {})
 
 
 def subschema(path: ValuePath) -> Schema:
-    """The schema of what lies at a path. Raises KeyError when the schema says nothing of it."""
-    found = _resolved(schema())
+    """The schema at a path. Raises KeyError when the schema does not declare the path."""
+    node = _resolved(schema())
     for step in path:
-        found = _step(found, step)
-    return found
+        node = _step(node, step)
+    return node
 
 
-def _step(found: Schema, step: str | int) -> Schema:
-    for branch in _branches(found):
+def _step(node: Schema, step: str | int) -> Schema:
+    for branch in _branches(node):
         if isinstance(step, int) and isinstance(branch.get("items"), Mapping):
             return _resolved(branch["items"])
         if step in branch.get("properties", {}):
@@ -156,38 +156,36 @@ def _step(found: Schema, step: str | int) -> Schema:
     raise KeyError(step)
 
 
-def _branches(found: Schema) -> Iterator[Schema]:
-    yield found
+def _branches(node: Schema) -> Iterator[Schema]:
+    yield node
     for word in ("allOf", "anyOf", "oneOf"):
-        for branch in found.get(word, []):
+        for branch in node.get(word, []):
             yield from _branches(_resolved(branch))
 
 
-def _resolved(found: Schema) -> Schema:
-    while "$ref" in found:
-        rest = {word: value for word, value in found.items() if word != "$ref"}
+def _resolved(node: Schema) -> Schema:
+    while "$ref" in node:
+        rest = {word: value for word, value in node.items() if word != "$ref"}
         target: Any = schema()
-        for step in found["$ref"].removeprefix("#/").split("/"):
+        for step in node["$ref"].removeprefix("#/").split("/"):
             target = target[step]
-        found = {**target, **rest}
-    return found
+        node = {**target, **rest}
+    return node
 
 
-def is_valid(found: Schema, value: Any) -> bool:
-    whole = {**found, "definitions": schema()["definitions"]}
+def is_valid(node: Schema, value: Any) -> bool:
+    whole = {**node, "definitions": schema()["definitions"]}
     return bool(Draft7Validator(whole).is_valid(value))
 
 
 def others(path: ValuePath, value: Any) -> list[Any]:
-    """Settings for a knob that the schema allows and that are not what it has."""
-    found = subschema(path)
-    return [
-        other for other in _candidates(found, value) if other != value and is_valid(found, other)
-    ]
+    """Settings for a knob that the schema allows and that differ from its present one."""
+    node = subschema(path)
+    return [other for other in _candidates(node, value) if other != value and is_valid(node, other)]
 
 
-def _candidates(found: Schema, value: Any) -> Iterator[Any]:
-    for branch in _branches(found):
+def _candidates(node: Schema, value: Any) -> Iterator[Any]:
+    for branch in _branches(node):
         yield from branch.get("enum", [])
         if "const" in branch:
             yield branch["const"]
@@ -218,6 +216,6 @@ def _candidates(found: Schema, value: Any) -> Iterator[Any]:
 
 
 def wrong(path: ValuePath) -> Any:
-    """A setting that the knob cannot have. Raises StopIteration when it may be anything."""
-    found = subschema(path)
-    return next(other for other in ("a word", {"a": "map"}, 7) if not is_valid(found, other))
+    """A setting that the schema refuses for the knob. Raises StopIteration if it allows any."""
+    node = subschema(path)
+    return next(other for other in ("a word", {"a": "map"}, 7) if not is_valid(node, other))
