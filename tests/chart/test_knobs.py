@@ -10,6 +10,9 @@ from tests.chart.helm import Helm, HelmError
 from tests.chart.objects import Path, by_name
 from tests.chart.values import OURS, VARIANTS, at, dotted, leaves, nested, of_variant, others
 
+# Before the first test hundreds of renderings are made: minutes on a machine that is shared.
+pytestmark = pytest.mark.timeout(1200)
+
 # Turned by hand: what the schema alone does not tell how to turn.
 SETTINGS: dict[str, object] = {
     "auth.keys": [{"name": "other", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}],
