@@ -22,9 +22,6 @@ from tests.support.chart.values import (
 # All renderings are made before the first test, hundreds of them: minutes on a shared machine.
 pytestmark = pytest.mark.timeout(1200)
 
-# Before the first test hundreds of renderings are made: minutes on a machine that is shared.
-pytestmark = pytest.mark.timeout(1200)
-
 # Turned by hand: what the schema alone does not tell how to turn.
 SETTINGS: dict[str, object] = {
     "auth.keys": [{"name": "other", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}],
