@@ -63,10 +63,10 @@ def test_nothing_is_left_of_photos(stack: StackSettings, processes: list[Process
     wrong = Counter(
         (photo.kind, status)
         for photo, status in zip(photos, answered, strict=True)
-        if status != photo.status
+        # One that was to be given up may be faster than its caller.
+        if status != photo.status and photo.status is not None
     )
-    # A photo that was to be given up may be faster than its caller.
-    assert {kind for (kind, status) in wrong if status != 200} == set(), wrong
+    assert wrong == Counter()
 
     rested = time.monotonic() + REST_S
     while (after := leftovers.object_store(stack.port)).pinned > before.pinned:
