@@ -18,7 +18,7 @@ DOCKER ?= docker
 BIN := .venv/bin
 # Tests in two processes; tests/conftest.py says which of them stay together, and in what order.
 WORKERS ?= 2
-PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 FUZZ ?= 40
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 

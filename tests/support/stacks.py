@@ -154,3 +154,43 @@ SHARED: dict[str, Callable[[Path], contextlib.AbstractContextManager[Stack]]] = 
     "keyed_stack": keyed,
     "tuned_stack": tuned,
 }
+
+# The files whose tests use each of them; tests/conftest.py checks that none is missing here.
+FILES = {
+    "open_stack": [
+        f"tests/service/test_{name}.py"
+        for name in [
+            "bad_input",
+            "client",
+            "conflicts",
+            "damage",
+            "identify",
+            "identities",
+            "metrics",
+            "notebook",
+            "object_store",
+            "openapi",
+            "photos",
+            "ports",
+            "protocol",
+            "stack",
+            "store",
+            "tls",
+            "tracing",
+            "triton",
+        ]
+    ],
+    "keyed_stack": [
+        "tests/console/test_console.py",
+        "tests/service/test_chart.py",
+        "tests/service/test_keys.py",
+    ],
+    "tuned_stack": ["tests/console/test_refusing.py", "tests/service/test_scaling.py"],
+}
+_STACK_OF = {file: stack for stack, files in FILES.items() for file in files}
+
+
+def group_of(file: str) -> str:
+    """The group of a test file, by its path from the repository's root: the stack that it shares,
+    or the file alone."""
+    return _STACK_OF.get(file, file)
