@@ -4,8 +4,13 @@ The caller's trace and deadline go with every call, beside the arguments.
 
 Small values go by gRPC ("by value"), which is the faster way. There an ObjectRef would be pickled
 behind Ray's back, and what it refers to pinned for as long as the process lives. So a call whose
-arguments or answer hold one goes by Ray's own calls ("by reference"). Of the arguments that is seen
-before, of the answer only by the stage, which then asks for another call: nobody can forget it.
+arguments hold one, or whose answer is large, goes by Ray's own calls ("by reference"), which store
+the answer. Of the arguments that is seen before, of the answer only by the stage, which then asks
+for another call: nobody can forget it.
+
+What an answer holds, Ray stores as the caller's own. A reference in it to something of the stage's
+(`ray.put` there) would not do: Serve's calls are generators, and while Ray hears of what is in an
+item by two ways, about one in a hundred is let go of before its caller has it.
 """
 
 from __future__ import annotations
@@ -13,12 +18,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any, TypeVar
 
 import grpc
-from ray.exceptions import OufOfBandObjectRefSerializationException, RayError, RayTaskError
+from ray.exceptions import (
+    ObjectLostError,
+    OufOfBandObjectRefSerializationException,
+    RayError,
+    RayTaskError,
+)
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from serving import deadline, garbage, tracing
@@ -39,12 +50,18 @@ class _Instead(Enum):
     TOO_LARGE = "too large for a message"
 
 
+# Of the twin of a stage's method that leaves its answer in Ray's store, see `make`.
+_LEAVING = "_and_leave"
+
+
 def stage(deployment: type[T]) -> type[T]:
     """Class decorator of a stage: its methods go on with the caller's trace and deadline, of which
-    they themselves see nothing."""
+    they themselves see nothing; and each has a twin for `make`."""
     for name, method in list(vars(deployment).items()):
         if inspect.iscoroutinefunction(method) and not name.startswith("_"):
-            setattr(deployment, name, _going_on(f"{deployment.__name__}.{name}", method))
+            going_on = _going_on(f"{deployment.__name__}.{name}", method)
+            setattr(deployment, name, going_on)
+            setattr(deployment, name + _LEAVING, _leaving(going_on))
     deployment.is_stage = True  # type: ignore[attr-defined]
     return deployment
 
@@ -70,6 +87,16 @@ def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[...,
     return go_on
 
 
+def _leaving(going_on: Callable[..., Awaitable[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def leave(*args: Any, **beside: Any) -> AsyncIterator[Any]:
+        answer = await going_on(*args, **beside)
+        yield answer.held[0]
+        # Past a value for which there is no room Ray does not go on.
+        yield answer.work_ms
+
+    return leave
+
+
 def _is_reference(value: Any) -> bool:
     return isinstance(value, refs.Ref) and not value.small
 
@@ -77,22 +104,30 @@ def _is_reference(value: Any) -> bool:
 async def call(method: Any, *args: Any) -> Any:
     """Await ``method.remote(*args)`` of a deployment's handle.
 
-    An answer that turns out to be a large `Ref` is made twice; see `make`.
+    An answer that turns out to be a large `Ref` is made twice; see `fetch`.
 
     Raises:
         ServingError: what the stage raised; `Overloaded` when too many calls wait for it already;
-            `NoRoom` when Ray's object store is full; `Unavailable` when its replica died.
+            `NoRoom` when Ray's object store is full; `Lost` when the answer has gone with its node;
+            `Unavailable` when its replica died.
     """
     if not any(map(_is_reference, args)):
-        answer = await _call(method, args, Unavailable(_DIED_WORKING))
+        answer = await _call(_by_value, method, args, Unavailable(_DIED_WORKING))
         if answer is not _Instead.TOO_LARGE:
             return answer
-    return await make(method, *args)
+    return await fetch(method, *args)
 
 
-async def make(method: Any, *args: Any) -> Any:
+async def fetch(method: Any, *args: Any) -> Any:
     """`call` of what mostly answers with a large `Ref`: by reference from the start."""
-    return await _call(method, args, Unavailable(_DIED_WORKING), by_reference=True)
+    return await _call(_by_reference, method, args, Unavailable(_DIED_WORKING))
+
+
+async def make(method: Any, *args: Any) -> refs.Ref[Any]:
+    """`fetch` without fetching: a reference to what the `Ref` in the answer holds, for the
+    arguments of another call. It is in Ray's store when this returns."""
+    made: refs.Ref[Any] = await _call(_left, method, args, Unavailable(_DIED_WORKING))
+    return made
 
 
 async def write(method: Any, *args: Any) -> Any:
@@ -101,14 +136,17 @@ async def write(method: Any, *args: Any) -> Any:
     Raises:
         NotConfirmed: the replica died, and whether it has written nobody knows.
     """
-    answer = await _call(method, args, NotConfirmed(_DIED_WRITING))
+    answer = await _call(_by_value, method, args, NotConfirmed(_DIED_WRITING))
     if answer is _Instead.TOO_LARGE:  # to write twice would be wrong
         raise TypeError(f"{method.deployment_name} answers a write with a Ref.")
     return answer
 
 
 async def _call(
-    method: Any, args: tuple[Any, ...], died: Unavailable, by_reference: bool = False
+    way: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Awaitable[Any]],
+    method: Any,
+    args: tuple[Any, ...],
+    died: Unavailable,
 ) -> Any:
     beside: dict[str, Any] = {}
     if trace := tracing.carrier():
@@ -116,15 +154,7 @@ async def _call(
     if (until := deadline.current()) is not None:
         beside["until"] = until
     try:
-        if not by_reference:
-            return await method.remote(*args, **beside, by_value=True)
-        response = method.options(_by_reference=True).remote(*args, **beside)
-        try:
-            return await response
-        except asyncio.CancelledError:
-            response.cancel()  # what gRPC does by itself
-            garbage.collect_soon()
-            raise
+        return await way(method, args, beside)
     except BackPressureError:
         raise Overloaded(
             f"Too many requests wait for {method.deployment_name}; try again in a moment."
@@ -136,8 +166,44 @@ async def _call(
             raise cause from None
         if isinstance(cause or error, refs.FULL):
             raise refs.no_room() from None
+        if isinstance(error, ObjectLostError):
+            raise refs.lost() from None
         if isinstance(cause or error, OufOfBandObjectRefSerializationException):
             raise  # a bug: what it refers to would stay for ever
         if isinstance(error, RayTaskError) and not isinstance(cause, RayError):
             raise  # a bug in the stage
         raise died from error
+
+
+async def _by_value(method: Any, args: tuple[Any, ...], beside: Mapping[str, Any]) -> Any:
+    return await method.remote(*args, **beside, by_value=True)
+
+
+async def _by_reference(method: Any, args: tuple[Any, ...], beside: Mapping[str, Any]) -> Any:
+    response = method.options(_by_reference=True).remote(*args, **beside)
+    with _cancelled(response):
+        return await response
+
+
+async def _left(method: Any, args: tuple[Any, ...], beside: Mapping[str, Any]) -> refs.Ref[Any]:
+    twin = method.handle_options.method_name + _LEAVING
+    leaving = method.options(method_name=twin, stream=True, _by_reference=True)
+    response = leaving.remote(*args, **beside)
+    with _cancelled(response):
+        items = await response._to_object_ref_gen()
+        value = await anext(items)
+        async for work_ms in items:
+            return refs.Ref((value,), False, await work_ms)
+        # In its place is what went wrong.
+        raise AssertionError(f"{twin} ended without a word: {type(await value)}")
+
+
+@contextmanager
+def _cancelled(response: Any) -> Iterator[None]:
+    """Cancel the call when its caller gives up, as gRPC does by itself."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        response.cancel()
+        garbage.collect_soon()
+        raise

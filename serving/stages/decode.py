@@ -27,4 +27,4 @@ class Decoder:
     async def decode(self, data: refs.Ref[bytes]) -> refs.Ref[Photo]:
         raw = await data.get()
         photo = await work(self._pool, lambda: decode(raw, self._settings))
-        return await refs.put(photo.result, photo.result.pixels.nbytes, photo.ms)
+        return refs.made(photo.result, photo.result.pixels.nbytes, photo.ms)

@@ -35,4 +35,4 @@ class Detector:
     async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
         pixels = await photo.get()
         faces = await work(self._pool, lambda: find_faces(pixels, self._detector))
-        return await refs.put(faces.result, faces.result.nbytes, faces.ms)
+        return refs.made(faces.result, faces.result.nbytes, faces.ms)

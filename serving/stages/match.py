@@ -139,7 +139,7 @@ class Matcher:
         snapshot = await self._galleries.snapshot(location, at_least)
         matches = await self._searches.work((snapshot, top_k), probes)
         # A thousand faces with a hundred candidates each are more than a message.
-        return await refs.put(matches.result, matches.result.nbytes, matches.ms)
+        return refs.made(matches.result, matches.result.nbytes, matches.ms)
 
     async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:
         gallery = await self._galleries.gallery(location)
@@ -162,7 +162,7 @@ class Matcher:
             lambda: compare_people(snapshot, card, threshold, limit, after, settings),
         )
         # With their metadata a thousand pairs are more than a message.
-        return await refs.put(page)
+        return refs.made(page)
 
     async def people(
         self, location: Location, limit: int, after: int, at_least: int | None

@@ -1,20 +1,21 @@
 """What one deployment makes for another: a small value as it is, a large one by reference.
 
-Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. It is put into Ray's
-object store where it is made and read where it is needed; the stages in between hand on a few
-bytes. Putting and reading take milliseconds, which a small value need not spend.
+Serve's gRPC mode refuses messages over 4 MiB, and a photo is often larger. Then it lies in Ray's
+object store where it was made and is read where it is needed; the stages in between hand on a few
+bytes. Storing and reading take milliseconds, which a small value need not spend.
 
-A value in the store goes with the replica that put it, while the next stage may still have it in
-its queue. Otherwise it goes as soon as nobody refers to it any more, which Ray knows as long as
-references travel in its own calls: see `serving.stages.calls`.
+A value in the store belongs to whoever called the stage, see `serving.stages.calls`, and goes as
+soon as nobody there refers to it any more; or with the node that it lies on, while the next stage
+may still have it in its queue.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import ray
 from ray.exceptions import ObjectLostError, ObjectStoreFullError, OutOfDiskError
@@ -32,7 +33,7 @@ FULL = (ObjectStoreFullError, OutOfDiskError)
 
 
 class Lost(Unavailable):
-    """The value has gone with the replica that put it; it can be made again."""
+    """The value has gone with its node; it can be made again."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Ref(Generic[T]):
     An ObjectRef lies inside a tuple: as a bare argument, Ray would resolve it before the call.
 
     Attributes:
+        small: it may go in a message.
         work_ms: milliseconds that the stage which made the value worked on it.
     """
 
@@ -53,38 +55,46 @@ class Ref(Generic[T]):
         """The value. Arrays in it are read-only where they are views of shared memory.
 
         Raises:
-            Lost: the replica that put it is gone.
+            Lost: it has gone with its node.
         """
+        value = self.held[0]
         try:
-            value: T = self.held[0] if self.small else await self.held[0]
+            return cast(T, await value if inspect.isawaitable(value) else value)
         except ObjectLostError:
-            raise Lost(
-                "A replica went away with what it had made for this request; send it again."
-            ) from None
-        return value
+            raise lost() from None
 
 
-async def put(value: T, nbytes: int | None = None, work_ms: float = 0.0) -> Ref[T]:
-    """Store ``value``, of about so many bytes, unless it is small.
+def made(value: T, nbytes: int | None = None, work_ms: float = 0.0) -> Ref[T]:
+    """What a stage answers with, of about so many bytes; None: nobody knows how many. Ray stores it
+    if it is large."""
+    return Ref((value,), nbytes is not None and nbytes <= _SMALL, work_ms)
 
-    The copy into shared memory runs in a thread. None: nobody knows how large it is.
+
+async def put(value: T, nbytes: int) -> Ref[T]:
+    """Store ``value``, of about so many bytes, unless it is small: for those who call stages. In an
+    answer Ray loses sight of what was put, and lets go of it too early.
+
+    The copy into shared memory runs in a thread.
 
     Raises:
         NoRoom: Ray's object store is full.
     """
-    if nbytes is not None and nbytes <= _SMALL:
-        return Ref((value,), True, work_ms)
+    if nbytes <= _SMALL:
+        return Ref((value,), True)
     try:
-        held = await asyncio.to_thread(ray.put, value)
+        return Ref((await asyncio.to_thread(ray.put, value),), False)
     except FULL:
         raise no_room() from None
-    return Ref((held,), False, work_ms)
 
 
 def no_room() -> NoRoom:
     return NoRoom(
         "The photos that are under way take all the room there is; try again in a moment."
     )
+
+
+def lost() -> Lost:
+    return Lost("A replica went away with what it had made for this request; send it again.")
 
 
 async def kept(make: Callable[[], Awaitable[T]]) -> T:

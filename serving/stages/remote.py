@@ -1,6 +1,7 @@
 """The stages behind Ray Serve: each Protocol of `serving.stages.interfaces` over a handle.
 
-Every call of a deployment is here, and with it the choice between `call`, `make` and `write`.
+Every call of a deployment is here, and with it the choice between `call`, `fetch`, `make` and
+`write`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from serving.matching.records import (
     Refused,
 )
 from serving.model.card import ModelCard
-from serving.stages.calls import call, make, write
+from serving.stages.calls import call, fetch, make, write
 from serving.stages.refs import Ref
 from serving.vision.records import Faces, Photo
 
@@ -89,7 +90,7 @@ class RemoteMatch:
         after: int,
         at_least: int | None,
     ) -> Answer[Ref[DuplicatesPage]]:
-        return make(self._handle.duplicates, location, card, threshold, limit, after, at_least)
+        return fetch(self._handle.duplicates, location, card, threshold, limit, after, at_least)
 
     def people(
         self, location: Location, limit: int, after: int, at_least: int | None

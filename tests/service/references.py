@@ -31,13 +31,13 @@ class Maker:
 
     async def make(self, mib: int) -> refs.Ref[NDArray[np.uint8]]:
         self.made.append(mib)
-        return await refs.put(np.zeros(mib * _MIB, np.uint8), mib * _MIB)
+        return refs.made(np.zeros(mib * _MIB, np.uint8), mib * _MIB)
 
     async def read(self, made: refs.Ref[NDArray[np.uint8]]) -> int:
         return (await made.get()).nbytes // _MIB
 
     async def hide(self) -> list[Any]:
-        return [await refs.put(np.zeros(3 * _MIB, np.uint8))]
+        return [await refs.put(np.zeros(3 * _MIB, np.uint8), 3 * _MIB)]
 
     async def hang(self, made: refs.Ref[NDArray[np.uint8]]) -> None:
         try:
@@ -46,11 +46,8 @@ class Maker:
             self.given_up += 1
             raise
 
-    async def plain(self, mib: int) -> NDArray[np.uint8]:
-        return np.zeros(mib * _MIB, np.uint8)
-
     async def keep(self, mib: int) -> None:
-        self.kept.append(await self.make(mib))
+        self.kept.append(await refs.put(np.zeros(mib * _MIB, np.uint8), mib * _MIB))
 
     async def let_go(self) -> None:
         self.kept.clear()
@@ -66,12 +63,17 @@ class Caller:
     async def run(self) -> dict[str, Any]:
         maker = self._maker
         seen: dict[str, Any] = {}
-        large = await calls.call(maker.make, 3)
-        small = await calls.call(maker.make, 1)
-        seen["read"] = [await calls.call(maker.read, made) for made in (small, large)]
+        seen["answers"] = [
+            len(await (await calls.call(maker.make, mib)).get()) // _MIB for mib in (1, 3)
+        ]
         seen["made"], _ = await calls.call(maker.told)
+        left = await calls.make(maker.make, 3)
+        seen["read"] = await calls.call(maker.read, left)
+        seen["lost"] = [
+            each for each in await asyncio.gather(*map(self._hand_on, [25] * 4)) if each
+        ]
         seen["hidden"] = await failure(calls.call(maker.hide))
-        seen["late"] = await failure(asyncio.wait_for(calls.call(maker.hang, large), 0.5))
+        seen["late"] = await failure(asyncio.wait_for(calls.call(maker.hang, left), 0.5))
         for _ in range(100):
             _, seen["given up"] = await calls.call(maker.told)
             if seen["given up"]:
@@ -81,13 +83,23 @@ class Caller:
         for _ in range(_STORE // 15):
             if await failure(calls.call(maker.keep, 15)) == NoRoom.__name__:
                 seen["full"] = {
-                    "argument": await failure(refs.put(np.zeros(40 * _MIB, np.uint8))),
-                    "answer": await failure(calls.make(maker.plain, 40)),
-                    "stage": await failure(calls.make(maker.make, 40)),
+                    "argument": await failure(refs.put(np.zeros(40 * _MIB, np.uint8), 40 * _MIB)),
+                    "fetched": await failure(calls.fetch(maker.make, 40)),
+                    "left": await failure(calls.make(maker.make, 40)),
                 }
         await calls.call(maker.let_go)
         seen["afterwards"] = await calls.call(maker.read, await calls.make(maker.make, 40))
         return seen
+
+    async def _hand_on(self, times: int) -> int:
+        """How many of so many were gone when the next one looked."""
+        lost = 0
+        for _ in range(times):
+            made = await calls.make(self._maker.make, 2)
+            lost += (
+                await failure(asyncio.wait_for(calls.call(self._maker.read, made), 10)) != "none"
+            )
+        return lost
 
 
 async def failure(call: Any) -> str:

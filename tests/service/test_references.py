@@ -37,11 +37,17 @@ def seen() -> dict[str, Any]:
 
 
 def test_small_and_large_values_arrive(seen: dict[str, Any]) -> None:
-    assert seen["read"] == [1, 3]
+    assert seen["answers"] == [1, 3]
+    assert seen["read"] == 3
 
 
 def test_only_an_answer_that_nobody_knew_to_be_large_is_made_twice(seen: dict[str, Any]) -> None:
-    assert seen["made"] == [3, 3, 1]
+    assert seen["made"] == [1, 3, 3]
+
+
+def test_what_waits_for_the_next_stage_is_there_when_it_looks(seen: dict[str, Any]) -> None:
+    """Of a hundred. A reference inside of an answer is lost about once among them."""
+    assert seen["lost"] == []
 
 
 def test_a_reference_that_a_call_hides_is_an_error(seen: dict[str, Any]) -> None:
@@ -53,5 +59,5 @@ def test_who_gives_up_ends_the_work(seen: dict[str, Any]) -> None:
 
 
 def test_a_store_that_is_full_says_so_wherever_it_is_needed(seen: dict[str, Any]) -> None:
-    assert seen["full"] == dict.fromkeys(("argument", "answer", "stage"), "NoRoom")
+    assert seen["full"] == dict.fromkeys(("argument", "fetched", "left"), "NoRoom")
     assert seen["afterwards"] == 40

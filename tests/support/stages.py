@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.exceptions import OufOfBandObjectRefSerializationException, RayTaskError
+from ray.exceptions import RayTaskError
 
 from serving.gallery import Operation
 from serving.gallery.erasure import Receipt
@@ -70,56 +71,77 @@ class Handle:
 
 
 class Method:
-    """By value, as Ray is set here, neither arguments nor answer may hold a reference.
+    """By value, as Ray is set here, neither arguments nor answer may hold a reference, and by
+    reference no answer.
 
     Attributes:
         by_reference: of each call that was made.
         cancelled: the number of calls by reference that were given up and cancelled in Ray.
     """
 
-    def __init__(self, deployment_name: str, work: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(self, deployment_name: str, work: Callable[..., Any]) -> None:
         self.deployment_name = deployment_name
+        self.handle_options = SimpleNamespace(method_name=work.__name__)
         self.by_reference: list[bool] = []
         self.cancelled = 0
         self._work = work
 
-    def options(self, *, _by_reference: bool) -> ByReference:
+    def options(
+        self, *, _by_reference: bool, method_name: str | None = None, stream: bool = False
+    ) -> ByReference:
         assert _by_reference
-        return ByReference(self)
+        assert stream is (method_name is not None)
+        if method_name is None:
+            return ByReference(self, self._work)
+        twin = getattr(getattr(self._work, "__self__", None), method_name, None)
+        return ByReference(self, twin or self._leave)
 
-    def remote(self, *args: Any, **beside: Any) -> Awaitable[Any]:
-        return self.called(False, args, beside)
+    async def _leave(self, *args: Any, **beside: Any) -> AsyncIterator[Any]:
+        """As the twin of a stage's method does, for what is no stage."""
+        yield await self._work(*args)
+        yield 0.0
 
-    async def called(
-        self, by_reference: bool, args: tuple[Any, ...], beside: dict[str, Any]
-    ) -> Any:
-        self.by_reference.append(by_reference)
+    async def remote(self, *args: Any, **beside: Any) -> Any:
+        self.by_reference.append(False)
+        assert not any(isinstance(arg, Ref) and not arg.small for arg in args)
         # What goes beside the arguments is for stages, as `serving.stages.calls.stage` makes them.
         is_stage = hasattr(self._work, "__wrapped__")
         answer = await self._work(*args, **(beside if is_stage else {}))
-        if not by_reference and any(isinstance(v, Ref) and not v.small for v in (*args, answer)):
-            raise OufOfBandObjectRefSerializationException("It is not allowed to serialize.")
+        assert not isinstance(answer, Ref) or answer.small
         return answer
 
 
 class ByReference:
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, work: Callable[..., Any]) -> None:
         self._method = method
+        self._work = work
 
     def remote(self, *args: Any, **beside: Any) -> Response:
-        return Response(self._method, self._method.called(True, args, beside))
+        self._method.by_reference.append(True)
+        return Response(self._method, self._work(*args, **beside))
 
 
 class Response:
-    def __init__(self, method: Method, work: Awaitable[Any]) -> None:
+    def __init__(self, method: Method, work: Any) -> None:
         self._method = method
         self._work = work
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._work.__await__()
+        answer = yield from self._work.__await__()
+        return answer
 
     def cancel(self) -> None:
         self._method.cancelled += 1
+
+    async def _to_object_ref_gen(self) -> AsyncIterator[Held]:
+        return self._items()
+
+    async def _items(self) -> AsyncIterator[Held]:
+        try:
+            async for item in self._work:
+                yield item if isinstance(item, Held) else Held(item)
+        except Exception as error:
+            yield Held(error)
 
 
 def wrapped(cause: Exception) -> Exception:

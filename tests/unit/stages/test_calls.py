@@ -13,6 +13,7 @@ from ray.exceptions import (
     ObjectStoreFullError,
     OufOfBandObjectRefSerializationException,
     OutOfDiskError,
+    OwnerDiedError,
     RayActorError,
     RayError,
     TaskCancelledError,
@@ -30,8 +31,8 @@ from serving.errors import (
     TooLarge,
     Unavailable,
 )
-from serving.stages.calls import call, make, stage, write
-from serving.stages.refs import Ref
+from serving.stages.calls import call, fetch, make, stage, write
+from serving.stages.refs import Lost, Ref
 from tests.support.stages import Held, Method, wrapped
 
 
@@ -131,6 +132,19 @@ class Makes:
         await asyncio.sleep(10)
 
 
+class Fails:
+    def __init__(self, failure: Any) -> None:
+        self.failure = failure
+
+    async def work(self, *args: Any) -> Any:
+        """Its twin is what is called."""
+
+    async def work_and_leave(self, *args: Any, **beside: Any) -> Any:
+        if isinstance(self.failure, Exception):
+            raise self.failure
+        yield self.failure
+
+
 @pytest.mark.parametrize(
     ("args", "answer", "by_reference"),
     [
@@ -155,8 +169,39 @@ def test_what_holds_a_reference_goes_by_reference(
 
 def test_what_mostly_answers_with_a_reference_is_made_once() -> None:
     method = Method("decode", Makes(LARGE).work)
-    assert asyncio.run(make(method, SMALL)) is LARGE
+    assert asyncio.run(fetch(method, SMALL)) is LARGE
     assert method.by_reference == [True]
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_what_is_for_another_stage_stays_where_it_is(small: bool) -> None:
+    method = Method("decode", Makes(Ref((b"photo",), small, 3.5)).work)
+
+    async def hand_on() -> tuple[Ref[bytes], bytes]:
+        made = await make(method, SMALL)
+        return made, await made.get()
+
+    made, photo = asyncio.run(hand_on())
+    assert (photo, made.work_ms, made.small) == (b"photo", 3.5, False)
+    assert method.by_reference == [True]
+
+
+def test_what_cannot_be_made_is_told_at_once() -> None:
+    """And not to the stage that it was for."""
+    for failure, meant in (
+        (wrapped(TooLarge("Send less.")), TooLarge),
+        (wrapped(OutOfDiskError("full")), NoRoom),
+        (RayActorError(), Unavailable),
+        (wrapped(ZeroDivisionError("7 / 0")), ZeroDivisionError),
+        # In the value's place, after it was made.
+        (Held(wrapped(OutOfDiskError("full"))), NoRoom),
+    ):
+        with pytest.raises(meant):
+            asyncio.run(make(Method("decode", Fails(failure).work), SMALL))
+
+
+def test_an_answer_that_has_gone_with_its_node_can_be_made_again() -> None:
+    assert type(raised_by(OwnerDiedError.__new__(OwnerDiedError))) is Lost
 
 
 def test_nothing_is_written_twice() -> None:

@@ -11,6 +11,7 @@ from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 from serving.errors import NoRoom
 from serving.matching.records import Candidate, Matches
 from serving.stages import refs
+from serving.stages.refs import Ref
 from serving.vision.records import Faces
 from tests.support.stages import Held
 
@@ -30,26 +31,29 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return kept
 
 
-async def carried(value: Any, nbytes: int | None) -> Any:
-    return await (await refs.put(value, nbytes)).get()
+@pytest.mark.parametrize(("nbytes", "small"), [(0, True), (2**20, True), (2**20 + 1, False)])
+def test_what_is_large_is_put_into_the_store(stored: list[Any], nbytes: int, small: bool) -> None:
+    async def carried() -> tuple[Ref[str], str]:
+        ref = await refs.put("value", nbytes)
+        return ref, await ref.get()
+
+    ref, value = asyncio.run(carried())
+    assert (ref.small, value) == (small, "value")
+    assert stored == ([] if small else ["value"])
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "by_reference"), [(0, False), (2**20, False), (2**20 + 1, True), (None, True)]
+    ("nbytes", "small"), [(0, True), (2**20, True), (2**20 + 1, False), (None, False)]
 )
-def test_what_is_large_or_might_be_goes_by_reference(
-    stored: list[Any], nbytes: int | None, by_reference: bool
+def test_an_answer_says_whether_it_may_go_in_a_message(
+    stored: list[Any], nbytes: int | None, small: bool
 ) -> None:
-    assert asyncio.run(carried("value", nbytes)) == "value"
-    assert stored == (["value"] if by_reference else [])
+    made = refs.made("value", nbytes, 3.5)
+    assert (made.small, made.work_ms, asyncio.run(made.get())) == (small, 3.5, "value")
+    assert stored == []  # Ray does that
 
 
-def test_the_time_goes_along(stored: list[Any]) -> None:
-    for nbytes in (1, 2**21):
-        assert asyncio.run(refs.put("value", nbytes, 3.5)).work_ms == 3.5
-
-
-def test_what_is_called_small_fits_into_a_message(stored: list[Any]) -> None:
+def test_what_is_called_small_fits_into_a_message() -> None:
     def faces(n: int) -> Faces:
         return Faces(
             np.zeros((n, 4), np.float32),
@@ -88,5 +92,5 @@ def test_what_finds_no_room_is_refused_and_told_when_to_come_again(
 
     monkeypatch.setattr("ray.put", put)
     with pytest.raises(NoRoom, match="try again in a moment"):
-        asyncio.run(refs.put("value"))
+        asyncio.run(refs.put("value", 2**21))
     assert NoRoom.retry_after is not None
