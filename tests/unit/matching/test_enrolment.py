@@ -8,18 +8,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery
 from serving.matching.enrolment import enrol
-from serving.matching.records import Enrolled, Enrolment, Refused
+from serving.matching.records import Enrolment, Refused
 from serving.settings import MatchSettings
+from tests.support.enrolments import alike, enrolled, enrolment
 from tests.support.galleries import away, open_gallery
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, put, unit_rows
+from tests.support.people import put
 from tests.support.stages import CARD
 
 
@@ -31,23 +30,6 @@ def store() -> MemoryStore:
 @pytest.fixture
 def gallery(store: MemoryStore) -> Gallery:
     return open_gallery(store)
-
-
-def alike(photos: int, seed: int = 0) -> NDArray[np.float32]:
-    """Embeddings of one person: float32 (P, D)."""
-    rows = unit_rows(1, DIMENSION, seed=seed) + 0.3 * unit_rows(photos, DIMENSION, seed=seed + 1000)
-    unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
-
-
-def enrolled(gallery: Gallery, person: Enrolment, **settings: Any) -> Enrolled:
-    done = enrol(gallery, person, MatchSettings(**settings))
-    assert isinstance(done, Enrolled)
-    return done
-
-
-def enrolment(person: int = 7, photos: int = 2, **options: Any) -> Enrolment:
-    return Enrolment(person, alike(photos), CARD, **options)
 
 
 def goes_away_after_a_commit(store: MemoryStore) -> None:
