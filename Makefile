@@ -20,6 +20,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 FUZZ ?= 40
+DETECTOR := serving/vision/mtcnn/weights/onet.bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ help: ## list the targets
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
-install: .venv/installed ## make .venv from the lock
+install: .venv/installed $(DETECTOR) ## make .venv from the lock
 
 # --require-hashes: what is installed is what was locked, or nothing.
 .venv/installed: requirements.lock pyproject.toml
@@ -45,9 +46,13 @@ install: .venv/installed ## make .venv from the lock
 	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# MTCNN's networks for OpenVINO, so that a replica starts without torch.
+$(DETECTOR): serving/vision/mtcnn/convert.py | .venv/installed
+	@$(BIN)/python -m serving.vision.mtcnn.convert
+
 model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
 
-$(MODEL_FILE): | .venv/installed
+$(MODEL_FILE): | install
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
 
 tools: install ## fetch helm, kubectl and axe-core, for the tests

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
 
 from serving.settings import DetectSettings, TracingSettings
 from serving.stages import calls, refs
@@ -21,10 +20,9 @@ class Detector:
 
     def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
         replica.start("detect", traces)
+        self._detector = detector_of(settings, settings.threads)
         # One photo at a time with all of the replica's threads: two at once would take turns on the
         # same cores, and both would be late.
-        torch.set_num_threads(settings.threads)
-        self._detector = detector_of(settings, settings.threads)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
         # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))

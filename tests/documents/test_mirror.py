@@ -61,6 +61,7 @@ ELSEWHERE = {
     "stages/detect.py": "a thin class over vision/faces.py: service",
     "stages/interfaces.py": "Protocols; stages/test_remote.py compares them with what calls them",
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",
+    "vision/mtcnn/convert.py": "vision/mtcnn/test_cascade.py compares the faces",
     "vision/mtcnn/networks.py": "vision/mtcnn/test_cascade.py",
     "vision/records.py": "matching/test_records.py",
 }

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import nms
 
 from serving.vision.mtcnn.area_sums import AreaSums, bins, compile_loops
 from serving.vision.mtcnn.networks import Network, Networks
 from serving.vision.mtcnn.pyramid import Level, canvases_of, paint
+from serving.vision.mtcnn.suppression import compile_loop, nms, nms_by_smaller
 
 Array = NDArray[np.float32]
 
@@ -47,6 +46,7 @@ class Cascade:
         self._scale = _CELL / min_face_size
         self._thresholds = thresholds or Thresholds()
         compile_loops()
+        compile_loop()
 
     def find(self, pixels: NDArray[np.uint8]) -> tuple[Array, Array, Array]:
         """Boxes (F, 4), scores (F,) and landmarks (F, 5, 2) in ``pixels``, uint8 RGB (H, W, 3)."""
@@ -73,8 +73,8 @@ class Cascade:
         # NMS within each level first: boxes are shifted so that two levels never overlap.
         apart = (number * 2 * max(sums.height, sums.width)).astype(np.float32)[:, None]
         keep = np.flatnonzero(scores >= self._thresholds.pnet)
-        keep = keep[_nms((cells + apart)[keep], scores[keep], 0.5)]
-        keep = keep[_nms(cells[keep], scores[keep], 0.7)]
+        keep = keep[nms((cells + apart)[keep], scores[keep], 0.5)]
+        keep = keep[nms(cells[keep], scores[keep], 0.7)]
         cells, offsets = cells[keep], offsets[keep]
         sides = cells[:, 2:] - cells[:, :2]
         return _square(cells + offsets * np.tile(sides, 2))
@@ -122,7 +122,7 @@ class Cascade:
         scores = probabilities[:, 1]
         likely = scores > self._thresholds.rnet
         boxes, scores, offsets = boxes[likely], scores[likely], offsets[likely]
-        keep = _nms(boxes, scores, 0.7)
+        keep = nms(boxes, scores, 0.7)
         return _square(_moved(boxes[keep], offsets[keep]))
 
     def _output(self, sums: AreaSums, boxes: Array) -> tuple[Array, Array, Array]:
@@ -138,7 +138,7 @@ class Cascade:
         parts = points[likely].reshape(-1, 2, 5).transpose(0, 2, 1)
         landmarks = boxes[:, None, :2] + parts * _sides(boxes)[:, None] - 1
         boxes = _moved(boxes, offsets)
-        keep = _nms_by_smaller(boxes, scores, 0.7)
+        keep = nms_by_smaller(boxes, scores, 0.7)
         return boxes[keep], scores[keep], landmarks[keep]
 
 
@@ -204,26 +204,3 @@ def _square(boxes: Array) -> Array:
     longer = sides.max(axis=1, keepdims=True)
     corners = boxes[:, :2] + sides * 0.5 - longer * 0.5
     return np.concatenate([corners, corners + longer], axis=1)
-
-
-def _nms(boxes: Array, scores: Array, overlap: float) -> NDArray[np.int64]:
-    """Non-maximum suppression by intersection over union; the boxes kept, best first."""
-    kept: NDArray[np.int64] = nms(
-        torch.from_numpy(boxes), torch.from_numpy(scores), overlap
-    ).numpy()
-    return kept
-
-
-def _nms_by_smaller(boxes: Array, scores: Array, overlap: float) -> list[int]:
-    """Non-maximum suppression by the part of the smaller box: no face lies inside another."""
-    areas = _sides(boxes).prod(axis=1)
-    left = np.argsort(scores)
-    kept = []
-    while len(left):
-        best, left = int(left[-1]), left[:-1]
-        kept.append(best)
-        corners = np.maximum(boxes[best, :2], boxes[left, :2])
-        ends = np.minimum(boxes[best, 2:], boxes[left, 2:])
-        shared = np.maximum(0, ends - corners + 1).prod(axis=1)
-        left = left[shared / np.minimum(areas[best], areas[left]) <= overlap]
-    return kept

@@ -5,18 +5,17 @@ OpenVINO runs them faster than torch does on the same cores, with the same resul
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino as ov
-import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
-from serving.torchscript import converted
+# Where `serving.vision.mtcnn.convert` writes them.
+FOLDER = Path(__file__).parent / "weights"
 
 Array = NDArray[np.float32]
 
@@ -25,19 +24,13 @@ class Network:
     """One network on RGB (N, H, W, 3), 0 to 255; called by one thread at a time.
 
     Args:
+        path: the network as OpenVINO's ``.xml``, with the ``.bin`` beside it.
         side: pixels of its images; None: any.
         bf16: takes uint8 instead of float32, and computes in bfloat16 where the processor can.
     """
 
-    def __init__(
-        self, net: torch.nn.Module, side: int | None, threads: int, bf16: bool = False
-    ) -> None:
-        example = torch.zeros(2, 3, side or 32, side or 32)
-        with torch.no_grad(), warnings.catch_warnings():
-            # TorchScript is what OpenVINO reads.
-            warnings.filterwarnings("ignore", r"`torch\.jit")
-            traced = torch.jit.trace(net.eval(), example)  # type: ignore[no-untyped-call]
-        model = converted(traced)
+    def __init__(self, path: Path, side: int | None, threads: int, bf16: bool = False) -> None:
+        model = ov.Core().read_model(path)
         model.reshape([-1, 3, side or -1, side or -1])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_layout(ov.Layout("NHWC"))
@@ -74,10 +67,21 @@ class Networks:
     onet: Network
 
     @classmethod
-    def load(cls, threads: int) -> Networks:
+    def load(cls, threads: int, folder: Path = FOLDER) -> Networks:
+        """Load the networks from ``folder``.
+
+        Raises:
+            FileNotFoundError: they are not there.
+        """
+        pnet, rnet, onet = (folder / f"{name}.xml" for name in ("pnet", "rnet", "onet"))
+        if not onet.exists():
+            raise FileNotFoundError(
+                f"MTCNN's networks are not in {folder}; "
+                "write them with: python -m serving.vision.mtcnn.convert"
+            )
         return cls(
-            Network(PNet(), None, threads, bf16=True),
-            Network(PNet(), None, threads),
-            Network(RNet(), 24, threads),
-            Network(ONet(), 48, threads),
+            Network(pnet, None, threads, bf16=True),
+            Network(pnet, None, threads),
+            Network(rnet, 24, threads),
+            Network(onet, 48, threads),
         )

@@ -33,6 +33,7 @@ def test_it_imports_nothing_heavy() -> None:
     [
         ("serving.cli", {"ray", "torch", "cryptography", "trustme"}),
         ("serving.stages.decode", {"faiss"}),
+        ("serving.app", {"torch", "torchvision"}),
     ],
 )
 def test_other_modules_import_no_more_than_they_need(module: str, heavy: set[str]) -> None:
