@@ -24,7 +24,8 @@ def nms(boxes: Array, scores: Array, overlap: float) -> NDArray[np.int64]:
         The indices of the boxes that are kept, int64, best first; of equal scores the earlier.
     """
     order = np.argsort(-scores, kind="stable")
-    areas: Array = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas: Array = sides.prod(axis=1)
     return order[_kept(boxes[order], areas[order], overlap, np.float32(0), False)]
 
 
@@ -35,7 +36,8 @@ def nms_by_smaller(boxes: Array, scores: Array, overlap: float) -> NDArray[np.in
     of equal scores the later is better.
     """
     order = np.argsort(scores, kind="stable")[::-1]
-    areas: Array = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
+    areas: Array = sides.prod(axis=1)
     return order[_kept(boxes[order], areas[order], overlap, np.float32(1), True)]
 
 
