@@ -87,7 +87,7 @@ def row(
 
 
 HEAD = (
-    "| | photos | cosine | verified | named | least sharp | sharpness | refused | of verified |\n"
+    "| degraded | photos | cosine | verified | named | least sharp | sharpness | refused | of verified |\n"
     "|---|" + "---:|" * 8
 )
 
