@@ -87,7 +87,8 @@ def row(
 
 
 HEAD = (
-    "| degraded | photos | cosine | verified | named | least sharp | sharpness | refused | of verified |\n"
+    "| degraded | photos | cosine | verified | named | least sharp | sharpness | refused |"
+    " of verified |\n"
     "|---|" + "---:|" * 8
 )
 
