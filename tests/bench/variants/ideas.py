@@ -95,7 +95,12 @@ def weights(faces: Sequence[Face], embed: Embeddings, served: Rows) -> list[Vari
     told = []
     for base, rows, pixels, size in (
         ("as served", served, crops_, sizes),
-        ("half of the enrolled 20 pixels", mixed, mixed_crops, np.where(worse, 20, sizes)),
+        (
+            "half of the enrolled photos at 20 pixels",
+            mixed,
+            mixed_crops,
+            np.where(worse, 20, sizes),
+        ),
     ):
         if rows is mixed:
             told.append(Variant(base, Embedded(rows, served, np.ones(len(rows))), "as served"))
@@ -106,7 +111,7 @@ def weights(faces: Sequence[Face], embed: Embeddings, served: Rows) -> list[Vari
             "frontal": quality.by_pose(faces),
         }
         by["size x sharpness x frontal"] = by["size"] * by["sharpness"] * by["frontal"]
-        prefix = "" if rows is served else "there, "
+        prefix = "" if rows is served else "20 pixels, "
         told += [
             Variant(f"{prefix}weight by {name}", Embedded(rows, served, weight), base)
             for name, weight in by.items()
