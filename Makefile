@@ -1,4 +1,4 @@
-# Everything runs in .venv, which is made from requirements.lock. `make help` lists the targets.
+# Everything runs in .venv, which is installed from requirements.lock. `make help` lists the targets.
 
 PORT ?= 8000
 MODEL ?= facenet-casia-webface
@@ -8,7 +8,7 @@ NAME := $(MODEL:%-openvino=%)
 WEIGHTS ?= $(NAME:facenet-%=%)
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)))
 
-# Of the images: REGISTRY=registry.example.com/faces TAG=1.2.0 GPU=1 PLATFORM=linux/amd64,linux/arm64
+# For the images: REGISTRY=registry.example.com/faces TAG=1.2.0 GPU=1 PLATFORM=linux/amd64,linux/arm64
 REGISTRY ?=
 TAG ?= dev
 GPU ?= 0
@@ -16,7 +16,7 @@ PLATFORM ?=
 DOCKER ?= docker
 
 BIN := .venv/bin
-# Tests in two processes; tests/conftest.py says which of them stay together, and in what order.
+# Tests run in two processes; tests/conftest.py sets which tests stay together, and their order.
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 FUZZ ?= 40
@@ -36,7 +36,7 @@ help: ## list the targets
 
 install: .venv/installed $(DETECTOR) ## make .venv from the lock
 
-# --require-hashes: what is installed is what was locked, or nothing.
+# --require-hashes: pip installs exactly the locked files, or nothing.
 .venv/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed, and none was found." >&2; exit 1; }
 	@echo "Installing into .venv with $(PYTHON): about two minutes and 6.5 GB, once ..."
@@ -62,27 +62,27 @@ tools: install ## fetch helm, kubectl and axe-core, for the tests
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
 
-test: check model tools ## run all tests, on servers of their own
+test: check model tools ## run all tests, on their own servers
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/unit tests/documents tests/bench tests/chart
-	# One after the other: two stacks at once, or other work beside one, are more than two cores bear.
+	# One after the other: two stacks at once, or other work beside one, overload two cores.
 	$(BIN)/python -m pytest --durations=15 tests/console tests/service
 
 unit: install ## run the tests that need no server
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/unit tests/documents tests/bench
 
-fuzz: install ## run the tests that make up their inputs, for FUZZ=40 times as long
+fuzz: install ## run the tests with generated inputs, for FUZZ=40 times as long
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
 
-console: install model tools ## run the tests of the page, in a real Chromium
+console: install model tools ## run the tests of the console, in a real Chromium
 	$(BIN)/python -m pytest --durations=15 tests/console
 
-screenshots: install model ## take the pictures of the page in docs/ anew
+screenshots: install model ## take the pictures of the console in docs/ again
 	$(BIN)/python -m tests.console.screenshots --out docs
 
-golden: install tools ## write anew what is committed of the chart, /openapi.json and every --help
+golden: install tools ## rewrite the goldens of the chart, /openapi.json and every --help
 	$(BIN)/python -m tests.chart.golden
 	$(BIN)/python -m tests.documents.golden
 
@@ -106,13 +106,13 @@ bench-triton: install model ## measure Triton's settings under load, into docs/b
 	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
 	$(BIN)/python -m tests.bench.triton --out docs/bench-triton.md
 
-bench-fpir: install model ## measure how often strangers are named as a gallery grows
+bench-fpir: install model ## measure how often strangers are named as the gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
 
 bench-ramp: install model ## measure how replicas scale under a ramp of clients, into docs/scaling.md
 	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
 
-bench-soak: install model ## see whether anything grows with the photos sent, into docs/bench-soak.md
+bench-soak: install model ## measure whether anything grows with the photos sent, into docs/bench-soak.md
 	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md
 
 bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
@@ -123,7 +123,7 @@ format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# One platform, or none named: the image is here afterwards. Several: buildx pushes them.
+# With one platform or none given, the image stays on this machine. Several: buildx pushes them.
 comma := ,
 several := $(findstring $(comma),$(PLATFORM))
 BUILD = $(DOCKER) $(if $(several),buildx build --push,build) $(if $(PLATFORM),--platform $(PLATFORM)) \
@@ -146,10 +146,10 @@ kind-up: ## from nothing to an identified photo in a kind cluster (needs Docker)
 kind-down: ## remove the kind cluster
 	@k8s/kind-up.sh --down
 
-lock: ## resolve the dependencies anew into the lock files (needs uv)
+lock: ## resolve the dependencies into the lock files again (needs uv)
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --extra local --extra report --extra dev pyproject.toml -o requirements.lock
-	# What the image installs: the main dependencies, with torch and CUDA apart.
+	# For the image: the main dependencies, with torch and CUDA in a file of their own.
 	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --constraint requirements.lock pyproject.toml \
 		| awk '/^[^ ]/ { cuda = /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ } \
@@ -167,5 +167,5 @@ lock-torch: ## add the hashes of PyTorch's own index to serving/locks/torch-cpu.
 	sed -i '/^#/!d' serving/locks/torch-cpu.txt
 	cat .cache/torch-cpu >> serving/locks/torch-cpu.txt
 
-clean: ## remove what make made, but not what was enrolled
+clean: ## remove everything that make generated, but no enrolled people
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis triton/models/*/1

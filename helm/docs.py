@@ -1,7 +1,7 @@
-"""The table of values in the chart's README.md, from the comments in values.yaml.
+"""Writes the table of values in the chart's README.md from the comments in values.yaml.
 
-A comment of lines that begin with `# --` describes the key below it. A comment without it, above a
-group of keys, becomes a paragraph over the group's rows.
+Comment lines that begin with `# --` describe the key below them. Other comment lines above a group
+of keys become a paragraph over the group's rows.
 
     python helm/docs.py [--check]
 """
@@ -30,7 +30,7 @@ class Comments:
 
     Attributes:
         description: of the key, from lines with `# --`.
-        note: of a group, from the other lines.
+        note: on a group of keys, from the other lines.
     """
 
     description: str
@@ -45,7 +45,7 @@ class Row:
 
 
 def tables(text: str) -> str:
-    """Markdown: a heading and a table for each key at the top, one table for those without keys."""
+    """Markdown: a heading and a table for each top-level map, one table for the other keys."""
     lines = text.splitlines()
     root = yaml.compose(text)
     assert isinstance(root, yaml.MappingNode)
@@ -63,7 +63,7 @@ def tables(text: str) -> str:
 
 
 def _rows(key: str, node: Any, lines: list[str], comments: Comments) -> Iterator[Row]:
-    """The knobs below a key. A map written in braces is one knob."""
+    """The rows for the values below a key. A map written in braces is one value."""
     if isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
         for inner_key, inner in node.value:
             line = inner_key.start_mark.line
@@ -81,7 +81,7 @@ def _default(node: Any) -> str:
 
 
 def _above(lines: list[str], line: int) -> Comments:
-    """The comment that ends right above a line."""
+    """The comment that ends directly above a line."""
     found: list[str] = []
     while line and lines[line - 1].strip().startswith("#"):
         line -= 1
@@ -103,7 +103,7 @@ def _table(rows: list[Row]) -> list[str]:
 
 
 def updated(readme: str, values: str) -> str:
-    """The README with a new table of the values."""
+    """The README with a new table of values."""
     before, _, rest = readme.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
@@ -113,7 +113,9 @@ def updated(readme: str, values: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="change nothing; 1 when it would")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if out of date"
+    )
     check = parser.parse_args().check
     readme = CHART / "README.md"
     old = readme.read_text()

@@ -1,7 +1,7 @@
-"""The part of values.schema.json about `settings`, `stages.*.scale` and `auth.keys`.
+"""Writes the part of values.schema.json for `settings`, `stages.*.scale` and `auth.keys`.
 
-It is taken from the application's own settings (`serving.settings.AppArgs`), without what the chart
-derives from other values, and from the entries of its key file (`serving.keys.Key`).
+The source is the application's settings (`serving.settings.AppArgs`), without those that the chart
+derives from other values, and the entries of its key file (`serving.keys.Key`).
 
     python helm/schema.py [--check]
 """
@@ -27,7 +27,7 @@ DERIVED = {
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
 }
-# As `Scale`, but for their defaults.
+# Like `Scale`, except for their defaults.
 _SCALES = ("IngressScale", "DetectScale", "MatchScale")
 # Keywords that add nothing for a reader of the schema.
 _NOISE = {"title", "default"}
@@ -64,7 +64,9 @@ def updated(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="change nothing; 1 when it would")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if out of date"
+    )
     check = parser.parse_args().check
     old = SCHEMA.read_text()
     new = updated(old)

@@ -95,7 +95,7 @@ def candidates(samples: Sequence[Sample], probe: Sample) -> dict[str, NDArray[np
 def identified(samples: Sequence[Sample], model: Model) -> list[str]:
     detector = FaceDetector(min_face_size=12, second_look=False)
     lines = [
-        "| height of the face | photos | found | right person first | and over the threshold |",
+        "| height of the face | photos | found | right person first | and at least the threshold |",
         "|---:|---:|---:|---:|---:|",
     ]
     for height in HEIGHTS:

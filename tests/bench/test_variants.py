@@ -30,7 +30,7 @@ from tests.bench.variants.crops import (
 from tests.bench.variants.harder import tightly
 from tests.support.samples import crowd
 
-NOBODY = np.empty((0, 24), np.float32)
+NO_DISTRACTORS = np.empty((0, 24), np.float32)
 
 
 def turn(degrees: float) -> NDArray[np.float64]:
@@ -120,27 +120,31 @@ def test_the_figures_are_those_of_evaluate() -> None:
     sample = crowd(12, photos=5, spread=1.2)
     draws = draws_of(12, 20, np.random.default_rng(1))
     found = Embedded(sample.vectors, sample.vectors, np.ones(60))
-    told = dict(
-        zip(FIGURES, Measure(found, sample.person, NOBODY, 7, 3)(np.ones(12, int)), strict=True)
+    figures = dict(
+        zip(
+            FIGURES,
+            Measure(found, sample.person, NO_DISTRACTORS, 7, 3)(np.ones(12, int)),
+            strict=True,
+        )
     )
 
     pairs = pairs_of(sample, np.random.default_rng(0))
     verified, roc = verify(sample, pairs, card(), draws, np.random.default_rng(0))
-    assert told["EER"] == pytest.approx(verified.eer.value)
-    assert told["TAR, FAR 0.1%"] == pytest.approx(roc.tar_at(0.001))
+    assert figures["EER"] == pytest.approx(verified.eer.value)
+    assert figures["TAR, FAR 0.1%"] == pytest.approx(roc.tar_at(0.001))
 
-    splits = trials(sample, NOBODY, 7, np.random.default_rng(3))
+    splits = trials(sample, NO_DISTRACTORS, 7, np.random.default_rng(3))
     one, three, rest = (identify(trial, lambda n: 0.5, draws) for trial in splits)
-    assert told["rank-1, 1"] == pytest.approx(one[0].rank1.value)
+    assert figures["rank-1, 1"] == pytest.approx(one[0].rank1.value)
     for name, (_, curve) in {"1": one, "3": three, "all": rest}.items():
-        assert told[f"DIR 10%, {name}"] == pytest.approx(curve.tar_at(0.1))
-    assert 0 < told["named, 1"] < told["named, all"]
+        assert figures[f"DIR 10%, {name}"] == pytest.approx(curve.tar_at(0.1))
+    assert 0 < figures["named, 1"] < figures["named, all"]
 
 
 def test_people_count_as_often_as_they_are_drawn() -> None:
     sample = crowd(6, photos=3, spread=1.0)
     found = Embedded(sample.vectors, sample.vectors, np.ones(18))
-    measure = Measure(found, sample.person, NOBODY, 3, 0)
+    measure = Measure(found, sample.person, NO_DISTRACTORS, 3, 0)
     once, thrice = measure(np.ones(6, int)), measure(np.full(6, 3))
     assert thrice == pytest.approx(once, nan_ok=True)
     assert [f for f, v in zip(FIGURES, once, strict=True) if np.isnan(v)] == ["DIR 10%, 3"]
@@ -149,13 +153,13 @@ def test_people_count_as_often_as_they_are_drawn() -> None:
 
 def test_better_embeddings_are_better_in_every_figure() -> None:
     good, bad = (crowd(10, spread=spread) for spread in (0.9, 1.4))
-    told = []
+    figures = []
     for sample in (good, bad):
         found = Embedded(sample.vectors, sample.vectors, np.ones(40))
-        told.append(Measure(found, sample.person, NOBODY, 10, 0)(np.ones(10, int)))
-    assert told[0][0] < told[1][0]
-    assert (told[0][1:] >= told[1][1:]).all()
-    assert (told[0][1:] > told[1][1:]).sum() >= 7
+        figures.append(Measure(found, sample.person, NO_DISTRACTORS, 10, 0)(np.ones(10, int)))
+    assert figures[0][0] < figures[1][0]
+    assert (figures[0][1:] >= figures[1][1:]).all()
+    assert (figures[0][1:] > figures[1][1:]).sum() >= 7
 
 
 def test_the_rules() -> None:

@@ -80,7 +80,7 @@ LOADS = (Load(1, 1), Load(1, 8), Load(4, 1), Load(16, 1), Load(8, 4))
 
 
 @dataclass(frozen=True)
-class Told:
+class Result:
     """Faces a second, and the median and 95% of a request in milliseconds."""
 
     rate: float
@@ -111,7 +111,7 @@ def serving(model: str, setting: Setting) -> Iterator[Path]:
             server.stop(10)
 
 
-def load_it(folder: Path, model: str, load: Load, seconds: float) -> Told:
+def load_it(folder: Path, model: str, load: Load, seconds: float) -> Result:
     crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, 160, 160), np.uint8)
     end = time.monotonic() + seconds
 
@@ -128,7 +128,7 @@ def load_it(folder: Path, model: str, load: Load, seconds: float) -> Told:
     with ThreadPoolExecutor(load.clients) as pool:
         times = [t for each in pool.map(ask, range(load.clients)) for t in each]
     rate = len(times) * load.faces / (time.monotonic() - start)
-    return Told(rate, statistics.median(times), float(np.quantile(times, 0.95)))
+    return Result(rate, statistics.median(times), float(np.quantile(times, 0.95)))
 
 
 def measure(model: str, settings: Sequence[Setting]) -> list[str]:
@@ -141,8 +141,8 @@ def measure(model: str, settings: Sequence[Setting]) -> list[str]:
         with serving(model, setting) as folder:
             for load in LOADS:
                 for seconds in (WARM_SECONDS, SECONDS):
-                    found = load_it(folder, model, load, seconds)
-                row.append(found)
+                    result = load_it(folder, model, load, seconds)
+                row.append(result)
         lines.append(f"| {setting} | " + " | ".join(map(str, row)) + " |")
         print(lines[-1], flush=True)
     return lines
@@ -150,13 +150,14 @@ def measure(model: str, settings: Sequence[Setting]) -> list[str]:
 
 def report() -> str:
     text = [
-        "# Triton's settings, measured",
+        "# Benchmark: Triton's settings",
         "",
-        f"Made by `make bench-triton`. {machine('nvidia-pytriton', 'torch', 'openvino')}",
+        f"Measured by `make bench-triton`. {machine('nvidia-pytriton', 'torch', 'openvino')}",
         "",
-        "Each line is a tritonserver of its own; the first is as shipped. Each column is a load:",
-        "clients that ask one after the other, times faces in a request. Told are faces a second,",
-        "and the median and the 95% latency of a request. The clients share the cores with Triton.",
+        "Each line is a separate tritonserver; the first has the shipped settings. Each column is",
+        "a load: the number of clients, each of which waits for an answer before its next request,",
+        "times the faces in a request. The cells hold faces a second, and the median and the 95%",
+        "latency of a request. The clients share the cores with Triton.",
         "",
     ]
     for name, model in MODELS.items():

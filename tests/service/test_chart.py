@@ -130,7 +130,7 @@ def test_the_helm_test_passes(
     assert "Enrolled, identified and erased" in run(command, stack, f"{KEY}\n", **places)
     # It leaves nothing behind.
     assert api.get(f"/identities/{person}").status_code == 404
-    assert "Nobody was enrolled" in run(command, stack, **places)
+    assert "No person was enrolled" in run(command, stack, **places)
 
 
 def test_the_maintenance_runs(rendered: tuple[Object, ...], stack: StackSettings) -> None:
@@ -155,7 +155,7 @@ def test_the_bucket_is_made_once(rendered: tuple[Object, ...], stack: StackSetti
     assert command[-1] == "faces"
     command[-1] = "another"
     places = {endpoint: f"http://{LOOPBACK}:{stack.s3_port}"}
-    assert "another is made" in run(command, stack, **places)
+    assert "Created the bucket another" in run(command, stack, **places)
     assert run(command, stack, **places) == ""
 
 

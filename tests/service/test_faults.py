@@ -433,7 +433,9 @@ def test_the_service_is_stopped_under_load(
     enrolled = enrolled_in(folder)
     acknowledged = {a.person for a in load.answers if a.what == "enrol" and a.written}
     lost = len(acknowledged - enrolled)
-    rows.append(Row("SIGTERM to it all", ended - began, answers, {}, len(acknowledged), lost))
+    rows.append(
+        Row("SIGTERM to the whole stack", ended - began, answers, {}, len(acknowledged), lost)
+    )
     print(f"\n{table(rows[-1:])}")
     assert lost == 0
     accepted = [a for a in answers if a.sent < began]

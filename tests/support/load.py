@@ -190,13 +190,13 @@ class Row:
 
 _HEAD = [
     "fault",
-    "lasted",
-    "identifications meanwhile",
-    "enrolments meanwhile",
+    "duration",
+    "identifications during it",
+    "enrolments during it",
     "slowest answer",
-    "first success after it was mended",
+    "first success after its end",
     "writes acknowledged",
-    "of these lost",
+    "of these, lost",
 ]
 
 

@@ -1,7 +1,7 @@
-"""Hands the replicas of this pod over before it goes: the stop hook of Ray's worker pods.
+"""Drains the Ray node of this pod before it stops: the preStop hook of Ray's worker pods.
 
-Argument: how many seconds it may take. Ray is told that the node goes, so that Serve starts other
-replicas before it stops these. Nothing that fails here may hold the pod back for longer.
+Argument: the seconds that it may take. Ray marks the node as draining, so Serve starts replacements
+before it stops the replicas here. A failure must not delay the pod's end, so it is only logged.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ _SECONDS = 5  # for the head to answer
 
 
 def replicas() -> int:
-    """The replicas that run in this pod."""
-    found = 0
+    """The number of replicas that run in this pod."""
+    count = 0
     for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has just ended
-            found += process.read_bytes().startswith(b"ray::ServeReplica")
-    return found
+        with contextlib.suppress(OSError):  # the process has just ended
+            count += process.read_bytes().startswith(b"ray::ServeReplica")
+    return count
 
 
 def reach(head: str) -> None:
-    """Raises OSError without a head, as when the whole cluster goes: nobody could take over."""
+    """Raises OSError if the head is gone, as when the whole cluster stops: no pod can take over."""
     host, _, port = head.rpartition(":")
     socket.create_connection((host, int(port)), _SECONDS).close()
 

@@ -1,4 +1,4 @@
-"""Makes the bucket in the chart's own S3 server, unless it is there.
+"""Creates the bucket in the chart's own S3 server, unless it exists.
 
 Arguments: the server's URL and the bucket.
 """
@@ -11,4 +11,4 @@ endpoint, bucket = sys.argv[1:]
 s3 = boto3.client("s3", endpoint_url=endpoint)
 if bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
     s3.create_bucket(Bucket=bucket)
-    print(f"The bucket {bucket} is made.")
+    print(f"Created the bucket {bucket}.")

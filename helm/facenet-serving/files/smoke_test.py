@@ -1,9 +1,9 @@
-"""`helm test`: a person is enrolled, identified on another photo, and erased again.
+"""`helm test`: enrols a person, identifies it on another photo, and erases it.
 
-Arguments: the service's URL, an id that nobody has, how many seconds it may take to be ready,
-whether it asks for API keys ("keys" or "open"), and addresses HOST:PORT that NetworkPolicies close
-to this pod. FACES_KEY: a key of the scope admin; without one only the answers to those who have
-none are looked at.
+Arguments: the service's URL, an unused person id, the seconds that the service may take to become
+ready, whether it requires API keys ("keys" or "open"), and addresses HOST:PORT that NetworkPolicies
+close to this pod. FACES_KEY: a key of the scope admin; without one no person is enrolled, and the
+test only checks that requests without a key are refused.
 """
 
 import os
@@ -19,7 +19,7 @@ PHOTOS = Path("/app/data")
 url, person, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 walled = sys.argv[5:]
 locked, key = sys.argv[4] == "keys", os.environ.get("FACES_KEY", "").strip()
-nobody = httpx.Client(base_url=url, timeout=60)
+anonymous = httpx.Client(base_url=url, timeout=60)
 service = httpx.Client(base_url=url, timeout=60)
 if key:
     service.headers["Authorization"] = f"Bearer {key}"
@@ -37,12 +37,12 @@ def photo(path: Path) -> tuple[str, bytes, str]:
 
 
 def connects(address: str) -> bool:
-    """Whether somebody answers there. A name that is not known proves nothing: it ends the test."""
+    """Whether the address accepts a connection. An unknown name proves nothing: the test fails."""
     host, _, port = address.rpartition(":")
     try:
         resolved = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except OSError as error:
-        sys.exit(f"{host} is not known, so nobody can tell whether it is closed: {error}")
+        sys.exit(f"{host} is not known, so the test cannot check that it is closed: {error}")
     try:
         socket.create_connection((str(resolved[0][4][0]), int(port)), timeout=3).close()
     except OSError:
@@ -71,22 +71,22 @@ for address in walled:
     if not tries:
         sys.exit(
             f"This pod can connect to {address}, which a NetworkPolicy closes: the network "
-            "plugin enforces none, and whoever reaches Ray's pods can run code in them."
+            "plugin enforces none, and any client that reaches Ray's pods can run code in them."
         )
 
 if locked:
     for method, path in (("POST", "/infer"), ("GET", f"/identities/{person}")):
-        answer = nobody.request(method, path)
+        answer = anonymous.request(method, path)
         if answer.status_code != 401:
             sys.exit(f"{method} {path} without a key answers {answer.status_code}, not 401.")
     if not key:
-        print("The service is ready and refuses whoever has no key. Nobody was enrolled:")
+        print("The service is ready and refuses requests without a key. No person was enrolled:")
         print("that needs a key of the scope admin, see test.keySecret.")
         sys.exit()
 
 answer = service.get(f"/identities/{person}")
 if answer.is_success:
-    sys.exit(f"Somebody is enrolled as {person}; choose another test.personId.")
+    sys.exit(f"The id {person} is already enrolled; choose another test.personId.")
 if answer.status_code != 404:
     sys.exit(f"GET /identities/{person} answers {answer.status_code}: {answer.text}")
 
@@ -98,7 +98,7 @@ try:
         data={"id": str(person), "name": "helm test"},
         files=[("images", each) for each in photos],
     )
-    # Candidates: where the same person is enrolled already, either may be the nearest.
+    # Several candidates: if the same person is enrolled already, either may be the nearest.
     faces = ask(
         "POST",
         "/infer",
@@ -113,5 +113,5 @@ finally:
     service.delete(f"/identities/{person}", params={"erase": "true"})
 
 if service.get(f"/identities/{person}").status_code != 404:
-    sys.exit(f"{person} was erased and is still there.")
+    sys.exit(f"{person} was erased, but is still enrolled.")
 print("Enrolled, identified and erased.")

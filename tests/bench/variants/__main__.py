@@ -32,7 +32,7 @@ from tests.bench.variants.crops import Face, aligned, as_served, boxed, largest_
 from tests.bench.variants.ideas import Embeddings, Variant
 
 SPLITS, REPLICATES, SEED = 50, 500, 0
-TOLD = ("d'", "lead", "named, 1", "named, all")
+WITH_INTERVAL = ("d'", "lead", "named, 1", "named, all")
 DISTRACTORS = Path("data/gallery/synthetic-1000.safetensors")
 
 
@@ -75,8 +75,8 @@ def read(folder: Path, detector: FaceDetector) -> Sample:
 
 
 def table(variants: Sequence[Variant], measures: dict[str, tuple[Floats, Floats]]) -> list[str]:
-    """Each figure; those in `TOLD` are bold where the interval of their difference from the
-    compared variant excludes 0."""
+    """Each figure, bold if the 95% interval of its difference from the compared variant excludes 0.
+    Those in `WITH_INTERVAL` show that interval."""
     lines = ["| | " + " | ".join(FIGURES) + " |", "|---" + "|---:" * len(FIGURES) + "|"]
     for variant in variants:
         values, replicates = measures[variant.name]
@@ -84,7 +84,7 @@ def table(variants: Sequence[Variant], measures: dict[str, tuple[Floats, Floats]
         cells = []
         for figure, value, a, b in zip(FIGURES, values, low, high, strict=True):
             cell = f"{value:.3f}"
-            if figure in TOLD and variant.name != variant.against:
+            if figure in WITH_INTERVAL and variant.name != variant.against:
                 cell += f" ({a:+.3f} to {b:+.3f})"
             cells.append(f"**{cell}**" if a > 0 or b < 0 else cell)
         lines.append(f"| {variant.name} | " + " | ".join(cells) + " |")
@@ -126,8 +126,8 @@ def main() -> None:
         measure = Measure(
             variant.found, sample.person, distractors.astype(np.float32), SPLITS, SEED
         )
-        everybody = measure(np.ones(sample.people, np.int64))
-        measures[variant.name] = everybody, np.stack([measure(drawn) for drawn in draws])
+        figures = measure(np.ones(sample.people, np.int64))
+        measures[variant.name] = figures, np.stack([measure(drawn) for drawn in draws])
     print("\n".join(table(variants, measures)), flush=True)
     print()
     looked = harder.looks(sample.faces)

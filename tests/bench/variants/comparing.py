@@ -175,12 +175,12 @@ class _Cosines:
 
     def __init__(self, found: Embedded, person: NDArray[np.intp]) -> None:
         self._found = found
-        everybody = [np.flatnonzero(person == p) for p in range(person.max() + 1)]
+        by_person = [np.flatnonzero(person == p) for p in range(person.max() + 1)]
         self.photos = (found.probes @ found.gallery.T).astype(np.float64)
-        self.people = np.stack([self.with_(own) for own in everybody], axis=1)
+        self.people = np.stack([self.with_(own) for own in by_person], axis=1)
         self.others = self.people.copy()
         for photo, who in enumerate(person):
-            rest = everybody[who][everybody[who] != photo]
+            rest = by_person[who][by_person[who] != photo]
             self.others[photo, who] = self.with_(rest)[photo] if len(rest) else -np.inf
 
     def with_(self, photos: NDArray[np.intp]) -> Floats:

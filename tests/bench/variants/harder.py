@@ -61,14 +61,14 @@ def looks(faces: Sequence[Face]) -> dict[str, tuple[Seen, Seen]]:
 
 def seen(faces: Sequence[Face | None], change: Change, detector: FaceDetector) -> Seen:
     """The largest face of each changed photo; None is skipped."""
-    told = {}
+    faces_seen = {}
     for place, face in enumerate(faces):
         if face is not None:
             pixels = change(face)
             again = largest_face(Photo(pixels, pixels.shape[1], pixels.shape[0]), detector)
             if again is not None:
-                told[place] = again
-    return told
+                faces_seen[place] = again
+    return faces_seen
 
 
 def gains(

@@ -57,8 +57,8 @@ def crops(embed: Embeddings) -> list[Variant]:
     """Margins, shapes and alignment. Crops that cross the edges of a photo are compared with the
     crop that only does that."""
     edges = "margin 14, edges repeated"
-    told = [plain(f"margin {m}", embed(clipped(m))) for m in MARGINS if m != MARGIN]
-    told.append(plain(edges, embed(boxed(MARGIN))))
+    variants = [plain(f"margin {m}", embed(clipped(m))) for m in MARGINS if m != MARGIN]
+    variants.append(plain(edges, embed(boxed(MARGIN))))
     cuts: dict[str, Cut] = {
         **{f"margin {m}, edges repeated": boxed(m) for m in (7, 22, 32)},
         **{f"square on the longer side, margin {m}": boxed(m, "square") for m in (0, 14, 32)},
@@ -67,7 +67,7 @@ def crops(embed: Embeddings) -> list[Variant]:
         **{f"5 points, eyes {e} pixels apart": aligned(e) for e in (50, 56, 62, 68)},
         **{f"5 points, 1.2 times wider, eyes {e}": aligned(e, 1.2) for e in (56, 62, 68)},
     }
-    return told + [plain(name, embed(cut), edges) for name, cut in cuts.items()]
+    return variants + [plain(name, embed(cut), edges) for name, cut in cuts.items()]
 
 
 def plain(name: str, rows: Rows, against: str = "as served") -> Variant:
@@ -92,13 +92,18 @@ def weights(faces: Sequence[Face], embed: Embeddings, served: Rows) -> list[Vari
     mixed = np.where(worse[:, None], embed(poor), served)
     mixed_crops = np.where(worse[:, None, None, None], embed.crops(poor), crops_)
     sizes = quality.sizes(faces)
-    told = []
+    variants = []
     for base, rows, pixels, size in (
         ("as served", served, crops_, sizes),
-        ("half of the enrolled 20 pixels", mixed, mixed_crops, np.where(worse, 20, sizes)),
+        (
+            "half of the enrolled photos at 20 pixels",
+            mixed,
+            mixed_crops,
+            np.where(worse, 20, sizes),
+        ),
     ):
         if rows is mixed:
-            told.append(Variant(base, Embedded(rows, served, np.ones(len(rows))), "as served"))
+            variants.append(Variant(base, Embedded(rows, served, np.ones(len(rows))), "as served"))
         by = {
             "score": quality.by_score(faces),
             "size": quality.by_size(size),
@@ -106,12 +111,12 @@ def weights(faces: Sequence[Face], embed: Embeddings, served: Rows) -> list[Vari
             "frontal": quality.by_pose(faces),
         }
         by["size x sharpness x frontal"] = by["size"] * by["sharpness"] * by["frontal"]
-        prefix = "" if rows is served else "there, "
-        told += [
+        prefix = "" if rows is served else "20 pixels, "
+        variants += [
             Variant(f"{prefix}weight by {name}", Embedded(rows, served, weight), base)
             for name, weight in by.items()
         ]
-    return told
+    return variants
 
 
 def centroids(served: Rows) -> list[Variant]:
@@ -144,11 +149,11 @@ def precision(embed: Embeddings, model: Path, served: Rows) -> list[Variant]:
 
 def combined(embed: Embeddings) -> list[Variant]:
     """The variants that gained on their own, with mirrored crops."""
-    told = []
+    variants = []
     for name, cut in {
         "margin 14, edges repeated": boxed(MARGIN),
         "5 points, 1.2 times wider, eyes 62": aligned(62, 1.2),
     }.items():
         flipped = averaged(embed(cut), embed(mirrored(cut)))
-        told.append(plain(f"{name}, mirrored, both", flipped, name))
-    return told
+        variants.append(plain(f"{name}, mirrored, both", flipped, name))
+    return variants
