@@ -27,11 +27,11 @@ from serving.api.routes import (
 )
 from serving.api.schemas import Problem
 from serving.api.scopes import RouteScopes, anybody
-from serving.keys import Keys
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.telemetry.metrics import ApiMetrics
+from serving.valid_keys import Keys
 
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows
@@ -87,7 +87,7 @@ def build_api(
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     limits = settings.limits
-    api.state.context = Context(pipeline, register, limits, settings.match, metrics)
+    api.state.context = Context(pipeline, register, limits, settings.match, metrics, keys)
     routers = list(ROUTERS)
     if settings.console:
         api.state.console = console.read_files()
