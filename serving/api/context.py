@@ -46,7 +46,7 @@ class Context:
         Raises:
             TimedOut: the deadline has passed; if the work ``writes``, it may have written.
         """
-        now = time.time()
+        now = time.monotonic()
         until = deadline.current() or now + self.limits.timeout_s
         try:
             with deadline.until(until):
