@@ -1,5 +1,5 @@
-"""The metric of a stage's clock. Apart from `serving.telemetry.metrics`: decoding and detection load
-nothing of the gallery.
+"""The metric of a stage's clock. Apart from `serving.telemetry.metrics`, since decoding and
+detection load nothing of the gallery.
 """
 
 from __future__ import annotations
