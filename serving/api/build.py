@@ -17,6 +17,7 @@ from serving.api.routes import (
     collections,
     console,
     detect,
+    docs,
     duplicates,
     generate,
     health,
@@ -81,6 +82,8 @@ def build_api(
         description=_DESCRIPTION,
         version=__version__,
         servers=_SERVERS,
+        # Both would load a script from a public CDN; `routes.docs` is in their place.
+        docs_url=None,
         redoc_url=None,
         # It would send callers to any host that their request names.
         redirect_slashes=False,
@@ -92,7 +95,10 @@ def build_api(
     if settings.console:
         api.state.console = console.read_files()
         routers.append(console.router)
-    # FastAPI has set up its own routes by now: the description of the API and its page.
+    if settings.docs:
+        api.state.docs = docs.read_files()
+        routers.append(docs.router)
+    # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)
     for route in routes:
         anybody(route.endpoint)  # type: ignore[attr-defined]

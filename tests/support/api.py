@@ -30,6 +30,7 @@ class Api:
         verify_threshold: float | None = None,
         keys: Keys | None = None,
         console: bool = True,
+        docs: bool = True,
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
         **limits: Any,
@@ -38,6 +39,7 @@ class Api:
             limits=LimitSettings(**limits),
             match=MatchSettings(threshold=threshold, verify_threshold=verify_threshold),
             console=console,
+            docs=docs,
             hosts=hosts,
         )
         self.pipeline = FakePipeline(settings.match)
