@@ -1,4 +1,5 @@
-"""API keys: what each caller may do. Only their hashes are kept, in a file or in the environment.
+"""API keys: what each caller may do. Only their hashes are kept, in a file or in the environment;
+`serving.valid_keys` follows it.
 
     keys:
       - name: kiosk               # for the audit log, which never has the key itself
@@ -6,6 +7,10 @@
         scopes: [identify]        # identify, enrol, admin; admin includes the others
         collections: [default]    # left out: all
         rate: 20                  # requests a second on one ingress replica; left out: no limit
+        expires: 2027-01-31T00:00:00Z   # with a time zone; left out: never
+
+An entry that is wrong is dropped, and the others count: a slip in one entry must neither keep a
+key valid that was taken out, nor lock out the callers of the others.
 
 A key is 32 random bytes (`faces key new`), so one round of SHA-256 is enough: unlike a password, it
 cannot be guessed.
@@ -13,28 +18,37 @@ cannot be guessed.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import hmac
-import logging
-import os
+import re
 import secrets
-import time
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
-from pathlib import Path
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from serving.errors import InvalidInput
-from serving.settings import CollectionName, KeySettings
+from serving.settings import CollectionName
 
-log = logging.getLogger(__name__)
-
-ENVIRONMENT = "FACES_KEYS"
+# An optional field of the file. It is read and not written yet, so that the release before this one
+# reads every file of `faces key new`.
+FORMAT = "faces-keys/1"
 _PREFIX = "faces_"
-_RELOAD_SECONDS = 1.0
+
+
+def _a_date_and_time(value: object) -> object:
+    # Pydantic would take a number for seconds since 1970.
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d[T ]", value):
+        return value
+    raise ValueError("should be a date and a time with a time zone, as 2027-01-31T00:00:00Z")
+
+
+Expiry = Annotated[AwareDatetime, BeforeValidator(_a_date_and_time)]
 
 
 class Scope(str, Enum):
@@ -53,6 +67,7 @@ class Key(BaseModel):
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
     rate: float | None = Field(None, ge=0.001, le=1e6, description="requests a second")
+    expires: Expiry | None = None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -61,10 +76,17 @@ class Key(BaseModel):
         return self.collections is None or collection in self.collections
 
 
-class _KeyFile(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+@dataclass(frozen=True)
+class KeyFile:
+    """The content of a key file.
+
+    Attributes:
+        keys: the entries that are right.
+        problems: what is wrong with the others, a sentence each, without their content.
+    """
 
     keys: tuple[Key, ...]
+    problems: tuple[str, ...]
 
 
 def new_key() -> str:
@@ -77,94 +99,76 @@ def hash_of(key: str) -> str:
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def parse(text: str) -> tuple[Key, ...]:
-    """Parse the text of a key file, YAML or JSON.
+def read(text: str) -> KeyFile:
+    """Read the text of a key file, YAML or JSON, as far as it is right.
 
     Raises:
-        InvalidInput: it is no valid key file; the message does not repeat its content.
+        InvalidInput: as a whole it is no key file; the message does not repeat its content.
     """
-    try:
-        keys = _KeyFile.model_validate(yaml.safe_load(text)).keys
-    except yaml.YAMLError:
-        raise InvalidInput("The keys are no YAML.") from None
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()[:3]
-        )
-        raise InvalidInput(f"The keys cannot be read: {problems}.") from None
-    names = [key.name for key in keys]
-    if len(set(names)) < len(names):
+    document = _document(text)
+    entries, problems = document.pop("keys"), []
+    if document.pop("format", FORMAT) != FORMAT:
         raise InvalidInput(
-            "Two keys have the same name, so the audit log could not tell who it was."
+            f"The keys were written by a newer version: the format is not {FORMAT}. Upgrade."
         )
-    if len({key.hash for key in keys}) < len(keys):
-        raise InvalidInput(
-            "Two entries have the same hash, so it is not clear what the key may do."
-        )
-    return keys
-
-
-class Keys:
-    """The keys that are valid now; a changed file is read again.
-
-    Args:
-        environment: returns the value of ``FACES_KEYS`` where the settings name no file.
-        clock: seconds, monotonic.
-
-    Raises:
-        InvalidInput: there are no keys, or they cannot be read.
-    """
-
-    def __init__(
-        self,
-        settings: KeySettings,
-        environment: Callable[[str], str | None] = os.environ.get,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._file = None if settings.file is None else Path(settings.file)
-        self._clock = clock
-        self._read_at = clock()
-        self._reloading = asyncio.Lock()
-        if self._file is not None:
-            self._text = self._read()
-        else:
-            text = environment(ENVIRONMENT)
-            if text is None:
-                raise InvalidInput(
-                    f"Keys are required, but neither keys.file nor {ENVIRONMENT} names any."
-                )
-            self._text = text
-        self._keys = parse(self._text)
-
-    async def find(self, presented: str) -> Key | None:
-        """The key, or None when there is no such key. Takes the same time for all wrong keys."""
-        await self._reload()
-        presented_hash = hash_of(presented)
-        match = None
-        for key in self._keys:
-            if hmac.compare_digest(key.hash, presented_hash):
-                match = key
-        return match
-
-    async def _reload(self) -> None:
-        if self._file is None or self._clock() - self._read_at < _RELOAD_SECONDS:
-            return
-        async with self._reloading:
-            if self._clock() - self._read_at < _RELOAD_SECONDS:
-                return
-            self._read_at = self._clock()
-            try:
-                text = await asyncio.to_thread(self._read)
-                if text != self._text:
-                    self._keys, self._text = parse(text), text
-                    log.info("the keys were read again: %d", len(self._keys))
-            except InvalidInput as error:
-                # A mistake in the file must neither lock all callers out nor let any caller in.
-                log.error("the former keys stay valid: %s", error)
-
-    def _read(self) -> str:
-        assert self._file is not None
+    if document:
+        problems.append(f"the file: it has fields that are not known: {_names(document)}")
+    # Those of wrong entries count, too: which of two was meant nobody knows.
+    often = [Counter(_text_of(entry, field) for entry in entries) for field in ("name", "hash")]
+    keys = []
+    for number, entry in enumerate(entries, 1):
+        problem = None
+        name, its_hash = _text_of(entry, "name"), _text_of(entry, "hash")
         try:
-            return self._file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"The keys in {self._file} cannot be read: {error}.") from None
+            key = Key.model_validate(entry)
+        except ValidationError as error:
+            problem = _sentence(error)
+        else:
+            if often[0][name] > 1:
+                problem = "another entry has the same name, so the audit log could not tell them"
+            elif often[1][its_hash] > 1:
+                problem = "another entry has the same hash, so it is not clear what the key may do"
+        if problem is None:
+            keys.append(key)
+        else:
+            named = "" if name is None else f" ({name[:40]!r})"
+            problems.append(f"entry {number}{named}: {problem}")
+    return KeyFile(tuple(keys), tuple(problems))
+
+
+def parse(text: str) -> tuple[Key, ...]:
+    """The keys of a key file in which nothing is wrong.
+
+    Raises:
+        InvalidInput: something is; the message does not repeat the content.
+    """
+    content = read(text)
+    if content.problems:
+        raise InvalidInput(f"The keys cannot be read: {'; '.join(content.problems[:3])}.")
+    return content.keys
+
+
+def _document(text: str) -> dict[Any, Any]:
+    try:
+        document = yaml.safe_load(text)
+    except Exception:  # besides YAMLError whatever comes out of a malformed date, number or tag
+        raise InvalidInput("The keys are no YAML.") from None
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise InvalidInput("The keys cannot be read: there is no list `keys`.")
+    return document
+
+
+def _text_of(entry: object, field: str) -> str | None:
+    value = entry.get(field) if isinstance(entry, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _names(fields: dict[Any, Any]) -> str:
+    return ", ".join(str(name)[:40] for name in list(fields)[:3])
+
+
+def _sentence(error: ValidationError) -> str:
+    parts = (
+        f"{'.'.join(str(p)[:40] for p in e['loc']) or 'it'}: {e['msg']}" for e in error.errors()
+    )
+    return "; ".join(list(parts)[:3])

@@ -210,6 +210,7 @@ class AppArgs(Settings):
     limits: LimitSettings = LimitSettings()
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
+    docs: bool = Field(True, description="serve the API's description to try in a browser at /docs")
     hosts: tuple[HostName, ...] | None = Field(
         None, description="names that the service is called by, besides addresses; None: any"
     )

@@ -17,6 +17,7 @@ from serving.api.routes import (
     collections,
     console,
     detect,
+    docs,
     duplicates,
     generate,
     health,
@@ -27,11 +28,11 @@ from serving.api.routes import (
 )
 from serving.api.schemas import Problem
 from serving.api.scopes import RouteScopes, anybody
-from serving.keys import Keys
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.telemetry.metrics import ApiMetrics
+from serving.valid_keys import Keys
 
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows
@@ -81,18 +82,23 @@ def build_api(
         description=_DESCRIPTION,
         version=__version__,
         servers=_SERVERS,
+        # Both would load a script from a public CDN; `routes.docs` is in their place.
+        docs_url=None,
         redoc_url=None,
         # It would send callers to any host that their request names.
         redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     limits = settings.limits
-    api.state.context = Context(pipeline, register, limits, settings.match, metrics)
+    api.state.context = Context(pipeline, register, limits, settings.match, metrics, keys)
     routers = list(ROUTERS)
     if settings.console:
         api.state.console = console.read_files()
         routers.append(console.router)
-    # FastAPI has set up its own routes by now: the description of the API and its page.
+    if settings.docs:
+        api.state.docs = docs.read_files()
+        routers.append(docs.router)
+    # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)
     for route in routes:
         anybody(route.endpoint)  # type: ignore[attr-defined]

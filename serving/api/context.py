@@ -17,19 +17,21 @@ from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.timings import Timings
 from serving.settings import LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.valid_keys import Keys
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Context:
-    """The service behind the HTTP API."""
+    """The service behind the HTTP API. Without ``keys`` callers need none."""
 
     pipeline: Pipeline
     register: Identities
     limits: LimitSettings
     matching: MatchSettings
     metrics: ApiMetrics
+    keys: Keys | None
 
     def timings(self) -> Timings:
         """For one request."""
@@ -44,7 +46,7 @@ class Context:
         Raises:
             TimedOut: the deadline has passed; if the work ``writes``, it may have written.
         """
-        now = time.time()
+        now = time.monotonic()
         until = deadline.current() or now + self.limits.timeout_s
         try:
             with deadline.until(until):
@@ -66,6 +68,12 @@ async def _collection(request: Request) -> str:
     return str(request.state.collection)
 
 
+async def _knows(request: Request) -> bool:
+    return bool(request.state.knows)
+
+
 ContextDep = Annotated[Context, Depends(_context)]
 # The collection that a request is about; `serving.api.middleware.gate` takes it from the path.
 Collection = Annotated[str, Depends(_collection)]
+# Whether the caller of an open route may read what is said about the default collection.
+Knows = Annotated[bool, Depends(_knows)]

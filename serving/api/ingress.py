@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import FastAPI
 
 from serving.api.build import build_api
-from serving.keys import Keys
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
@@ -13,7 +14,8 @@ from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
-from serving.telemetry.metrics import ApiMetrics, StoreMetrics
+from serving.telemetry.metrics import ApiMetrics, KeyGauge, StoreMetrics
+from serving.valid_keys import Keys
 
 
 class Ingress:
@@ -44,6 +46,7 @@ class Ingress:
         )
         self._register = Identities(matcher, embedder, versions)
         self._keys = Keys(settings.keys) if settings.keys.required else None
+        self._following = asyncio.create_task(KeyGauge().follow(self._keys))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(

@@ -1,22 +1,32 @@
-"""The commands `faces key …`: making API keys."""
+"""The commands `faces key …`: making API keys, and checking a key file."""
 
 from __future__ import annotations
 
 import os
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from serving.cli.terminal import Failed
 from serving.errors import InvalidInput
-from serving.keys import Scope, hash_of, new_key, parse
+from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
+
+
+def _expiry(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return TypeAdapter[datetime | None](Expiry | None).validate_python(value)
+    except ValidationError:
+        sentence = "Give a date and a time with a time zone, as 2027-01-31T00:00:00Z."
+        raise click.BadParameter(sentence) from None
 
 
 @click.group()
 def key() -> None:
-    """Make API keys. The service keeps only their hashes."""
+    """Make API keys, and check a key file. The service keeps only their hashes."""
 
 
 @key.command()
@@ -32,6 +42,13 @@ def key() -> None:
 @click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
 @click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Requests a second.")
 @click.option(
+    "--expires",
+    metavar="DATE",
+    callback=_expiry,
+    help="A date and a time with a time zone, from which on the key is refused: "
+    "2027-01-31T00:00:00Z.",
+)
+@click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Add the entry to this key file, which is made if need be.",
@@ -41,6 +58,7 @@ def new(
     scopes: tuple[str, ...],
     collections: tuple[str, ...],
     rate: float | None,
+    expires: datetime | None,
     file: Path | None,
 ) -> None:
     """Make a key for the caller NAME and print it, once: nobody can read it out later.
@@ -53,6 +71,8 @@ def new(
         entry["collections"] = list(collections)
     if rate is not None:
         entry["rate"] = rate
+    if expires is not None:
+        entry["expires"] = expires.isoformat()
     if file is None:
         parse(yaml.safe_dump({"keys": [entry]}))
         click.echo(yaml.safe_dump([entry], sort_keys=False), err=True)
@@ -61,6 +81,38 @@ def new(
     click.echo(made)
     if sys.stdout.isatty():
         click.echo("Keep it: it is not stored anywhere.", err=True)
+
+
+@key.command()
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+def check(file: Path) -> None:
+    """Say which keys of FILE count, and what is wrong with the other entries.
+
+    Ends with 1 when something is wrong.
+    """
+    try:
+        content = read(file.read_text())
+    except (OSError, UnicodeDecodeError, InvalidInput) as error:
+        raise Failed(f"{file}: {error} The service takes none of it.") from None
+    now = datetime.now(timezone.utc)
+    for found in content.keys:
+        click.echo(f"{found.name}: {_rights(found, now)}")
+    for problem in content.problems:
+        click.echo(f"{problem}.", err=True)
+    if content.problems:
+        raise Failed(f"{file}: the service drops what is wrong, and takes the rest.")
+
+
+def _rights(found: Key, now: datetime) -> str:
+    parts = [", ".join(scope.value for scope in Scope if scope in found.scopes)]
+    if found.collections is not None:
+        parts.append(f"in {', '.join(sorted(found.collections))}")
+    if found.rate is not None:
+        parts.append(f"{found.rate:g} a second")
+    if found.expires is not None:
+        expired = found.expires <= now
+        parts.append(f"{'expired' if expired else 'expires'} {found.expires.isoformat()}")
+    return "; ".join(parts)
 
 
 def _add(file: Path, entry: dict[str, object]) -> None:

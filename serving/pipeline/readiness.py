@@ -82,6 +82,13 @@ class Readiness:
         return "ok"
 
 
+def is_fine(check: str | GalleryStatus) -> bool:
+    """Whether a part of `Readiness.checks` is without any problem."""
+    if isinstance(check, GalleryStatus):
+        return check.loaded and check.problem is None
+    return check == "ok"
+
+
 def what_is_missing(checks: Mapping[str, str | GalleryStatus]) -> str | None:
     """The first part of `Readiness.checks` that keeps the service from working; None: none."""
     for part in ("stages", "triton"):

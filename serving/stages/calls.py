@@ -35,6 +35,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from serving import deadline, garbage, tracing
 from serving.errors import NotConfirmed, Overloaded, ServingError, Unavailable
 from serving.stages import refs
+from serving.telemetry.clock import ClockGauge
 
 T = TypeVar("T")
 
@@ -66,16 +67,22 @@ def stage(deployment: type[T]) -> type[T]:
     return deployment
 
 
+# Made by the first call: whoever only calls stages has none.
+_clock = functools.cache(ClockGauge)
+
+
 def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(method)
     async def go_on(
         *args: Any,
         trace: Mapping[str, str] | None = None,
-        until: float | None = None,
+        until: deadline.Left | None = None,
         by_value: bool = False,
         **more: Any,
     ) -> Any:
-        with deadline.until(until), tracing.continued(name, trace):
+        if until is not None and until.ahead_s is not None:
+            _clock().seen(until.ahead_s)
+        with deadline.until(None if until is None else until.until), tracing.continued(name, trace):
             deadline.check()
             try:
                 answer = await method(*args, **more)
@@ -152,7 +159,7 @@ async def _call(
     if trace := tracing.carrier():
         beside["trace"] = trace
     if (until := deadline.current()) is not None:
-        beside["until"] = until
+        beside["until"] = deadline.Left(until)
     try:
         return await way(method, args, beside)
     except BackPressureError:

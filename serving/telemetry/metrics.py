@@ -14,6 +14,7 @@ from serving import tracing
 from serving.gallery import Snapshot
 from serving.gallery.location import Location
 from serving.matching.records import Candidate
+from serving.valid_keys import Keys
 
 _SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 _COUNTS = [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]
@@ -152,6 +153,26 @@ class StoreMetrics:
         self._commits.observe(seconds, {"outcome": outcome})
         if callers > 1:
             self._joined.inc(callers - 1)
+
+
+class KeyGauge:
+    """The metric of the API keys that are valid in one ingress."""
+
+    def __init__(self) -> None:
+        self._problem = metrics.Gauge(
+            "faces_keys_problem",
+            description="1 while something in the key file is wrong, or it cannot be read.",
+        )
+
+    async def follow(self, keys: Keys | None, *, every_s: float = _KEEP_SECONDS) -> None:
+        """Look at the key file and show its state every ``every_s`` seconds, for as long as the
+        ingress runs: also while nobody sends a key. Without ``keys``, where callers need none,
+        nothing is wrong."""
+        while True:
+            if keys is not None:
+                await keys.look()
+            self._problem.set(0 if keys is None or keys.problem is None else 1)
+            await asyncio.sleep(every_s)
 
 
 class GalleryGauges:

@@ -50,7 +50,7 @@ def test_the_autoscaler_is_looked_for_where_it_is(helm4: Helm) -> None:
     assert not re.fullmatch(pattern, f"{head.labels['ray.io/cluster']}-detect-worker-xyz12")
 
 
-@pytest.mark.parametrize("alert", ["FacesAutoscalerGone", "FacesPhotosKept"])
+@pytest.mark.parametrize("alert", ["FacesAutoscalerGone", "FacesKeysProblem", "FacesPhotosKept"])
 def test_they_are_of_each_namespace(alert: str) -> None:
     (rule,) = (rule for rule in alerts() if rule["alert"] == alert)
     assert "namespace" in read(str(rule["expr"])).grouped

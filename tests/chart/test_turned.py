@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -619,6 +620,7 @@ def test_the_service_reads_the_keys_of_the_values(helm4: Helm) -> None:
     assert kiosk.may_use("visitors")
     assert not kiosk.may_use("default")
     assert kiosk.rate == 20
+    assert kiosk.expires == datetime(2027, 1, 31, tzinfo=timezone.utc)
     assert hr.may(Scope.ENROL)
 
 

@@ -16,8 +16,9 @@ import yaml
 from click.testing import CliRunner
 
 from serving.cli import cli
-from serving.keys import Keys, hash_of
+from serving.keys import hash_of
 from serving.settings import KeySettings
+from serving.valid_keys import Keys
 from tests.support.api import Api
 
 FOLDER = Path(__file__).parent / "golden"

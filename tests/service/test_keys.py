@@ -136,10 +136,19 @@ def test_a_key_is_withdrawn_and_given_back_without_a_restart(
     until(200)
     write_keys(key_file, *(name for name in KEYS if name != "gone"))
     until(401)
-    key_file.write_text("keys: [")  # a mistake: the former keys stay
+    # A slip beside it neither keeps it valid nor harms the others.
+    text = key_file.read_text()
+    key_file.write_text(text.replace("identify", "idntify", 1))
     time.sleep(1.5)
     until(401)
-    assert service.get(MODEL, headers=of("kiosk")).status_code == 200
+    assert service.get(MODEL, headers=of("kiosk")).status_code == 401
+    assert service.get("/identities", headers=of("desk")).status_code == 200
+    told = service.get("/readyz", headers=of("boss")).json()
+    assert told["ready"]
+    assert "log" in told["checks"]["keys"]
+    open_to_all = service.get("/readyz").json()["checks"]
+    assert open_to_all.keys() == told["checks"].keys()
+    assert {type(check) for check in open_to_all.values()} == {str}
     write_keys(key_file, *KEYS)
     until(200)
 

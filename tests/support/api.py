@@ -9,11 +9,11 @@ import httpx
 
 from serving.api.build import ROUTERS, build_api
 from serving.api.openapi import examples_of
-from serving.keys import Keys
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.settings import AppArgs, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.valid_keys import Keys
 from tests.support.pipeline import FakeEmbedder, FakePipeline
 from tests.support.stages import FakeMatch
 
@@ -30,6 +30,7 @@ class Api:
         verify_threshold: float | None = None,
         keys: Keys | None = None,
         console: bool = True,
+        docs: bool = True,
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
         **limits: Any,
@@ -38,6 +39,7 @@ class Api:
             limits=LimitSettings(**limits),
             match=MatchSettings(threshold=threshold, verify_threshold=verify_threshold),
             console=console,
+            docs=docs,
             hosts=hosts,
         )
         self.pipeline = FakePipeline(settings.match)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+import pickle
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,6 +60,12 @@ def _landmarks(x1: float, y1: float, x2: float, y2: float) -> list[tuple[float, 
     return [(x1 + x * (x2 - x1), y1 + y * (y2 - y1)) for x, y in places]
 
 
+def _sent(beside: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes beside the arguments, as it arrives."""
+    arrived: dict[str, Any] = pickle.loads(pickle.dumps(dict(beside)))
+    return arrived
+
+
 class Handle:
     """A deployment's handle: ``handle.method.remote(...)`` awaits the stage's own method."""
 
@@ -103,6 +110,7 @@ class Method:
 
     async def remote(self, *args: Any, **beside: Any) -> Any:
         self.by_reference.append(False)
+        beside = _sent(beside)
         assert not any(isinstance(arg, Ref) and not arg.small for arg in args)
         # What goes beside the arguments is for stages, as `serving.stages.calls.stage` makes them.
         is_stage = hasattr(self._work, "__wrapped__")
@@ -118,7 +126,7 @@ class ByReference:
 
     def remote(self, *args: Any, **beside: Any) -> Response:
         self._method.by_reference.append(True)
-        return Response(self._method, self._work(*args, **beside))
+        return Response(self._method, self._work(*args, **_sent(beside)))
 
 
 class Response:

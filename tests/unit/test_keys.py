@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import yaml
 
 from serving.errors import InvalidInput
-from serving.keys import Key, Keys, Scope, hash_of, new_key, parse
-from serving.settings import KeySettings
+from serving.keys import Key, Scope, hash_of, new_key, parse, read
 
 
 def file_of(*entries: dict[str, object]) -> str:
@@ -19,53 +17,10 @@ def entry(key: str, name: str = "kiosk", **more: object) -> dict[str, object]:
     return {"name": name, "hash": hash_of(key), "scopes": ["identify"], **more}
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def find(keys: Keys, presented: str) -> Key | None:
-    return asyncio.run(keys.find(presented))
-
-
 def test_new_keys_differ_and_are_long() -> None:
     made = {new_key() for _ in range(100)}
     assert len(made) == 100
     assert min(map(len, made)) >= 43
-
-
-def test_a_key_is_found_by_its_hash_alone(tmp_path: Path) -> None:
-    key = new_key()
-    path = tmp_path / "keys.yaml"
-    path.write_text(file_of(entry(new_key(), "other"), entry(key)))
-    assert key not in path.read_text()
-    keys = Keys(KeySettings(required=True, file=str(path)))
-    found = find(keys, key)
-    assert found is not None
-    assert found.name == "kiosk"
-    for wrong in ("", key[:-1], key + "x", hash_of(key), "ключ", "\udc80".encode(errors="replace")):
-        assert find(keys, str(wrong)) is None
-
-
-def test_keys_come_from_the_environment_where_no_file_is_named() -> None:
-    key = new_key()
-    keys = Keys(KeySettings(required=True), {"FACES_KEYS": file_of(entry(key))}.get)
-    assert find(keys, key) is not None
-
-
-def test_required_keys_that_nobody_gave_are_an_error_at_start(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="FACES_KEYS"):
-        Keys(KeySettings(required=True), lambda name: None)
-    with pytest.raises(InvalidInput, match=r"gone\.yaml"):
-        Keys(KeySettings(required=True, file=str(tmp_path / "gone.yaml")))
 
 
 def test_admin_may_do_all_and_others_what_they_are_for() -> None:
@@ -89,6 +44,14 @@ def test_a_key_is_bound_to_its_collections() -> None:
         ("", "cannot be read"),
         ("keys: [", "no YAML"),
         ("keys: [{name: a}]", "hash"),
+        ("keys: [a, 7]", "entry 1"),
+        ("keys: [{name: [a]}]", "hash"),
+        ("keys: {a: b}", "list"),
+        ("keys: []\nmore: 1", "not known: more"),
+        ("keys: [{expires: 2026-13-45}]", "no YAML"),
+        ("keys: [!!int '']", "no YAML"),
+        ("[" * 400, "no YAML"),
+        ("format: faces-keys/2\nkeys: []", "newer version"),
         (file_of({**entry("x"), "hash": "sha256:12"}), "hash"),
         (file_of({**entry("x"), "hash": "secret-in-clear"}), "hash"),
         (file_of(entry("x", scopes=["identifi"])), "scopes"),
@@ -98,6 +61,10 @@ def test_a_key_is_bound_to_its_collections() -> None:
         (file_of(entry("x", rate=1e-320)), "rate"),
         (file_of(entry("x", rate=float("inf"))), "rate"),
         (file_of(entry("x", scope="admin")), "scope"),
+        (file_of(entry("x", expires="2027-01-31")), "expires"),
+        (file_of(entry("x", expires="2027-01-31T00:00:00")), "expires"),
+        (file_of(entry("x", expires=1800000000)), "expires"),
+        (file_of(entry("x", expires="1800000000")), "expires"),
         (file_of(entry("x"), entry("y")), "same name"),
         (file_of(entry("x"), entry("x", "other", scopes=["admin"])), "same hash"),
     ],
@@ -108,30 +75,30 @@ def test_a_bad_file_is_refused_without_repeating_it(text: str, says: str) -> Non
     assert "secret-in-clear" not in str(caught.value)
 
 
-def test_a_changed_file_counts_without_a_restart(tmp_path: Path, clock: Clock) -> None:
-    first, second = new_key(), new_key()
-    path = tmp_path / "keys.yaml"
-    path.write_text(file_of(entry(first)))
-    keys = Keys(KeySettings(required=True, file=str(path)), clock=clock)
-    assert find(keys, first)
-    path.write_text(file_of(entry(second)))
-    clock.now += 2
-    assert find(keys, first) is None
-    assert find(keys, second)
+@pytest.mark.parametrize("written", ["2027-01-31T12:00:00Z", "'2027-01-31T13:00:00+01:00'"])
+def test_an_entry_may_have_an_end(written: str) -> None:
+    text = file_of(entry("x")) + f"  expires: {written}\n"
+    (key,) = parse("format: faces-keys/1\n" + text)
+    assert key.expires == datetime(2027, 1, 31, 12, tzinfo=timezone.utc)
+    assert key.expires.utcoffset() in (timedelta(0), timedelta(hours=1))
 
 
-@pytest.mark.parametrize("broken", ["keys: [", None])
-def test_a_mistake_in_a_changed_file_leaves_the_former_keys(
-    tmp_path: Path, clock: Clock, broken: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    key = new_key()
-    path = tmp_path / "keys.yaml"
-    path.write_text(file_of(entry(key)))
-    keys = Keys(KeySettings(required=True, file=str(path)), clock=clock)
-    if broken is None:
-        path.unlink()
-    else:
-        path.write_text(broken)
-    clock.now += 2
-    assert find(keys, key)
-    assert "former keys" in caplog.text
+def test_what_is_right_counts_beside_what_is_wrong() -> None:
+    wrong = [
+        entry("a", "slip", scopes=["idntify"]),
+        entry("b", "field", scope="admin"),
+        entry("c", "twice"),
+        entry("d", "twice"),
+        entry("e", "one"),
+        entry("e", "other", scopes=["admin"]),
+        # Which of two was meant is not clear either when one of them is wrong.
+        entry("f", "shared"),
+        entry("g", "shared", rate=0),
+    ]
+    content = read(file_of(entry("x"), *wrong, entry("y", "desk")) + "note: mine\n")
+    assert [key.name for key in content.keys] == ["kiosk", "desk"]
+    assert len(content.problems) == 1 + len(wrong)
+    assert "note" in content.problems[0]
+    told = "; ".join(content.problems)
+    assert all(str(w["name"]) in told for w in wrong)
+    assert "sha256:" not in told

@@ -71,7 +71,7 @@ function render() {
   if (dot.dataset.state === 'unready' && state === 'ready') announce('The service is ready.');
   dot.dataset.state = state;
   dot.textContent = told;
-  const { stages, triton, gallery, service } = last?.checks ?? {};
+  const { stages, triton, gallery, keys, service } = last?.checks ?? {};
   if (last === null) {
     cards.replaceChildren(card('Service', isAway() ? 'It does not answer.' : 'Asking …', !isAway()));
     return;
@@ -81,6 +81,7 @@ function render() {
     stages !== undefined && card('Stages', stages === 'ok' ? 'Decode and detect are up.' : stages, stages === 'ok'),
     triton !== undefined && card('Triton', triton === 'ok' ? 'Serves the model.' : triton, triton === 'ok'),
     gallery !== undefined && galleryCard(gallery),
+    keys !== undefined && card('API keys', keys === 'ok' ? 'All entries of the key file count.' : keys, keys === 'ok'),
   ].filter(Boolean));
 }
 
@@ -90,6 +91,7 @@ function card(title, sentence, good, more = null) {
 }
 
 function galleryCard(gallery) {
+  if (gallery === 'ok') return card('Gallery in S3', 'Loaded. With a key it says what it holds.', true);
   if (typeof gallery === 'string') return card('Gallery in S3', gallery, false);
   const { loaded, version, people, photos, problem } = gallery;
   const sentence = problem ?? (loaded ? 'Loaded from S3.' : 'It is not loaded yet.');

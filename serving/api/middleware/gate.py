@@ -28,8 +28,9 @@ from serving.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from serving.keys import Keys
+from serving.keys import Key
 from serving.settings import COLLECTION_PATTERN
+from serving.valid_keys import Keys
 
 ANONYMOUS = "anonymous"
 
@@ -71,7 +72,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         target = self._routes.target(scope["method"], scope["path"])
+        state = scope.setdefault("state", {})
         if target.is_open:
+            state["knows"] = self._may_know(await self._known(scope))
             await self._app(scope, receive, send)
             return
 
@@ -91,9 +94,11 @@ class Gate:
                 raise _Refused(refusal)
             collection = self._collection_of(target)
             scope["root_path"] = scope.get("root_path", "") + target.prefix
-            key_name = await self._key_name(scope, target, collection)
+            caller = await self._caller(scope, target, collection)
+            key_name = ANONYMOUS if caller is None else caller.name
+            state.update(caller=caller, knows=self._may_know(caller))
             with self._place():
-                scope.setdefault("state", {}).update(key=key_name, collection=collection)
+                state.update(key=key_name, collection=collection)
                 note(Request(scope), key=key_name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:
@@ -113,10 +118,21 @@ class Gate:
             raise _Refused(BadRequest(sentence))
         return target.collection
 
-    async def _key_name(self, scope: AsgiScope, target: Target, collection: str) -> str:
-        """The name of the caller's key. Raises _Refused."""
+    async def _known(self, scope: AsgiScope) -> Key | None:
+        """The caller's key, if it sent a valid one."""
+        presented = _presented(Headers(scope=scope))
+        if self._keys is None or presented is None:
+            return None
+        return await self._keys.find(presented)
+
+    def _may_know(self, key: Key | None) -> bool:
+        """Whether a caller with this key may read what is said about the default collection."""
+        return self._keys is None or (key is not None and key.may_use(self._default))
+
+    async def _caller(self, scope: AsgiScope, target: Target, collection: str) -> Key | None:
+        """The caller's key; None: none is needed. Raises _Refused."""
         if self._keys is None:
-            return ANONYMOUS
+            return None
         presented = _presented(Headers(scope=scope))
         if presented is None:
             raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))
@@ -140,7 +156,7 @@ class Gate:
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
             )
-        return key.name
+        return key
 
     @contextmanager
     def _place(self) -> Iterator[None]:

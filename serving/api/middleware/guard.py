@@ -34,7 +34,7 @@ class RequestGuard:
         scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
         left, complete = self._max_body_bytes, False
-        until = time.time() + self._timeout_s
+        until = time.monotonic() + self._timeout_s
 
         async def receive_limited() -> Message:
             nonlocal left, complete
@@ -44,7 +44,7 @@ class RequestGuard:
             if complete:  # the next message is that the caller has gone
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), until - time.time())
+                message = await asyncio.wait_for(receive(), until - time.monotonic())
             except asyncio.TimeoutError:
                 raise TimedOut(
                     f"The request did not arrive within {self._timeout_s:g} s."

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from serving import __version__
 from serving.api import examples, openapi, v2_codec
-from serving.api.context import Collection, Context, ContextDep
+from serving.api.context import Collection, Context, ContextDep, Knows
 from serving.api.facts import note
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
@@ -75,9 +75,9 @@ async def live() -> ServerLiveResponse:
 @router.get("/health/ready")
 @openapi.shows(examples.V2_READY)
 @needs(Scope.IDENTIFY, is_open=True)
-async def ready(context: ContextDep) -> ServerReadyResponse:
+async def ready(context: ContextDep, knows: Knows) -> ServerReadyResponse:
     """All that the model needs is there; as /readyz."""
-    await context.in_time(_check_ready(context.pipeline))
+    await context.in_time(_check_ready(context.pipeline, knows))
     return ServerReadyResponse(ready=True)
 
 
@@ -104,10 +104,12 @@ async def metadata(name: ModelName, request: Request) -> ModelMetadataResponse:
 @router.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
 @openapi.shows(examples.V2_MODEL_READY)
 @needs(Scope.IDENTIFY)
-async def model_ready(name: ModelName, request: Request, context: ContextDep) -> ModelReadyResponse:
+async def model_ready(
+    name: ModelName, request: Request, context: ContextDep, knows: Knows
+) -> ModelReadyResponse:
     """Whether the model can be asked now."""
     _check_model(request)
-    await context.in_time(_check_ready(context.pipeline))
+    await context.in_time(_check_ready(context.pipeline, knows))
     return ModelReadyResponse(name=MODEL, ready=True)
 
 
@@ -170,7 +172,7 @@ def _check_model(request: Request) -> None:
         raise UnknownModel(f"There is one model, {MODEL}, in version {VERSION}.")
 
 
-async def _check_ready(pipeline: Pipeline) -> None:
+async def _check_ready(pipeline: Pipeline, knows: bool) -> None:
     missing = what_is_missing(await pipeline.ready())
     if missing is not None:
-        raise Unavailable(missing)
+        raise Unavailable(missing if knows else "The model is not ready.")

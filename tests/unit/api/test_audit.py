@@ -16,11 +16,12 @@ from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable
 from serving.gallery import Operation, Person
 from serving.gallery.erasure import Receipt
 from serving.gallery.location import Location
-from serving.keys import Keys, hash_of, new_key
+from serving.keys import hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
+from serving.valid_keys import Keys
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL

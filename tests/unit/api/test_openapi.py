@@ -13,8 +13,9 @@ import yaml
 
 from serving.api.example_photos import OTHER_PHOTO, PHOTO
 from serving.api.examples import Example
-from serving.keys import Keys, hash_of
+from serving.keys import hash_of
 from serving.settings import DecodeSettings, KeySettings
+from serving.valid_keys import Keys
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector

@@ -121,5 +121,5 @@ def test_an_open_route_is_open_but_not_below_a_collection(path: str) -> None:
 def test_the_description_and_the_console_are_open() -> None:
     """Also those of them that FastAPI adds itself; see test_gate for the answers."""
     api = Api()
-    for path in ("/", "/console/app.js", "/docs", "/docs/oauth2-redirect", "/openapi.json"):
+    for path in ("/", "/console/app.js", "/docs", "/docs/start.js", "/openapi.json"):
         assert api.get(path).status_code == 200

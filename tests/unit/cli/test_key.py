@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,56 @@ def test_what_cannot_be_added_leaves_the_file_as_it_was(
 def test_a_key_for_nothing_is_wrong_usage() -> None:
     run("kiosk", exit_code=2)
     run("kiosk", "--scope", "everything", exit_code=2)
+
+
+def test_a_key_may_have_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    end = datetime(2027, 1, 31, 10, tzinfo=timezone.utc)
+    run("a", "--scope", "identify", "--expires", "2027-01-31T12:00:00+02:00", "--file", str(path))
+    (key,) = parse(path.read_text())
+    assert key.expires == end
+    for wrong in ("2027-01-31", "2027-01-31T12:00:00", "1800000000", "tomorrow"):
+        _, told = run("b", "--scope", "identify", "--expires", wrong, exit_code=2)
+        assert "time zone" in told
+
+
+class TestCheck:
+    def check(self, path: Path, exit_code: int) -> tuple[str, str]:
+        done = CliRunner().invoke(cli, ["key", "check", str(path)])
+        assert done.exit_code == exit_code, done.output
+        return done.stdout, done.stderr
+
+    def test_it_says_what_each_key_may(self, tmp_path: Path) -> None:
+        path = tmp_path / "keys.yaml"
+        run("boss", "--scope", "admin", "--file", str(path))
+        more = ("--collection", "shop", "--rate", "20", "--expires", "2020-01-31T00:00:00Z")
+        run("kiosk", "--scope", "enrol", "--scope", "identify", *more, "--file", str(path))
+        out, err = self.check(path, 0)
+        assert out.splitlines() == [
+            "boss: admin",
+            "kiosk: identify, enrol; in shop; 20 a second; expired 2020-01-31T00:00:00+00:00",
+        ]
+        assert err == ""
+
+    def test_it_says_what_is_wrong_and_what_counts_all_the_same(self, tmp_path: Path) -> None:
+        path = tmp_path / "keys.yaml"
+        run("boss", "--scope", "admin", "--file", str(path))
+        run("kiosk", "--scope", "identify", "--file", str(path))
+        path.write_text(path.read_text().replace("- identify", "- idntify"))
+        out, err = self.check(path, 1)
+        assert out.splitlines() == ["boss: admin"]
+        assert "entry 2 ('kiosk')" in err
+        assert "scopes" in err
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [("", "list"), ("keys: [", "YAML"), ("format: faces-keys/9\nkeys: []", "newer")],
+    )
+    def test_a_file_of_which_nothing_counts_says_why(
+        self, tmp_path: Path, text: str, says: str
+    ) -> None:
+        path = tmp_path / "keys.yaml"
+        path.write_text(text)
+        out, err = self.check(path, 1)
+        assert out == ""
+        assert says in err

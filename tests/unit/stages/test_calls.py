@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -31,6 +33,7 @@ from serving.errors import (
     TooLarge,
     Unavailable,
 )
+from serving.stages import calls
 from serving.stages.calls import call, fetch, make, stage, write
 from serving.stages.refs import Lost, Ref
 from tests.support.stages import Held, Method, wrapped
@@ -109,11 +112,43 @@ def test_the_deadline_goes_with_the_call() -> None:
             return await call(Method("work", made.work), 7)
 
     assert asyncio.run(ask(None)) is None
-    late = time.time() + 60
-    assert asyncio.run(ask(late)) == late
+    late = time.monotonic() + 60
+    assert asyncio.run(ask(late)) == pytest.approx(late, abs=0.5)
     with pytest.raises(TimedOut):
-        asyncio.run(ask(time.time() - 1))
+        asyncio.run(ask(time.monotonic() - 1))
     assert made.asked == [(7,)] * 2  # the late one was not begun
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, -3600.0])
+def test_a_stage_whose_clock_is_an_hour_off_works_as_any(
+    monkeypatch: pytest.MonkeyPatch, ahead_s: float
+) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(calls, "_clock", lambda: SimpleNamespace(seen=seen.append))
+    made = Stage()
+    on_the_way = pickle.dumps({"until": deadline.Left(time.monotonic() + 60)})
+    too_late = pickle.dumps({"until": deadline.Left(time.monotonic() - 0.1)})
+    # From here on it is the other machine.
+    wall, monotonic = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: wall() + ahead_s)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 1e6)
+    until = asyncio.run(made.work(**pickle.loads(on_the_way)))
+    assert until is not None
+    assert until - time.monotonic() == pytest.approx(60, abs=1)
+    assert seen == [pytest.approx(ahead_s, abs=1)]
+    with pytest.raises(TimedOut):
+        asyncio.run(made.work(**pickle.loads(too_late)))
+    assert len(made.asked) == 1
+
+
+def test_the_time_in_the_callers_queue_counts() -> None:
+    """Serve serializes a call once it has a replica for it."""
+    queued = deadline.Left(time.monotonic() + 60)
+    first = pickle.loads(pickle.dumps(queued))
+    time.sleep(0.3)
+    second = pickle.loads(pickle.dumps(queued))
+    assert second.until == pytest.approx(first.until, abs=0.1)
+    assert pickle.loads(pickle.dumps(first)).until == pytest.approx(first.until, abs=0.1)
 
 
 SMALL: Ref[Any] = Ref((7,), True)

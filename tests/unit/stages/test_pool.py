@@ -60,7 +60,7 @@ class TestWork:
         begun: list[int] = []
 
         async def late() -> None:
-            with deadline.until(time.time() + 0.2):
+            with deadline.until(time.monotonic() + 0.2):
                 blocking = asyncio.ensure_future(work(pool, lambda: time.sleep(0.4)))
                 await asyncio.sleep(0)
                 with pytest.raises(TimedOut):
@@ -173,7 +173,7 @@ class TestTogether:
             first = asyncio.ensure_future(together.work("k", "a"))
             await calls.started()
             left = asyncio.ensure_future(together.work("k", "left"))
-            with deadline.until(time.time() + 0.05):
+            with deadline.until(time.monotonic() + 0.05):
                 late = asyncio.ensure_future(together.work("k", "late"))
             stays = asyncio.ensure_future(together.work("k", "b"))
             await asyncio.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from ray.serve import metrics
 from serving.gallery import Gallery
 from serving.gallery.location import Location
 from serving.matching.records import Candidate
-from serving.telemetry.metrics import ApiMetrics, GalleryGauges, StoreMetrics
+from serving.settings import KeySettings
+from serving.telemetry.metrics import ApiMetrics, GalleryGauges, KeyGauge, StoreMetrics
+from serving.valid_keys import Keys
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
@@ -160,3 +163,34 @@ class TestGallery:
             (1, {**TAGS, "collection": "other"}),
         ]
         assert not of(records, "faces_gallery_confirmed_timestamp_seconds")
+
+
+def test_a_problem_of_the_keys_is_shown_while_nobody_sends_one(
+    records: Records, tmp_path: Path
+) -> None:
+    file, now = tmp_path / "keys.yaml", 0.0
+    file.write_text("keys: []")
+    keys = Keys(KeySettings(required=True, file=str(file)), clock=lambda: now)
+
+    async def shown() -> set[float]:
+        records.clear()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(KeyGauge().follow(keys, every_s=0.001), 0.1)
+        values = of(records, "faces_keys_problem")
+        assert len(values) > 2
+        return {value for value, _ in values}
+
+    assert asyncio.run(shown()) == {0}
+    for broken in ("keys: [a]", "keys: ["):
+        file.write_text(broken)
+        now += 2
+        assert asyncio.run(shown()) == {1}
+    file.write_text("keys: []")
+    now += 2
+    assert asyncio.run(shown()) == {0}
+
+
+def test_where_no_keys_are_needed_nothing_is_wrong_with_them(records: Records) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(KeyGauge().follow(None), 0.05))
+    assert of(records, "faces_keys_problem") == [(0, {})]

@@ -8,9 +8,10 @@ import httpx
 import pytest
 import yaml
 
-from serving.keys import Keys, hash_of, new_key
+from serving.keys import hash_of, new_key
 from serving.settings import AppArgs, KeySettings
 from serving.stack.config import StackSettings, serve_config
+from serving.valid_keys import Keys
 from tests.support.api import Api, detail_of
 
 # As a form of any page sends it, without asking the service before.

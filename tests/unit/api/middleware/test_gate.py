@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from serving.keys import Keys, Scope, hash_of, new_key
-from serving.matching.records import DuplicatesPage
+from serving.keys import Scope, hash_of, new_key
+from serving.matching.records import DuplicatesPage, GalleryStatus
 from serving.settings import KeySettings
+from serving.valid_keys import Keys
 from tests.support.api import Api, detail_of
 
 KEYS = {scope.value: new_key() for scope in Scope}
@@ -237,3 +239,67 @@ def test_an_encoded_slash_does_not_lead_into_another_collection() -> None:
     assert infer(api, bearer("identify"), "/collections%2Fbank/infer").status_code == 403
     assert infer(api, bearer("identify"), "/collections%2Fshop/infer").status_code == 200
     assert api.pipeline.collections == ["shop"]
+
+
+class TestReadiness:
+    def test_without_a_key_it_says_only_which_part(self) -> None:
+        api = Api(keys=keys_of())
+        api.pipeline.state["gallery"] = GalleryStatus(True, 17, 2, 5, "galleries/x is damaged.")
+        api.pipeline.state["triton"] = "Triton at http://triton:8000 cannot be reached."
+        for headers in ({}, {"Authorization": "Bearer nobody"}):
+            answer = api.get("/readyz", headers=headers)
+            assert answer.status_code == 503
+            body = answer.json()
+            sentence = body["checks"]["triton"]
+            assert sentence.startswith("not ready")
+            assert body == {
+                "ready": False,
+                "checks": {"stages": "ok", "triton": sentence, "gallery": sentence, "keys": "ok"},
+            }
+        probe = api.get("/v2/health/ready")
+        assert probe.json() == {"error": "The model is not ready."}
+        assert probe.status_code == 503
+
+    def test_with_any_key_of_the_default_collection_it_says_all(self) -> None:
+        api = Api(keys=keys_of())
+        api.pipeline.state["triton"] = "Triton at http://triton:8000 cannot be reached."
+        for name in KEYS:
+            answer = api.get("/readyz", headers=bearer(name))
+            checks = answer.json()["checks"]
+            assert checks["gallery"]["people"] == 2
+            assert "http://triton:8000" in checks["triton"]
+            assert answer.headers["cache-control"] == "no-store"
+        probe = api.get("/v2/health/ready", headers=bearer("identify"))
+        assert "http://triton:8000" in probe.json()["error"]
+
+    def test_a_key_of_another_collection_counts_as_none(self) -> None:
+        api = Api(keys=keys_of(collections=["shop"]))
+        checks = api.get("/readyz", headers=bearer("admin")).json()["checks"]
+        assert checks == dict.fromkeys(("stages", "triton", "gallery", "keys"), "ok")
+        api.pipeline.state["triton"] = "Triton at http://triton:8000 cannot be reached."
+        path = "/collections/shop/v2/models/face-identification/ready"
+        answer = api.get(path, headers=bearer("admin"))
+        assert (answer.status_code, answer.json()["error"]) == (503, "The model is not ready.")
+
+    def test_where_no_keys_are_needed_all_is_said(self) -> None:
+        checks = Api().get("/readyz").json()["checks"]
+        assert checks["gallery"]["people"] == 2
+        assert "keys" not in checks
+
+    def test_something_wrong_in_the_key_file_is_said_and_keeps_nobody_out(
+        self, tmp_path: Path
+    ) -> None:
+        entries = [
+            {"name": "kiosk", "hash": hash_of(KEYS["identify"]), "scopes": ["identify"]},
+            {"name": "desk", "hash": hash_of(KEYS["enrol"]), "scopes": ["enroll"]},
+        ]
+        file = tmp_path / "keys.yaml"
+        file.write_text(yaml.safe_dump({"keys": entries}))
+        api = Api(keys=Keys(KeySettings(required=True, file=str(file))))
+        answer = api.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["checks"]["keys"].startswith("not ready")
+        told = api.get("/readyz", headers=bearer("identify")).json()["checks"]["keys"]
+        assert "log" in told
+        assert "desk" not in told
+        assert infer(api, bearer("identify")).status_code == 200

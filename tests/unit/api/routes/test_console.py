@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from serving.api.routes import console
-from serving.keys import Keys, hash_of
+from serving.keys import hash_of
 from serving.settings import KeySettings
+from serving.valid_keys import Keys
 from tests.support.api import Api, detail_of
 
 FOLDER = Path(console.__file__).parents[1] / "console"
