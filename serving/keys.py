@@ -23,12 +23,15 @@ import time
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.errors import InvalidInput
 from serving.settings import CollectionName, KeySettings
+from serving.spelling import problem_of, shown
+from serving.strict import Twice, load_yaml
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,9 @@ class Key(BaseModel):
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
-    rate: float | None = Field(None, ge=0.001, le=1e6, description="requests a second")
+    rate: Annotated[float, Field(strict=True, ge=0.001, le=1e6)] | None = Field(
+        None, description="requests a second"
+    )
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
@@ -84,14 +89,14 @@ def parse(text: str) -> tuple[Key, ...]:
         InvalidInput: it is no valid key file; the message does not repeat its content.
     """
     try:
-        keys = _KeyFile.model_validate(yaml.safe_load(text)).keys
+        keys = _KeyFile.model_validate(load_yaml(text)).keys
+    except Twice as error:
+        raise InvalidInput(f"The keys cannot be read: {shown(str(error))}.") from None
     except yaml.YAMLError:
         raise InvalidInput("The keys are no YAML.") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()[:3]
-        )
-        raise InvalidInput(f"The keys cannot be read: {problems}.") from None
+        problems = problem_of(error, _KeyFile, "the key file")
+        raise InvalidInput(f"The keys cannot be read: {problems}") from None
     names = [key.name for key in keys]
     if len(set(names)) < len(names):
         raise InvalidInput(
