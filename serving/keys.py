@@ -27,11 +27,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from serving.errors import InvalidInput
 from serving.settings import CollectionName
+from serving.spelling import problem_of, shown
+from serving.strict import Twice, load_yaml
 
 # An optional field of the file. It is read and not written yet, so that the release before this one
 # reads every file of `faces key new`.
@@ -66,7 +67,9 @@ class Key(BaseModel):
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
-    rate: float | None = Field(None, ge=0.001, le=1e6, description="requests a second")
+    rate: Annotated[float, Field(strict=True, ge=0.001, le=1e6)] | None = Field(
+        None, description="requests a second"
+    )
     expires: Expiry | None = None
 
     def may(self, scope: Scope) -> bool:
@@ -122,7 +125,7 @@ def read(text: str) -> KeyFile:
         try:
             key = Key.model_validate(entry)
         except ValidationError as error:
-            problem = _sentence(error)
+            problem = problem_of(error, Key, "a key")
         else:
             if often[0][name] > 1:
                 problem = "another entry has the same name, so the audit log could not tell them"
@@ -150,7 +153,9 @@ def parse(text: str) -> tuple[Key, ...]:
 
 def _document(text: str) -> dict[Any, Any]:
     try:
-        document = yaml.safe_load(text)
+        document = load_yaml(text)
+    except Twice as error:
+        raise InvalidInput(f"The keys cannot be read: {shown(str(error))}.") from None
     except Exception:  # besides YAMLError whatever comes out of a malformed date, number or tag
         raise InvalidInput("The keys are no YAML.") from None
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
@@ -165,10 +170,3 @@ def _text_of(entry: object, field: str) -> str | None:
 
 def _names(fields: dict[Any, Any]) -> str:
     return ", ".join(str(name)[:40] for name in list(fields)[:3])
-
-
-def _sentence(error: ValidationError) -> str:
-    parts = (
-        f"{'.'.join(str(p)[:40] for p in e['loc']) or 'it'}: {e['msg']}" for e in error.errors()
-    )
-    return "; ".join(list(parts)[:3])

@@ -28,7 +28,8 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict: `threads: "2"` and `threshold: true` are slips, not numbers.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Scale(Settings):
@@ -211,7 +212,8 @@ class AppArgs(Settings):
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
     docs: bool = Field(True, description="serve the API's description to try in a browser at /docs")
-    hosts: tuple[HostName, ...] | None = Field(
+    # Not strict, since YAML has lists, and no tuples.
+    hosts: Annotated[tuple[HostName, ...], Field(strict=False)] | None = Field(
         None, description="names that the service is called by, besides addresses; None: any"
     )
     scale: ScaleSettings = ScaleSettings()

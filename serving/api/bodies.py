@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from serving.api.options import kinds_of, options_of, twice, values_of
 from serving.api.parsing import decode_base64, media_type, parse
-from serving.api.problems import sentence_of
 from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
@@ -30,9 +29,6 @@ from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
-
-# No option is longer.
-_OPTION_CHARACTERS = 100
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -183,6 +179,8 @@ async def _read_form(
                 )
             if isinstance(value, UploadFile):
                 files.append((name, await value.read()))
+            elif name in fields:
+                raise twice(name, fields[name], value)
             else:
                 fields[name] = value
     finally:
@@ -201,18 +199,12 @@ def _options(
     fields: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> M:
-    """Options from the query; the ``fields`` of a form, or JSON's ``values``, take precedence.
+    """Options from the query, and from the ``fields`` of a form or JSON's ``values``.
 
-    Texts are read as JSON values: 7 is a number, and 7.0 is not an id.
+    Raises:
+        BadRequest: see `serving.api.options`.
     """
-    read: dict[str, Any] = {}
-    for name, text in {**request.query_params, **(fields or {})}.items():
-        try:
-            is_text = name == "name" or len(text) > _OPTION_CHARACTERS
-            read[name] = text if is_text else json.loads(text)
-        except (ValueError, RecursionError):  # the latter: thousands of brackets
-            read[name] = text
-    try:
-        return model.model_validate({**read, **(values or {})})
-    except ValidationError as error:
-        raise BadRequest(sentence_of(error)) from None
+    kinds = kinds_of(model)
+    query = values_of(request.query_params.multi_items(), kinds)
+    body = values_of(fields.items(), kinds) if fields else values or {}
+    return options_of(model, query, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from serving import __version__
 from serving.api import openapi, problems
@@ -13,6 +13,7 @@ from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
 from serving.api.middleware.rates import Rates
+from serving.api.options import check_options, taken_of
 from serving.api.routes import (
     collections,
     console,
@@ -102,9 +103,15 @@ def build_api(
     routes = list(api.routes)
     for route in routes:
         anybody(route.endpoint)  # type: ignore[attr-defined]
-    for router in routers:
-        api.include_router(router)
+    for router in ROUTERS:
+        api.include_router(router, dependencies=[Depends(check_options)])
         routes.extend(router.routes)
+    api.state.taken = taken_of(routes)
+    if settings.console:
+        api.state.console = console.read_files()
+        # The files of the page have no options; whoever passes its link on may add to it.
+        api.include_router(console.router)
+        routes.extend(console.router.routes)
     problems.install(api)
     openapi.install(api, routes, keys=keys is not None)
     # The last one is the outermost.

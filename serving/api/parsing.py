@@ -12,8 +12,9 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from serving.api.problems import sentence_of
 from serving.errors import BadRequest, TooLarge
+from serving.spelling import problem_of, shown
+from serving.strict import Twice, check_keys
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,9 +50,15 @@ def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
     if body.count(b",") >= values:
         raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
     try:
-        return model.model_validate_json(body)
+        parsed = model.model_validate_json(body)
+        if body.count(b'\\"') >= JSON_VALUES:  # each takes time; names and metadata are short
+            raise TooLarge(f"The JSON has {JSON_VALUES} escaped quotes, and no such request does.")
+        check_keys(body)
     except ValidationError as error:
-        raise BadRequest(sentence_of(error)) from None
+        raise BadRequest(problem_of(error, model, "this request")) from None
+    except Twice as error:
+        raise BadRequest(f"{shown(error.key)} is given twice in the JSON.") from None
+    return parsed
 
 
 async def decode_base64(images: Sequence[str]) -> list[bytes]:

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -18,6 +17,7 @@ from serving.api.answers import conflict_bodies, image_reports
 from serving.api.facts import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError
 from serving.pipeline.reports import PhotosReported
+from serving.spelling import sentence_of
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +61,6 @@ def problem_of(request: Request, error: ServingError) -> JSONResponse:
     return answer
 
 
-def sentence_of(error: RequestValidationError | ValidationError) -> str:
-    """What is wrong with the first few fields; without their values, which may be whole photos.
-
-    The caller may make up names of any length, so names are cut.
-    """
-    parts = [
-        f"{'.'.join(str(p)[:40] for p in e['loc']) or 'the body'}: {e['msg']}"
-        for e in list(error.errors())[:3]
-    ]
-    return "; ".join(parts) + "."
-
-
 def _methods(request: Request) -> list[str]:
     """The methods that the path takes; the router's own answer names those of one route only."""
 
@@ -95,7 +83,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem_of(request, BadRequest(sentence_of(error)))
+        return problem_of(request, BadRequest(sentence_of(list(error.errors()), None)))
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
+from serving.names import NAME_CHARACTERS, metadata_problem, name_problem
 from serving.settings import MAX_FACES, MAX_ID
 
-PersonId = Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
-# Without control characters: a terminal that lists people would obey them.
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+T = TypeVar("T")
 
-_METADATA_BYTES = 4096
+
+def _without(problem_of: Callable[[T], str | None]) -> AfterValidator:
+    """A validator that refuses a value with a problem, in the problem's words."""
+
+    def validated(value: T) -> T:
+        if (problem := problem_of(value)) is not None:
+            raise ValueError(problem)
+        return value
+
+    return AfterValidator(validated)
+
+
+PersonId = Annotated[int, Field(ge=0, le=MAX_ID)]
+Name = Annotated[
+    str,
+    _without(name_problem),
+    Field(
+        # What of `serving.names` a schema can say.
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": NAME_CHARACTERS,
+            "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+        }
+    ),
+]
+Metadata = Annotated[dict[str, Any], _without(metadata_problem)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    # Strict: true is no 1 and "1" is no 1; in JSON, 1 may stand for 1.0.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class InferOptions(_Request):
@@ -82,14 +107,7 @@ class IdentityPatch(_Request):
     """What is not given stays; null removes it."""
 
     name: Name | None = None
-    metadata: dict[str, Any] | None = Field(None, description="replaced as a whole")
-
-    @field_validator("metadata")
-    @classmethod
-    def _small(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
-        if len(json.dumps(metadata, allow_nan=False)) > _METADATA_BYTES:
-            raise ValueError(f"metadata is longer than {_METADATA_BYTES} bytes of JSON")
-        return metadata
+    metadata: Metadata | None = Field(None, description="replaced as a whole")
 
 
 class MergeRequest(_Request):

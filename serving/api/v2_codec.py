@@ -40,25 +40,21 @@ UNKNOWN_ID = -1  # ids are never negative
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-
-
-class _Parameters(BaseModel):
-    # An unknown parameter would silently be ignored.
+    # An unknown field or parameter would silently be ignored.
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 
-class InferParameters(_Parameters):
+class InferParameters(_Strict):
     threshold: float | None = Field(None, ge=-1, le=1)
     max_faces: int | None = Field(None, ge=1, le=MAX_FACES)
     binary_data_output: bool = False
 
 
-class InputParameters(_Parameters):
+class InputParameters(_Strict):
     binary_data_size: int | None = Field(None, ge=0)
 
 
-class OutputParameters(_Parameters):
+class OutputParameters(_Strict):
     binary_data: bool | None = None
 
 
@@ -76,9 +72,10 @@ class OutputTensor(_Strict):
 
 
 class ProtocolRequest(_Strict):
-    """An inference request; fields that other servers know are ignored."""
+    """An inference request; a field that only other servers know is an error."""
 
     id: str | None = None
+    model_name: str | None = Field(None, description="as in the path; kserve's clients repeat it")
     parameters: InferParameters | None = None
     inputs: list[InputTensor]
     outputs: list[OutputTensor] | None = None
@@ -117,6 +114,8 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Infer
     json_length = len(body) if header_length is None else _length(header_length, len(body))
     request = parse(ProtocolRequest, body[:json_length])
     parameters = request.parameters or InferParameters()
+    if request.model_name not in (None, MODEL):
+        raise BadRequest(f"model_name is {MODEL}, as in the path.")
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"Send one input, {INPUT}.")
     images = _images(request.inputs[0], memoryview(body)[json_length:], limits.max_photos)
@@ -135,9 +134,10 @@ def _length(text: str, most: int) -> int:
 def _images(tensor: InputTensor, binary: memoryview, most: int) -> list[bytes]:
     if tensor.datatype != "BYTES":
         raise BadRequest(f"{INPUT} has the datatype BYTES: encoded image files.")
-    if len(tensor.shape) != 1 or not 1 <= tensor.shape[0] <= most:
-        raise BadRequest(f"{INPUT} has one dimension, the number of photos: 1 to {most}.")
-    (count,) = tensor.shape
+    # [n, 1] is what a server that batches calls the same photos.
+    if tensor.shape[1:] not in ([], [1]) or not 1 <= sum(tensor.shape[:1]) <= most:
+        raise BadRequest(f"{INPUT} has the shape [n] or [n, 1]: n photos, 1 to {most}.")
+    count = tensor.shape[0]
     size = tensor.parameters.binary_data_size if tensor.parameters else None
     if (tensor.data is None) == (size is None):
         raise BadRequest(f"Send {INPUT} either as data or as binary data with binary_data_size.")

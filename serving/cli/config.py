@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from serving.errors import InvalidInput
 from serving.operations.config import Config
 from serving.settings import AppArgs
+from serving.spelling import problem_of
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
+from serving.strict import load_yaml
 
 
 def read_config(path: Path) -> Config:
@@ -25,10 +28,10 @@ def read_config(path: Path) -> Config:
         InvalidInput: it is no such document.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = load_yaml(path.read_text(encoding="utf-8"))
         args = AppArgs.model_validate(document["applications"][0]["args"])
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise InvalidInput(f"{path} is no serveConfigV2 of this service: {error}") from None
+        raise InvalidInput(f"{path} is no serveConfigV2 of this service: {_why(error)}") from None
     if "AWS_ACCESS_KEY_ID" in os.environ or not (path.parent / KEYS).is_file():
         return Config(args)
     return Config(args, credentials(path.parent))
@@ -37,8 +40,14 @@ def read_config(path: Path) -> Config:
 def read_overrides(path: Path) -> dict[str, Any]:
     """Raises StackError when the file is no YAML of the application's settings."""
     try:
-        overrides = yaml.safe_load(path.read_text()) or {}
+        overrides = load_yaml(path.read_text(encoding="utf-8")) or {}
         AppArgs.model_validate(overrides)
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise StackError(f"{path} holds no settings of the application: {error}") from None
+        raise StackError(f"{path} holds no settings of the application: {_why(error)}") from None
     return dict(overrides)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return problem_of(error, AppArgs, "the settings")
+    return str(error)

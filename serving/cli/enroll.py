@@ -57,7 +57,8 @@ def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) ->
 @URL
 def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str) -> None:
     """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
-    people = people_in(folder, names)
+    found = people_in(folder, names)
+    people = found.people
     client = Client(url)
     failed: list[str] = []
     with progress_bar() as progress:
@@ -71,6 +72,8 @@ def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str
     for line in failed:
         click.echo(line, err=True)
     click.echo(f"{len(people) - len(failed)} of {len(people)} people are enrolled.")
+    if found.passed_over is not None:
+        click.echo(found.passed_over)
     if failed:
         raise Failed(f"{len(failed)} could not be enrolled.")
 

@@ -79,7 +79,7 @@ def evaluate_command(
         raise Failed(problem)
     others = Distractors(np.empty((0, 0), np.float16), 0)
     if gallery is not None:
-        ids = np.array([person.id for person in measured.people])
+        ids = np.array([person.id for person in measured.found.people])
         others = read_distractors(gallery, card.id, ids)
     sample = measured.embed()
     with progress_bar() as progress:

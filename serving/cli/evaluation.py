@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,7 +17,7 @@ from serving.cli.terminal import PATH, Failed, plain, progress_bar
 from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
-from serving.operations.folders import PersonFolder, people_in, photos_by_id
+from serving.operations.folders import Found, people_in
 from serving.settings import AppArgs
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
 class Opened:
     """The people, the model and the settings of a measurement."""
 
-    people: Sequence[PersonFolder]
+    found: Found
     settings: AppArgs
     model: LocalModel
     cropper: Cropper
@@ -68,7 +68,7 @@ class Opened:
         """The embeddings of all photos; the photos themselves are read here."""
         from serving.operations.offline import embed_photos
 
-        of = photos_by_id(self.people)
+        of = {person.id: person.photos for person in self.found.people}
         photos = [photo for own in of.values() for photo in own]
         with progress_bar() as progress:
             task = progress.add_task("Looking at photos", total=len(photos))
@@ -85,11 +85,13 @@ def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Ope
         NotPeople, ModelError: the folder holds no people, or there is no such traced model.
     """
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
-    people = people_in(folder)
+    found = people_in(folder)
+    if found.passed_over is not None:
+        click.echo(found.passed_over, err=True)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations.offline import Cropper, LocalModel
 
-    return Opened(people, settings, LocalModel(repository, model), Cropper(settings))
+    return Opened(found, settings, LocalModel(repository, model), Cropper(settings))
 
 
 def print_section(section: Section) -> None:

@@ -29,6 +29,8 @@ from safetensors import SafetensorError, safe_open
 
 from serving.errors import InvalidInput
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
+from serving.names import details_problem
+from serving.strict import load_json
 
 FORMAT = "faces-export/1"
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.
@@ -73,7 +75,7 @@ class ExportFile:
         """
         with _reading(self.path), safe_open(self.path, "numpy") as file:
             tensors = set(file.keys())
-            names = json.loads((file.metadata() or {}).get("names", "{}"))
+            names = load_json((file.metadata() or {}).get("names", "{}"))
             optional = {t: file.get_tensor(t) for t in tensors & {*_TIMES, "details_length"}}
             embeddings = file.get_slice("embeddings")
             blob = file.get_tensor("details").tobytes() if "details" in tensors else b""
@@ -89,6 +91,9 @@ class ExportFile:
                 if not blob and names:
                     names_of_part = [names.get(str(i)) for i in self.ids[part].tolist()]
                     details = [{"name": n} if n else {} for n in names_of_part]
+                for person, known in zip(self.ids[part].tolist(), details, strict=False):
+                    if (problem := details_problem(known)) is not None:
+                        raise InvalidInput(f"{self.path.name}: the person {person}: {problem}")
                 yield Segment.of_people(
                     kind,
                     self.ids[part],

@@ -1,13 +1,34 @@
-"""Folders of photos -> the people that they show."""
+"""Folders of photos -> the people that they show, and the files that show nobody."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+from serving.names import name_problem
+from serving.settings import MAX_ID
+from serving.strict import load_json
+
+# A file with one of these suffixes is a photo, whatever it holds: the service says what is wrong
+# with it, by its name.
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
+# The first bytes of the formats that the service reads, for files with any other suffix or none.
+_STARTS = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF, and BigTIFF
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+)
+# Lengths of the header that follows that of the file, or BM would be the start of a text.
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+_START_BYTES = 18
 
 
 class NotPeople(Exception):
@@ -16,55 +37,130 @@ class NotPeople(Exception):
 
 @dataclass(frozen=True)
 class PersonFolder:
+    """One person; the folders 7 and 007 are the same one."""
+
     id: int
     name: str | None
     photos: Sequence[Path]
 
 
-def people_in(folder: Path, names: Path | None = None) -> list[PersonFolder]:
+@dataclass(frozen=True)
+class Found:
+    """The people of a folder.
+
+    Attributes:
+        people: in the order of their ids.
+        passed_over: a sentence on the files that are none of their photos; None: there are none.
+    """
+
+    people: Sequence[PersonFolder]
+    passed_over: str | None
+
+
+def people_in(folder: Path, names: Path | None = None) -> Found:
     """One person, when ``folder`` is named by an id and holds photos; else one for each subfolder.
 
+    Args:
+        names: a JSON file, an object from id to name.
+
     Raises:
-        NotPeople: a folder with photos has no id for a name, or there are no photos.
+        NotPeople: a folder with photos has no id for a name, there are no photos, or no names.
     """
     by_id = _read_names(names)
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
     folders = [folder] if _photos(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
-    people = []
+    photos: dict[int, list[Path]] = {}
     for candidate in folders:
-        photos = _photos(candidate)
-        if not photos:
-            continue
-        if not (candidate.name.isascii() and candidate.name.isdigit()):
-            raise NotPeople(f"The folder {candidate} holds photos, but its name is no numeric id.")
-        person = int(candidate.name)
-        people.append(PersonFolder(person, by_id.get(person), photos))
-    if not people:
-        raise NotPeople(f"There are no photos in {folder} or in its folders.")
-    return people
+        if own := _photos(candidate):
+            photos.setdefault(_id_of(candidate), []).extend(own)
+    taken = {path for own in photos.values() for path in own}
+    passed_over = _passed_over(folder, folders, taken, names)
+    if not photos:
+        sentence = f"There are no photos in {folder} or in its folders."
+        raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
+    people = [PersonFolder(person, by_id.get(person), photos[person]) for person in sorted(photos)]
+    return Found(people, passed_over)
 
 
-def photos_by_id(people: Sequence[PersonFolder]) -> dict[int, list[Path]]:
-    """In the order of the ids; the folders 7 and 007 are one person."""
-    found: dict[int, list[Path]] = {}
-    for folder in sorted(people, key=lambda p: p.id):
-        found.setdefault(folder.id, []).extend(folder.photos)
-    return found
+def _id_of(folder: Path) -> int:
+    person = _id(folder.name)
+    if person is None:
+        raise NotPeople(f"The folder {folder} holds photos, but its name is no numeric id.")
+    return person
+
+
+def _id(text: str) -> int | None:
+    """The id that a folder or an entry of the names is called by; None: it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 255):
+        return None
+    return person if (person := int(text)) <= MAX_ID else None
 
 
 def _photos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
+    """Not those in deeper folders: a folder is one person."""
+    files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return sorted(p for p in files if p.suffix.lower() in _SUFFIXES or _begins_as_photo(p))
+
+
+def _begins_as_photo(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+    except OSError as error:
+        raise NotPeople(f"{path} cannot be read: {error.strerror}.") from None
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    is_bmp = start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+    return is_webp or is_bmp or start.startswith(_STARTS)
+
+
+def _passed_over(
+    folder: Path, folders: Sequence[Path], taken: set[Path], names: Path | None
+) -> str | None:
+    """The sentence on all other files below ``folder``, but for hidden ones and the ``names``."""
+    kinds: Counter[str] = Counter()
+    deeper: Counter[str] = Counter()
+    shallow = {folder, *folders}
+    for path in _files(folder):
+        if path in taken or (names is not None and path == names.resolve()):
+            continue
+        if path.parent in shallow:
+            kinds[path.suffix.lower() or "without a suffix"] += 1
+        else:
+            deeper[str(path.parent.relative_to(folder))] += 1
+    parts = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
+    if deeper:
+        where = ", ".join(sorted(deeper)[:3]) + (", …" if len(deeper) > 3 else "")
+        parts.append(f"{deeper.total()} in sub-folders ({where})")
+    total = kinds.total() + deeper.total()
+    if not total:
+        return None
+    return f"{total} file{' was' if total == 1 else 's were'} passed over: {', '.join(parts)}."
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                yield Path(parent, name)
 
 
 def _read_names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
+    found: dict[int, str] = {}
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(name, str) for name in names.values()):
-            raise ValueError
-        return {int(id_): name for id_, name in names.items()}
-    except (OSError, ValueError, AttributeError):
-        raise NotPeople(f"{path} is no JSON object from id to name.") from None
+        names = load_json(path.read_text(encoding="utf-8"))
+        for text, name in names.items():
+            person = _id(text)
+            if person is None or person in found or not isinstance(name, str):
+                raise ValueError
+            found[person] = name
+    except (OSError, ValueError, AttributeError, RecursionError):
+        raise NotPeople(f"{path} is no JSON object from id to name, each id once.") from None
+    for person, name in found.items():
+        if (problem := name_problem(name)) is not None:
+            raise NotPeople(f"{path}: the name of {person}: {problem}")
+    return found

@@ -14,7 +14,7 @@ from serving.errors import ServingError
 from serving.gallery import Person
 from serving.gallery.migration import Migration, Move, Plan
 from serving.model.repository import ModelError
-from serving.operations.folders import PersonFolder, photos_by_id
+from serving.operations.folders import PersonFolder
 from serving.operations.offline import Cropper, EmbeddingModel, LeftOut, embed_crops
 
 # In one commit: the work that is lost when the process is killed, against many small segments.
@@ -59,7 +59,7 @@ class Photos:
     """The photos of each person, by id, with a fingerprint of their names and sizes."""
 
     def __init__(self, people: Sequence[PersonFolder]) -> None:
-        self.of = photos_by_id(people)
+        self.of = {person.id: person.photos for person in people}
         self.fingerprints = {person: _fingerprint(photos) for person, photos in self.of.items()}
 
 

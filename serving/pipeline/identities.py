@@ -95,7 +95,11 @@ class Identities:
         if person in sources:
             raise BadRequest("A person cannot be merged into himself.")
         merge = _operation(Kind.MERGE, person, sources=tuple(dict.fromkeys(sources)))
-        return await self._change(collection, merge, [person, *sources])
+        try:
+            return await self._change(collection, merge, [person, *sources])
+        except UnknownIdentity as error:
+            # Answers get lost; to answer 200 would also hide a slip in an id.
+            raise UnknownIdentity(f"{error} One that was merged already looks like this.") from None
 
     async def add(
         self,

@@ -23,7 +23,7 @@ from serving.evaluation.sample import Sample, sample_of
 from serving.evaluation.tail import fit
 from serving.gallery.segment import normalised
 from serving.model.impostors import Impostors
-from serving.operations.folders import people_in, photos_by_id
+from serving.operations.folders import people_in
 from serving.operations.offline import Cropper, LocalModel, embed_photos
 from serving.settings import AppArgs
 from tests.bench.gallery import face_space
@@ -133,7 +133,7 @@ def main() -> None:
     probes = photos_of(strangers, 1, space, rng)
     local = LocalModel(args.repository, args.model)
     if args.photos:
-        people = photos_by_id(people_in(args.photos))
+        people = {p.id: p.photos for p in people_in(args.photos).people}
         photos = [photo for own in people.values() for photo in own]
         sample = sample_of(people, embed_photos(photos, Cropper(AppArgs()), local))
         probes = np.concatenate([probes, sample.vectors[sample.usable]])

@@ -53,7 +53,8 @@ def main() -> None:
 
 def _enrol(client: Client) -> None:
     names = DATA / "names.json"
-    for person in (*people_in(DATA / "2576", names), *people_in(DATA / "people", names)):
+    folders = (DATA / "2576", DATA / "people")
+    for person in (p for folder in folders for p in people_in(folder, names).people):
         if person.id != _STRANGER:
             client.generate(person.id, person.photos, name=person.name)
 

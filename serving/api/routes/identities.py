@@ -51,10 +51,12 @@ async def people(
 
     async def work() -> IdentitiesAnswer:
         card = await context.register.card()
-        page = await context.register.page(collection, limit, cursor)
+        # One more than asked for shows whether anybody follows.
+        page = await context.register.page(collection, limit + 1, cursor)
+        people = page.people[:limit]
         return IdentitiesAnswer(
-            identities=[identity_of(p, card.id) for p in page.people],
-            next=page.people[-1].id if len(page.people) == limit else None,
+            identities=[identity_of(p, card.id) for p in people],
+            next=people[-1].id if len(page.people) > limit else None,
             total=page.total,
             model=card.id,
             gallery_version=page.gallery_version,

@@ -41,6 +41,7 @@ ModelName = str
 
 _EXTENSIONS = ["binary_tensor_data"]
 _LENGTH = "Inference-Header-Content-Length"
+_BODY = openapi.protocol_body(ProtocolRequest)
 
 
 class ProtocolError(BaseModel):
@@ -116,9 +117,11 @@ async def model_ready(
 @router.post(
     "/models/{name}/infer",
     response_model=InferenceResponse,
-    openapi_extra=openapi.protocol_body(ProtocolRequest),
+    openapi_extra=_BODY,
 )
-@router.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
+@router.post(
+    "/models/{name}/versions/{version}/infer", openapi_extra=_BODY, include_in_schema=False
+)
 @openapi.shows(examples.V2_INFER)
 @needs(Scope.IDENTIFY)
 async def infer(

@@ -73,7 +73,9 @@ def migrate_command(
     who is no longer in the old one.
     """
     configured = read_config(config)
-    people = people_in(photos)
+    given = people_in(photos)
+    if given.passed_over is not None:
+        click.echo(given.passed_over, err=True)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations import migrate, offline
 
@@ -114,7 +116,7 @@ def migrate_command(
 
         report = migrate.migrate(
             migration,
-            migrate.Photos(people),
+            migrate.Photos(given.people),
             services.cropper(configured.args, largest=largest),
             to,
             dry_run=dry_run,

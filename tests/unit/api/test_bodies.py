@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.api import Api, detail_of
+from tests.support.names import INVISIBLE, SCRIPTS
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"
 B64 = base64.b64encode(PHOTO).decode()
@@ -51,7 +52,7 @@ class TestForms:
     @pytest.mark.parametrize("field", ["image", "images"])
     def test_a_form_with_options_in_fields_or_query(self, api: Api, field: str) -> None:
         answer = api.post(
-            "/infer?top_k=9&max_faces=2",
+            "/infer?max_faces=2",
             files={field: ("a.jpg", PHOTO, "image/jpeg")},
             data={"top_k": "3"},
         )
@@ -59,7 +60,7 @@ class TestForms:
         assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
 
     def test_json_with_options_in_fields_or_query(self, api: Api) -> None:
-        answer = api.post("/infer?top_k=9&max_faces=2", json={"image": B64, "top_k": 3})
+        answer = api.post("/infer?max_faces=2", json={"image": B64, "top_k": 3})
         assert answer.status_code == 200, answer.text
         assert api.asked == {"data": PHOTO, "top_k": 3, "max_faces": 2}
 
@@ -128,12 +129,38 @@ class TestForms:
         assert answer.status_code == 200, answer.text
         assert api.asked["name"] == name
 
+    @pytest.mark.parametrize("name", SCRIPTS.values(), ids=list(SCRIPTS))
+    def test_a_name_of_any_script_is_stored_as_given_by_every_way_in(self, name: str) -> None:
+        def asked(**request: Any) -> Any:
+            api = Api()
+            assert api.post("/generate", **request).status_code == 200
+            return api.asked["name"]
+
+        body = {"id": 7, "name": name, "images": [{"image": B64}]}
+        assert asked(json=body) == name
+        assert asked(content=json.dumps(body, ensure_ascii=False), headers=JSON) == name
+        assert asked(data={"id": "7", "name": name}, files={"images": PHOTO}) == name
+        query = {"id": "7", "name": name}
+        assert asked(params=query, content=PHOTO, headers=JPEG) == name
+
+    @pytest.mark.parametrize("name", INVISIBLE.values(), ids=list(INVISIBLE))
+    def test_a_name_that_nobody_sees_is_refused_by_every_way_in(self, api: Api, name: str) -> None:
+        options = {"id": "7", "name": name}
+        for request in (
+            {"json": {"id": 7, "name": name, "images": [{"image": B64}]}},
+            {"data": options, "files": {"images": PHOTO}},
+            {"params": options, "content": PHOTO, "headers": JPEG},
+        ):
+            detail = detail_of(api.post("/generate", **request), 400)
+            assert detail == "A name needs a character that can be seen."
+        detail_of(api.request("PATCH", "/identities/7", json={"name": name}), 400)
+        assert not api.pipeline.asked
+
     @pytest.mark.parametrize("name", ["Ada\nBob", "\x1b[2J", "a\x00", "\x9b1m", "\x7f"])
     def test_a_name_that_a_terminal_would_obey_is_refused(self, api: Api, name: str) -> None:
         files = {"images": PHOTO}
-        assert "name" in detail_of(
-            api.post("/generate", data={"id": "7", "name": name}, files=files), 400
-        )
+        detail = detail_of(api.post("/generate", data={"id": "7", "name": name}, files=files), 400)
+        assert detail == "A name has no control characters."
         detail_of(api.request("PATCH", "/identities/7", json={"name": name}), 400)
 
     def test_the_largest_id(self, api: Api) -> None:

@@ -17,9 +17,8 @@ def test_infer_defaults() -> None:
     assert (request.top_k, request.threshold, request.max_faces) == (1, None, None)
 
 
-def test_options_come_as_text_from_a_query() -> None:
-    options = InferOptions.model_validate({"top_k": "3", "threshold": "-1", "max_faces": "2"})
-    assert (options.top_k, options.threshold, options.max_faces) == (3, -1.0, 2)
+def test_a_whole_number_may_stand_for_a_cosine() -> None:
+    assert InferOptions.model_validate({"threshold": -1}).threshold == -1.0
 
 
 @pytest.mark.parametrize(
@@ -30,6 +29,11 @@ def test_options_come_as_text_from_a_query() -> None:
         {"top_k": 0},
         {"top_k": 101},
         {"top_k": 1.5},
+        {"top_k": 1.0},
+        {"top_k": True},
+        {"top_k": "1"},
+        {"threshold": True},
+        {"threshold": "0.5"},
         {"threshold": 1.01},
         {"threshold": -1.01},
         {"threshold": float("nan")},

@@ -61,6 +61,33 @@ def test_overrides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("galery: {}", "galery is no option of the settings; did you mean gallery?"),
+        (
+            "gallery: {Collection: x}",
+            "gallery.Collection is no option of the settings; did you mean gallery.collection?",
+        ),
+        ("console: true\nconsole: false", "console is given twice"),
+        ("match: {threads: '2'}", "match.threads: Input should be a valid integer."),
+        ("match: {threads: 2.0}", "match.threads: Input should be a valid integer."),
+        ("match: {fpir: true}", "match.fpir: Input should be a valid number."),
+        ("console: 1", "console: Input should be a valid boolean."),
+    ],
+)
+def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "args.yaml"
+    path.write_text(text)
+    with pytest.raises(StackError) as overrides:
+        read_overrides(path)
+    assert str(overrides.value).endswith(f": {sentence}")
+    path.write_text("applications: [{args:\n" + f"  {{{text}}}".replace("\n", ", ") + "}]")
+    with pytest.raises(InvalidInput) as whole:
+        read_config(path)
+    assert str(whole.value).endswith(f": {sentence}")
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"",

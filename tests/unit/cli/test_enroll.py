@@ -32,7 +32,7 @@ def people_in(tmp_path: Path, **people: int) -> Path:
 def photos_in(folder: Path, *names: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"photo")
+        (folder / name).write_bytes(b"\xff\xd8\xff photo")
     return [folder / name for name in names]
 
 
@@ -153,3 +153,21 @@ def test_requests_by_bytes(tmp_path: Path) -> None:
     assert [len(part) for part in batches(photos)] == [4, 1]
     os.truncate(photos[3], third)
     assert [len(part) for part in batches(photos)] == [3, 1, 1]
+
+
+def test_what_was_passed_over_is_the_last_line(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    service.body = report(True)
+    people = people_in(tmp_path, p7=1, p007=1, p8=1)
+    photos_in(people / "8" / "deeper", "z.jpg")
+    (people / "8" / "notes.txt").write_text("She is on the left.")
+    service.answers = [(200, report(True, True)), (200, report(True))]
+    ended = faces("enroll", people)
+    assert ended.code == 0
+    assert ended.out == (
+        "2 of 2 people are enrolled.\n"
+        "2 files were passed over: 1 .txt, 1 in sub-folders (8/deeper).\n"
+    )
+    assert modes(service) == ["replace", "replace"]
+    assert [body.count(b"\xff\xd8\xff photo") for body in service.bodies] == [2, 1]

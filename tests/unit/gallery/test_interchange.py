@@ -11,6 +11,7 @@ import safetensors.numpy
 from serving.errors import InvalidInput
 from serving.gallery import Kind, Operation, Segment
 from serving.gallery.interchange import ExportFile, write_export
+from tests.support.names import SCRIPTS
 from tests.support.people import DIMENSION, MODEL, put, unit_rows
 
 METADATA = {"format": "faces-export/1", "model": MODEL, "names": json.dumps({"7": "Ada"})}
@@ -118,7 +119,8 @@ def test_what_no_gallery_can_hold(tmp_path: Path, change: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("names", ["{", '["Ada"]', '{"7": 7}'])
 def test_names_that_are_none(tmp_path: Path, names: str) -> None:
-    with pytest.raises(InvalidInput, match=r"x\.safetensors is no usable export"):
+    said = r"x\.safetensors(: the person 7: A name is text| is no usable export)"
+    with pytest.raises(InvalidInput, match=said):
         read(write(tmp_path / "x.safetensors", columns(), METADATA | {"names": names}))
 
 
@@ -136,3 +138,40 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         ExportFile.open(tmp_path / "x")
     with pytest.raises(InvalidInput, match="cannot be read"):
         ExportFile.open(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("details", "word"),
+    [
+        ({"name": "Eve\x1b[2J"}, "no control characters"),
+        ({"name": " "}, "can be seen"),
+        ({"name": "Eve\u202etxt"}, "direction"),
+        ({"metadata": {"t": "x" * 5000}}, "4096 bytes"),
+    ],
+)
+def test_what_no_request_could_store_is_not_imported(
+    tmp_path: Path, details: dict[str, Any], word: str
+) -> None:
+    person = Operation(Kind.PUT, 3, 50.0, unit_rows(1, DIMENSION), details=details)
+    write_export(tmp_path / "x.safetensors", MODEL, DIMENSION, [Segment.of([person], DIMENSION)])
+    with pytest.raises(InvalidInput, match=rf"x\.safetensors: the person 3: .*{word}"):
+        read(tmp_path / "x.safetensors")
+    if "name" in details:
+        names = json.dumps({"7": details["name"]})
+        write(tmp_path / "hand.safetensors", columns(), {**METADATA, "names": names})
+        with pytest.raises(InvalidInput, match=rf"the person 7: .*{word}"):
+            read(tmp_path / "hand.safetensors")
+
+
+@pytest.mark.parametrize("name", SCRIPTS.values(), ids=list(SCRIPTS))
+def test_a_name_of_any_script_is_imported_as_it_is(tmp_path: Path, name: str) -> None:
+    names = json.dumps({"7": name})
+    path = write(tmp_path / "x.safetensors", columns(), {**METADATA, "names": names})
+    assert [d.get("name") for d in read(path)[0].each_details()] == [name, None, None]
+
+
+def test_a_name_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    metadata = {**METADATA, "names": '{"7": "Ada", "7": "Eve"}'}
+    path = write(tmp_path / "x.safetensors", columns(), metadata)
+    with pytest.raises(InvalidInput, match="7 is given twice"):
+        read(path)

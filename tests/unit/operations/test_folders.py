@@ -7,39 +7,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from serving.operations.folders import NotPeople, PersonFolder, people_in
+from serving.operations.folders import Found, NotPeople, PersonFolder, people_in
+from serving.vision.decode import FORMATS
+from tests.support.names import INVISIBLE, SCRIPTS
+
+PHOTO = b"\xff\xd8\xff photo"
 
 
 def photos_in(folder: Path, *names: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"photo")
+        (folder / name).write_bytes(PHOTO)
     return [folder / name for name in names]
 
 
 def test_a_folder_named_by_an_id_is_one_person(tmp_path: Path) -> None:
     photos = photos_in(tmp_path / "2576", "a.jpg", "b.PNG", "c.webp")
-    photos_in(tmp_path / "2576", "notes.txt", "d.pdf")
-    assert people_in(tmp_path / "2576") == [PersonFolder(2576, None, photos)]
+    assert people_in(tmp_path / "2576") == Found([PersonFolder(2576, None, photos)], None)
 
 
 def test_the_folder_that_one_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos_in(tmp_path / "2576", "a.jpg")
     monkeypatch.chdir(tmp_path / "2576")
-    assert [p.id for p in people_in(Path("."))] == [2576]
+    assert [p.id for p in people_in(Path(".")).people] == [2576]
 
 
 def test_a_folder_of_folders_is_many_people(tmp_path: Path) -> None:
     ada = photos_in(tmp_path / "7", "b.jpg", "a.jpg")
     eve = photos_in(tmp_path / "12", "a.jpg")
     photos_in(tmp_path / "empty")
-    photos_in(tmp_path / "notes", "readme.md")
-    found = {p.id: list(p.photos) for p in people_in(tmp_path)}
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "readme.md").write_text("# Notes")
+    found = {p.id: list(p.photos) for p in people_in(tmp_path).people}
     assert found == {7: sorted(ada), 12: eve}
 
 
-@pytest.mark.parametrize("name", ["ada", "7a", "-7", "7.5", "٧", "²"])
+@pytest.mark.parametrize(
+    "name", ["ada", "7a", "-7", "7.5", "٧", "²", "+7", "7_0", " 7", str(2**63), "9" * 200]
+)
 def test_a_folder_with_photos_must_be_named_by_an_id(tmp_path: Path, name: str) -> None:
     photos_in(tmp_path / "8", "a.jpg")
     photos_in(tmp_path / name, "a.jpg")
@@ -50,10 +57,64 @@ def test_a_folder_with_photos_must_be_named_by_an_id(tmp_path: Path, name: str) 
 
 
 def test_a_folder_without_photos(tmp_path: Path) -> None:
-    photos_in(tmp_path / "7", "notes.txt")
-    (tmp_path / "7" / "folder.jpg").mkdir()
-    with pytest.raises(NotPeople, match="no photos"):
+    (tmp_path / "7" / "folder.jpg").mkdir(parents=True)
+    (tmp_path / "7" / "a.heic").write_bytes(b"\0\0\0\x24ftypheic")
+    with pytest.raises(NotPeople, match=r"no photos .* 1 file was passed over: 1 \.heic\."):
         people_in(tmp_path)
+
+
+def test_folders_of_one_id_are_one_person(tmp_path: Path) -> None:
+    photos = [*photos_in(tmp_path / "007", "b.jpg"), *photos_in(tmp_path / "7", "a.jpg", "b.jpg")]
+    photos_in(tmp_path / "12", "a.jpg")
+    assert [(p.id, p.photos) for p in people_in(tmp_path).people] == [
+        (7, photos),
+        (12, [tmp_path / "12" / "a.jpg"]),
+    ]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("name", ["photo", "photo.jpg", "photo.jfif", "photo.txt"])
+def test_the_first_bytes_say_what_is_a_photo(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / "7").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "7" / name, kind)
+    found = people_in(tmp_path)
+    assert found.people[0].photos == [tmp_path / "7" / name]
+    assert found.passed_over is None
+
+
+def test_a_photo_by_its_suffix_is_judged_by_the_service(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "broken.JPG").write_bytes(b"no photo")
+    (tmp_path / "7" / "._broken.jpg").write_bytes(b"what macOS leaves beside a file")
+    assert people_in(tmp_path).people[0].photos == [tmp_path / "7" / "broken.JPG"]
+
+
+def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
+    photos_in(tmp_path / "7", "a.jpg")
+    photos_in(tmp_path / "7" / "deeper", "b.jpg", "c.jpg")
+    photos_in(tmp_path / "7" / "deeper" / "still", "d.jpg")
+    (tmp_path / "7" / "e.HEIC").write_bytes(b"\0\0\0\x24ftypheic")
+    (tmp_path / "7" / "empty").write_bytes(b"")
+    (tmp_path / "7" / "text.txt").write_bytes(b"BM is how this text begins")
+    (tmp_path / "README").write_text("These are people.")
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    photos_in(tmp_path / "7" / ".thumbnails", "a.jpg")
+    names = tmp_path / "names.json"
+    names.write_text("{}")
+    found = people_in(tmp_path, names)
+    assert [len(p.photos) for p in found.people] == [1]
+    assert found.passed_over == (
+        "7 files were passed over: 1 .heic, 1 .txt, 2 without a suffix, "
+        "3 in sub-folders (7/deeper, 7/deeper/still)."
+    )
+
+
+def test_a_photo_beside_folders_hides_none_of_them(tmp_path: Path) -> None:
+    photos_in(tmp_path / "7", "a.jpg")
+    photos_in(tmp_path / "7" / "8", "b.jpg")
+    assert people_in(tmp_path / "7").passed_over == (
+        "1 file was passed over: 1 in sub-folders (8)."
+    )
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:
@@ -68,10 +129,27 @@ class TestNames:
             photos_in(tmp_path / person, "a.jpg")
         names = tmp_path / "names.json"
         names.write_bytes('{"7": "José", "99": "Eve"}'.encode())
-        assert [(p.id, p.name) for p in people_in(tmp_path, names)] == [(7, "José"), (8, None)]
+        assert [(p.id, p.name) for p in people_in(tmp_path, names).people] == [
+            (7, "José"),
+            (8, None),
+        ]
 
     @pytest.mark.parametrize(
-        "content", ["[]", "7", "{", '{"ada": "7"}', '{"7": null}', '{"7": 8}', "\udcff"]
+        "content",
+        [
+            "[]",
+            "7",
+            "{",
+            '{"ada": "7"}',
+            '{"7": null}',
+            '{"7": 8}',
+            "\udcff",
+            '{"7": "Ada", "7": "Eve"}',
+            '{"7": "Ada", "007": "Eve"}',
+            '{"1_0": "Ada"}',
+            '{"+7": "Ada"}',
+            '{"٧": "Ada"}',
+        ],
     )
     def test_a_file_that_holds_no_names(self, tmp_path: Path, content: Any) -> None:
         photos_in(tmp_path / "7", "a.jpg")
@@ -80,8 +158,25 @@ class TestNames:
         with pytest.raises(NotPeople, match=r"names\.json is no JSON object from id to name"):
             people_in(tmp_path, names)
 
+    @pytest.mark.parametrize("name", INVISIBLE.values(), ids=list(INVISIBLE))
+    def test_a_name_that_no_request_could_store(self, tmp_path: Path, name: str) -> None:
+        photos_in(tmp_path / "7", "a.jpg")
+        names = tmp_path / "names.json"
+        names.write_text(json.dumps({"7": name}))
+        with pytest.raises(NotPeople, match=r"names\.json: the name of 7: A name needs"):
+            people_in(tmp_path, names)
+
+    def test_names_of_any_script(self, tmp_path: Path) -> None:
+        names = tmp_path / "names.json"
+        for number, _ in enumerate(SCRIPTS):
+            photos_in(tmp_path / str(number), "a.jpg")
+        texts = {str(number): name for number, name in enumerate(SCRIPTS.values())}
+        names.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
+        found = people_in(tmp_path, names)
+        assert {str(p.id): p.name for p in found.people} == texts
+
     def test_the_names_that_come_with_the_photos(self) -> None:
         data = Path(__file__).resolve().parents[3] / "data"
         names = json.loads((data / "names.json").read_text())
-        (person,) = people_in(data / "2576", data / "names.json")
+        (person,) = people_in(data / "2576", data / "names.json").people
         assert person.name == names["2576"]

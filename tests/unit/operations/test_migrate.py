@@ -38,7 +38,7 @@ class Galleries:
     def migrate(self, model: PixelModel | None = None, **more: Any) -> Report:
         # Nobody is taken out of the new gallery here.
         migration = Migration(self.old, self.new, erase=lambda ids: None)
-        people = [p for p in people_in(PEOPLE) if p.id in PHOTOS]
+        people = [p for p in people_in(PEOPLE).people if p.id in PHOTOS]
         return migrate(migration, Photos(people), self._cropper, model or PixelModel(), **more)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, OtherModel
+from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.gallery import Operation
 from serving.gallery.location import Location
 from serving.pipeline.freshness import Versions
@@ -58,3 +58,16 @@ def test_what_are_no_embeddings_of_the_model_are_refused(matcher: Matcher) -> No
     with pytest.raises(OtherModel):
         add(matcher, [[1.0] * DIMENSION], "facenet-other@0123456789ab")
     assert matcher.operations == []
+
+
+def test_a_merge_that_is_sent_again_says_what_it_looks_like() -> None:
+    class Gone(FakeMatch):
+        async def change(self, *args: object) -> int:
+            raise UnknownIdentity("Nobody is enrolled under the id 8.")
+
+    versions = Versions(GallerySettings(), connect=lambda settings, observer: MemoryStore())
+    identities = Identities(Gone(), FakeEmbedder(), versions)
+    with pytest.raises(
+        UnknownIdentity, match=r"id 8\. One that was merged already looks like this"
+    ):
+        asyncio.run(identities.merge("default", 7, [8]))

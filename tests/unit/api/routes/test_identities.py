@@ -1,11 +1,49 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import httpx
 import pytest
 
 from serving.errors import TimedOut, Unavailable
+from serving.gallery import Person
+from serving.matching.records import PeoplePage
 from tests.support.api import Api, detail_of
+
+
+@pytest.fixture
+def listed() -> list[int]:
+    """The ids of the people of `api`."""
+    return []
+
+
+@pytest.fixture
+def api(listed: list[int]) -> Api:
+    """One whose register holds people, in the order of their ids."""
+    api = Api()
+
+    async def page(collection: str, limit: int, after: int) -> PeoplePage:
+        people = [Person(i, 1, None, {}, 0.0, 0.0) for i in sorted(listed) if i > after][:limit]
+        return PeoplePage(people, len(listed), 17)
+
+    api.register.page = page  # type: ignore[method-assign,assignment]
+    return api
+
+
+@pytest.mark.parametrize("people", range(8))
+def test_pages_are_everybody_and_none_is_empty(api: Api, listed: list[int], people: int) -> None:
+    listed += [7 * n for n in range(people)]
+    for limit in range(1, 9):
+        cursor, found, pages = -1, [], []
+        while cursor is not None:
+            answer = api.get(f"/identities?limit={limit}&cursor={cursor}").json()
+            pages.append([person["id"] for person in answer["identities"]])
+            found += pages[-1]
+            cursor = answer["next"]
+        assert found == listed
+        assert len(pages) == max(1, -(-people // limit))
+        assert all(len(page) == limit for page in pages[:-1])
 
 
 @pytest.mark.parametrize("failure", [Unavailable("The store is away."), TimedOut("Too long.")])
@@ -24,3 +62,27 @@ def test_a_change_that_cannot_be_read_back_is_no_failed_write(failure: Exception
     assert "version 18" in detail_of(answer, 503)
     assert answer.json()["type"] == "urn:faces:problem:not-read-back"
     assert "retry-after" not in answer.headers
+
+
+@pytest.mark.parametrize("character", ["a", "é", "王", "𞤀"])
+@pytest.mark.parametrize("escaped", [True, False])
+def test_metadata_is_counted_in_bytes_of_utf8(character: str, escaped: bool) -> None:
+    api = Api()
+    described: list[Any] = []
+
+    async def describe(collection: str, person: int, details: dict[str, Any]) -> int:
+        described.append(details["metadata"])
+        return 18
+
+    api.register.describe = describe  # type: ignore[method-assign,assignment]
+    count, rest = divmod(4096 - len(b'{"t":""}'), len(character.encode()))
+    text = character * count + "x" * rest
+
+    def patch(text: str) -> httpx.Response:
+        body = json.dumps({"metadata": {"t": text}}, ensure_ascii=escaped)
+        headers = {"Content-Type": "application/json"}
+        return api.request("PATCH", "/identities/7", content=body, headers=headers)
+
+    patch(text)
+    assert described == [{"t": text}]
+    assert "4096 bytes" in detail_of(patch(text + "x"), 400)

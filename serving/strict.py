@@ -1,0 +1,107 @@
+"""JSON and YAML in which no key comes twice, and numbers and booleans that are written in one way.
+
+The usual parsers keep the last of two equal keys, and ``int`` also reads ``1_0``, `` 1`` and digits
+of other scripts: what a slip of the pen leaves would count as if it were meant.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import yaml
+
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?(?:[eE][+-]?[0-9]{1,9})?")
+BOOLEANS = {"true": True, "false": False}
+
+_COLON = re.compile(rb"[ \t\n\r]*:")
+_BRACES = re.compile(rb"[{}]")
+_BACKSLASH = ord("\\")
+
+
+class Twice(ValueError):
+    """A key comes twice in one object."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is given twice")
+        self.key = key
+
+
+def load_json(text: str) -> Any:
+    """Parse JSON of little size. Raises ValueError; `Twice` for a repeated key."""
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def check_keys(body: bytes) -> None:
+    """Raise `Twice` for a key that is repeated in one object.
+
+    Args:
+        body: JSON that was parsed without error. It is searched and not parsed again, since it may
+            hold photos of many megabytes.
+    """
+    objects: list[set[str]] = []
+    at = 0
+    while (start := body.find(b'"', at)) >= 0:
+        _braces(body, at, start, objects)
+        at = _end_of_text(body, start)
+        if _COLON.match(body, at) is not None:
+            key = json.loads(body[start:at])
+            if key in objects[-1]:
+                raise Twice(key)
+            objects[-1].add(key)
+
+
+def _braces(body: bytes, start: int, end: int, objects: list[set[str]]) -> None:
+    """Begin and end ``objects`` by the braces between two texts."""
+    for brace in _BRACES.finditer(body, start, end):
+        if brace[0] == b"{":
+            objects.append(set())
+        else:
+            objects.pop()
+
+
+def _end_of_text(body: bytes, start: int) -> int:
+    """Where the text ends that begins with the quote at ``start``."""
+    end = start
+    while True:
+        end = body.index(b'"', end + 1)
+        before = end - 1
+        while body[before] == _BACKSLASH:
+            before -= 1
+        if (end - before) % 2:  # no backslash before it, or pairs of them
+            return end + 1
+
+
+def load_yaml(text: str) -> Any:
+    """Parse YAML as `yaml.safe_load` does. Raises yaml.YAMLError; `Twice` for a repeated key."""
+    return yaml.load(text, _Loader)
+
+
+def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise Twice(key)
+        found[key] = value
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        # Merge keys (<<) may be overridden, and only what is written here counts.
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise Twice(str(key))
+            seen.add(key)
+        return super().construct_mapping(node, deep)
