@@ -116,8 +116,8 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
     def mutate(now: Manifest, commit: str) -> Manifest | None:
         nonlocal done
         # Another process may have folded them, or swept what was just written.
-        listed = replacements.keys() <= {s.name for s in now.segments}
-        done = listed and now.fence <= manifest.version
+        listed = {s.name: s for s in manifest.segments if s.name in replacements}
+        done = set(listed.values()) <= set(now.segments) and now.fence <= manifest.version
         if not done or not replacements:
             return None
         segments = tuple(replacements.get(s.name, s) for s in now.segments)

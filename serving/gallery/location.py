@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from serving.errors import GalleryCorrupt, Unavailable
+from serving.errors import GalleryCorrupt, InvalidInput, Unavailable
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import Connect, connect
@@ -84,6 +84,19 @@ def locate(
             failed(f"{its_collection}/{its_model}", error)
         else:
             yield Location(its_collection, its_model, dimension)
+
+
+def location_of(manifest: bytes, collection: str, name: str) -> Location:
+    """The location of the gallery of this manifest, in a collection.
+
+    Raises:
+        InvalidInput: it is no manifest; ``name`` is what the error calls it.
+    """
+    try:
+        read = Manifest.model_validate_json(manifest)
+    except ValidationError as error:
+        raise InvalidInput(f"{name} is no manifest of a gallery.") from error
+    return Location(collection, read.model, read.dimension)
 
 
 def _dimension(store: Store, manifest: str) -> int:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from serving.gallery.version import Version
 
 
 class SegmentRef(BaseModel):
@@ -158,9 +160,28 @@ class Manifest(BaseModel):
         stored = self.model_copy(update={"segments": recent, "format": "faces-gallery/2"})
         return stored.model_dump_json().encode()
 
-    def version_of(self, commit: str) -> int | None:
-        """The version that this commit made; None: it is none of the last commits."""
-        return next((c.version for c in reversed(self.commits) if c.id == commit), None)
+    @property
+    def at(self) -> Version:
+        """The version, with the last commit."""
+        return Version(self.version, self.commits[-1].id if self.commits else None)
+
+    def continues(self, version: int) -> bool:
+        """Whether this manifest came out of that version by commits alone.
+
+        A greater number does not show it: a manifest may have been restored from a backup since,
+        and then the numbers come again. False also when the commit was forgotten meanwhile.
+        """
+        version = Version.of(version)
+        if version.commit is None:
+            return self.version >= version
+        return any(c.id == version.commit for c in self.commits)
+
+    def version_of(self, commits: Collection[str]) -> Version | None:
+        """The version that one of these commits made; None: none is among the last commits."""
+        for c in reversed(self.commits):
+            if c.id in commits:
+                return Version(c.version, c.id)
+        return None
 
     def remembering(self, commits: int) -> Manifest:
         """The manifest with only the last ``commits`` ids of commits."""
@@ -176,10 +197,20 @@ class Manifest(BaseModel):
             return True
         return bool(before.commits) and any(c.id == before.commits[-1].id for c in self.commits)
 
+    def restored(
+        self, commit: str, segments: Sequence[SegmentRef], version: int, now: float
+    ) -> Manifest:
+        """Other people, in ``segments`` that hold all of them, as ``version``.
+
+        The segments cover all versions so far, so whoever has an earlier one loads anew.
+        """
+        refs = tuple(s.model_copy(update={"first": 1, "last": version}) for s in segments)
+        return self._next(commit, version, refs, now)
+
     def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
         """The segments to apply at ``version``; None: the gallery has to be loaded from nothing."""
-        if self.version < version:
-            return None  # restored from a backup
+        if not self.continues(version):
+            return None  # restored from a backup, or too many commits since
         if any(s.first <= version < s.last for s in self.segments):
             return None  # folded with what is applied already
         return tuple(s for s in self.segments if s.first > version)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from serving.errors import GalleryCorrupt, ModelMismatch
+from serving.errors import GalleryCorrupt, InvalidInput, ModelMismatch
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import NO_INDEX, Index, Manifest, SegmentRef, index_name, key_of
@@ -106,6 +106,21 @@ class ManifestFile:
         with self._lock:
             self._index = (name, index.segments)
         return after.model_copy(update={"index": name, "indexed": len(index.segments)})
+
+    def of_backup(self, data: bytes) -> Manifest:
+        """A manifest that was stored once, with the segments of its index, which is still there.
+
+        Raises:
+            InvalidInput: it is no manifest of this gallery, or its index is gone.
+        """
+        try:
+            return self._with_index(self._parse(data))
+        except NotFound as error:
+            raise InvalidInput(
+                f"The index {error} of this manifest is not in the bucket; copy it back first."
+            ) from None
+        except GalleryCorrupt:
+            raise InvalidInput("This is no manifest of a gallery.") from None
 
     def read_index(self, name: str) -> Index:
         """Raises NotFound with the key; GalleryCorrupt, naming it, when the object is damaged."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery.details import Details
+from serving.gallery.version import Version
 
 # People compared by their vectors. docs/bench-gallery.md says how often the best of them is the
 # best of all people.
@@ -108,14 +109,23 @@ class Columns:
 class Snapshot:
     """The gallery at one version, for reading; never changes. Compared by identity."""
 
-    version: int
+    version: Version
     _columns: Columns
     _people: int
     _alive: NDArray[np.bool_]  # (slots used,)
     _details: Details
+    _commits: frozenset[str]  # the ids of the last ones
 
     def __len__(self) -> int:
         return self._people
+
+    def includes(self, version: int) -> bool:
+        """Whether these people are of that version or of one that was made from it; by the commit,
+        as far as it is known and remembered, since a number can come again after a restore."""
+        version = Version.of(version)
+        if version.commit is None:
+            return self.version >= version
+        return version.commit in self._commits
 
     @property
     def photos(self) -> int:

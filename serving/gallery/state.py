@@ -7,6 +7,7 @@ arrays, the number of slots in use, and which of them were alive; searching need
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from serving.gallery.details import Details
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.snapshot import Columns, Snapshot, codes_of
+from serving.gallery.version import Version
 
 _FIRST_CAPACITY = 1024
 _PEOPLE_AT_ONCE = 16_384
@@ -41,9 +43,17 @@ class People:
         self._slot_of: dict[int, int] = {}
         self._details = Details()
 
-    def snapshot(self, version: int) -> Snapshot:
+    def snapshot(self, version: int, commits: Iterable[str] = ()) -> Snapshot:
+        """The people as they are now; ``commits`` are the last ones up to ``version``."""
         alive = self._alive[: self._used].copy()
-        return Snapshot(version, self._columns, len(self._slot_of), alive, self._details)
+        return Snapshot(
+            Version.of(version),
+            self._columns,
+            len(self._slot_of),
+            alive,
+            self._details,
+            frozenset(commits),
+        )
 
     def apply(self, segment: Segment) -> None:
         """Raises ValueError when the segment's embeddings are of another dimension."""
