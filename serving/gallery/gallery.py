@@ -94,10 +94,10 @@ class Gallery:
         return self._stored.now()
 
     def refresh(self, at_least: int | None = None) -> Snapshot:
-        """Load the people of the store's newest version, unless a version suffices that is loaded.
+        """Load the people of the store's newest version, unless that which is loaded suffices.
 
         Args:
-            at_least: a version that suffices, as does any that was made from it; None: the store's
+            at_least: a version that suffices; nothing is read when it is loaded. None: the store's
                 version at the time of the call.
 
         Raises:
@@ -122,7 +122,7 @@ class Gallery:
             return self._snapshot
 
     def _reached(self, at_least: int | None) -> bool:
-        return self._loaded and at_least is not None and self._snapshot.includes(at_least)
+        return self._loaded and at_least is not None and self._snapshot.answers(at_least)
 
     def everybody(self) -> tuple[Version, Iterator[Segment]]:
         """A version, and all people with all of their embeddings in it, as one put a person.
@@ -152,7 +152,7 @@ class Gallery:
             for segment in list(self._stored.objects.read_all(segments)):
                 people.apply(segment)
         self._people = people
-        self._snapshot = people.snapshot(manifest.at, (c.id for c in manifest.commits))
+        self._snapshot = people.snapshot(manifest.at)
         self._loaded = True
 
     def commit(

@@ -114,18 +114,15 @@ class Snapshot:
     _people: int
     _alive: NDArray[np.bool_]  # (slots used,)
     _details: Details
-    _commits: frozenset[str]  # the ids of the last ones
 
     def __len__(self) -> int:
         return self._people
 
-    def includes(self, version: int) -> bool:
-        """Whether these people are of that version or of one that was made from it; by the commit,
-        as far as it is known and remembered, since a number can come again after a restore."""
-        version = Version.of(version)
-        if version.commit is None:
-            return self.version >= version
-        return version.commit in self._commits
+    def answers(self, version: int) -> bool:
+        """Whether these people are those of ``version``, or surely newer: a greater number alone
+        does not show that, since after a restore the numbers come again."""
+        commit = Version.of(version).commit
+        return self.version >= version if commit is None else self.version.commit == commit
 
     @property
     def photos(self) -> int:

@@ -7,7 +7,6 @@ arrays, the number of slots in use, and which of them were alive; searching need
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,17 +42,10 @@ class People:
         self._slot_of: dict[int, int] = {}
         self._details = Details()
 
-    def snapshot(self, version: int, commits: Iterable[str] = ()) -> Snapshot:
-        """The people as they are now; ``commits`` are the last ones up to ``version``."""
+    def snapshot(self, version: int) -> Snapshot:
         alive = self._alive[: self._used].copy()
-        return Snapshot(
-            Version.of(version),
-            self._columns,
-            len(self._slot_of),
-            alive,
-            self._details,
-            frozenset(commits),
-        )
+        people = len(self._slot_of)
+        return Snapshot(Version.of(version), self._columns, people, alive, self._details)
 
     def apply(self, segment: Segment) -> None:
         """Raises ValueError when the segment's embeddings are of another dimension."""

@@ -265,7 +265,7 @@ class _Uploaded:
 def _exactly_at(version: Version, people_at: PeopleAt) -> Snapshot:
     """The people at this version. Raises PreconditionFailed when they are of another already."""
     people = people_at(version)
-    if people.version != version or not people.includes(version):
+    if people.version != version or not people.answers(version):
         raise PreconditionFailed("the people in memory are not those of this manifest")
     return people
 
