@@ -66,6 +66,7 @@ def apply(
                 if not manifest.remembers_all_since(doubted[0], limits.remembered_commits):
                     break  # ours may have been among those that are forgotten
                 doubted = None
+            file.require_writable(manifest)
             commits.append(uuid.uuid4().hex)
             after = mutate(manifest, commits[-1])
             if after is None:

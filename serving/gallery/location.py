@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from serving.errors import GalleryCorrupt, InvalidInput, Unavailable
+from serving.gallery.formats import read_json
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import Connect, connect
@@ -93,16 +92,11 @@ def location_of(manifest: bytes, collection: str, name: str) -> Location:
         InvalidInput: it is no manifest; ``name`` is what the error calls it.
     """
     try:
-        read = Manifest.model_validate_json(manifest)
-    except ValidationError as error:
+        read = read_json(name, manifest, Manifest)
+    except GalleryCorrupt as error:
         raise InvalidInput(f"{name} is no manifest of a gallery.") from error
     return Location(collection, read.model, read.dimension)
 
 
 def _dimension(store: Store, manifest: str) -> int:
-    try:
-        return Manifest.model_validate_json(store.get(manifest).data).dimension
-    except ValidationError as error:
-        raise GalleryCorrupt(
-            f"The manifest {manifest} cannot be read; restore it from a backup."
-        ) from error
+    return read_json(manifest, store.get(manifest).data, Manifest).dimension

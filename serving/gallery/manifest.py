@@ -13,15 +13,14 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from serving.gallery.formats import Stored
 from serving.gallery.version import Version
 
 
-class SegmentRef(BaseModel):
+class SegmentRef(Stored):
     """One segment, and the versions ``first`` to ``last`` of the gallery that it covers."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[0-9a-f]{32}$")
     first: int = Field(ge=1)
@@ -32,18 +31,16 @@ class SegmentRef(BaseModel):
     rows: int = Field(ge=0, description="embeddings in it")
 
 
-class CommitRef(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class CommitRef(Stored):
     id: str
     version: int
 
 
-class Index(BaseModel):
+class Index(Stored):
     """The older segments of a manifest, and the objects no longer listed since it was written."""
 
-    model_config = ConfigDict(frozen=True)
-
+    # Absent in indexes of earlier versions.
+    format: Literal["faces-index/1"] = "faces-index/1"
     # The name is the content's sha256. The nonce makes it unique: a swept name never comes back.
     nonce: str
     segments: tuple[SegmentRef, ...]
@@ -68,17 +65,16 @@ def key_of(folder: str, name: str) -> str:
     return f"{folder}/segments/{name}.safetensors"
 
 
-class Manifest(BaseModel):
+class Manifest(Stored):
     """One version of the gallery. Version 0 is the gallery before its first commit.
 
     A version that no segment covers is a fence: it changes no person, but a writer that prepared a
     commit before it has to start again.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    # The first format listed all segments in the manifest.
+    # The first format listed all segments in the manifest, and names that were to be swept.
     format: Literal["faces-gallery/1", "faces-gallery/2"] = "faces-gallery/2"
+    retired: tuple[str, ...] = Field((), exclude=True)
     model: str
     collection: str
     dimension: int = Field(ge=1)
@@ -88,6 +84,7 @@ class Manifest(BaseModel):
     segments: tuple[SegmentRef, ...] = ()
     # How many of the segments in memory come from the index.
     indexed: int = Field(0, exclude=True)
+    unknown_in_index: frozenset[str] = Field(frozenset(), exclude=True)
     commits: tuple[CommitRef, ...] = ()
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
@@ -132,6 +129,13 @@ class Manifest(BaseModel):
                 "updated": now,
             }
         )
+
+    @property
+    def strange(self) -> set[str]:
+        """The names of all fields that this version does not know, in the manifest and in its
+        index: a newer version has written them, and a commit of this one would drop them."""
+        parts = (*self.segments, *self.commits)
+        return self.unknown | self.unknown_in_index | {u for p in parts for u in p.unknown}
 
     @property
     def names(self) -> frozenset[str]:

@@ -41,12 +41,14 @@ from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.restore import restore
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
+from serving.gallery.store import NotFound, PreconditionFailed
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
 from serving.gallery.version import Version
 from serving.gallery.writer import Requirements, _Waiting
 from tests.support.fuzzing import examples
 from tests.support.memory_store import MemoryStore
+from tests.support.older_writer import OlderWriter
 from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
@@ -131,6 +133,13 @@ def _commits(request: str, key: str) -> bool:
 @dataclass(frozen=True)
 class Commit(Deed):
     asked: Sequence[Asked]  # more than one: they waited, and are committed together
+
+
+@dataclass(frozen=True)
+class Older(Deed):
+    """A process of the previous release commits."""
+
+    asked: Asked
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,10 @@ def commits(plans: Plans) -> st.SearchStrategy[Commit]:
     return st.builds(Commit, _WHO, plans, st.lists(_ASKED, min_size=1, max_size=2))
 
 
+def older(plans: Plans) -> st.SearchStrategy[Older]:
+    return st.builds(Older, _WHO, plans, st.builds(Asked, _WISHES))
+
+
 _PART = st.lists(_PUTS, min_size=1, max_size=2, unique_by=lambda w: w.id)
 _PARTS = st.lists(_PART, min_size=1, max_size=2)
 _WHICH = st.integers(0, 40)
@@ -275,6 +288,7 @@ _OTHERS: st.SearchStrategy[Fault | Deed] = _weighted(
     (2, sweeps(_FAULTY)),
     (3, erasures(_FAULTY)),
     (1, restores(_FAULTY)),
+    (1, older(_FAULTY)),
     (1, LANDINGS),
 )
 _EVENTS = _weighted((1, _FAULTS), (1, _OTHERS))
@@ -407,7 +421,10 @@ class GalleryMachine(RuleBasedStateMachine):
         )
         self._open_all()
 
-    @rule(before=_ENROLMENTS, deed=_weighted((2, commits(PLANS)), (1, imports(PLANS))))
+    @rule(
+        before=_ENROLMENTS,
+        deed=_weighted((4, commits(PLANS)), (2, imports(PLANS)), (1, older(PLANS))),
+    )
     def commit(self, before: list[Deed], deed: Deed) -> None:
         self._step(*before, deed)
 
@@ -532,6 +549,8 @@ class GalleryMachine(RuleBasedStateMachine):
                 return self._commit(task, task.deed)
             case Import():
                 return self._import(task, task.deed)
+            case Older():
+                return self._older(task, task.deed)
             case Refresh():
                 assert isinstance(task.actor, Gallery)
                 return self._refresh(task, task.actor)
@@ -618,6 +637,21 @@ class GalleryMachine(RuleBasedStateMachine):
         except Exception as error:
             answer.error = error
         return self._answer(task, 0, answer)
+
+    def _older(self, task: Task, deed: Older) -> object:
+        if not self._rows_for(iter(deed.asked.wishes)):
+            return "no rows left"
+        task.asked = [(self._changes(deed.asked.wishes), ())]
+        how = (self.limits.recent_segments, self.limits.remembered_commits)
+        writer = OlderWriter(self.store, FOLDER, DIMENSION, *how)
+        try:
+            version = writer.commit([c.operation() for c in task.asked[0][0]])
+        except (PreconditionFailed, NotFound, Unavailable) as error:
+            assert not task.undisturbed
+            task.failed = True
+            return repr(error)
+        assert task.version == version
+        return version
 
     def _rows_for(self, wishes: Iterator[Wish]) -> bool:
         return self.rows + sum(w.photos for w in wishes) <= DIMENSION
@@ -737,6 +771,8 @@ class GalleryMachine(RuleBasedStateMachine):
         if not backup.version or self.store.late or not names <= self.store.objects.keys():
             return "not now"
         MemoryStore.put(self.store, MANIFEST, backup.to_bytes())
+        # In no index it says since when the others are not listed: for them there is no grace.
+        self.unlisted.update(dict.fromkeys(self.manifest.names, 0.0))
         self._now_is(backup)
         return backup.at
 
