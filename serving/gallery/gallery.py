@@ -154,6 +154,8 @@ class Gallery:
         self._people = people
         self._snapshot = people.snapshot(manifest.at)
         self._loaded = True
+        # Searches that hold an older snapshot keep its slots; the next refresh tries again.
+        people.overwrite_dead()
 
     def commit(
         self,

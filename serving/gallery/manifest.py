@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from serving.gallery.erased import Erased
 from serving.gallery.formats import Stored
 from serving.gallery.version import Version
 
@@ -86,6 +87,7 @@ class Manifest(Stored):
     indexed: int = Field(0, exclude=True)
     unknown_in_index: frozenset[str] = Field(frozenset(), exclude=True)
     commits: tuple[CommitRef, ...] = ()
+    erased: Erased | None = None
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
     def after(
@@ -111,6 +113,10 @@ class Manifest(Stored):
         """The same people in other segments; the version stays."""
         return self._next(commit, self.version, segments, now)
 
+    def without(self, erased: Erased) -> Manifest:
+        """The same segments; people of whom they hold nothing any more are remembered as erased."""
+        return self.model_copy(update={"erased": erased})
+
     def fenced(self, commit: str, now: float) -> Manifest:
         """A fence, after which segments that are not listed may be removed."""
         version = self.version + 1
@@ -134,7 +140,8 @@ class Manifest(Stored):
     def strange(self) -> set[str]:
         """The names of all fields that this version does not know, in the manifest and in its
         index: a newer version has written them, and a commit of this one would drop them."""
-        parts = (*self.segments, *self.commits)
+        erased = (self.erased, *self.erased.erasures) if self.erased else ()
+        parts = (*self.segments, *self.commits, *erased)
         return self.unknown | self.unknown_in_index | {u for p in parts for u in p.unknown}
 
     @property
@@ -202,14 +209,19 @@ class Manifest(Stored):
         return bool(before.commits) and any(c.id == before.commits[-1].id for c in self.commits)
 
     def restored(
-        self, commit: str, segments: Sequence[SegmentRef], version: int, now: float
+        self,
+        commit: str,
+        segments: Sequence[SegmentRef],
+        version: int,
+        now: float,
+        erased: Erased | None,
     ) -> Manifest:
         """Other people, in ``segments`` that hold all of them, as ``version``.
 
         The segments cover all versions so far, so whoever has an earlier one loads anew.
         """
         refs = tuple(s.model_copy(update={"first": 1, "last": version}) for s in segments)
-        return self._next(commit, version, refs, now)
+        return self._next(commit, version, refs, now).model_copy(update={"erased": erased})
 
     def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
         """The segments to apply at ``version``; None: the gallery has to be loaded from nothing."""

@@ -118,6 +118,11 @@ class Snapshot:
     def __len__(self) -> int:
         return self._people
 
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """(slots used,): which slots hold a person of this version."""
+        return self._alive
+
     def answers(self, version: int) -> bool:
         """Whether these people are those of ``version``, or surely newer: a greater number alone
         does not show that, since after a restore the numbers come again."""

@@ -55,6 +55,8 @@ def restore(
             abort=True,
         )
     done = restoring.restore(gallery, backup)
+    if done.left_out:
+        click.echo(f"Left out, as they were erased since: {', '.join(map(str, done.left_out))}.")
     click.echo(
         f"The {done.embeddings} embeddings of version {done.of_version} are the gallery again; "
         f"its version is {done.gallery_version}."
