@@ -174,6 +174,13 @@ class GalleryCorrupt(GalleryError):
     title = "The gallery is damaged"
 
 
+class GalleryTooNew(GalleryError):
+    """A newer version of this software wrote it, in a format that this one does not know."""
+
+    type = "gallery-too-new"
+    title = "A newer version wrote this gallery"
+
+
 class ModelMismatch(GalleryError):
     """The gallery holds embeddings of another model than the served one."""
 

@@ -13,6 +13,7 @@ from serving.cli.evaluate import evaluate_command
 from serving.cli.gallery import change, look, transfer, upkeep
 from serving.cli.gallery.group import gallery
 from serving.cli.gallery.migrate import migrate_command
+from serving.cli.gallery.restore import restore
 from serving.cli.infer import infer
 from serving.cli.key import key
 from serving.cli.model import model
@@ -43,6 +44,7 @@ for command in (
     change.erase,
     transfer.import_,
     transfer.export,
+    restore,
     upkeep.compact,
     upkeep.sweep,
     upkeep.check,

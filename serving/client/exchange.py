@@ -18,6 +18,7 @@ from serving.errors import (
     EnrolmentConflict,
     GalleryCorrupt,
     GalleryError,
+    GalleryTooNew,
     ModelMismatch,
     NotReadBack,
     StoreUnfit,
@@ -32,7 +33,9 @@ _COLLECTION = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 # Temporary answers of a service or of the proxy in front of it.
 _PASSING = (429, 502, 503, 504)
 # Answered with 503 too, but they do not pass by waiting.
-_LASTING = {error.type for error in (GalleryError, GalleryCorrupt, ModelMismatch, StoreUnfit)}
+_LASTING = {
+    error.type for error in (GalleryError, GalleryCorrupt, GalleryTooNew, ModelMismatch, StoreUnfit)
+}
 
 # Errors before a connection: nothing was sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)

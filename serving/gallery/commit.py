@@ -16,6 +16,7 @@ from serving.gallery.manifest import Manifest
 from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.store import PreconditionFailed
+from serving.gallery.version import Version
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,13 @@ def apply(
     sleep: Callable[[float], None],
     observer: Observer = NOBODY,
     limits: Limits = DEFAULT_LIMITS,
-) -> int:
+) -> Version:
     """Replace the manifest by what ``mutate`` makes of it; after a conflict, try on the new one.
 
     Args:
         mutate: from the manifest and the id of the commit, which the result must remember; may be
-            called several times, and may write objects. None: there is nothing to commit.
+            called several times, each time with another id, and may write objects. None: there is
+            nothing to commit.
         sleep: waits for a number of seconds.
         observer: is called for every conflict.
 
@@ -45,7 +47,9 @@ def apply(
         Unavailable: the store is away; nothing was committed.
         NotConfirmed: the store went away during the last write, and the outcome is not known.
     """
-    commit = uuid.uuid4().hex
+    # Another id for each attempt: should two of them be carried out, one before a restore from a
+    # backup and one after it, the id shows in which of the two histories a reader is.
+    commits: list[str] = []
     failures = 0
     # The manifest that a replacement was made from whose reply got lost. While it is still the
     # current one, the store may yet carry out that write.
@@ -56,15 +60,17 @@ def apply(
         replacing = False
         try:
             manifest, etag = file.read()
-            if (version := manifest.version_of(commit)) is not None:
+            if (version := manifest.version_of(commits)) is not None:
                 return version  # the reply to an earlier try got lost
             if doubted is not None and etag != doubted[1]:
                 if not manifest.remembers_all_since(doubted[0], limits.remembered_commits):
                     break  # ours may have been among those that are forgotten
                 doubted = None
-            after = mutate(manifest, commit)
+            file.require_writable(manifest)
+            commits.append(uuid.uuid4().hex)
+            after = mutate(manifest, commits[-1])
             if after is None:
-                return manifest.version
+                return manifest.at
             after = file.prepare(manifest, after)
             replacing = True
             file.replace(after, etag)
@@ -74,7 +80,7 @@ def apply(
         except GalleryError:
             raise
         except Unavailable as error:
-            log.warning("commit %s, attempt %d: %s", commit, attempt + 1, error)
+            log.warning("commit %s, attempt %d: %s", commits[-1:], attempt + 1, error)
             if replacing:
                 doubted = (manifest, etag)
             failures += 1
@@ -84,7 +90,7 @@ def apply(
                 raise Unavailable(f"{error} Nothing was written.") from error
             raise NotConfirmed(f"{error} {_NOT_CONFIRMED}") from error
         else:
-            return after.version
+            return after.at
     if doubted is not None:
         raise NotConfirmed(f"Other writers were faster. {_NOT_CONFIRMED}")
     raise CommitConflict(

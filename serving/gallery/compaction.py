@@ -37,16 +37,14 @@ def compact(gallery: StoredGallery) -> Compaction:
     before = len(manifest.segments)
     if not run:
         return Compaction(before, before, 0, 0)
-    names = [s.name for s in run]
     done = False
 
     def mutate(now: Manifest, commit: str) -> Manifest | None:
         nonlocal done
-        listed = [s.name for s in now.segments]
-        start = listed.index(names[0]) if names[0] in listed else 0
-        end = start + len(names)
+        start = now.segments.index(run[0]) if run[0] in now.segments else 0
+        end = start + len(run)
         # Another process may have folded them, or swept what was just written.
-        done = listed[start:end] == names and now.fence <= manifest.version
+        done = now.segments[start:end] == tuple(run) and now.fence <= manifest.version
         if not done:
             return None
         segments = (*now.segments[:start], *folded, *now.segments[end:])

@@ -26,6 +26,10 @@ class Details:
         self._bytes += encoded
         return start
 
+    def overwrite(self, start: int, length: int) -> None:
+        """Overwrite an object that nobody reads any more."""
+        self._bytes[start : start + length] = b" " * length
+
     def encoded(self, start: int, length: int) -> bytes:
         return bytes(self._bytes[start : start + length])
 

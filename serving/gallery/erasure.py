@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.errors import CommitConflict, UnknownIdentity
+from serving.gallery.erased import remembering
 from serving.gallery.location import locate
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.ownership import Ownership
@@ -20,7 +21,13 @@ from serving.gallery.writer import Writer
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an erasure has removed; the embeddings are in no object of the gallery any more."""
+    """What an erasure has removed; the embeddings are in no object of the gallery any more.
+
+    Attributes:
+        sweep_until: until then (seconds since 1970) a process that had read the gallery before may
+            still upload what it has read, and die; nobody reads such an object, and the sweeps of
+            the maintenance remove it.
+    """
 
     model: str
     ids: Sequence[int]
@@ -29,6 +36,7 @@ class Receipt:
     objects_removed: Sequence[str]
     gallery_version: int
     time: float
+    sweep_until: float
 
 
 def erase_everywhere(
@@ -86,6 +94,7 @@ def erase_held(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
         raise CommitConflict("Compactions came between; the people are deleted, erase them again.")
     removed = sweep(gallery, grace_s=0).removed
     after, _ = gallery.file.read()
+    now = gallery.now()
     return Receipt(
         model=after.model,
         ids=sorted(ids),
@@ -93,7 +102,8 @@ def erase_held(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
         objects_rewritten=rewritten[0],
         objects_removed=removed,
         gallery_version=after.version,
-        time=gallery.now(),
+        time=now,
+        sweep_until=now + gallery.limits.writer_life_s,
     )
 
 
@@ -116,12 +126,13 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
     def mutate(now: Manifest, commit: str) -> Manifest | None:
         nonlocal done
         # Another process may have folded them, or swept what was just written.
-        listed = replacements.keys() <= {s.name for s in now.segments}
-        done = listed and now.fence <= manifest.version
-        if not done or not replacements:
+        listed = {s.name: s for s in manifest.segments if s.name in replacements}
+        done = set(listed.values()) <= set(now.segments) and now.fence <= manifest.version
+        if not done:
             return None
         segments = tuple(replacements.get(s.name, s) for s in now.segments)
-        return now.folded(commit, segments, gallery.now())
+        erased = remembering(now.erased, ids, gallery.now(), gallery.limits)
+        return now.folded(commit, segments, gallery.now()).without(erased)
 
     gallery.commit(mutate)
     return (sorted(replacements), rows) if done else None

@@ -19,6 +19,7 @@ from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 from serving.gallery.store import Store
 from serving.gallery.stored import StoredGallery
+from serving.gallery.version import Version
 from serving.gallery.writer import Precondition, Requirements, Writer
 
 
@@ -93,10 +94,11 @@ class Gallery:
         return self._stored.now()
 
     def refresh(self, at_least: int | None = None) -> Snapshot:
-        """Load the people of the store's newest version, unless a version suffices that is loaded.
+        """Load the people of the store's newest version, unless that which is loaded suffices.
 
         Args:
-            at_least: a version that suffices; None: the store's version at the time of the call.
+            at_least: a version that suffices; nothing is read when it is loaded. None: the store's
+                version at the time of the call.
 
         Raises:
             GalleryCorrupt: an object is missing or damaged; the snapshot stays as it was.
@@ -120,16 +122,16 @@ class Gallery:
             return self._snapshot
 
     def _reached(self, at_least: int | None) -> bool:
-        return self._loaded and at_least is not None and self._snapshot.version >= at_least
+        return self._loaded and at_least is not None and self._snapshot.answers(at_least)
 
-    def everybody(self) -> tuple[int, Iterator[Segment]]:
+    def everybody(self) -> tuple[Version, Iterator[Segment]]:
         """A version, and all people with all of their embeddings in it, as one put a person.
 
         Memory holds only one centroid a person, so this reads all segments again and holds them.
         """
         version, segments = self._stored.file.reading(
             lambda manifest: (
-                manifest.version,
+                manifest.at,
                 list(self._stored.objects.read_all(manifest.segments)),
             )
         )
@@ -150,15 +152,17 @@ class Gallery:
             for segment in list(self._stored.objects.read_all(segments)):
                 people.apply(segment)
         self._people = people
-        self._snapshot = people.snapshot(manifest.version)
+        self._snapshot = people.snapshot(manifest.at)
         self._loaded = True
+        # Searches that hold an older snapshot keep its slots; the next refresh tries again.
+        people.overwrite_dead()
 
     def commit(
         self,
         operations: Sequence[Operation],
         require: Sequence[int] = (),
         precondition: Precondition | None = None,
-    ) -> int:
+    ) -> Version:
         """Write all of the operations or none; returns the version that contains them.
 
         Calls that arrive while another commit is under way are committed together.
@@ -181,7 +185,7 @@ class Gallery:
             return self._writer.commit(operations)
         return self._writer.commit(operations, Requirements(self._people_at, require, precondition))
 
-    def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> int:
+    def commit_made(self, make: Callable[[Snapshot], Segment | None]) -> Version:
         """Commit the segment that ``make`` returns for the current people; called again when
         another writer was faster. So a write can depend on what is enrolled; see `commit`.
 
@@ -194,7 +198,7 @@ class Gallery:
         self,
         segments: Callable[[], Iterable[Segment]],
         written: Callable[[Segment], None] = lambda segment: None,
-    ) -> int:
+    ) -> Version:
         """Commit any number of ready segments as one version, for imports in bulk; see `commit`.
 
         Args:
@@ -205,7 +209,7 @@ class Gallery:
         """
         return self._writer.commit_segments(segments, written)
 
-    def _people_at(self, version: int) -> Snapshot:
+    def _people_at(self, version: Version) -> Snapshot:
         return self.refresh(at_least=version)
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from serving.errors import InvalidInput
+from serving.gallery.formats import is_newer
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 from serving.names import details_problem
 from serving.strict import load_json
@@ -36,6 +37,7 @@ FORMAT = "faces-export/1"
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.
 ROWS_AT_ONCE = 50_000
 _TIMES = ("created", "updated")
+_TENSORS = {"ids", "counts", "embeddings", *_TIMES, "details_length", "details"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class ExportFile:
         """Open and check a file. Raises InvalidInput, naming the file, when it is no export."""
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
+            if is_newer(metadata.get("format"), FORMAT) or set(file.keys()) - _TENSORS:
+                raise InvalidInput(
+                    f"{path.name} is an export of a newer version of this software; upgrade this "
+                    "one."
+                )
             if metadata.get("format") != FORMAT:
                 raise InvalidInput(f"{path.name} is no export of a gallery.")
             ids, counts = file.get_tensor("ids"), file.get_tensor("counts")

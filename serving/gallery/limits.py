@@ -16,6 +16,10 @@ class Limits:
             fewer make commits write an index more often.
         remembered_commits: ids of past commits that the manifest keeps. A writer looks for its own
             within seconds.
+        remembered_erased, erased_life_s: how many erased people the manifest remembers, and for how
+            long; a restore of an older backup may bring others back.
+        writer_life_s: longest time from a writer's first look at the gallery to its last upload.
+            For as long after an erasure, sweeps remove uploads that were never listed at once.
         commit_tries: attempts of one commit while other writers are faster.
         store_failures: failures of the store after which a commit gives up.
         erase_tries: attempts of one erasure while compactions come between.
@@ -29,6 +33,9 @@ class Limits:
 
     recent_segments: int = 32
     remembered_commits: int = 128
+    remembered_erased: int = 1000
+    erased_life_s: float = 35 * 86400.0
+    writer_life_s: float = 24 * 3600.0
     commit_tries: int = 12
     store_failures: int = 3
     erase_tries: int = 5

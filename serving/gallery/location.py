@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from serving.errors import GalleryCorrupt, Unavailable
+from serving.errors import GalleryCorrupt, InvalidInput, Unavailable
+from serving.gallery.formats import read_json
 from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import Connect, connect
@@ -86,10 +85,18 @@ def locate(
             yield Location(its_collection, its_model, dimension)
 
 
-def _dimension(store: Store, manifest: str) -> int:
+def location_of(manifest: bytes, collection: str, name: str) -> Location:
+    """The location of the gallery of this manifest, in a collection.
+
+    Raises:
+        InvalidInput: it is no manifest; ``name`` is what the error calls it.
+    """
     try:
-        return Manifest.model_validate_json(store.get(manifest).data).dimension
-    except ValidationError as error:
-        raise GalleryCorrupt(
-            f"The manifest {manifest} cannot be read; restore it from a backup."
-        ) from error
+        read = read_json(name, manifest, Manifest)
+    except GalleryCorrupt as error:
+        raise InvalidInput(f"{name} is no manifest of a gallery.") from error
+    return Location(collection, read.model, read.dimension)
+
+
+def _dimension(store: Store, manifest: str) -> int:
+    return read_json(manifest, store.get(manifest).data, Manifest).dimension

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from serving.gallery.erased import Erased
+from serving.gallery.formats import Stored
+from serving.gallery.version import Version
 
 
-class SegmentRef(BaseModel):
+class SegmentRef(Stored):
     """One segment, and the versions ``first`` to ``last`` of the gallery that it covers."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[0-9a-f]{32}$")
     first: int = Field(ge=1)
@@ -30,18 +32,16 @@ class SegmentRef(BaseModel):
     rows: int = Field(ge=0, description="embeddings in it")
 
 
-class CommitRef(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class CommitRef(Stored):
     id: str
     version: int
 
 
-class Index(BaseModel):
+class Index(Stored):
     """The older segments of a manifest, and the objects no longer listed since it was written."""
 
-    model_config = ConfigDict(frozen=True)
-
+    # Absent in indexes of earlier versions.
+    format: Literal["faces-index/1"] = "faces-index/1"
     # The name is the content's sha256. The nonce makes it unique: a swept name never comes back.
     nonce: str
     segments: tuple[SegmentRef, ...]
@@ -66,17 +66,16 @@ def key_of(folder: str, name: str) -> str:
     return f"{folder}/segments/{name}.safetensors"
 
 
-class Manifest(BaseModel):
+class Manifest(Stored):
     """One version of the gallery. Version 0 is the gallery before its first commit.
 
     A version that no segment covers is a fence: it changes no person, but a writer that prepared a
     commit before it has to start again.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    # The first format listed all segments in the manifest.
+    # The first format listed all segments in the manifest, and names that were to be swept.
     format: Literal["faces-gallery/1", "faces-gallery/2"] = "faces-gallery/2"
+    retired: tuple[str, ...] = Field((), exclude=True)
     model: str
     collection: str
     dimension: int = Field(ge=1)
@@ -86,7 +85,9 @@ class Manifest(BaseModel):
     segments: tuple[SegmentRef, ...] = ()
     # How many of the segments in memory come from the index.
     indexed: int = Field(0, exclude=True)
+    unknown_in_index: frozenset[str] = Field(frozenset(), exclude=True)
     commits: tuple[CommitRef, ...] = ()
+    erased: Erased | None = None
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
     def after(
@@ -112,6 +113,10 @@ class Manifest(BaseModel):
         """The same people in other segments; the version stays."""
         return self._next(commit, self.version, segments, now)
 
+    def without(self, erased: Erased) -> Manifest:
+        """The same segments; people of whom they hold nothing any more are remembered as erased."""
+        return self.model_copy(update={"erased": erased})
+
     def fenced(self, commit: str, now: float) -> Manifest:
         """A fence, after which segments that are not listed may be removed."""
         version = self.version + 1
@@ -130,6 +135,14 @@ class Manifest(BaseModel):
                 "updated": now,
             }
         )
+
+    @property
+    def strange(self) -> set[str]:
+        """The names of all fields that this version does not know, in the manifest and in its
+        index: a newer version has written them, and a commit of this one would drop them."""
+        erased = (self.erased, *self.erased.erasures) if self.erased else ()
+        parts = (*self.segments, *self.commits, *erased)
+        return self.unknown | self.unknown_in_index | {u for p in parts for u in p.unknown}
 
     @property
     def names(self) -> frozenset[str]:
@@ -158,9 +171,28 @@ class Manifest(BaseModel):
         stored = self.model_copy(update={"segments": recent, "format": "faces-gallery/2"})
         return stored.model_dump_json().encode()
 
-    def version_of(self, commit: str) -> int | None:
-        """The version that this commit made; None: it is none of the last commits."""
-        return next((c.version for c in reversed(self.commits) if c.id == commit), None)
+    @property
+    def at(self) -> Version:
+        """The version, with the last commit."""
+        return Version(self.version, self.commits[-1].id if self.commits else None)
+
+    def continues(self, version: int) -> bool:
+        """Whether this manifest came out of that version by commits alone.
+
+        A greater number does not show it: a manifest may have been restored from a backup since,
+        and then the numbers come again. False also when the commit was forgotten meanwhile.
+        """
+        version = Version.of(version)
+        if version.commit is None:
+            return self.version >= version
+        return any(c.id == version.commit for c in self.commits)
+
+    def version_of(self, commits: Collection[str]) -> Version | None:
+        """The version that one of these commits made; None: none is among the last commits."""
+        for c in reversed(self.commits):
+            if c.id in commits:
+                return Version(c.version, c.id)
+        return None
 
     def remembering(self, commits: int) -> Manifest:
         """The manifest with only the last ``commits`` ids of commits."""
@@ -176,10 +208,25 @@ class Manifest(BaseModel):
             return True
         return bool(before.commits) and any(c.id == before.commits[-1].id for c in self.commits)
 
+    def restored(
+        self,
+        commit: str,
+        segments: Sequence[SegmentRef],
+        version: int,
+        now: float,
+        erased: Erased | None,
+    ) -> Manifest:
+        """Other people, in ``segments`` that hold all of them, as ``version``.
+
+        The segments cover all versions so far, so whoever has an earlier one loads anew.
+        """
+        refs = tuple(s.model_copy(update={"first": 1, "last": version}) for s in segments)
+        return self._next(commit, version, refs, now).model_copy(update={"erased": erased})
+
     def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
         """The segments to apply at ``version``; None: the gallery has to be loaded from nothing."""
-        if self.version < version:
-            return None  # restored from a backup
+        if not self.continues(version):
+            return None  # restored from a backup, or too many commits since
         if any(s.first <= version < s.last for s in self.segments):
             return None  # folded with what is applied already
         return tuple(s for s in self.segments if s.first > version)

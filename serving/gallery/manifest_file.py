@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from serving.errors import GalleryCorrupt, ModelMismatch
+from serving.errors import GalleryCorrupt, GalleryTooNew, InvalidInput, ModelMismatch
+from serving.gallery.formats import read_json
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import NO_INDEX, Index, Manifest, SegmentRef, index_name, key_of
@@ -40,7 +39,8 @@ class ManifestFile:
         )
         self._lock = threading.Lock()
         self._known: tuple[Manifest, str | None] = (self._empty, None)
-        self._index: tuple[str, tuple[SegmentRef, ...]] = (NO_INDEX, ())
+        self._index: tuple[str, tuple[SegmentRef, ...], frozenset[str]]
+        self._index = (NO_INDEX, (), frozenset())
 
     def read(self) -> tuple[Manifest, str | None]:
         """The manifest as it is now, and its ETag; None before the first commit.
@@ -89,6 +89,14 @@ class ManifestFile:
                 missing = str(error)
         raise _missing(missing)
 
+    def require_writable(self, manifest: Manifest) -> None:
+        """Raises GalleryTooNew when a commit by this version would drop what a newer one wrote."""
+        if strange := manifest.strange:
+            raise GalleryTooNew(
+                f"A newer version of this software wrote {', '.join(sorted(strange))} into the "
+                f"manifest {self._key}, which this version would drop; upgrade it. Reading goes on."
+            )
+
     def prepare(self, before: Manifest, after: Manifest) -> Manifest:
         """Make ``after`` ready to replace ``before``: write the index that it needs, and drop the
         ids of old commits.
@@ -104,8 +112,23 @@ class ManifestFile:
         name = index_name(data)
         self._store.put(key_of(self.folder, name), data)
         with self._lock:
-            self._index = (name, index.segments)
+            self._index = (name, index.segments, frozenset())
         return after.model_copy(update={"index": name, "indexed": len(index.segments)})
+
+    def of_backup(self, data: bytes) -> Manifest:
+        """A manifest that was stored once, with the segments of its index, which is still there.
+
+        Raises:
+            InvalidInput: it is no manifest of this gallery, or its index is gone.
+        """
+        try:
+            return self._with_index(self._parse(data))
+        except NotFound as error:
+            raise InvalidInput(
+                f"The index {error} of this manifest is not in the bucket; copy it back first."
+            ) from None
+        except GalleryCorrupt:
+            raise InvalidInput("This is no manifest of a gallery.") from None
 
     def read_index(self, name: str) -> Index:
         """Raises NotFound with the key; GalleryCorrupt, naming it, when the object is damaged."""
@@ -118,7 +141,7 @@ class ManifestFile:
             raise GalleryCorrupt(
                 f"The gallery's object {key} is damaged: its checksum differs from its name."
             )
-        return Index.model_validate_json(data)
+        return read_json(key, data, Index)
 
     def replace(self, manifest: Manifest, etag: str | None) -> None:
         """Replace the stored manifest if it still has this ETag.
@@ -142,24 +165,24 @@ class ManifestFile:
     def _with_index(self, stored: Manifest) -> Manifest:
         """The manifest with all of its segments. Raises NotFound when its index is gone."""
         with self._lock:
-            name, older = self._index
+            name, older, unknown = self._index
         if stored.index == NO_INDEX:
             return stored
         if stored.index != name:
-            name, older = stored.index, self.read_index(stored.index).segments
+            index = self.read_index(stored.index)
+            name, older, unknown = stored.index, index.segments, frozenset(index.unknown)
             with self._lock:
-                self._index = (name, older)
+                self._index = (name, older, unknown)
         return stored.model_copy(
-            update={"segments": (*older, *stored.segments), "indexed": len(older)}
+            update={
+                "segments": (*older, *stored.segments),
+                "indexed": len(older),
+                "unknown_in_index": unknown,
+            }
         )
 
     def _parse(self, data: bytes) -> Manifest:
-        try:
-            manifest = Manifest.model_validate_json(data)
-        except ValidationError as error:
-            raise GalleryCorrupt(
-                f"The manifest {self._key} cannot be read; restore it from a backup."
-            ) from error
+        manifest = read_json(self._key, data, Manifest)
         if manifest.model != self._empty.model or manifest.dimension != self._empty.dimension:
             raise ModelMismatch(
                 f"The gallery holds embeddings of {manifest.model}, but {self._empty.model} is "

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from serving.errors import GalleryCorrupt
+from serving.errors import GalleryCorrupt, GalleryTooNew
 from serving.gallery.manifest import INDEXES, SegmentRef, key_of
-from serving.gallery.segment import Segment
+from serving.gallery.segment import NewerSegment, Segment
 from serving.gallery.store import Entry, NotFound, Store
 
 _PARALLEL_GETS = 8
@@ -63,6 +63,10 @@ class SegmentObjects:
             )
         try:
             segment = Segment.from_bytes(data)
+        except NewerSegment as error:
+            raise GalleryTooNew(
+                f"A newer version of this software wrote {key}: {error}; upgrade this one."
+            ) from error
         except ValueError as error:
             raise GalleryCorrupt(f"The gallery's object {key} is damaged: {error}.") from error
         if segment.dimension != self._dimension:

@@ -42,6 +42,15 @@ class Ownership:
         """Whether any operation belongs to the person, enrolled or deleted."""
         return person in self._current or person in self._past
 
+    def all_of(self, people: Collection[int]) -> dict[int, list[int]]:
+        """By segment, all operations of these people."""
+        operations: dict[int, list[int]] = {}
+        for person in people:
+            for held in (self._past, self._current):
+                for segment, operation in held.get(person, ()):
+                    operations.setdefault(segment, []).append(operation)
+        return operations
+
     def dead(self, people: Collection[int]) -> dict[int, list[int]]:
         """By segment, the operations of these people from before they were last deleted.
 

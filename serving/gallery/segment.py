@@ -29,10 +29,16 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from serving.gallery.formats import is_newer
+
 _FORMAT = "faces-segment/1"
 _UNIT_TOLERANCE = 0.02  # of the squared length
 _CHECKED_ROWS = 4096
 STORED = np.float16
+
+
+class NewerSegment(ValueError):
+    """A segment in a format, or with a tensor, that this version does not know."""
 
 
 class Kind(IntEnum):
@@ -162,12 +168,23 @@ class Segment:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Segment:
-        """Read a stored segment. Raises ValueError when the bytes are no segment."""
+        """Read a stored segment.
+
+        Raises:
+            ValueError: the bytes are no segment; NewerSegment: they are one of a newer version.
+        """
         try:
             columns = safetensors.numpy.load(data)
+            # The library does not give the metadata of bytes.
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            found = header.get("__metadata__", {}).get("format")
+            if is_newer(found, _FORMAT) or columns.keys() - set(_COLUMNS):
+                raise NewerSegment(f"a segment of a newer version, {found}")
             segment = cls(**columns)
         except (SafetensorError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a segment: {error}") from error
+        if found != _FORMAT:
+            raise ValueError(f"not a segment: its format is {found}")
         segment.check()
         return segment
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery.details import Details
+from serving.gallery.version import Version
 
 # People compared by their vectors. docs/bench-gallery.md says how often the best of them is the
 # best of all people.
@@ -108,7 +109,7 @@ class Columns:
 class Snapshot:
     """The gallery at one version, for reading; never changes. Compared by identity."""
 
-    version: int
+    version: Version
     _columns: Columns
     _people: int
     _alive: NDArray[np.bool_]  # (slots used,)
@@ -116,6 +117,17 @@ class Snapshot:
 
     def __len__(self) -> int:
         return self._people
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """(slots used,): which slots hold a person of this version."""
+        return self._alive
+
+    def answers(self, version: int) -> bool:
+        """Whether these people are those of ``version``, or surely newer: a greater number alone
+        does not show that, since after a restore the numbers come again."""
+        commit = Version.of(version).commit
+        return self.version >= version if commit is None else self.version.commit == commit
 
     @property
     def photos(self) -> int:

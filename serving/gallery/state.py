@@ -1,12 +1,14 @@
 """The gallery in memory: one centroid a person, updated by applying segments.
 
 Every change of a person takes a new slot and leaves the old one as it was. So a snapshot is the
-arrays, the number of slots in use, and which of them were alive; searching needs no lock.
+arrays, the number of slots in use, and which of them were alive; searching needs no lock. A slot
+that no snapshot in use shows any more is overwritten.
 """
 
 from __future__ import annotations
 
 import json
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from serving.gallery.details import Details
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.snapshot import Columns, Snapshot, codes_of
+from serving.gallery.version import Version
 
 _FIRST_CAPACITY = 1024
 _PEOPLE_AT_ONCE = 16_384
@@ -40,10 +43,42 @@ class People:
         self._used = 0
         self._slot_of: dict[int, int] = {}
         self._details = Details()
+        self._forget_shown()
+
+    def _forget_shown(self) -> None:
+        """The arrays are new: no snapshot shows them, and no slot is dead."""
+        self._shown: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self._dead: list[int] = []
 
     def snapshot(self, version: int) -> Snapshot:
         alive = self._alive[: self._used].copy()
-        return Snapshot(version, self._columns, len(self._slot_of), alive, self._details)
+        people = len(self._slot_of)
+        made = Snapshot(Version.of(version), self._columns, people, alive, self._details)
+        self._shown.add(made)
+        return made
+
+    def overwrite_dead(self) -> None:
+        """Overwrite the slots of those who are gone, and earlier slots of those who are not, but
+        for slots that a snapshot in use still shows, to a search that began before."""
+        if not self._dead:
+            return
+        seen = np.zeros(self._used, np.bool_)
+        for snapshot in list(self._shown):
+            seen[: len(snapshot.alive)] |= snapshot.alive
+        dead = np.array(self._dead, np.intp)
+        self._dead = dead[seen[dead]].tolist()
+        dead = dead[~seen[dead]]
+        columns = self._columns
+        for slot in dead.tolist():
+            start, length = int(columns.details_start[slot]), int(columns.details_length[slot])
+            self._details.overwrite(start, length)
+        for column in vars(columns).values():
+            column[dead] = 0
+        columns.ids[dead] = -1
+        # Equal codes would crowd out the neighbours of a probe that is near them.
+        columns.codes[dead] = np.random.default_rng().integers(
+            0, 256, (len(dead), columns.codes.shape[1]), np.uint8
+        )
 
     def apply(self, segment: Segment) -> None:
         """Raises ValueError when the segment's embeddings are of another dimension."""
@@ -90,8 +125,10 @@ class People:
         ]
         for slot, old in known:
             columns.created[slot] = columns.created[old]
+            given = int(columns.details_start[slot]), int(columns.details_length[slot])
             self._describe(slot, old, self._details_of(slot))
-            self._alive[old] = False
+            self._details.overwrite(*given)  # merged into a copy, and in no snapshot yet
+            self._kill(old)
         self._slot_of.update(zip(ids, range(first, first + len(ids)), strict=True))
         self._alive[new] = True
 
@@ -155,7 +192,7 @@ class People:
         columns.updated[slot] = updated
         self._describe(slot, old, details)
         if old is not None:
-            self._alive[old] = False
+            self._kill(old)
         self._slot_of[person] = slot
         self._alive[slot] = True
 
@@ -171,7 +208,11 @@ class People:
     def _drop(self, person: int) -> None:
         slot = self._slot_of.pop(person, None)
         if slot is not None:
-            self._alive[slot] = False
+            self._kill(slot)
+
+    def _kill(self, slot: int) -> None:
+        self._alive[slot] = False
+        self._dead.append(slot)
 
     def _sum(self, slot: int) -> NDArray[np.float32]:
         centroid = self._columns.centroids[slot].astype(np.float32)
@@ -204,6 +245,7 @@ class People:
         self._alive = np.arange(capacity) < self._used
         ids = self._columns.ids[: self._used].tolist()
         self._slot_of = dict(zip(ids, range(self._used), strict=True))
+        self._forget_shown()
 
 
 def _unit(sums: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.store import Store
+from serving.gallery.version import Version
 
 
 class StoredGallery:
@@ -56,6 +57,6 @@ class StoredGallery:
         """Seconds since 1970."""
         return self._clock()
 
-    def commit(self, mutate: Callable[[Manifest, str], Manifest | None]) -> int:
+    def commit(self, mutate: Callable[[Manifest, str], Manifest | None]) -> Version:
         """Replace the manifest; see `serving.gallery.commit.apply`."""
         return apply(self.file, mutate, self._sleep, self._observer, self.limits)

@@ -23,6 +23,10 @@ class Sweep:
 def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> Sweep:
     """Remove the objects that no manifest within the last ``grace_s`` seconds referred to.
 
+    After an erasure (see `serving.gallery.limits.Limits.writer_life_s`) also, whatever their age,
+    segments that none ever referred to: a writer that had read before the erasure may have
+    uploaded what it read. That harms no reader, and a writer that goes on starts again.
+
     Raises:
         CommitConflict: other writers were faster each time; nothing was removed.
         Unavailable: the store is away, or the gallery is damaged.
@@ -33,10 +37,13 @@ def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> S
     objects = dict(gallery.objects.all())
     unlisted = {n: e for n, e in objects.items() if n not in manifest.names}
     since = unlisted_since(gallery, objects) if unlisted and grace_s else {}
+    erased, life = manifest.erased, gallery.limits.writer_life_s
+    all_uploads = erased is not None and erased.later_than(gallery.now() - life)
     candidates = {
         name: entry.size
         for name, entry in unlisted.items()
         if max(entry.modified, since.get(name, 0.0)) <= before
+        or (all_uploads and name not in since and not name.startswith(INDEXES))
     }
     if dry_run or not candidates:
         return Sweep(sorted(candidates), sum(candidates.values()))

@@ -15,9 +15,10 @@ from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
 from serving.gallery.stored import StoredGallery
+from serving.gallery.version import Version
 
 # The people at this version of the gallery or a later one.
-PeopleAt = Callable[[int], Snapshot]
+PeopleAt = Callable[[Version], Snapshot]
 # Called with the people before the commit, and with the operations that come before the caller's
 # in the same commit; raises an error to refuse.
 Precondition = Callable[[Snapshot, Sequence[Operation]], None]
@@ -46,7 +47,7 @@ class _Waiting:
 
     operations: Sequence[Operation]
     requires: Requirements | None = None
-    version: int | None = None
+    version: Version | None = None
     error: Exception | None = None
     # Set when this is done, or when its caller has to commit the queue.
     woken: threading.Event = field(default_factory=threading.Event)
@@ -75,7 +76,9 @@ class Writer:
         """Commits that wait for the one that is under way."""
         return len(self._queue)
 
-    def commit(self, operations: Sequence[Operation], requires: Requirements | None = None) -> int:
+    def commit(
+        self, operations: Sequence[Operation], requires: Requirements | None = None
+    ) -> Version:
         """See `serving.gallery.Gallery.commit`."""
         # Checks them: invalid operations must fail alone, not those committed together with them.
         Segment.of(operations, self._gallery.dimension)
@@ -94,15 +97,15 @@ class Writer:
 
     def commit_segments(
         self, segments: Callable[[], Iterable[Segment]], written: Callable[[Segment], None]
-    ) -> int:
+    ) -> Version:
         """See `serving.gallery.Gallery.commit_segments`."""
-        refs: list[SegmentRef] = []
+        uploaded: _Uploaded | None = None
 
         def mutate(manifest: Manifest, commit: str) -> Manifest | None:
-            nonlocal refs
-            version = manifest.version + 1
-            if refs and manifest.fence >= refs[0].first:
-                refs = []
+            nonlocal uploaded
+            if uploaded is None or uploaded.lost_by(manifest):
+                uploaded = _Uploaded(None, [], manifest.at)
+            refs, version = uploaded.refs, manifest.version + 1
             # After a failure of the store, the next try goes on where it stopped.
             for segment in itertools.islice(segments(), len(refs), None):
                 if segment.dimension != self._gallery.dimension:
@@ -115,14 +118,16 @@ class Writer:
 
         return self._gallery.commit(mutate)
 
-    def commit_made(self, make: Callable[[Snapshot], Segment | None], people_at: PeopleAt) -> int:
+    def commit_made(
+        self, make: Callable[[Snapshot], Segment | None], people_at: PeopleAt
+    ) -> Version:
         """See `serving.gallery.Gallery.commit_made`."""
-        made: tuple[int, Segment | None] = (-1, None)
+        made: tuple[str | None, Segment | None] | None = None
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal made
-            if made[0] != manifest.version:
-                made = manifest.version, make(_exactly_at(manifest.version, people_at))
+            if made is None or made[0] != manifest.at.commit:
+                made = manifest.at.commit, make(_exactly_at(manifest.at, people_at))
             return made[1]
 
         return self._commit(prepare)
@@ -184,7 +189,7 @@ class Writer:
         requirements = [w.requires for w in waiting if w.requires]
         if requirements:
             # Callers of one writer are callers of one gallery.
-            people = _exactly_at(manifest.version, requirements[0].people_at)
+            people = _exactly_at(manifest.at, requirements[0].people_at)
         changed: dict[int, bool] = {}
         cleared = False
 
@@ -219,35 +224,49 @@ class Writer:
                     changed, cleared = {}, True
         return accepted
 
-    def _commit(self, prepare: Callable[[Manifest], Segment | None]) -> int:
-        uploaded: tuple[Segment, SegmentRef] | None = None
+    def _commit(self, prepare: Callable[[Manifest], Segment | None]) -> Version:
+        uploaded: _Uploaded | None = None
 
         def mutate(manifest: Manifest, commit: str) -> Manifest | None:
             nonlocal uploaded
             segment = prepare(manifest)
             if segment is None:
                 return None
-            version = manifest.version + 1
-            # A sweep may have removed a segment that was uploaded before its fence.
-            if (
-                uploaded is None
-                or uploaded[0] is not segment
-                or manifest.fence >= uploaded[1].first
-            ):
-                uploaded = segment, self._gallery.objects.write(segment, version, version)
+            if uploaded is None or uploaded.segment is not segment or uploaded.lost_by(manifest):
+                version = manifest.version + 1
+                ref = self._gallery.objects.write(segment, version, version)
+                uploaded = _Uploaded(segment, [ref], manifest.at)
             everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
             return manifest.after(
-                commit, [uploaded[1]], self._gallery.now(), everybody=bool(everybody)
+                commit, uploaded.refs, self._gallery.now(), everybody=bool(everybody)
             )
 
         return self._gallery.commit(mutate)
 
 
-def _exactly_at(version: int, people_at: PeopleAt) -> Snapshot:
-    """The people at this version. Raises PreconditionFailed when they are newer already."""
+@dataclass
+class _Uploaded:
+    """Segments that were uploaded for a manifest of version ``base``, and are not committed yet.
+
+    Attributes:
+        segment: from which the only one was made; None: it does not matter.
+    """
+
+    segment: Segment | None
+    refs: list[SegmentRef]
+    base: Version
+
+    def lost_by(self, manifest: Manifest) -> bool:
+        """Whether a sweep may have removed them: it commits a fence before. In another history the
+        fence may be missing."""
+        return manifest.fence > self.base or not manifest.continues(self.base)
+
+
+def _exactly_at(version: Version, people_at: PeopleAt) -> Snapshot:
+    """The people at this version. Raises PreconditionFailed when they are of another already."""
     people = people_at(version)
-    if people.version != version:
-        raise PreconditionFailed("the people in memory are newer than this manifest")
+    if people.version != version or not people.answers(version):
+        raise PreconditionFailed("the people in memory are not those of this manifest")
     return people
 
 

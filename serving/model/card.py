@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.special import expit
 
 from serving.model.impostors import Impostors
@@ -82,8 +82,17 @@ class ModelCard(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Raises ValueError when the text is no card."""
-        return cls.model_validate_json(text)
+        """Raises ValueError when the text is no card, or one of a newer version."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
+            if not unknown:
+                raise
+            fields = ", ".join(".".join(map(str, e["loc"])) for e in unknown)
+            raise ValueError(
+                f"a newer version of this software wrote this card, with {fields}; upgrade this one"
+            ) from None
 
     def to_json(self, indent: int | None = None) -> str:
         return json.dumps(self.model_dump(exclude_none=True), indent=indent, ensure_ascii=False)

@@ -16,6 +16,7 @@ from serving.gallery.manifest_file import ManifestFile
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import connect
 from serving.gallery.store import Store
+from serving.gallery.version import Version
 from serving.settings import GallerySettings
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,9 @@ class Versions:
         self._connecting = asyncio.Lock()
         # A pool of its own: a store that hangs must not take the threads that read requests.
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="version")
-        self._shared: OrderedDict[Location, Shared[int | None]] = OrderedDict()
+        self._shared: OrderedDict[Location, Shared[Version | None]] = OrderedDict()
 
-    async def now(self, location: Location) -> int | None:
+    async def now(self, location: Location) -> Version | None:
         """The gallery's version in the store; None when the store is away or too slow.
 
         Identification then uses what is in memory.
@@ -108,10 +109,10 @@ class Versions:
                 self._store = await loop.run_in_executor(self._pool, self._connect)
             return self._store
 
-    def _look(self, store: Store, location: Location) -> Callable[[], Awaitable[int | None]]:
+    def _look(self, store: Store, location: Location) -> Callable[[], Awaitable[Version | None]]:
         file = ManifestFile(store, self._settings.prefix, location)
 
-        async def look() -> int | None:
+        async def look() -> Version | None:
             context = contextvars.copy_context()  # with the request's id and trace
             loop = asyncio.get_running_loop()
             try:
@@ -119,6 +120,6 @@ class Versions:
             except Unavailable as error:
                 log.warning("cannot read the gallery's version: %s", error)
                 return None
-            return manifest.version
+            return manifest.at
 
         return look

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from serving.errors import GalleryCorrupt, ModelMismatch, ServingError, Unavailable
+from serving.errors import GalleryCorrupt, GalleryTooNew, ModelMismatch, ServingError, Unavailable
 from serving.gallery import Gallery, Snapshot
 from serving.gallery.location import Location
 from serving.gallery.observer import NOBODY, Observer
@@ -142,9 +142,9 @@ class Galleries:
             snapshot = await self._in_thread(lambda: gallery.refresh(at_least))
         except ServingError as error:
             self._show(location, gallery, error)
-            if not isinstance(error, GalleryCorrupt) or not gallery.loaded:
+            if not isinstance(error, GalleryCorrupt | GalleryTooNew) or not gallery.loaded:
                 raise
-            # The people who were read before the damage are as good as they were.
+            # The people who were read before are as good as they were.
             log.error("serving version %d: %s", gallery.snapshot.version, error)
             return gallery.snapshot, str(error)
         self._show(location, gallery, None)
@@ -161,7 +161,9 @@ class Galleries:
 
     def _show(self, location: Location, gallery: Gallery, error: ServingError | None) -> None:
         # A collection that a caller made up must not become a label.
-        exists = gallery.snapshot.version or isinstance(error, (GalleryCorrupt, ModelMismatch))
+        exists = gallery.snapshot.version or isinstance(
+            error, GalleryCorrupt | GalleryTooNew | ModelMismatch
+        )
         if exists or self._is_default(location):
             self._gauges.show(location, gallery.snapshot, None if error is None else str(error))
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ray.exceptions import OwnerDiedError
 
 from serving.gallery.location import Location
+from serving.gallery.version import Version
 from serving.matching.records import (
     Candidate,
     Conflict,
@@ -142,9 +143,10 @@ class FakeVersions(Versions):
         super().__init__(GallerySettings())
         self._ask = Shared(store)
 
-    async def now(self, location: Location) -> int | None:
+    async def now(self, location: Location) -> Version | None:
         assert location == LOCATION
-        return await self._ask()
+        version = await self._ask()
+        return None if version is None else Version.of(version)
 
 
 class LocalPipeline(Pipeline):

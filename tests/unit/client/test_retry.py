@@ -82,7 +82,9 @@ def test_embeddings_that_were_turned_away_are_sent_again(
     assert service.bodies[0] == service.bodies[2]
 
 
-@pytest.mark.parametrize("type_", ["gallery", "gallery-corrupt", "model-mismatch", "store-unfit"])
+@pytest.mark.parametrize(
+    "type_", ["gallery", "gallery-corrupt", "gallery-too-new", "model-mismatch", "store-unfit"]
+)
 def test_what_waiting_does_not_mend_is_not_asked_again(
     service: FakeService, call: Caller, type_: str
 ) -> None:

@@ -441,7 +441,7 @@ def test_a_segment_that_was_just_swept_makes_a_reader_look_again(store: MemorySt
     assert [p.id for p in reader.refresh().list(9)] == [1]
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": "faces-gallery/99"}'])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": "gallery"}'])
 def test_a_damaged_manifest_is_named(store: MemoryStore, data: bytes) -> None:
     store.put(MANIFEST, data)
     with pytest.raises(GalleryCorrupt, match=r"manifest\.json"):

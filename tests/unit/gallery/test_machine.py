@@ -24,7 +24,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from serving.errors import CommitConflict, GalleryCorrupt, Unavailable, UnknownIdentity
+from serving.errors import (
+    CommitConflict,
+    GalleryCorrupt,
+    InvalidInput,
+    Unavailable,
+    UnknownIdentity,
+)
 from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
@@ -32,12 +38,17 @@ from serving.gallery.erasure import erase
 from serving.gallery.limits import Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import Index, Manifest, key_of
+from serving.gallery.restore import restore
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
+from serving.gallery.store import NotFound, PreconditionFailed
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
+from serving.gallery.version import Version
 from serving.gallery.writer import Requirements, _Waiting
 from tests.support.fuzzing import examples
+from tests.support.memory_store import MemoryStore
+from tests.support.older_writer import OlderWriter
 from tests.support.people import FOLDER, MANIFEST, MODEL, whole_manifest
 from tests.unit.gallery.faulty import Crash, Fault, FaultyStore
 from tests.unit.gallery.ledger import (
@@ -64,6 +75,7 @@ SMALL = Limits(
     small_segment_bytes=2 * 2 * DIMENSION,
     fold_factor=1,
 )
+EMPTY = Manifest(model=MODEL, collection="default", dimension=DIMENSION, version=0)
 SKEW = 2.0  # by which the clocks of two processes may differ at most
 
 
@@ -124,6 +136,13 @@ class Commit(Deed):
 
 
 @dataclass(frozen=True)
+class Older(Deed):
+    """A process of the previous release commits."""
+
+    asked: Asked
+
+
+@dataclass(frozen=True)
 class Import(Deed):
     segments: Sequence[Sequence[Wish]]
 
@@ -157,6 +176,27 @@ class Erase(Deed):
 @dataclass(frozen=True)
 class Check(Deed):
     pass
+
+
+@dataclass(frozen=True)
+class Restore(Deed):
+    """An earlier manifest is restored: ``which`` of all that ever were, by a commit."""
+
+    which: int
+
+
+@dataclass(frozen=True)
+class PutBack(Deed):
+    """The same by hand, as from a backup: nobody is writing, and no number grows."""
+
+    which: int
+
+
+@dataclass(frozen=True)
+class Refill(Deed):
+    """Somebody empties the folder, and others are imported."""
+
+    segments: Sequence[Sequence[Wish]]
 
 
 @dataclass(frozen=True)
@@ -207,9 +247,21 @@ def commits(plans: Plans) -> st.SearchStrategy[Commit]:
     return st.builds(Commit, _WHO, plans, st.lists(_ASKED, min_size=1, max_size=2))
 
 
+def older(plans: Plans) -> st.SearchStrategy[Older]:
+    return st.builds(Older, _WHO, plans, st.builds(Asked, _WISHES))
+
+
+_PART = st.lists(_PUTS, min_size=1, max_size=2, unique_by=lambda w: w.id)
+_PARTS = st.lists(_PART, min_size=1, max_size=2)
+_WHICH = st.integers(0, 40)
+
+
 def imports(plans: Plans) -> st.SearchStrategy[Import]:
-    part = st.lists(_PUTS, min_size=1, max_size=2, unique_by=lambda w: w.id)
-    return st.builds(Import, _WHO, plans, st.lists(part, min_size=1, max_size=2))
+    return st.builds(Import, _WHO, plans, _PARTS)
+
+
+def restores(plans: Plans) -> st.SearchStrategy[Restore]:
+    return st.builds(Restore, _WHO, plans, _WHICH)
 
 
 def sweeps(plans: Plans) -> st.SearchStrategy[Sweep]:
@@ -235,6 +287,8 @@ _OTHERS: st.SearchStrategy[Fault | Deed] = _weighted(
     (2, st.builds(Compact, _WHO, _FAULTY)),
     (2, sweeps(_FAULTY)),
     (3, erasures(_FAULTY)),
+    (1, restores(_FAULTY)),
+    (1, older(_FAULTY)),
     (1, LANDINGS),
 )
 _EVENTS = _weighted((1, _FAULTS), (1, _OTHERS))
@@ -270,9 +324,10 @@ class Task:
         plan: what is left of it.
         asked: the changes that it wants to commit, and whom they require.
         began, ended: numbers of requests.
-        since: the version when it began.
+        since: how many manifests there had been when it began.
         meanwhile: how many other deeds came between.
-        version: what its changes were committed as.
+        version: what its changes were committed as; ``state``: the people with them.
+        restores: the people that it brings back, and the version that they had.
         accepted: which of those that were asked for are in it.
         rejected: whoever asked was told that nothing was written.
         failed: it did not come to its end.
@@ -287,7 +342,9 @@ class Task:
     away: bool = False
     faults: int = 0
     meanwhile: int = 0
-    version: int | None = None
+    version: Version | None = None
+    state: State | None = None
+    restores: tuple[State, int] | None = None
     accepted: list[bool] = field(default_factory=list)
     rejected: bool = False
     failed: bool = False
@@ -320,9 +377,11 @@ class GalleryMachine(RuleBasedStateMachine):
         self.failures: list[BaseException] = []
         self.requests = 0
         self.rows = self.texts = 0  # given out so far
-        # By version; and the manifest that was written last.
-        self.states = [State()]
-        self.manifest = Manifest(model=MODEL, collection="default", dimension=DIMENSION, version=0)
+        # The manifest that was written last; all of them, by their last commit, with the people;
+        # and in which order they were the current one: of those put back by hand once more.
+        self.manifest = EMPTY
+        self.manifests: dict[str | None, tuple[Manifest, State]] = {None: (EMPTY, State())}
+        self.order: list[str | None] = [None]
         self.tasks: dict[str, Task] = {}  # by the id of the commit
         self.uploads: dict[str, tuple[Task, int]] = {}  # by key, and when it got there
         self.contents: dict[str, list[Change]] = {}  # of every segment that ever was, by name
@@ -362,7 +421,10 @@ class GalleryMachine(RuleBasedStateMachine):
         )
         self._open_all()
 
-    @rule(before=_ENROLMENTS, deed=_weighted((2, commits(PLANS)), (1, imports(PLANS))))
+    @rule(
+        before=_ENROLMENTS,
+        deed=_weighted((4, commits(PLANS)), (2, imports(PLANS)), (1, older(PLANS))),
+    )
     def commit(self, before: list[Deed], deed: Deed) -> None:
         self._step(*before, deed)
 
@@ -381,6 +443,21 @@ class GalleryMachine(RuleBasedStateMachine):
     @rule(before=_ENROLMENTS, deed=erasures(PLANS))
     def erase(self, before: list[Deed], deed: Deed) -> None:
         self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=restores(PLANS))
+    def restore(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(
+        before=_ENROLMENTS,
+        deed=_weighted(
+            (3, st.builds(PutBack, st.just(0), _NOTHING, _WHICH)),
+            (1, st.builds(Refill, st.just(0), _NOTHING, _PARTS)),
+        ),
+        after=_ENROLMENTS,
+    )
+    def go_back(self, before: list[Deed], deed: Deed, after: list[Deed]) -> None:
+        self._step(*before, deed, *after)
 
     @rule(deed=_weighted((2, LANDINGS), (1, WAITS)))
     def let_be(self, deed: Deed) -> None:
@@ -434,19 +511,20 @@ class GalleryMachine(RuleBasedStateMachine):
 
     def _compare(self, snapshot: Snapshot) -> None:
         self.snapshots[id(snapshot)] = snapshot
-        assert snapshot.version < len(self.states)
-        assert_tells(snapshot, self.states[snapshot.version])
+        manifest, state = self.manifests[snapshot.version.commit]
+        assert snapshot.version == manifest.version
+        assert_tells(snapshot, state)
 
     # --- doing -------------------------------------------------------------------------------
 
     def _do(self, deed: Deed) -> None:
         """Carry it out, maybe in the middle of another one; what is found wrong is kept."""
-        keeper = isinstance(deed, Compact | Sweep | Erase | Check)
+        keeper = isinstance(deed, Compact | Sweep | Erase | Check | Restore)
         actors: list[Any] = list(self.keepers if keeper else self.galleries)
         busy = [t.actor for t in self.running]
         free = [n for n, actor in enumerate(actors) if actor not in busy]
         n = free[deed.who % len(free)]
-        task = Task(deed, list(deed.plan), actors[n], self.requests, self._version)
+        task = Task(deed, list(deed.plan), actors[n], self.requests, len(self.order) - 1)
         self.running.append(task)
         outcome = "done"
         try:
@@ -471,6 +549,8 @@ class GalleryMachine(RuleBasedStateMachine):
                 return self._commit(task, task.deed)
             case Import():
                 return self._import(task, task.deed)
+            case Older():
+                return self._older(task, task.deed)
             case Refresh():
                 assert isinstance(task.actor, Gallery)
                 return self._refresh(task, task.actor)
@@ -484,6 +564,12 @@ class GalleryMachine(RuleBasedStateMachine):
                 return self._erase(task, task.deed)
             case Check():
                 return self._check(task)
+            case Restore():
+                return self._restore(task, task.deed)
+            case PutBack():
+                return self._put_back(task.deed)
+            case Refill():
+                return self._refill(task, task.deed)
             case Land():
                 self.store.land(task.deed.who)
                 return None
@@ -537,7 +623,7 @@ class GalleryMachine(RuleBasedStateMachine):
             mine.error = error
         return [self._answer(task, n, w) for n, w in enumerate([*waiting, mine])]
 
-    def _import(self, task: Task, deed: Import) -> object:
+    def _import(self, task: Task, deed: Import | Refill) -> object:
         gallery = task.actor
         assert isinstance(gallery, Gallery)
         if not self._rows_for(w for s in deed.segments for w in s):
@@ -552,6 +638,21 @@ class GalleryMachine(RuleBasedStateMachine):
             answer.error = error
         return self._answer(task, 0, answer)
 
+    def _older(self, task: Task, deed: Older) -> object:
+        if not self._rows_for(iter(deed.asked.wishes)):
+            return "no rows left"
+        task.asked = [(self._changes(deed.asked.wishes), ())]
+        how = (self.limits.recent_segments, self.limits.remembered_commits)
+        writer = OlderWriter(self.store, FOLDER, DIMENSION, *how)
+        try:
+            version = writer.commit([c.operation() for c in task.asked[0][0]])
+        except (PreconditionFailed, NotFound, Unavailable) as error:
+            assert not task.undisturbed
+            task.failed = True
+            return repr(error)
+        assert task.version == version
+        return version
+
     def _rows_for(self, wishes: Iterator[Wish]) -> bool:
         return self.rows + sum(w.photos for w in wishes) <= DIMENSION
 
@@ -564,8 +665,7 @@ class GalleryMachine(RuleBasedStateMachine):
             return told.version
         if isinstance(error, UnknownIdentity):
             assert not done
-            states = self.states[task.since :]
-            assert not all(accepted(state, task.asked)[n] for state in states)
+            assert not all(accepted(state, task.asked)[n] for _, state in self._since(task))
             task.rejected = len(task.asked) == 1
         elif isinstance(error, CommitConflict) or "othing was written" in str(error):
             assert not task.undisturbed
@@ -587,7 +687,7 @@ class GalleryMachine(RuleBasedStateMachine):
         except Unavailable as failure:
             error: Exception = failure
         else:
-            assert max(task.since, before.version) <= snapshot.version <= self._version
+            assert snapshot.version.commit in self.order[task.since :]
             self._compare(snapshot)
             return snapshot.version
         assert task.faults or self._may_look_corrupt(task, error)
@@ -623,11 +723,12 @@ class GalleryMachine(RuleBasedStateMachine):
             assert task.version is None
             if task.undisturbed:
                 unknown = int(re.findall(r"\d+", str(error))[-1])
-                assert not self.states[-1].traces(unknown) & self._listed_traces()
+                assert not self._now.traces(unknown) & self._listed_traces()
             return repr(error)
         if receipt is not None:
             assert task.version is not None
-            gone = self.states[task.version].gone
+            assert task.state is not None
+            gone = task.state.gone
             traces = frozenset[int | str]().union(*(gone.get(i, frozenset()) for i in deed.ids))
             self.erasures.append(Erasure(task, traces))
             assert task.version <= receipt.gallery_version <= self._version
@@ -642,10 +743,47 @@ class GalleryMachine(RuleBasedStateMachine):
         report = self._keep(task, check)
         if report is not None:
             assert report.problems == []
-            assert task.since <= report.version <= self._version
+            assert report.version in [manifest.version for manifest, _ in self._since(task)]
             if task.undisturbed:
                 assert report.orphans == sorted(self.unlisted.keys() - self._dropped())
         return check
+
+    def _restore(self, task: Task, deed: Restore) -> object:
+        backup, state = list(self.manifests.values())[deed.which % len(self.manifests)]
+        if not backup.version:
+            return "nothing to restore"
+        task.restores = state, backup.version
+        missing = {key_of(FOLDER, n) for n in backup.names} - self.store.objects.keys()
+        try:
+            done = self._keep(task, lambda keeper: restore(keeper, backup))
+        except InvalidInput as error:
+            assert missing or not task.undisturbed
+            assert task.version is None
+            return repr(error)
+        if done is not None:
+            assert task.version == done.gallery_version
+            assert task.version.commit == done.gallery_version.commit
+        return done
+
+    def _put_back(self, deed: PutBack) -> object:
+        backup, _ = list(self.manifests.values())[deed.which % len(self.manifests)]
+        names = {key_of(FOLDER, name) for name in backup.names}
+        if not backup.version or self.store.late or not names <= self.store.objects.keys():
+            return "not now"
+        MemoryStore.put(self.store, MANIFEST, backup.to_bytes())
+        # In no index it says since when the others are not listed: for them there is no grace.
+        self.unlisted.update(dict.fromkeys(self.manifest.names, 0.0))
+        self._now_is(backup)
+        return backup.at
+
+    def _refill(self, task: Task, deed: Refill) -> object:
+        if not self._rows_for(w for s in deed.segments for w in s):
+            return "no rows left"
+        self.store.objects.clear()
+        self._now_is(EMPTY)
+        self.unlisted.clear()
+        task.actor = self._gallery(0)  # the others know a manifest that is gone
+        return self._import(task, deed)
 
     def _dropped(self) -> set[str]:
         """What the indexes in the store say that they no longer list."""
@@ -657,6 +795,23 @@ class GalleryMachine(RuleBasedStateMachine):
     @property
     def _version(self) -> int:
         return self.manifest.version
+
+    @property
+    def _now(self) -> State:
+        return self.manifests[self.order[-1]][1]
+
+    def _since(self, task: Task) -> list[tuple[Manifest, State]]:
+        """The manifests since the task began."""
+        return [self.manifests[commit] for commit in self.order[task.since :]]
+
+    def _now_is(self, manifest: Manifest) -> None:
+        """Another manifest is the current one."""
+        before, self.manifest = self.manifest, manifest
+        self.order.append(manifest.at.commit)
+        for name in before.names:
+            self.unlisted.setdefault(name, self.now)
+        for name in manifest.names:
+            self.unlisted.pop(name, None)
 
     def _fault(self, request: str, key: str, data: bytes) -> Fault | None:
         self.requests += 1
@@ -704,29 +859,31 @@ class GalleryMachine(RuleBasedStateMachine):
             self.failures.append(error)
 
     def _replaced(self, manifest: Manifest) -> None:
-        """A commit: of people, of the same ones in other segments, or a fence."""
-        before, commit = self.manifest, manifest.commits[-1]
+        """A commit: of people, of the same ones in other segments, of earlier ones, or a fence."""
+        before, commit, state = self.manifest, manifest.commits[-1], self._now
         task = self.tasks[commit.id]
-        self.manifest = manifest
-        if manifest.version != before.version:
+        if task.restores is not None:
+            assert task.version is None, "it was committed twice"
+            state, version = task.restores
+            assert manifest.version == max(before.version, version) + 1
+            task.version = manifest.at
+        elif manifest.version != before.version:
             assert manifest.version == before.version + 1
-            state = self.states[-1]
             if manifest.fence == manifest.version:
                 self._fenced(task)
             else:
                 assert task.version is None, "it was committed twice"
                 assert not task.rejected, "nothing was written, it said"
-                task.version, task.accepted = manifest.version, accepted(state, task.asked)
+                task.version, task.accepted = manifest.at, accepted(state, task.asked)
                 for ok, (changes, _) in zip(task.accepted, task.asked, strict=True):
                     state = state.after(changes if ok else ())
-            self.states.append(state)
+                task.state = state
+        assert commit.id not in self.manifests
+        self.manifests[commit.id] = manifest, state
+        self._now_is(manifest)
         assert {key_of(FOLDER, name) for name in manifest.names} <= self.store.objects.keys()
-        for name in before.names:
-            self.unlisted.setdefault(name, self.now)
-        for name in manifest.names:
-            self.unlisted.pop(name, None)
         replayed = State().after(c for s in manifest.segments for c in self.contents[s.name])
-        assert replayed.told() == self.states[manifest.version].told()
+        assert replayed.told() == state.told()
 
     def _fenced(self, task: Task) -> None:
         if isinstance(task.deed, Sweep):
