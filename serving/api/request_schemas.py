@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
-from serving.names import NAME_CHARACTERS, metadata_problem, name_problem
+from serving.gallery.names import NAME_CHARACTERS, metadata_problem, name_problem
 from serving.settings import MAX_FACES, MAX_ID
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ Name = Annotated[
     str,
     _without(name_problem),
     Field(
-        # What of `serving.names` a schema can say.
+        # What of `serving.gallery.names` a schema can say.
         json_schema_extra={
             "minLength": 1,
             "maxLength": NAME_CHARACTERS,

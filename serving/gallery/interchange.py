@@ -29,8 +29,8 @@ from safetensors import SafetensorError, safe_open
 
 from serving.errors import InvalidInput
 from serving.gallery.formats import is_newer
+from serving.gallery.names import details_problem
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
-from serving.names import details_problem
 from serving.strict import load_json
 
 FORMAT = "faces-export/1"

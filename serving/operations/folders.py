@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.names import name_problem
+from serving.gallery.names import name_problem
 from serving.settings import MAX_ID
 from serving.strict import load_json
 

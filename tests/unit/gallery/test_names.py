@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.names import details_problem, metadata_problem, name_problem
+from serving.gallery.names import details_problem, metadata_problem, name_problem
 from tests.support.names import INVISIBLE, SCRIPTS
 
 
