@@ -25,7 +25,7 @@ MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),
 
 .DEFAULT_GOAL := help
 .PHONY: help install model tools run test unit fuzz chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
-.PHONY: lock lock-torch clean
+.PHONY: lock lock-torch audit clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
@@ -123,10 +123,11 @@ format: install ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# With one platform or none given, the image stays on this machine. Several: buildx pushes them.
+# With one platform or none given, the image stays on this machine. Several: buildx pushes them, with an SBOM and
+# the build's provenance.
 comma := ,
 several := $(findstring $(comma),$(PLATFORM))
-BUILD = $(DOCKER) $(if $(several),buildx build --push,build) $(if $(PLATFORM),--platform $(PLATFORM)) \
+BUILD = $(DOCKER) $(if $(several),buildx build --push --sbom=true --provenance=mode=max,build) $(if $(PLATFORM),--platform $(PLATFORM)) \
 	--build-arg VERSION=$(TAG) --build-arg REVISION=$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 PREFIX := $(if $(REGISTRY),$(REGISTRY)/)
 
@@ -166,6 +167,15 @@ lock-torch: ## add the hashes of PyTorch's own index to serving/locks/torch-cpu.
 			--no-emit-index-url --no-annotate --default-index $(TORCH_INDEX) - > .cache/torch-cpu
 	sed -i '/^#/!d' serving/locks/torch-cpu.txt
 	cat .cache/torch-cpu >> serving/locks/torch-cpu.txt
+
+# It asks for the names and versions in the locks; torch's CPU build has the version of the CUDA build.
+OSV ?= https://api.osv.dev
+
+audit: install ## look for known vulnerabilities in what the locks install (asks OSV)
+	@curl --silent --output /dev/null --max-time 20 $(OSV) || \
+		{ echo "$(OSV) cannot be reached, so nothing was checked." >&2; exit 2; }
+	$(BIN)/pip-audit --disable-pip --require-hashes --strict --vulnerability-service osv --osv-url $(OSV)/v1/query \
+		$(foreach lock,requirements.lock serving/locks/requirements.lock serving/locks/torch-cuda.lock,-r $(lock))
 
 clean: ## remove everything that make generated, but no enrolled people
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis triton/models/*/1

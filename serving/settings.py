@@ -145,6 +145,12 @@ class MatchSettings(Settings):
     verify_threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine of two photos; None: the card's for verification"
     )
+    # docs/api.md says what callers with other keys learn.
+    near_misses: Literal["identify", "enrol"] = Field(
+        "enrol",
+        description="where keys are required: the scope of keys that learn who is nearest to a "
+        "face without a name, and may lower the threshold",
+    )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
     # The most recently used ones stay in memory; another one is read again when it is needed.

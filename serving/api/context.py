@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from serving import deadline
+from serving.api.disclosure import Disclosure
 from serving.errors import TimedOut
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
@@ -72,8 +73,15 @@ async def _knows(request: Request) -> bool:
     return bool(request.state.knows)
 
 
+async def _disclosure(request: Request) -> Disclosure:
+    # Without the gate in front there is no caller: that is an error, and nothing is said.
+    return Disclosure(request.state.caller, request.app.state.context.matching)
+
+
 ContextDep = Annotated[Context, Depends(_context)]
 # The collection that a request is about; `serving.api.middleware.gate` takes it from the path.
 Collection = Annotated[str, Depends(_collection)]
 # Whether the caller of an open route may read what is said about the default collection.
 Knows = Annotated[bool, Depends(_knows)]
+# What the caller may learn of people; not for open routes.
+DisclosureDep = Annotated[Disclosure, Depends(_disclosure)]

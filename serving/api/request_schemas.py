@@ -53,7 +53,8 @@ class InferOptions(_Request):
         None,
         ge=-1,
         le=1,
-        description="cosine from which on a face is named; default: the model's; -1: always",
+        description="cosine from which on a face is named; default: the model's; -1: always; "
+        "of a key that may only identify not below the default",
     )
     max_faces: int | None = Field(None, ge=1, le=MAX_FACES, description="the largest so many")
 

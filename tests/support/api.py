@@ -31,13 +31,16 @@ class Api:
         keys: Keys | None = None,
         console: bool = True,
         docs: bool = True,
+        near_misses: Literal["identify", "enrol"] = "enrol",
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
             limits=LimitSettings(**limits),
-            match=MatchSettings(threshold=threshold, verify_threshold=verify_threshold),
+            match=MatchSettings(
+                threshold=threshold, verify_threshold=verify_threshold, near_misses=near_misses
+            ),
             console=console,
             docs=docs,
             hosts=hosts,

@@ -95,7 +95,7 @@ function meter(similarity) {
 }
 
 function candidates(face) {
-  if (face.candidates.length === 0) return h('p', {}, 'Nobody is enrolled, so there are no candidates.');
+  if (face.candidates.length === 0) return h('p', {}, 'No candidates: nobody is enrolled, or nobody is similar enough that this key may know it.');
   return h('table', { className: 'candidates' },
     h('caption', {}, 'The nearest people'),
     h('thead', {}, h('tr', {},

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving.api import bodies, examples, openapi
 from serving.api.answers import infer_answer
-from serving.api.context import Collection, ContextDep
+from serving.api.context import Collection, ContextDep, DisclosureDep
 from serving.api.facts import note
 from serving.api.request_schemas import InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
@@ -20,7 +20,11 @@ router = APIRouter()
 @openapi.shows(examples.INFER)
 @needs(Scope.IDENTIFY)
 async def infer(
-    request: Request, response: Response, collection: Collection, context: ContextDep
+    request: Request,
+    response: Response,
+    collection: Collection,
+    context: ContextDep,
+    disclosure: DisclosureDep,
 ) -> InferAnswer:
     """Identify every face in a photo."""
     timings = context.timings()
@@ -36,7 +40,7 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
-        return infer_answer(identified)
+        return infer_answer(disclosure.identified(identified))
 
     answer = await context.in_time(work())
     note(request, faces=len(answer.faces))

@@ -22,7 +22,8 @@ from pydantic import BaseModel
 
 from serving import __version__
 from serving.api import examples, openapi, v2_codec
-from serving.api.context import Collection, Context, ContextDep, Knows
+from serving.api.context import Collection, Context, ContextDep, DisclosureDep, Knows
+from serving.api.disclosure import Disclosure
 from serving.api.facts import note
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
@@ -125,17 +126,27 @@ async def model_ready(
 @openapi.shows(examples.V2_INFER)
 @needs(Scope.IDENTIFY)
 async def infer(
-    name: ModelName, request: Request, collection: Collection, context: ContextDep
+    name: ModelName,
+    request: Request,
+    collection: Collection,
+    context: ContextDep,
+    disclosure: DisclosureDep,
 ) -> Response:
     """Identify every face in some photos; one row of the outputs is one face."""
     _check_model(request)
     timings = context.timings()
-    answer = await context.in_time(_infer(context, request, collection, timings))
+    answer = await context.in_time(_infer(context, request, collection, disclosure, timings))
     answer.headers["Server-Timing"] = timings.header()
     return answer
 
 
-async def _infer(context: Context, request: Request, collection: str, timings: Timings) -> Response:
+async def _infer(
+    context: Context,
+    request: Request,
+    collection: str,
+    disclosure: Disclosure,
+    timings: Timings,
+) -> Response:
     inference = await timings.of("read", _read(request, context.limits))
     free = asyncio.Semaphore(PHOTOS_AT_ONCE)
 
@@ -155,6 +166,7 @@ async def _infer(context: Context, request: Request, collection: str, timings: T
     for photo in photos:
         context.metrics.identified(photo.matches.candidates, photo.named)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
+    photos = [disclosure.identified(photo) for photo in photos]
     body, json_length = v2_codec.answer(inference, photos, request_id_of(request))
     if isinstance(body, bytes):
         headers = {_LENGTH: str(json_length)}

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving.api import bodies, examples, openapi
 from serving.api.answers import verify_answer
-from serving.api.context import ContextDep
+from serving.api.context import ContextDep, DisclosureDep
 from serving.api.request_schemas import VerifyOptions, VerifyRequest
 from serving.api.schemas import VerifyAnswer
 from serving.api.scopes import About, needs
@@ -23,7 +23,9 @@ router = APIRouter()
 )
 @openapi.shows(examples.VERIFY)
 @needs(Scope.IDENTIFY, About.NO_COLLECTION)
-async def verify(request: Request, response: Response, context: ContextDep) -> VerifyAnswer:
+async def verify(
+    request: Request, response: Response, context: ContextDep, disclosure: DisclosureDep
+) -> VerifyAnswer:
     """Whether two photos show the same person; the largest face of each. Needs no gallery."""
     timings = context.timings()
 
@@ -31,7 +33,7 @@ async def verify(request: Request, response: Response, context: ContextDep) -> V
         images, options = await timings.of("read", bodies.read_verify(request, context.limits))
         compared = await compare(context.pipeline, images, timings)
         threshold = pair_threshold_of(options.threshold, context.matching, compared.card)
-        return verify_answer(compared, threshold)
+        return verify_answer(*disclosure.compared(compared, threshold))
 
     answer = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()
