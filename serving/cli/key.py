@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import yaml
 
-from serving.cli.terminal import Failed
+from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
 from serving.keys import Scope, hash_of, new_key, parse
 
@@ -19,7 +19,7 @@ def key() -> None:
     """Make API keys. The service keeps only their hashes."""
 
 
-@key.command()
+@key.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--scope",
@@ -30,7 +30,7 @@ def key() -> None:
     help="What the key is for; may be repeated. admin may do all.",
 )
 @click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
-@click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Requests a second.")
+@click.option("--rate", type=Number(0.001, 1e6), help="Requests a second.")
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
