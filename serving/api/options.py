@@ -126,6 +126,10 @@ def kinds_of(model: type[BaseModel]) -> Mapping[str, Kinds]:
     return {name: _kinds(schema) for name, schema in properties.items()}
 
 
+def _kinds_of_type(annotation: Any) -> Kinds:
+    return _kinds(TypeAdapter(annotation).json_schema())
+
+
 def _kinds(schema: Mapping[str, Any]) -> Kinds:
     """The types that a JSON schema allows; a type of its own for whatever is not a simple one."""
     choices = schema.get("anyOf", [schema])
@@ -139,10 +143,7 @@ def taken_of(routes: Iterable[BaseRoute]) -> dict[str, Taken]:
 
 def _taken(route: APIRoute) -> Taken:
     derived = {
-        place: {
-            field.alias: _kinds(TypeAdapter(field.field_info.annotation).json_schema())
-            for field in fields
-        }
+        place: {field.alias: _kinds_of_type(field.field_info.annotation) for field in fields}
         for place, fields in (
             ("path", route.dependant.path_params),
             ("query", route.dependant.query_params),

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from serving.cli.evaluation import list_failures, measuring, opened, print_section
-from serving.cli.terminal import NEW_PATH, Failed
+from serving.cli.terminal import NEW_PATH, Command, Failed, Integer, Number
 from serving.evaluation import calibrate as calibrating
 from serving.evaluation.card_file import write_card
 from serving.evaluation.sample import read_card
@@ -19,28 +19,28 @@ from serving.model.card import ModelCard
 _SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 
 
-@click.command("calibrate")
+@click.command("calibrate", cls=Command)
 @measuring
 @click.option("--card", type=NEW_PATH, help="The model.json to write; default: the model's.")
 @click.option(
     "--fpir",
     default=0.01,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     help="The share of lookups of unknown people that may be given a name.",
 )
 @click.option(
     "--people",
     default=1000,
     show_default=True,
-    type=click.IntRange(1),
+    type=Integer(1),
     help="In the gallery that the card's fixed threshold is for.",
 )
 @click.option(
     "--far",
     default=0.001,
     show_default=True,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Number(0, 1, min_open=True, max_open=True),
     help="The share of pairs of strangers that may be taken for one person.",
 )
 @click.option("--source", help="What the photos are; a few words for the card.")

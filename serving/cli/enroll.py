@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from serving.cli.terminal import PATH, URL, Failed, progress_bar
+from serving.cli.terminal import PATH, URL, Command, Failed, progress_bar
 from serving.client import Client, ClientError, ConflictBody
 from serving.errors import NoUsableFace
 from serving.operations.folders import PersonFolder, people_in
@@ -49,7 +49,7 @@ def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) ->
     return lines
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=PATH)
 @click.option("--names", type=PATH, help="A JSON object from id to name.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from serving.cli.evaluation import Opened, list_failures, measuring, opened, print_section
-from serving.cli.terminal import NEW_PATH, PATH, Failed, progress_bar
+from serving.cli.terminal import NEW_PATH, PATH, Command, Failed, Integer, Number, progress_bar
 from serving.evaluation import plots
 from serving.evaluation.distractors import Distractors, read_distractors
 from serving.evaluation.evaluate import STEPS, Asked, Report, evaluate, worst_pairs
@@ -33,18 +33,18 @@ class _Threshold(click.ParamType[Any]):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if value == "auto" or isinstance(value, float):
             return value
-        cosine = click.FloatRange(-1, 1).convert(value, param, ctx)
+        cosine = Number(-1, 1).convert(value, param, ctx)
         if math.isnan(cosine):
             self.fail("is no cosine", param, ctx)
         return cosine
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=Command)
 @measuring
 @click.option("--threshold", type=_Threshold(), help="Cosine, or auto; default: the settings'.")
 @click.option("--gallery", type=PATH, help="An export of a gallery, to look people up among more.")
-@click.option("--splits", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--bootstrap", default=500, show_default=True, type=click.IntRange(10, 100_000))
+@click.option("--splits", default=50, show_default=True, type=Integer(1, 10_000))
+@click.option("--bootstrap", default=500, show_default=True, type=Integer(10, 100_000))
 @click.option("--json", "json_file", type=NEW_PATH, help="Write the numbers into a file.")
 @click.option("--html", "html_file", type=NEW_PATH, help="Write a page with plots.")
 @click.option("--pictures", is_flag=True, help="Show the worst pairs of faces in that page.")

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from serving.cli.config import read_overrides
-from serving.cli.terminal import PATH, Failed, plain, progress_bar
+from serving.cli.terminal import PATH, Failed, Integer, plain, progress_bar
 from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
@@ -35,7 +35,9 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
             raise Failed(str(error)) from None
 
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Of all that is drawn."),
+        click.option(
+            "--seed", type=Integer(0), default=0, show_default=True, help="Of all that is drawn."
+        ),
         click.option(
             "--args",
             type=PATH,

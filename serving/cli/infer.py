@@ -9,17 +9,17 @@ import click
 from rich import box
 from rich.table import Table
 
-from serving.cli.terminal import PATH, URL, Failed, plain
+from serving.cli.terminal import PATH, URL, Command, Failed, Integer, Number, plain
 from serving.client import Client
 from serving.client.draw import draw, percent
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photo", type=PATH)
 @click.option("--save", type=click.Path(path_type=Path), help="Draw boxes and names into a copy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the service's answer as it is.")
-@click.option("--top-k", type=int, help="Candidates for each face.")
-@click.option("--threshold", type=float, help="Cosine from which on a face is named.")
+@click.option("--top-k", type=Integer(), help="Candidates for each face.")
+@click.option("--threshold", type=Number(), help="Cosine from which on a face is named.")
 @URL
 def infer(
     photo: Path,

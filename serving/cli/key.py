@@ -11,7 +11,7 @@ import click
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from serving.cli.terminal import Failed
+from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
 from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
 
@@ -29,7 +29,7 @@ def key() -> None:
     """Make API keys, and check a key file. The service keeps only their hashes."""
 
 
-@key.command()
+@key.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--scope",
@@ -40,7 +40,7 @@ def key() -> None:
     help="What the key is for; may be repeated. admin may do all.",
 )
 @click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
-@click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Requests a second.")
+@click.option("--rate", type=Number(0.001, 1e6), help="Requests a second.")
 @click.option(
     "--expires",
     metavar="DATE",

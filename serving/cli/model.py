@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from serving.cli.services import Services, pass_services
+from serving.cli.terminal import Command
 from serving.model.repository import REPOSITORY, TracedModel
 from serving.operations.publish import Target, publish
 from serving.settings import GallerySettings
@@ -26,7 +27,7 @@ def model() -> None:
     """Look at a traced model, and bring it to the bucket from which KServe loads it."""
 
 
-@model.command()
+@model.command(cls=Command)
 @click.argument("name", metavar="MODEL")
 @_REPOSITORY
 def show(name: str, repository: Path) -> None:
@@ -34,7 +35,7 @@ def show(name: str, repository: Path) -> None:
     click.echo(TracedModel.read(repository, name).card.to_json(indent=2))
 
 
-@model.command(name="publish")
+@model.command(name="publish", cls=Command)
 @click.argument("name", metavar="MODEL")
 @click.argument("uri", metavar="s3://BUCKET/PREFIX/MODEL")
 @_REPOSITORY

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from serving.cli.terminal import URL
+from serving.cli.terminal import URL, Command
 from serving.client import Client
 
 
-@click.command()
+@click.command(cls=Command)
 @URL
 def status(url: str) -> None:
     """Say whether the service can do its work, and what it holds."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from serving.spelling import nearest
+from serving.strict import INTEGER, NUMBER
 
 PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
@@ -25,6 +30,46 @@ URL = click.option(
     envvar="FACES_URL",
     help="Address of the service.",
 )
+
+
+class Command(click.Command):
+    """A command of which no option is given twice: click would take the last without a word.
+
+    For an option that does not exist it names the nearest one, also for one in other capitals.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        except click.NoSuchOption as error:
+            known = [name for p in self.get_params(ctx) for name in p.opts if name[0] == "-"]
+            near = nearest(error.option_name, known)
+            error.possibilities = None if near is None else [near]
+            raise
+        for parameter, count in Counter(order).items():
+            once = isinstance(parameter, click.Option) and not parameter.multiple
+            if once and count > 1:
+                raise click.UsageError(f"{parameter.opts[0]} is given twice.", ctx)
+        return super().parse_args(ctx, args)
+
+
+# Numbers are written as in the API; `int` would also read 1_0 and the digits of any script.
+class Integer(click.IntRange):
+    """A whole number in ASCII digits, without a + and without leading zeros."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not INTEGER.fullmatch(value):
+            self.fail(f"{value!r} is not a valid integer.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number as JSON writes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not NUMBER.fullmatch(value):
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Failed(click.ClickException):

@@ -12,16 +12,16 @@ import click
 from rich.console import Console
 
 from serving.cli.config import read_overrides
-from serving.cli.terminal import PATH
+from serving.cli.terminal import PATH, Command, Integer
 from serving.stack.config import StackSettings
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--port",
     default=8000,
     show_default=True,
-    type=click.IntRange(1024, 65_000),
+    type=Integer(1024, 65_000),
     help="Of HTTP; others follow it.",
 )
 @click.option("--model", default="facenet-casia-webface", show_default=True)

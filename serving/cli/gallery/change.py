@@ -13,15 +13,18 @@ import click
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG
+from serving.cli.terminal import CONFIG, Command
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
+from serving.names import metadata_problem, name_problem
 from serving.operations.bucket import Bucket
+from serving.spelling import shown
+from serving.strict import Twice, load_json
 
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("name")
 @gallery_options
@@ -35,11 +38,13 @@ def rename(
     name: str,
 ) -> None:
     """Give a person another NAME; an empty one removes it."""
+    if name and (problem := name_problem(name)) is not None:
+        raise click.BadParameter(problem, param_hint="NAME")
     opened = Opened(services, config, collection, model)
     opened.change(Kind.DESCRIBE, person, [person], details={"name": name or None})
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("metadata", metavar="JSON")
 @gallery_options
@@ -54,16 +59,20 @@ def describe(
 ) -> None:
     """Replace a person's metadata by a JSON object; null removes it."""
     try:
-        value = json.loads(metadata)
-    except ValueError:
+        value = load_json(metadata)
+    except Twice as error:
+        raise click.BadParameter(f"{shown(error.key)} is given twice", param_hint="JSON") from None
+    except (ValueError, RecursionError):
         raise click.BadParameter("this is no JSON", param_hint="JSON") from None
     if not isinstance(value, dict | None):
         raise click.BadParameter("give a JSON object or null", param_hint="JSON")
+    if value is not None and (problem := metadata_problem(value)) is not None:
+        raise click.BadParameter(problem, param_hint="JSON")
     opened = Opened(services, config, collection, model)
     opened.change(Kind.DESCRIBE, person, [person], details={"metadata": value})
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("people", metavar="[ID]...", type=ID, nargs=-1)
 @click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
 @_YES
@@ -93,7 +102,7 @@ def delete(
     click.echo(f"Done; the gallery's version is {version}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("person", metavar="ID", type=ID)
 @click.argument("sources", metavar="FROM...", type=ID, nargs=-1, required=True)
 @gallery_options
@@ -113,7 +122,7 @@ def merge(
     opened.change(Kind.MERGE, person, [person, *sources], sources=sources)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("people", metavar="ID...", type=ID, nargs=-1, required=True)
 @_YES
 @CONFIG

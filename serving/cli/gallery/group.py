@@ -11,11 +11,11 @@ import click
 
 from serving.cli.config import read_config
 from serving.cli.services import Services
-from serving.cli.terminal import CONFIG
+from serving.cli.terminal import CONFIG, Integer
 from serving.gallery import Kind, Operation
 from serving.operations.bucket import Bucket
 
-ID = click.IntRange(0, 2**63 - 1)
+ID = Integer(0, 2**63 - 1)
 COLLECTION = click.option("--collection", help="Instead of the configured one.")
 MODEL = click.option("--model", help="Id of the model, where several have a gallery.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

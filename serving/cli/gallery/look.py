@@ -14,16 +14,16 @@ from rich.table import Table
 from serving.cli import terminal
 from serving.cli.gallery.group import ID, JSON, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import Failed
+from serving.cli.terminal import Command, Failed, Integer, Number
 from serving.errors import InvalidInput
 from serving.gallery import Person, duplicates
 from serving.matching.threshold import threshold_of
 from serving.operations.served import served_card
 
 
-@click.command(name="list")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
-@click.option("--after", default=-1, type=int, help="Begin past this id.")
+@click.command(name="list", cls=Command)
+@click.option("--limit", default=100, show_default=True, type=Integer(1))
+@click.option("--after", default=-1, type=Integer(), help="Begin past this id.")
 @JSON
 @gallery_options
 @pass_services
@@ -52,7 +52,7 @@ def list_(
         click.echo(f"There are more: --after {people[-1].id}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("person", metavar="ID", type=ID)
 @JSON
 @gallery_options
@@ -76,13 +76,13 @@ def show(
         click.echo(f"{name:9} {value}")
 
 
-@click.command(name="duplicates")
+@click.command(name="duplicates", cls=Command)
 @click.option(
     "--threshold",
-    type=click.FloatRange(-1, 1),
+    type=Number(-1, 1),
     help="Cosine from which on; by default that at which the service names somebody.",
 )
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+@click.option("--limit", default=100, show_default=True, type=Integer(1))
 @JSON
 @gallery_options
 @pass_services

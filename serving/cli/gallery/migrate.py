@@ -16,7 +16,7 @@ import click
 
 from serving.cli.config import read_config
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, PATH, Failed, progress_bar
+from serving.cli.terminal import CONFIG, PATH, Command, Failed, progress_bar
 from serving.gallery.erasure import erase_held, held
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
@@ -33,7 +33,7 @@ _SHOWN = 20
 _LOGGED_PHOTOS = 1000  # a line each time, where no progress bar is drawn
 
 
-@click.command("migrate")
+@click.command("migrate", cls=Command)
 @click.argument("photos", metavar="PHOTOS", type=PATH)
 @click.option("--to", "model", required=True, metavar="MODEL", help="Name of the new model.")
 @click.option("--from", "source", metavar="ID", help="Id of the old model, if that is not clear.")

@@ -10,12 +10,12 @@ from serving.cli import terminal
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Failed
+from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Command, Failed
 from serving.gallery.transfer import export_file, export_folder
 from serving.operations.imports import import_path
 
 
-@click.command(name="import")
+@click.command(name="import", cls=Command)
 @click.argument("path", type=PATH)
 @click.option("--made-by", metavar="MODEL", help="Id of the model that made .pt files.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
@@ -57,7 +57,7 @@ def import_(
     click.echo(f"{total} people are imported; the gallery's version is {version}.")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", type=NEW_PATH)
 @gallery_options
 @pass_services

@@ -12,7 +12,7 @@ import click
 from serving.cli.config import read_config
 from serving.cli.gallery.group import JSON, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import Failed
+from serving.cli.terminal import Command, Failed, Number
 from serving.errors import ServingError
 from serving.gallery import check as checking
 from serving.gallery import compaction
@@ -22,7 +22,7 @@ from serving.gallery.stored import StoredGallery
 from serving.operations.bucket import Bucket
 
 
-@click.command()
+@click.command(cls=Command)
 @gallery_options
 @pass_services
 def compact(services: Services, config: Path, collection: str | None, model: str | None) -> None:
@@ -38,13 +38,13 @@ def compact(services: Services, config: Path, collection: str | None, model: str
     _each(services, config, collection, model, work)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--grace",
     "hours",
     default=24.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=Number(0),
     help="Hours for which a slow reader may still need what is no longer listed.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
@@ -68,7 +68,7 @@ def sweep(
     _each(services, config, collection, model, work)
 
 
-@click.command()
+@click.command(cls=Command)
 @JSON
 @gallery_options
 @pass_services

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
+from serving.cli import cli
+from serving.cli.terminal import Integer, Number
 from tests.support.service import FakeService
 from tests.unit.cli.shell import Ended, Faces
 
@@ -37,6 +40,72 @@ def person(id_: int | None, name: str | None = None) -> dict[str, Any]:
         "box": [10, 60, 110, 160],
         "candidates": [{"id": 7, "name": name, "similarity": 0.75, "confidence": 0.98}],
     }
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = list(commands(cli))
+OPTIONS = [
+    (path, option)
+    for path, command in COMMANDS
+    for option in command.params
+    if isinstance(option, click.Option)
+]
+
+
+class TestOptions:
+    """Every option of every command."""
+
+    @pytest.mark.parametrize(("path", "option"), OPTIONS, ids=str)
+    def test_twice(self, faces: Faces, path: tuple[str, ...], option: click.Option) -> None:
+        once = [option.opts[0]] if option.is_flag else [option.opts[0], "1"]
+        ended = faces(*path, *once, *once)
+        if option.multiple:
+            assert "twice" not in ended.err
+        else:
+            assert ended.code == 2
+            assert f"{option.opts[0]} is given twice." in ended.err
+
+    @pytest.mark.parametrize(("path", "option"), OPTIONS, ids=str)
+    def test_in_capitals(self, faces: Faces, path: tuple[str, ...], option: click.Option) -> None:
+        ended = faces(*path, option.opts[0].upper())
+        assert ended.code == 2
+        assert f"No such option '{option.opts[0].upper()}'" in ended.err
+        assert option.opts[0] in ended.err.partition("No such option")[2]
+
+    @pytest.mark.parametrize(
+        ("path", "option"),
+        [(p, o) for p, o in OPTIONS if isinstance(o.type, click.IntRange | click.FloatRange)],
+        ids=str,
+    )
+    @pytest.mark.parametrize("spelling", ["01", "+1", " 1", "1_0", "true", '"1"', "１", "1.", ""])
+    def test_numbers(
+        self, faces: Faces, path: tuple[str, ...], option: click.Option, spelling: str
+    ) -> None:
+        ended = faces(*path, option.opts[0], spelling, *["7"] * 3)
+        assert ended.code == 2
+        assert f"Invalid value for '{option.opts[0]}'" in ended.err
+        assert "is not a valid" in ended.err
+
+    def test_all_numbers_are_of_these_types(self) -> None:
+        for path, command in COMMANDS:
+            for parameter in command.params:
+                usual = isinstance(
+                    parameter.type, click.types.IntParamType | click.types.FloatParamType
+                )
+                assert not usual or isinstance(parameter.type, Integer | Number), path
+
+    @pytest.mark.parametrize("spelling", ["01", "+1", " 1", "1.0", "1_0", "1e1", "true", "１"])
+    def test_an_id(self, faces: Faces, spelling: str) -> None:
+        ended = faces("gallery", "erase", spelling, "--yes")
+        assert ended.code == 2
+        assert "is not a valid integer" in ended.err
 
 
 class TestUsage:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.support.memory_store import MemoryStore
+from tests.support.names import SCRIPTS
 from tests.support.people import MODEL, put
 from tests.unit.cli.gallery.faces import OTHER, Faces, gallery, people
 
@@ -20,6 +23,24 @@ def test_a_person_is_renamed_and_described(faces: Faces, store: MemoryStore) -> 
     assert "no JSON" in faces("describe", 2, "{", code=2)
     assert "object or null" in faces("describe", 2, "[1]", code=2)
     assert "id 9" in faces.fails("rename", 9, "Nobody")
+
+
+@pytest.mark.parametrize("name", SCRIPTS.values(), ids=list(SCRIPTS))
+def test_a_name_of_any_script_is_stored_as_given(
+    faces: Faces, store: MemoryStore, name: str
+) -> None:
+    faces("rename", 2, name)
+    assert people(store)[2].name == name
+
+
+def test_what_no_request_could_store_is_refused(faces: Faces, store: MemoryStore) -> None:
+    assert "no control characters" in faces("rename", 2, "Bob\x1b[2J", code=2)
+    assert "can be seen" in faces("rename", 2, " ", code=2)
+    assert "direction" in faces("rename", 2, "Bob\u202e", code=2)
+    assert "4096 bytes" in faces("describe", 2, json.dumps({"t": "x" * 4096}), code=2)
+    assert "desk is given twice" in faces("describe", 2, '{"desk": 1, "desk": 2}', code=2)
+    assert "no JSON" in faces("describe", 2, '{"desk": NaN}', code=2)
+    assert people(store)[2].metadata == {}
 
 
 def test_records_of_one_person_become_one(faces: Faces, store: MemoryStore) -> None:
