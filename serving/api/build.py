@@ -12,6 +12,7 @@ from serving.api.context import Context
 from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
+from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
 from serving.api.routes import (
     collections,
@@ -107,12 +108,10 @@ def build_api(
         routes=RouteScopes(routes),
         keys=keys,
         collection=settings.gallery.collection,
-        max_in_flight=limits.max_in_flight,
+        places=Places(limits.max_in_flight, limits.key_share),
         hosts=settings.hosts,
         rates=Rates(),
     )
-    api.add_middleware(
-        RequestGuard, max_body_bytes=limits.max_body_bytes, timeout_s=limits.timeout_s
-    )
+    api.add_middleware(RequestGuard, limits=limits)
     api.add_middleware(Access, metrics=metrics)
     return api

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,6 +16,7 @@ from starlette.types import Scope as AsgiScope
 
 from serving.api.facts import note
 from serving.api.middleware import browsers
+from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
 from serving.api.problems import problem_of
 from serving.api.scopes import About, RouteScopes, Target
@@ -41,8 +41,8 @@ class Gate:
         routes: which scope each route needs.
         keys: None: no key is needed.
         collection: the one of a path that names none.
-        max_in_flight: requests that this replica works on at once; open routes are always
-            answered.
+        places: of the requests that this replica works on at once. Open routes need none: where
+            keys are required, as many of them as one key may have are answered beside the others.
         hosts: names that the service is called by; None: any.
     """
 
@@ -53,7 +53,7 @@ class Gate:
         routes: RouteScopes,
         keys: Keys | None,
         collection: str,
-        max_in_flight: int,
+        places: Places,
         hosts: Sequence[str] | None,
         rates: Rates,
     ) -> None:
@@ -61,17 +61,17 @@ class Gate:
         self._routes = routes
         self._keys = keys
         self._default = collection
-        self._max_in_flight = max_in_flight
+        self._places = places
         self._hosts = hosts
         self._rates = rates
-        self._in_flight = 0
+        self._open = 0
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         target = self._routes.target(scope["method"], scope["path"])
-        if target.is_open:
+        if target.is_open and (self._keys is None or scope["path"] in _ALIVE):
             await self._app(scope, receive, send)
             return
 
@@ -83,6 +83,9 @@ class Gate:
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
+        if target.is_open:
+            await self._answer_open(scope, receive, send)
+            return
         try:
             refusal = browsers.refusal(
                 scope["method"], Headers(scope=scope), self._hosts, self._keys is not None
@@ -92,7 +95,10 @@ class Gate:
             collection = self._collection_of(target)
             scope["root_path"] = scope.get("root_path", "") + target.prefix
             key_name = await self._key_name(scope, target, collection)
-            with self._place():
+            refusal = self._places.refusal(key_name, alone=self._keys is None)
+            if refusal is not None:
+                raise _Refused(refusal)
+            with self._places.taken(key_name):
                 scope.setdefault("state", {}).update(key=key_name, collection=collection)
                 note(Request(scope), key=key_name, collection=collection)
                 await self._app(scope, receive, send_private)
@@ -142,17 +148,21 @@ class Gate:
             )
         return key.name
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._in_flight >= self._max_in_flight:
-            raise _Refused(Overloaded("Too many requests at once; try again in a moment."))
-        self._in_flight += 1
+    async def _answer_open(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a caller that needs no key, in a share of places that is not the keys'."""
+        if self._open >= self._places.of_one:
+            busy = Overloaded("Too many requests without a key at once; try again in a moment.")
+            await problem_of(Request(scope), busy)(scope, receive, send)
+            return
+        self._open += 1
         try:
-            yield
+            await self._app(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            self._open -= 1
 
 
+# They answer at once, whatever else goes on, so they need no place.
+_ALIVE = ("/healthz", "/v2/health/live")
 _NAME = re.compile(COLLECTION_PATTERN)
 
 

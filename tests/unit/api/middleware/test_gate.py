@@ -184,6 +184,46 @@ def test_more_in_flight_than_allowed_are_sent_away_and_health_is_told() -> None:
     assert infer(api, {}).status_code == 200  # the places are free again
 
 
+async def at_once(api: Api, *requests: tuple[str, str, dict[str, str]]) -> list[httpx.Response]:
+    transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+        return await asyncio.gather(
+            *(
+                client.request(method, path, headers={"Content-Type": "image/jpeg", **headers})
+                for method, path, headers in requests
+            )
+        )
+
+
+def test_a_key_that_takes_its_share_leaves_the_other_places() -> None:
+    api = Api(keys=keys_of(), max_in_flight=8)
+    api.pipeline.seconds = 0.3
+    greedy = [("POST", "/infer", bearer("identify"))] * 8
+    *answers, other = asyncio.run(at_once(api, *greedy, ("POST", "/infer", bearer("admin"))))
+    assert sorted(a.status_code for a in answers) == [200] * 2 + [429] * 6
+    refused = next(a for a in answers if a.status_code == 429)
+    assert "2 requests under way" in detail_of(refused, 429)
+    assert refused.headers["retry-after"] == "1"
+    assert other.status_code == 200
+    assert infer(api, bearer("identify")).status_code == 200
+
+
+def test_callers_without_a_key_have_a_share_beside_the_keys() -> None:
+    api = Api(keys=keys_of(), max_in_flight=8)
+
+    async def ready() -> dict[str, str]:
+        await asyncio.sleep(0.3)
+        return {"stages": "ok", "triton": "ok", "gallery": "none"}
+
+    api.pipeline.ready = ready  # type: ignore[method-assign,assignment]
+    others = [("POST", "/infer", bearer("admin")), ("GET", "/healthz", {})]
+    answers = asyncio.run(at_once(api, *[("GET", "/readyz", {})] * 5, *others))
+    *asked, busy = sorted(answers[:5], key=lambda a: "Retry-After" in a.headers)[:3]
+    assert [a.headers.get("retry-after") for a in asked] == [None] * 2
+    assert "without a key" in detail_of(busy, 503)
+    assert [a.status_code for a in answers[5:]] == [200, 200]
+
+
 @pytest.mark.parametrize(
     ("path", "collection"),
     [("/infer", "default"), ("/collections/shop/infer", "shop"), ("/collections/0-9/infer", "0-9")],
