@@ -5,7 +5,8 @@
         hash: sha256:2bb80d53…    # of the key
         scopes: [identify]        # identify, enrol, admin; admin includes the others
         collections: [default]    # left out: all
-        rate: 20                  # requests a second on one ingress replica; left out: no limit
+        rate: 20                  # units of work a second on one ingress replica, an ordinary
+                                  # request is one; left out: no limit
 
 A key is 32 random bytes (`faces key new`), so one round of SHA-256 is enough: unlike a password, it
 cannot be guessed.
@@ -52,7 +53,7 @@ class Key(BaseModel):
     hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
-    rate: float | None = Field(None, ge=0.001, le=1e6, description="requests a second")
+    rate: float | None = Field(None, ge=0.001, le=1e6, description="units of work a second")
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

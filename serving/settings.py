@@ -198,8 +198,9 @@ class LimitSettings(Settings):
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
+    # Each takes as long as a small photo: one with a thousand would hold up everybody.
     max_faces: int = Field(
-        MAX_FACES, ge=1, le=MAX_FACES, description="faces that are looked at in one photo"
+        100, ge=1, le=MAX_FACES, description="faces that are looked at in one photo, the largest"
     )
     # Below the ingress's max_ongoing_requests: above that Serve refuses without an explanation.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")

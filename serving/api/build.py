@@ -14,6 +14,7 @@ from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
 from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
+from serving.api.middleware.spans import Spans
 from serving.api.routes import (
     collections,
     console,
@@ -103,6 +104,7 @@ def build_api(
     problems.install(api)
     openapi.install(api, routes, keys=keys is not None)
     # The last one is the outermost.
+    api.add_middleware(Spans, keys=keys is not None)
     api.add_middleware(
         Gate,
         routes=RouteScopes(routes),

@@ -30,7 +30,11 @@ def key() -> None:
     help="What the key is for; may be repeated. admin may do all.",
 )
 @click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
-@click.option("--rate", type=click.FloatRange(0.001, 1e6), help="Requests a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.001, 1e6),
+    help="Requests a second, on each replica of the ingress; large ones count for more.",
+)
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -40,7 +40,7 @@ class Api:
             console=console,
             hosts=hosts,
         )
-        self.pipeline = FakePipeline(settings.match)
+        self.pipeline = FakePipeline(settings.match, settings.limits.max_faces)
         self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))
         self.app = build_api(
             self.pipeline, self.register, settings, metrics=metrics or ApiMetrics(), keys=keys

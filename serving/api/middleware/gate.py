@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -28,7 +29,8 @@ from serving.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from serving.keys import Keys
+from serving.keys import Key, Keys
+from serving.pipeline.units import Meter, metered
 from serving.settings import COLLECTION_PATTERN
 
 ANONYMOUS = "anonymous"
@@ -94,13 +96,14 @@ class Gate:
                 raise _Refused(refusal)
             collection = self._collection_of(target)
             scope["root_path"] = scope.get("root_path", "") + target.prefix
-            key_name = await self._key_name(scope, target, collection)
-            refusal = self._places.refusal(key_name, alone=self._keys is None)
+            key = await self._key(scope, target, collection)
+            name = ANONYMOUS if key is None else key.name
+            refusal = self._places.refusal(name, alone=key is None)
             if refusal is not None:
                 raise _Refused(refusal)
-            with self._places.taken(key_name):
-                scope.setdefault("state", {}).update(key=key_name, collection=collection)
-                note(Request(scope), key=key_name, collection=collection)
+            with self._places.taken(name), self._metered(scope, key):
+                scope.setdefault("state", {}).update(key=name, collection=collection)
+                note(Request(scope), key=name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:
             answer = problem_of(Request(scope), refused.error)
@@ -119,10 +122,10 @@ class Gate:
             raise _Refused(BadRequest(sentence))
         return target.collection
 
-    async def _key_name(self, scope: AsgiScope, target: Target, collection: str) -> str:
-        """The name of the caller's key. Raises _Refused."""
+    async def _key(self, scope: AsgiScope, target: Target, collection: str) -> Key | None:
+        """The caller's key; None: it needs none. Raises _Refused."""
         if self._keys is None:
-            return ANONYMOUS
+            return None
         presented = _presented(Headers(scope=scope))
         if presented is None:
             raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))
@@ -131,7 +134,10 @@ class Gate:
             raise _Refused(Unauthorized("This API key is not valid."))
         note(Request(scope), key=key.name)  # also when the request is refused
         if (wait := self._rates.take(key)) > 0:
-            too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
+            too_many = TooManyRequests(
+                f"The key {key.name!r} may ask {key.rate:g} times a second; photos of many pixels "
+                "or faces, and many photos in one request, count for more than one."
+            )
             raise _Refused(too_many, max(1, math.ceil(wait)))
         needed, about = target.access.scope, target.access.about
         if not key.may(needed):
@@ -146,7 +152,19 @@ class Gate:
             raise _Refused(
                 Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
             )
-        return key.name
+        return key
+
+    @contextmanager
+    def _metered(self, scope: AsgiScope, key: Key | None) -> Iterator[None]:
+        """Count the work of the ``with`` for the caller's key."""
+        meter = Meter(None if key is None else self._places.photos_of(key.name))
+        try:
+            with metered(meter):
+                yield
+        finally:
+            note(Request(scope), units=meter.units)
+            if key is not None:
+                self._rates.spend(key, meter.units - 1)  # one was taken at the door
 
     async def _answer_open(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a caller that needs no key, in a share of places that is not the keys'."""

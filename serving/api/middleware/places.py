@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ class Places:
         self._most = most
         self.of_one = max(1, int(most * share))
         self._taken: Counter[str] = Counter()
+        self._photos: dict[str, asyncio.Semaphore] = {}
 
     def refusal(self, caller: str, *, alone: bool) -> ServingError | None:
         """The error to refuse a request with, or None.
@@ -37,6 +39,11 @@ class Places:
                 f"have {self.of_one}; try again when one of them is answered."
             )
         return None
+
+    def photos_of(self, caller: str) -> asyncio.Semaphore:
+        """The photos that are worked on for one key at once: as many as it may have requests,
+        however many photos each of them has."""
+        return self._photos.setdefault(caller, asyncio.Semaphore(self.of_one))
 
     @contextmanager
     def taken(self, caller: str) -> Iterator[None]:

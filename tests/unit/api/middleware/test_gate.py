@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from serving.keys import Keys, Scope, hash_of, new_key
 from serving.matching.records import DuplicatesPage
 from serving.settings import KeySettings
 from tests.support.api import Api, detail_of
+from tests.support.stages import faces
 
 KEYS = {scope.value: new_key() for scope in Scope}
 
@@ -149,6 +152,31 @@ def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
     detail_of(answer, 429)
     assert answer.headers["retry-after"] == "2"
     assert infer(api, bearer("admin")).status_code == 200  # each key for itself
+
+
+def test_photos_of_many_faces_count_for_more(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(keys=keys_of(rate=2))
+    mosaics = Inference([b"photo"] * 32)
+    api.pipeline.found[b"photo"] = dataclasses.replace(faces((1, 2, 30, 40)), more=799)
+    with caplog.at_level("INFO", "serving.access"):
+        answer = api.post(mosaics.path, json=mosaics.body, headers=bearer("identify"))
+    assert answer.status_code == 200
+    assert answer.json()["parameters"]["more_faces"] is True
+    assert vars(caplog.records[-1])["units"] == 32 * 80
+    wait = int(infer(api, bearer("identify")).headers["retry-after"])
+    assert wait == pytest.approx(32 * 80 / 2, abs=2)
+    assert infer(api, bearer("admin")).status_code == 200
+
+
+class Inference:
+    """A request of these photos below /v2."""
+
+    path = "/v2/models/face-identification/infer"
+
+    def __init__(self, photos: list[bytes]) -> None:
+        data = [base64.b64encode(photo).decode() for photo in photos]
+        image = {"name": "IMAGE", "datatype": "BYTES", "shape": [len(photos)], "data": data}
+        self.body = {"inputs": [image]}
 
 
 def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,53 @@
+"""Boxes float32 (N, 4), x1 y1 x2 y2, as MTCNN calculates with them: both edges count."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torchvision.ops
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+def sides(boxes: Array) -> Array:
+    """(N, 2) width and height, counting both edges."""
+    result: Array = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
+    return result
+
+
+def moved(boxes: Array, offsets: Array) -> Array:
+    """Boxes after box regression: each edge is moved by a part of the box's side."""
+    result: Array = boxes + offsets * np.tile(sides(boxes), 2)
+    return result
+
+
+def square(boxes: Array) -> Array:
+    """The square about the middle of each box that is as large as its longer side."""
+    extents = boxes[:, 2:] - boxes[:, :2]
+    longer = extents.max(axis=1, keepdims=True)
+    corners = boxes[:, :2] + extents * 0.5 - longer * 0.5
+    return np.concatenate([corners, corners + longer], axis=1)
+
+
+def nms(boxes: Array, scores: Array, overlap: float) -> NDArray[np.int64]:
+    """Non-maximum suppression by intersection over union; the boxes kept, best first."""
+    kept: NDArray[np.int64] = torchvision.ops.nms(
+        torch.from_numpy(boxes), torch.from_numpy(scores), overlap
+    ).numpy()
+    return kept
+
+
+def nms_by_smaller(boxes: Array, scores: Array, overlap: float) -> list[int]:
+    """Non-maximum suppression by the part of the smaller box: no face lies inside another."""
+    areas = sides(boxes).prod(axis=1)
+    left = np.argsort(scores)
+    kept = []
+    while len(left):
+        best, left = int(left[-1]), left[:-1]
+        kept.append(best)
+        corners = np.maximum(boxes[best, :2], boxes[left, :2])
+        ends = np.minimum(boxes[best, 2:], boxes[left, 2:])
+        shared = np.maximum(0, ends - corners + 1).prod(axis=1)
+        left = left[shared / np.minimum(areas[best], areas[left]) <= overlap]
+    return kept
