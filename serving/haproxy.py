@@ -35,19 +35,24 @@ MAX_HEADER_BYTES, MAX_HEADERS = 16_384, 100
 BUFFER_BYTES, _HEADERS_PARSED = 32_768, 256
 
 _PAGES_ON = "--pages-on="
+_MARK = "# with additions of serving.haproxy"
 _JSON = "content-type application/problem+json"
 # Of what changes nothing: by its method, or since it only asks about photos.
 _ASKS = "{ method GET HEAD } || { path_end /infer /detect /verify }"
 
 
 def amended(config: str, pages_on: str | None = None) -> str:
-    """Serve's configuration with our additions.
+    """Serve's configuration with our additions, if it does not have them.
 
     Args:
         pages_on: the address of the pages of metrics and status, which Serve's template opens to
             the network; None: as Serve has it.
     """
-    config = re.sub(r"(?m)^global$", f"global\n    tune.http.maxhdr {_HEADERS_PARSED}", config)
+    if _MARK in config:
+        return config
+    config = re.sub(
+        r"(?m)^global$", f"global\n    {_MARK}\n    tune.http.maxhdr {_HEADERS_PARSED}", config
+    )
     config = re.sub(r"(?m)^ *errorfile 50[234] .*\n", "", config)
     config = re.sub(r"(?m)^(?=frontend prometheus$)", _block(_DEFAULTS), config)
     config = re.sub(
@@ -162,6 +167,8 @@ def main(arguments: Sequence[str]) -> None:
         if option == "-f":
             config = Path(value)
             config.write_text(amended(config.read_text(), pages_on))
+    # Serve's setting names this program, and would be what is found.
+    os.environ.pop("RAY_SERVE_HAPROXY_BINARY_PATH", None)
     binary = str(get_haproxy_binary())
     os.execv(binary, [binary, *arguments])
 

@@ -6,10 +6,10 @@ Behind it stands a server that answers by path as a replica, Uvicorn or Serve wo
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig,
 from ray.serve.config import HTTPOptions
 
 from serving.haproxy import BUFFER_BYTES, HEADER_SECONDS, amended
+from serving.stack.haproxy import write_program
 
 PROBLEM = b'{"type": "urn:faces:problem:timed-out"}'
 ANSWERS = {
@@ -95,9 +96,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         replica = server.server_address[1]
         config = written(folder, port, replica, away, (pages[0], pages[1]))
-        command = [sys.executable, "-m", "serving.haproxy", "--pages-on=127.0.0.1"]
-        command += ["-db", "-f", str(config)]
-        with subprocess.Popen(command) as proxy:
+        program = write_program(folder)
+        # As Serve starts it.
+        environment = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(program)}
+        with subprocess.Popen([program, "-db", "-f", config], env=environment) as proxy:
             try:
                 wait_for(port)
                 yield port
