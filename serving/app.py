@@ -36,7 +36,9 @@ def build(args: dict[str, Any]) -> Application:
     settings = AppArgs.model_validate(args)
     scale = settings.scale
     decode = _deployment(_DECODER, "decode", scale.decode).bind(settings.decode, settings.tracing)
-    detect = _deployment(_DETECTOR, "detect", scale.detect).bind(settings.detect, settings.tracing)
+    detect = _deployment(_DETECTOR, "detect", scale.detect).bind(
+        settings.detect, settings.tracing, settings.limits.max_faces
+    )
     match = _deployment(_MATCHER, "match", scale.match).bind(
         settings.match, settings.gallery, settings.triton, settings.tracing
     )

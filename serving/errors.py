@@ -71,6 +71,12 @@ class UnknownModel(ServingError):
     title = "There is no such model here"
 
 
+class TooSlow(ServingError):
+    status = 408
+    type = "too-slow"
+    title = "The body arrives too slowly"
+
+
 class CommitConflict(ServingError):
     """A write lost the race against other writers in all of its attempts."""
 
@@ -115,7 +121,8 @@ class OtherModel(ServingError):
 class TooManyRequests(ServingError):
     status = 429
     type = "too-many-requests"
-    title = "The API key asks too often"
+    title = "The API key asks too often or too much"
+    retry_after = 1
 
 
 class Unavailable(ServingError):

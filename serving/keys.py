@@ -6,7 +6,8 @@
         hash: sha256:2bb80d53…    # of the key
         scopes: [identify]        # identify, enrol, admin; admin includes the others
         collections: [default]    # left out: all
-        rate: 20                  # requests a second on one ingress replica; left out: no limit
+        rate: 20                  # units of work a second on one ingress replica, an ordinary
+                                  # request is one; left out: no limit
         expires: 2027-01-31T00:00:00Z   # with a time zone; left out: never
 
 An entry that is wrong is dropped, and the others count: a slip in one entry must neither keep a
@@ -68,7 +69,7 @@ class Key(BaseModel):
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
     rate: Annotated[float, Field(strict=True, ge=0.001, le=1e6)] | None = Field(
-        None, description="requests a second"
+        None, description="units of work a second"
     )
     expires: Expiry | None = None
 

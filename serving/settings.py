@@ -153,6 +153,13 @@ class MatchSettings(Settings):
     )
     threads: int = Field(2, ge=1, description="searches at once in one replica")
     store_threads: int = Field(16, ge=1, description="reads and commits at once in one replica")
+    # They take seconds and memory. Further ones would wait in places that identification needs.
+    long_calls: int = Field(
+        2,
+        ge=1,
+        description="pages of likely duplicates, and as many erasures, at once in one replica; "
+        "more are refused",
+    )
     # The most recently used ones stay in memory; another one is read again when it is needed.
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
 
@@ -198,12 +205,28 @@ class LimitSettings(Settings):
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
+    # Each takes as long as a small photo: one with a thousand would hold up everybody.
     max_faces: int = Field(
-        MAX_FACES, ge=1, le=MAX_FACES, description="faces that are looked at in one photo"
+        100, ge=1, le=MAX_FACES, description="faces that are looked at in one photo, the largest"
     )
     # Below the ingress's max_ongoing_requests: above that Serve refuses without an explanation.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")
+    # So that no caller takes all places: one that does is refused, and the others are served.
+    key_share: float = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="part of max_in_flight that one key may take; and, where keys are required, "
+        "as many more for all callers without one",
+    )
     timeout_s: float = Field(60, gt=0, description="a whole request")
+    # A body that drips in holds its place until timeout_s.
+    min_upload_rate: float = Field(
+        4096, ge=0, description="bytes a second of a body that is waited for; 0: any"
+    )
+    upload_grace_s: float = Field(
+        5, ge=0, description="seconds that a body may take whatever its size"
+    )
 
 
 class AppArgs(Settings):

@@ -58,6 +58,7 @@ def infer_answer(identified: Identified) -> InferAnswer:
         )
     return InferAnswer(
         faces=faces,
+        more_faces=identified.faces.more > 0,
         threshold=round(identified.threshold, 4),
         model=card.id,
         gallery_version=matches.gallery_version,
@@ -73,7 +74,8 @@ def detect_answer(faces: Faces) -> DetectAnswer:
                 landmarks=[[round(v, 1) for v in p] for p in faces.landmarks[index].tolist()],
             )
             for index in range(len(faces))
-        ]
+        ],
+        more_faces=faces.more > 0,
     )
 
 

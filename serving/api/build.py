@@ -12,7 +12,9 @@ from serving.api.context import Context
 from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
+from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
+from serving.api.middleware.spans import Spans
 from serving.api.options import check_options, taken_of
 from serving.api.routes import (
     collections,
@@ -92,13 +94,6 @@ def build_api(
     )
     limits = settings.limits
     api.state.context = Context(pipeline, register, limits, settings.match, metrics, keys)
-    routers = list(ROUTERS)
-    if settings.console:
-        api.state.console = console.read_files()
-        routers.append(console.router)
-    if settings.docs:
-        api.state.docs = docs.read_files()
-        routers.append(docs.router)
     # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)
     for route in routes:
@@ -107,25 +102,30 @@ def build_api(
         api.include_router(router, dependencies=[Depends(check_options)])
         routes.extend(router.routes)
     api.state.taken = taken_of(routes)
+    pages = []
     if settings.console:
         api.state.console = console.read_files()
-        # The files of the page have no options; whoever passes its link on may add to it.
-        api.include_router(console.router)
-        routes.extend(console.router.routes)
+        pages.append(console.router)
+    if settings.docs:
+        api.state.docs = docs.read_files()
+        pages.append(docs.router)
+    for router in pages:
+        # Pages have no options: a link to one may come with parameters that others added.
+        api.include_router(router)
+        routes.extend(router.routes)
     problems.install(api)
     openapi.install(api, routes, keys=keys is not None)
     # The last one is the outermost.
+    api.add_middleware(Spans, keys=keys is not None)
     api.add_middleware(
         Gate,
         routes=RouteScopes(routes),
         keys=keys,
         collection=settings.gallery.collection,
-        max_in_flight=limits.max_in_flight,
+        places=Places(limits.max_in_flight, limits.key_share),
         hosts=settings.hosts,
         rates=Rates(),
     )
-    api.add_middleware(
-        RequestGuard, max_body_bytes=limits.max_body_bytes, timeout_s=limits.timeout_s
-    )
+    api.add_middleware(RequestGuard, limits=limits)
     api.add_middleware(Access, metrics=metrics)
     return api

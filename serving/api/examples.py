@@ -42,6 +42,7 @@ INFER = Example(
     body={"image": PHOTO, "top_k": 1},
     answer={
         "faces": [{**_CANDIDATE, **_PHOTO_FACE, "candidates": [_CANDIDATE]}],
+        "more_faces": False,
         "threshold": 0.63,
         "model": _MODEL,
         "gallery_version": 17,
@@ -94,7 +95,8 @@ DETECT = Example(
                     [48.0, 45.9],
                 ],
             }
-        ]
+        ],
+        "more_faces": False,
     },
 )
 COLLECTIONS = Example(answer={"collections": [{"name": "default", "models": [_MODEL]}]})
@@ -211,6 +213,6 @@ V2_INFER = Example(
                 ],
             },
         ],
-        "parameters": {"model": _MODEL, "gallery_version": 17},
+        "parameters": {"model": _MODEL, "gallery_version": 17, "more_faces": False},
     },
 )

@@ -8,6 +8,8 @@ from fastapi import Request
 from starlette.types import Scope
 
 CLIENT_LEFT = 499
+# Monitors request these every few seconds.
+PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 def note(request: Request, **facts: str | int) -> None:

@@ -35,6 +35,9 @@ class FaceBody(BaseModel):
 
 class InferAnswer(BaseModel):
     faces: list[FaceBody] = Field(description="largest first")
+    more_faces: bool = Field(
+        description="the photo shows more faces than are told: `max_faces` or the service's limit"
+    )
     threshold: float = Field(description="cosine from which on a face was named")
     model: str
     gallery_version: int
@@ -53,6 +56,9 @@ class DetectedFace(BaseModel):
 
 class DetectAnswer(BaseModel):
     faces: list[DetectedFace] = Field(description="largest first")
+    more_faces: bool = Field(
+        description="the photo shows more faces than are told: `max_faces` or the service's limit"
+    )
 
 
 class ComparedFace(BaseModel):

@@ -215,6 +215,8 @@ def answer(
         parameters={
             "model": cards.pop(),
             "gallery_version": min(photo.matches.gallery_version for photo in photos),
+            # Of any of the photos.
+            "more_faces": any(photo.faces.more > 0 for photo in photos),
         },
     )
     body, json_length = response.to_rest()

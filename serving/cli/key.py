@@ -40,7 +40,11 @@ def key() -> None:
     help="What the key is for; may be repeated. admin may do all.",
 )
 @click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
-@click.option("--rate", type=Number(0.001, 1e6), help="Requests a second.")
+@click.option(
+    "--rate",
+    type=Number(0.001, 1e6),
+    help="Requests a second, on each replica of the ingress; large ones count for more.",
+)
 @click.option(
     "--expires",
     metavar="DATE",

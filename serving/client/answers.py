@@ -28,6 +28,7 @@ class FaceBody(TypedDict):
 
 class InferAnswer(TypedDict):
     faces: list[FaceBody]
+    more_faces: bool
     threshold: float
     model: str
     gallery_version: int
@@ -41,6 +42,7 @@ class DetectedFace(TypedDict):
 
 class DetectAnswer(TypedDict):
     faces: list[DetectedFace]
+    more_faces: bool
 
 
 class ComparedFace(TypedDict):

@@ -25,9 +25,12 @@ T = TypeVar("T")
 
 # How long the model's card is kept before Triton is asked for it again.
 _CARD_SECONDS = 30.0
-# Batches of one photo that are sent at once: enough to keep Triton busy, and few enough that a
-# batch does not spend its time limit waiting for the batches before it.
-_IN_FLIGHT = 4
+# The faces of a photo with more are sent in parts of so many, and of all such photos together so
+# many parts at once. That keeps Triton busy, no part spends its time limit waiting for others, and
+# a photo with few faces waits for two parts at most. Triton's own priorities would do less: its
+# batcher fills an urgent request's batch with faces that are not urgent, up to the model's size.
+_PART = 8
+_PARTS_AT_ONCE = 2
 _NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
@@ -71,6 +74,7 @@ class Embedder:
         self._observe = observe
         self._card_seconds = card_seconds
         self._served: ServedModel | None = None
+        self._parts = asyncio.Semaphore(_PARTS_AT_ONCE)
 
     async def ready(self) -> bool:
         """Whether Triton serves the model now."""
@@ -119,14 +123,17 @@ class Embedder:
         model = await self.served()
         if not len(crops):
             return np.empty((0, model.card.dimension), np.float32)
-        parts = [crops[i : i + model.max_batch] for i in range(0, len(crops), model.max_batch)]
-        window = asyncio.Semaphore(_IN_FLIGHT)
+        size = min(model.max_batch, _PART)
 
         async def infer(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-            async with window:
+            async with self._parts:
                 return await self._infer(model, part)
 
-        vectors = np.concatenate(await asyncio.gather(*map(infer, parts)))
+        if len(crops) <= size:
+            vectors = await self._infer(model, crops)
+        else:
+            parts = [crops[i : i + size] for i in range(0, len(crops), size)]
+            vectors = np.concatenate(await asyncio.gather(*map(infer, parts)))
         if vectors.shape != (len(crops), model.card.dimension) or not np.isfinite(vectors).all():
             raise Unavailable(_NO_EMBEDDING)
         return vectors

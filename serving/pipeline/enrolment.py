@@ -24,13 +24,13 @@ class Enroller:
     """Enrols people from photos.
 
     Args:
-        faces: finds the faces of one image file, largest first.
+        faces: finds the faces of one image file, largest first, and of that number.
         seen: see `serving.pipeline.pipeline.Pipeline`.
     """
 
     def __init__(
         self,
-        faces: Callable[[bytes, Timings], Awaitable[Faces]],
+        faces: Callable[[bytes, Timings, int], Awaitable[Faces]],
         embedder: Embedder,
         match: Match,
         limits: LimitSettings,
@@ -87,13 +87,12 @@ class Enroller:
             self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
-            faces = await self._faces(data, timings)
+            face = await self._faces(data, timings, 1)
         except (UnsupportedImage, TooLarge) as error:
             return PhotoReport(None, 0, str(error))
-        if not len(faces):
+        if not len(face):
             return PhotoReport(None, 0, "No face was found.")
-        face = faces.first(1)
         flaw = None if force else await asyncio.to_thread(fault, face, self._settings)
         if flaw is not None:
-            return PhotoReport(face, len(faces), flaw.sentence, flaw.gate)
-        return PhotoReport(face, len(faces), None)
+            return PhotoReport(face, face.found, flaw.sentence, flaw.gate)
+        return PhotoReport(face, face.found, None)

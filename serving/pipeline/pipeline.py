@@ -14,6 +14,7 @@ from serving.matching.records import GalleryStatus, Matches
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
 from serving.pipeline.freshness import Versions
 from serving.pipeline.readiness import Readiness
@@ -22,7 +23,11 @@ from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
-from serving.vision.records import Faces
+from serving.vision.records import Faces, Photo
+
+# Photos of crowds that wait for detection at once: others of them wait here, where they hold no
+# place of the stage.
+_CROWDS_AT_ONCE = 2
 
 
 class Pipeline:
@@ -59,6 +64,7 @@ class Pipeline:
         self._enroller = Enroller(
             self.faces, embedder, match, limits, enrolment or EnrolmentSettings(), seen
         )
+        self._crowds = asyncio.Semaphore(_CROWDS_AT_ONCE)
         self._readiness = Readiness(decode, detect, match, embedder, collection)
 
     async def identify(
@@ -83,8 +89,7 @@ class Pipeline:
         location = Location(collection, card.id, card.dimension)
         version = asyncio.create_task(self._versions.now(location))
         try:
-            faces = await self.faces(data, timings)
-            faces = faces.first(min(max_faces or len(faces), self._limits.max_faces))
+            faces = await self.faces(data, timings, max_faces)
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
 
@@ -143,19 +148,27 @@ class Pipeline:
         """The state of what the service depends on; see `Readiness.checks`."""
         return await self._readiness.checks()
 
-    async def faces(self, data: bytes, timings: Timings) -> Faces:
-        """The faces of one image file, largest first. Needs neither Triton nor the gallery."""
+    async def faces(self, data: bytes, timings: Timings, most: int | None = None) -> Faces:
+        """The faces of one image file, largest first. Needs neither Triton nor the gallery.
+
+        Args:
+            most: how many; None, or more than the settings allow: as many as they do.
+        """
+        allowed = self._limits.max_faces
+        wanted = allowed if most is None else min(most, allowed)
 
         async def look() -> Faces:
             file: refs.Ref[bytes] = await refs.put(data, len(data))
             photo = await timings.made("decode", self._decode.decode(file))
-            faces = await timings.made("detect", self._detect.detect(photo))
+            faces = await self._found(photo, wanted, timings)
             return await faces.get()
 
-        outcome, count = "error", 0
+        outcome, count, cost = "error", 0, 1
+        meter = units.current()
         try:
-            faces = await refs.kept(look)
-            count = len(faces)
+            async with meter.photo():
+                faces = await refs.kept(look)
+            count, cost = faces.found, units.units_of(faces)
             outcome = "faces" if count else "no-face"
             return faces
         except ServingError as error:
@@ -165,4 +178,15 @@ class Pipeline:
             outcome = "given-up"
             raise
         finally:
+            meter.add(cost)
             self._seen(outcome, count)
+
+    async def _found(self, photo: refs.Ref[Photo], most: int, timings: Timings) -> refs.Ref[Faces]:
+        async def detect() -> refs.Ref[Faces]:
+            faces = await timings.of("detect", self._detect.detect(photo, most))
+            if faces is not None:
+                return faces
+            async with self._crowds:
+                return await timings.of("detect", self._detect.detect_crowd(photo, most))
+
+        return timings.worked("detect", await detect())

@@ -39,7 +39,10 @@ class Timings:
 
     async def made(self, stage: str, work: Awaitable[refs.Ref[T]]) -> refs.Ref[T]:
         """`of` for a stage that returns a reference, which has the time that the stage worked."""
-        ref = await self.of(stage, work)
+        return self.worked(stage, await self.of(stage, work))
+
+    def worked(self, stage: str, ref: refs.Ref[T]) -> refs.Ref[T]:
+        """``ref``, after its stage's work is added."""
         self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
         return ref
 

@@ -39,17 +39,15 @@ async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timi
     """
     card = await pipeline.card()
     faces = await all_of(
-        with_photo_name(name, pipeline.faces(image, timings)) for name, image in images.items()
+        with_photo_name(name, pipeline.faces(image, timings, 1)) for name, image in images.items()
     )
     photos = [
-        PhotoReport(f.first(1), len(f), None)
-        if len(f)
-        else PhotoReport(None, 0, "No face was found.")
+        PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, "No face was found.")
         for f in faces
     ]
     if not all(photo.used for photo in photos):
         raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
-    vectors = await pipeline.embed(np.concatenate([f.crops[:1] for f in faces]), timings)
+    vectors = await pipeline.embed(np.concatenate([f.crops for f in faces]), timings)
     return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
 
 

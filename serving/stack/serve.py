@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
+from serving.haproxy import BUFFER_BYTES
 from serving.stack import haproxy, tls
 from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
 
@@ -68,7 +69,7 @@ def start(
             f"{_SHARED_MEMORY} has {free / 2**20:.0f} MiB left, and photos need "
             f"{_OBJECT_STORE_BYTES / 2**20:.0f} MiB; make it larger (docker run --shm-size=2g)."
         )
-    haproxy.on_loopback(scratch)
+    haproxy.write_program(scratch)
     return Process(
         "Ray Serve",
         [sys.executable, "-m", "serving.stack.serve", config],
@@ -94,6 +95,9 @@ def environment(
         "METRICS_SOCKET_PATH": scratch / "metrics.sock",
         "METRICS_PORT": inner_port,
         "STATS_PORT": inner_port + 1,
+        # As in the chart: what a client may keep silent for, and headers for `serving.haproxy`.
+        "TIMEOUT_CLIENT_S": 75,
+        "TUNE_BUFSIZE": BUFFER_BYTES,
     }
     settings: dict[str, Any] = {
         "RAY_USAGE_STATS_ENABLED": 0,

@@ -11,26 +11,51 @@ from serving.stages import calls, refs
 from serving.stages.pool import work
 from serving.telemetry import replica
 from serving.vision.faces import detector_of, find_faces
+from serving.vision.mtcnn.cascade import Crowded
+from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Faces, Photo
+
+# Photos with many more places that may be faces than so many faces have go apart from the others.
+_CROWD = 30
 
 
 @calls.stage
 class Detector:
-    """The deployment: a photo in, its faces out."""
+    """The deployment, a `serving.stages.interfaces.Detect`.
 
-    def __init__(self, settings: DetectSettings, traces: TracingSettings) -> None:
+    Args:
+        max_faces: of one photo; what bounds the time of a search.
+    """
+
+    def __init__(self, settings: DetectSettings, traces: TracingSettings, max_faces: int) -> None:
         replica.start("detect", traces)
-        self._detector = detector_of(settings, settings.threads)
+        self._detector = detector_of(settings, settings.threads, faces=max_faces, crowd=_CROWD)
         # One photo at a time with all of the replica's threads: two at once would take turns on the
         # same cores, and both would be late.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
+        # But a crowd may take a second or more. It has networks of its own with half of the
+        # threads, so what comes meanwhile is served beside it, and gets most of the cores.
+        half = max(1, settings.threads // 2)
+        self._crowd_detector = detector_of(settings, half, faces=max_faces)
+        self._crowd_pool = ThreadPoolExecutor(1, thread_name_prefix="crowd")
         # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
 
     async def ready(self) -> None:
         """Return as soon as the replica is up."""
 
-    async def detect(self, photo: refs.Ref[Photo]) -> refs.Ref[Faces]:
+    async def detect(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces] | None:
+        try:
+            return await self._find(self._pool, self._detector, photo, most)
+        except Crowded:
+            return None
+
+    async def detect_crowd(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces]:
+        return await self._find(self._crowd_pool, self._crowd_detector, photo, most)
+
+    async def _find(
+        self, pool: ThreadPoolExecutor, detector: FaceDetector, photo: refs.Ref[Photo], most: int
+    ) -> refs.Ref[Faces]:
         pixels = await photo.get()
-        faces = await work(self._pool, lambda: find_faces(pixels, self._detector))
+        faces = await work(pool, lambda: find_faces(pixels, detector, most))
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

@@ -45,8 +45,13 @@ class Detect(Protocol):
     async def ready(self) -> None:
         """Return as soon as the replica is up."""
 
-    async def detect(self, photo: Ref[Photo]) -> Ref[Faces]:
-        """Find the faces of a photo, largest first."""
+    async def detect(self, photo: Ref[Photo], most: int) -> Ref[Faces] | None:
+        """Find the faces of a photo, largest first, ``most`` at most. None: it shows a crowd, so
+        that it would hold up others; ask `detect_crowd`."""
+
+    async def detect_crowd(self, photo: Ref[Photo], most: int) -> Ref[Faces]:
+        """As `detect`, of any photo, but one crowd at a time and beside other photos. Few callers
+        should wait for it at once: each holds a place of the stage."""
 
 
 class Match(Protocol):

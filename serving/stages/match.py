@@ -35,7 +35,7 @@ from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
 from serving.stages import calls, refs
 from serving.stages.galleries import Galleries
-from serving.stages.pool import Together, work
+from serving.stages.pool import Bounded, Together, work
 from serving.telemetry import replica
 from serving.telemetry.metrics import GalleryGauges, StoreMetrics
 
@@ -98,7 +98,16 @@ class Matcher:
             settings.store_threads, thread_name_prefix="gallery", initializer=_one_core
         )
         # What takes seconds: one at a time, and never in a thread that identifies.
-        self._long_pool = ThreadPoolExecutor(1, thread_name_prefix="long", initializer=_one_core)
+        self._duplicates = Bounded(
+            ThreadPoolExecutor(1, thread_name_prefix="long", initializer=_one_core),
+            settings.long_calls,
+            "Other searches for duplicates are under way; try again in a moment.",
+        )
+        self._erasures = Bounded(
+            self._store_pool,
+            settings.long_calls,
+            "Other erasures are under way; try again in a moment.",
+        )
         shown = gauges()
         self._keeping = asyncio.create_task(shown.keep())
         self._galleries = Galleries(
@@ -155,14 +164,14 @@ class Matcher:
         after: int,
         at_least: int | None,
     ) -> refs.Ref[DuplicatesPage]:
-        snapshot = await self._galleries.snapshot(location, at_least)
         settings = self._settings
-        page = await _in(
-            self._long_pool,
-            lambda: compare_people(snapshot, card, threshold, limit, after, settings),
-        )
+        with self._duplicates.place() as place:
+            snapshot = await self._galleries.snapshot(location, at_least)
+            page = await place.work(
+                lambda: compare_people(snapshot, card, threshold, limit, after, settings)
+            )
         # With their metadata a thousand pairs are more than a message.
-        return refs.made(page)
+        return refs.made(page.result)
 
     async def people(
         self, location: Location, limit: int, after: int, at_least: int | None
@@ -178,11 +187,13 @@ class Matcher:
         return await _in(self._store_pool, lambda: gallery.commit(operations, require))
 
     async def erase(self, collection: str, person: int) -> list[Receipt]:
-        store = await self._galleries.store()
         prefix = self._gallery_settings.prefix
-        return await _in(
-            self._store_pool, lambda: erase_everywhere(store, prefix, collection, [person])
-        )
+        with self._erasures.place() as place:
+            store = await self._galleries.store()
+            receipts = await place.work(
+                lambda: erase_everywhere(store, prefix, collection, [person])
+            )
+        return receipts.result
 
     async def collections(self) -> list[Location]:
         store = await self._galleries.store()

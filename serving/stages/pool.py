@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from serving import deadline
+from serving.errors import Overloaded
 
 K = TypeVar("K")
 S = TypeVar("S", bound=Sized)
@@ -32,15 +35,66 @@ async def work(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Worked[T]:
     Raises:
         TimedOut: the deadline had passed when a thread became free.
     """
+    return await asyncio.wrap_future(_submitted(pool, call))
 
+
+def _submitted(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[Worked[T]]:
     def checked() -> Worked[T]:
         deadline.check()
         start = time.perf_counter()
         result = call()
         return Worked(result, (time.perf_counter() - start) * 1000)
 
-    context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool, lambda: context.run(checked))
+    return pool.submit(contextvars.copy_context().run, checked)
+
+
+class Bounded:
+    """A pool for calls of which only a few may run or wait at once; further ones are refused.
+
+    Args:
+        most: calls that run or wait.
+        sentence: of the error for those that are refused.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, most: int, sentence: str) -> None:
+        self._pool = pool
+        self._free = threading.Semaphore(most)
+        self._sentence = sentence
+
+    @contextmanager
+    def place(self) -> Iterator[BoundedPlace]:
+        """Take one of the places until the ``with`` ends and its calls have.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        if not self._free.acquire(blocking=False):
+            raise Overloaded(self._sentence)
+        place = BoundedPlace(self._pool)
+        try:
+            yield place
+        finally:
+            place.when_done(self._free.release)
+
+
+class BoundedPlace:
+    """A place of `Bounded`. A thread cannot be stopped: when the caller leaves, it is free only
+    after its call has ended."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._call: Future[Any] | None = None
+
+    async def work(self, call: Callable[[], T]) -> Worked[T]:
+        """See `work`."""
+        self._call = future = _submitted(self._pool, call)
+        return await asyncio.wrap_future(future)
+
+    def when_done(self, then: Callable[[], None]) -> None:
+        if self._call is None:
+            then()
+        else:
+            self._call.add_done_callback(lambda _: then())
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,12 @@ class RemoteDetect:
     def ready(self) -> Answer[None]:
         return call(self._handle.ready)
 
-    def detect(self, photo: Ref[Photo]) -> Answer[Ref[Faces]]:
-        return call(self._handle.detect, photo)
+    def detect(self, photo: Ref[Photo], most: int) -> Answer[Ref[Faces] | None]:
+        return call(self._handle.detect, photo, most)
+
+    def detect_crowd(self, photo: Ref[Photo], most: int) -> Answer[Ref[Faces]]:
+        # Their crops are rarely small.
+        return fetch(self._handle.detect_crowd, photo, most)
 
 
 class RemoteMatch:

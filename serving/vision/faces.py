@@ -13,19 +13,37 @@ from serving.vision.records import CROP_SIZE, Faces, Photo
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
 
-def detector_of(settings: DetectSettings, threads: int = 0) -> FaceDetector:
-    """A face detector with these settings; ``threads`` of the networks, 0: one for each core."""
+def detector_of(
+    settings: DetectSettings,
+    threads: int = 0,
+    *,
+    faces: int | None = None,
+    crowd: int | None = None,
+) -> FaceDetector:
+    """A face detector with these settings; ``threads`` of the networks, 0: one for each core.
+
+    ``faces`` and ``crowd`` as in `FaceDetector`.
+    """
     return FaceDetector(
         min_face_size=settings.min_face_size,
         max_side=settings.max_side,
         min_score=settings.min_score,
         second_look=settings.second_look,
         threads=threads,
+        faces=faces,
+        crowd=crowd,
     )
 
 
-def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
-    """Detect and crop. Boxes are clipped to the photo; faces come largest first."""
+def find_faces(photo: Photo, detector: FaceDetector, most: int | None = None) -> Faces:
+    """Detect and crop. Boxes are clipped to the photo; faces come largest first.
+
+    Args:
+        most: crops are cut of this many faces, the largest; None: of all.
+
+    Raises:
+        Crowded: see `FaceDetector`.
+    """
     height, width = photo.pixels.shape[:2]
     detections = detector.detect(photo.pixels)
     boxes = np.clip(detections.boxes, 0, np.array([width, height, width, height], np.float32))
@@ -33,7 +51,11 @@ def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
     # A box below one pixel has no crop.
     area = np.where((sides >= 1).all(axis=1), sides.prod(axis=1), 0)
     order = np.argsort(-area, kind="stable")
-    detections = detections.select(order[area[order] > 0])
+    order = order[area[order] > 0]
+    kept = order[:most]
+    # Where the search was cut short there are more, and how many nobody knows.
+    more = max(len(order) - len(kept), int(detections.cut))
+    detections = detections.select(kept)
 
     image = Image.fromarray(photo.pixels)
     crops = np.empty((len(detections), 3, CROP_SIZE, CROP_SIZE), np.uint8)
@@ -48,6 +70,8 @@ def find_faces(photo: Photo, detector: FaceDetector) -> Faces:
         scores=original.scores,
         landmarks=original.landmarks,
         crops=crops,
+        more=more,
+        pixels=photo.width * photo.height,
     )
 
 

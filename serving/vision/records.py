@@ -33,19 +33,35 @@ class Faces:
         scores: float32 (F,), MTCNN's probability that it is a face.
         landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
         crops: uint8 RGB (F, 3, 160, 160), the input of the embedding model.
+        more: faces of the photo that are left out, the smaller ones; at least so many.
+        pixels: of the photo at its original size.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     crops: NDArray[np.uint8]
+    more: int = 0
+    pixels: int = 0
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
+    def found(self) -> int:
+        """The number of faces in the photo."""
+        return len(self) + self.more
+
+    @property
     def nbytes(self) -> int:
-        return sum(array.nbytes for array in vars(self).values())
+        return sum(a.nbytes for a in (self.boxes, self.scores, self.landmarks, self.crops))
 
     def first(self, n: int) -> Faces:
-        return Faces(self.boxes[:n], self.scores[:n], self.landmarks[:n], self.crops[:n])
+        return Faces(
+            self.boxes[:n],
+            self.scores[:n],
+            self.landmarks[:n],
+            self.crops[:n],
+            more=self.more + max(0, len(self) - n),
+            pixels=self.pixels,
+        )

@@ -28,9 +28,9 @@ def test_every_error_is_there_with_its_status(error: type[ServingError]) -> None
 
 @pytest.mark.parametrize("name", LimitSettings.model_fields)
 def test_every_limit_is_there_with_its_default(name: str) -> None:
-    (told,) = re.findall(rf"\| `limits\.{name}` \| (\d+)( MiB| s)? \|", PAGE)
+    (told,) = re.findall(rf"\| `limits\.{name}` \| ([\d.]+)( MiB| s)? \|", PAGE)
     default = getattr(LimitSettings(), name)
-    assert int(told[0]) * (2**20 if told[1] == " MiB" else 1) == default
+    assert float(told[0]) * (2**20 if told[1] == " MiB" else 1) == default
 
 
 def test_every_path_is_there() -> None:

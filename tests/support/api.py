@@ -45,7 +45,7 @@ class Api:
             docs=docs,
             hosts=hosts,
         )
-        self.pipeline = FakePipeline(settings.match)
+        self.pipeline = FakePipeline(settings.match, settings.limits.max_faces)
         self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))
         self.app = build_api(
             self.pipeline, self.register, settings, metrics=metrics or ApiMetrics(), keys=keys

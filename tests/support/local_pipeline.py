@@ -52,6 +52,8 @@ class Stages(FakeMatch):
         self.turned: set[bytes] = set()
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
+        self.crowds: set[bytes] = set()
+        self.crowds_at_once = self.most_crowds_at_once = 0
         # Method -> the number of its results that are lost.
         self.lost: dict[str, int] = {}
         self.at_once = self.most_at_once = 0
@@ -87,11 +89,22 @@ class Stages(FakeMatch):
         self.lost[method] -= 1
         return Ref((Held(OwnerDiedError.__new__(OwnerDiedError)),), False)
 
-    async def detect(self, photo: Ref[Any]) -> Ref[Faces]:
+    async def detect(self, photo: Ref[Any], most: int) -> Ref[Faces] | None:
         self.asked.append("detect")
         data = await photo.get()
+        return None if data in self.crowds else self._faces(data, most)
+
+    async def detect_crowd(self, photo: Ref[Any], most: int) -> Ref[Faces]:
+        self.asked.append("detect_crowd")
+        self.crowds_at_once += 1
+        self.most_crowds_at_once = max(self.most_crowds_at_once, self.crowds_at_once)
+        await asyncio.sleep(0.01)
+        self.crowds_at_once -= 1
+        return self._faces(await photo.get(), most)
+
+    def _faces(self, data: bytes, most: int) -> Ref[Faces]:
         boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(int(data))]
-        found = faces(*boxes)
+        found = faces(*boxes).first(most)
         if data in self.turned:
             found.landmarks[:, 2, 0] = 0  # the noses
         return self._handed("detect", found)

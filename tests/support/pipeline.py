@@ -13,10 +13,11 @@ from serving.matching.records import Candidate, Conflict, Enrolled, GalleryStatu
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder, ServedModel
+from serving.pipeline import units
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.timings import Timings
-from serving.settings import MatchSettings, TritonSettings
+from serving.settings import MAX_FACES, MatchSettings, TritonSettings
 from serving.vision.records import Faces
 from tests.support.people import DIMENSION
 from tests.support.stages import CARD, faces, row_of
@@ -52,8 +53,9 @@ class FakePipeline(Pipeline):
     ``found`` sets other faces for single photos; an exception in it is raised.
     """
 
-    def __init__(self, matching: MatchSettings) -> None:
+    def __init__(self, matching: MatchSettings, max_faces: int = MAX_FACES) -> None:
         self.matching = matching
+        self.max_faces = max_faces
         self.asked: list[dict[str, Any]] = []
         self.collections: list[str] = []
         self.failure: BaseException | None = None
@@ -80,7 +82,8 @@ class FakePipeline(Pipeline):
     ) -> Identified:
         self.collections.append(collection)
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
-        found = self._found(data)
+        found = self._found_in(data)
+        found = found.first(min(max_faces or self.max_faces, self.max_faces))
         candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
         cosine = threshold_of(threshold, self.matching, CARD, 1000)
         return Identified(found, Matches(candidates, 17, 1000), CARD, cosine)
@@ -105,9 +108,10 @@ class FakePipeline(Pipeline):
         enrolled = Enrolled(name, len(images), 18, tuple(self.conflicts))
         return EnrolmentReport(photos, enrolled, CARD)
 
-    async def faces(self, data: bytes, timings: Timings) -> Faces:
+    async def faces(self, data: bytes, timings: Timings, most: int | None = None) -> Faces:
         await self._work({"data": data}, timings)
-        return self._found(data)
+        found = self._found_in(data)
+        return found.first(min(most or self.max_faces, self.max_faces))
 
     async def card(self) -> ModelCard:
         return (await self.embedder.served()).card
@@ -119,8 +123,9 @@ class FakePipeline(Pipeline):
         await asyncio.sleep(self.seconds)
         return self.state
 
-    def _found(self, data: bytes) -> Faces:
+    def _found_in(self, data: bytes) -> Faces:
         found = self.found.get(data, faces((1, 2, 30, 40)))
+        units.current().add(1 if isinstance(found, Exception) else units.units_of(found))
         if isinstance(found, Exception):
             raise found
         return found

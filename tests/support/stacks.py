@@ -34,7 +34,9 @@ COLLECTOR_PORT = OPEN_PORT + 50
 # What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
 # Triton (10 s), or /readyz could not say that Triton does not answer.
 KEYED_TIMEOUT_S = 15.0
-KEYED_IN_FLIGHT = 4
+KEYED_IN_FLIGHT = 16
+# Of the 16 a key may have 4. Bodies that drip are ended long before the time of a request.
+KEYED_GRACE_S = 3.0
 ENTRIES: dict[str, dict[str, object]] = {
     "kiosk": {"scopes": ["identify"]},
     "desk": {"scopes": ["enrol"]},
@@ -79,7 +81,11 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
 def rendered() -> tuple[Object, ...]:
     """The chart whose document the keyed stack runs."""
     helm = Helm(4) if Helm(4).binary.is_file() else Helm(3)
-    limits = {"timeout_s": KEYED_TIMEOUT_S, "max_in_flight": KEYED_IN_FLIGHT}
+    limits = {
+        "timeout_s": KEYED_TIMEOUT_S,
+        "max_in_flight": KEYED_IN_FLIGHT,
+        "upload_grace_s": KEYED_GRACE_S,
+    }
     values = {
         "minio": {"enabled": True},
         "test": {"timeoutSeconds": 60},

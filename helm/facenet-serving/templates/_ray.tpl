@@ -14,6 +14,14 @@ spinning take the cores from those that compute.
   value: "1"
 - name: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH
   value: serving.request_id:middlewares
+- name: RAY_SERVE_HAPROXY_BINARY_PATH
+  value: /etc/faces/haproxy/start
+# A client that keeps silent for longer is left: by default it is an hour.
+- name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S
+  value: "75"
+# Headers up to 16 kB are passed on; larger ones have to fit to be refused with a problem.
+- name: RAY_SERVE_HAPROXY_TUNE_BUFSIZE
+  value: "32768"
 # Lines of the log that Serve holds back would be lost in a crash.
 - name: RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE
   value: "1"
@@ -95,6 +103,9 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
   mountPath: /tmp
 - name: shared-mem
   mountPath: /dev/shm
+- name: haproxy
+  mountPath: /etc/faces/haproxy
+  readOnly: true
 {{- if include "facenet-serving.tls.ca" . }}
 - name: ray-tls
   mountPath: /etc/ray/tls
@@ -110,6 +121,10 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
   emptyDir:
     medium: Memory
     sizeLimit: {{ include "facenet-serving.quantity" (index . 1).limits.memory }}
+- name: haproxy
+  configMap:
+    name: {{ include "facenet-serving.fullname" (index . 0) }}-haproxy
+    defaultMode: 0555
 {{- if include "facenet-serving.tls.ca" (index . 0) }}
 - name: ray-tls
   emptyDir: {medium: Memory, sizeLimit: 1Mi}

@@ -1,4 +1,4 @@
-"""One log line, one measurement and one span for each HTTP request."""
+"""One log line and one measurement for each HTTP request."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import asyncio
 import logging
 import time
 
-from opentelemetry.trace import StatusCode
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving import tracing
-from serving.api.facts import CLIENT_LEFT, facts_of
+from serving.api.facts import CLIENT_LEFT, PROBES, facts_of
 from serving.errors import ServingError
 from serving.telemetry.metrics import ApiMetrics
 
 # Docs and dashboards know this name; it does not follow the module's path.
 log = logging.getLogger("serving.access")
-
-# Monitors request these every few seconds.
-_PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 
 
 class Access:
@@ -34,7 +28,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        probe = scope["path"] in _PROBES
+        probe = scope["path"] in PROBES
         status, bytes_in, bytes_out = 0, 0, 0
 
         async def receiving() -> Message:
@@ -49,44 +43,35 @@ class Access:
             bytes_out += len(message.get("body", b""))
             await send(message)
 
-        with tracing.request(None if probe else Headers(scope=scope)) as span:
-            try:
-                await self._app(scope, receiving, sending)
-            except asyncio.CancelledError:
-                status = status or CLIENT_LEFT
-                raise
-            except Exception:
-                status = status or 500
-                facts_of(scope).setdefault("problem", ServingError.type)
-                raise
-            finally:
-                seconds = time.perf_counter() - start
-                route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
-                facts = facts_of(scope)
-                self._metrics.answered(method, route, status, seconds, facts.get("problem"))
-                span.update_name(f"{method} {route}")
-                span.set_attribute("http.request.method", method)
-                span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", status)
-                if status >= 500:
-                    span.set_status(StatusCode.ERROR)
-                if (trace_id := tracing.trace_id_of(span)) is not None:
-                    facts["trace_id"] = trace_id
-                level = logging.WARNING if status >= 500 else logging.INFO
-                log.log(
-                    logging.DEBUG if probe and status < 500 else level,
-                    "%s %s %d %.1f ms",
-                    method,
-                    route,
-                    status,
-                    seconds * 1000,
-                    extra={
-                        "method": method,
-                        "route": route,
-                        "status": status,
-                        "ms": round(seconds * 1000, 1),
-                        "request_bytes": bytes_in,
-                        "response_bytes": bytes_out,
-                        **facts,
-                    },
-                )
+        try:
+            await self._app(scope, receiving, sending)
+        except asyncio.CancelledError:
+            status = status or CLIENT_LEFT
+            raise
+        except Exception:
+            status = status or 500
+            facts_of(scope).setdefault("problem", ServingError.type)
+            raise
+        finally:
+            seconds = time.perf_counter() - start
+            route, method = getattr(scope.get("route"), "path", "none"), scope["method"]
+            facts = facts_of(scope)
+            self._metrics.answered(method, route, status, seconds, facts.get("problem"))
+            level = logging.WARNING if status >= 500 else logging.INFO
+            log.log(
+                logging.DEBUG if probe and status < 500 else level,
+                "%s %s %d %.1f ms",
+                method,
+                route,
+                status,
+                seconds * 1000,
+                extra={
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 1),
+                    "request_bytes": bytes_in,
+                    "response_bytes": bytes_out,
+                    **facts,
+                },
+            )

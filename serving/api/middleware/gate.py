@@ -17,6 +17,7 @@ from starlette.types import Scope as AsgiScope
 
 from serving.api.facts import note
 from serving.api.middleware import browsers
+from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
 from serving.api.problems import problem_of
 from serving.api.scopes import About, RouteScopes, Target
@@ -29,6 +30,7 @@ from serving.errors import (
     Unauthorized,
 )
 from serving.keys import Key
+from serving.pipeline.units import Meter, metered
 from serving.settings import COLLECTION_PATTERN
 from serving.valid_keys import Keys
 
@@ -42,8 +44,8 @@ class Gate:
         routes: which scope each route needs.
         keys: None: no key is needed.
         collection: the one of a path that names none.
-        max_in_flight: requests that this replica works on at once; open routes are always
-            answered.
+        places: of the requests that this replica works on at once. Open routes need none: where
+            keys are required, as many of them as one key may have are answered beside the others.
         hosts: names that the service is called by; None: any.
     """
 
@@ -54,7 +56,7 @@ class Gate:
         routes: RouteScopes,
         keys: Keys | None,
         collection: str,
-        max_in_flight: int,
+        places: Places,
         hosts: Sequence[str] | None,
         rates: Rates,
     ) -> None:
@@ -62,10 +64,10 @@ class Gate:
         self._routes = routes
         self._keys = keys
         self._default = collection
-        self._max_in_flight = max_in_flight
+        self._places = places
         self._hosts = hosts
         self._rates = rates
-        self._in_flight = 0
+        self._open = 0
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,6 +77,7 @@ class Gate:
         state = scope.setdefault("state", {})
         if target.is_open:
             state["knows"] = self._may_know(await self._known(scope))
+        if target.is_open and (self._keys is None or scope["path"] in _ALIVE):
             await self._app(scope, receive, send)
             return
 
@@ -86,6 +89,9 @@ class Gate:
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
+        if target.is_open:
+            await self._answer_open(scope, receive, send)
+            return
         try:
             refusal = browsers.refusal(
                 scope["method"], Headers(scope=scope), self._hosts, self._keys is not None
@@ -95,11 +101,14 @@ class Gate:
             collection = self._collection_of(target)
             scope["root_path"] = scope.get("root_path", "") + target.prefix
             caller = await self._caller(scope, target, collection)
-            key_name = ANONYMOUS if caller is None else caller.name
+            name = ANONYMOUS if caller is None else caller.name
             state.update(caller=caller, knows=self._may_know(caller))
-            with self._place():
-                state.update(key=key_name, collection=collection)
-                note(Request(scope), key=key_name, collection=collection)
+            refusal = self._places.refusal(name, alone=caller is None)
+            if refusal is not None:
+                raise _Refused(refusal)
+            with self._places.taken(name), self._metered(scope, caller):
+                state.update(key=name, collection=collection)
+                note(Request(scope), key=name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:
             answer = problem_of(Request(scope), refused.error)
@@ -141,7 +150,10 @@ class Gate:
             raise _Refused(Unauthorized("This API key is not valid."))
         note(Request(scope), key=key.name)  # also when the request is refused
         if (wait := self._rates.take(key)) > 0:
-            too_many = TooManyRequests(f"The key {key.name!r} may ask {key.rate:g} times a second.")
+            too_many = TooManyRequests(
+                f"The key {key.name!r} may ask {key.rate:g} times a second; photos of many pixels "
+                "or faces, and many photos in one request, count for more than one."
+            )
             raise _Refused(too_many, max(1, math.ceil(wait)))
         needed, about = target.access.scope, target.access.about
         if not key.may(needed):
@@ -159,16 +171,32 @@ class Gate:
         return key
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._in_flight >= self._max_in_flight:
-            raise _Refused(Overloaded("Too many requests at once; try again in a moment."))
-        self._in_flight += 1
+    def _metered(self, scope: AsgiScope, key: Key | None) -> Iterator[None]:
+        """Count the work of the ``with`` for the caller's key."""
+        meter = Meter(None if key is None else self._places.photos_of(key.name))
         try:
-            yield
+            with metered(meter):
+                yield
         finally:
-            self._in_flight -= 1
+            note(Request(scope), units=meter.units)
+            if key is not None:
+                self._rates.spend(key, meter.units - 1)  # one was taken at the door
+
+    async def _answer_open(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a caller that needs no key, in a share of places that is not the keys'."""
+        if self._open >= self._places.of_one:
+            busy = Overloaded("Too many requests without a key at once; try again in a moment.")
+            await problem_of(Request(scope), busy)(scope, receive, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
 
 
+# They answer at once, whatever else goes on, so they need no place.
+_ALIVE = ("/healthz", "/v2/health/live")
 _NAME = re.compile(COLLECTION_PATTERN)
 
 

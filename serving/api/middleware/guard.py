@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import deadline
-from serving.errors import TimedOut, TooLarge
+from serving.api.middleware.uploads import Upload
+from serving.errors import TimedOut, TooLarge, TooSlow
 from serving.request_id import id_of
+from serving.settings import LimitSettings
 
 
 class RequestGuard:
@@ -21,10 +23,11 @@ class RequestGuard:
     `serving.request_id` for which it keeps.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._timeout_s = timeout_s
+        self._limits = limits
+        self._max_body_bytes = limits.max_body_bytes
+        self._timeout_s = limits.timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,35 +38,53 @@ class RequestGuard:
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
         left, complete = self._max_body_bytes, False
         until = time.monotonic() + self._timeout_s
+        upload = Upload(self._limits.min_upload_rate, self._limits.upload_grace_s)
+        too_slow = False
 
         async def receive_limited() -> Message:
-            nonlocal left, complete
+            nonlocal left, complete, too_slow
             # Before the body is read, if the request announces its length.
             if too_long:
                 raise self._too_large()
             if complete:  # the next message is that the caller has gone
                 return await receive()
+            in_time, patience = until - time.monotonic(), upload.patience_s()
+            start = time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), until - time.monotonic())
+                message = await asyncio.wait_for(receive(), min(in_time, patience))
             except asyncio.TimeoutError:
+                if patience < in_time:
+                    too_slow = True
+                    raise TooSlow(
+                        "The body arrives too slowly: it needs "
+                        f"{self._limits.min_upload_rate:g} bytes a second."
+                    ) from None
                 raise TimedOut(
                     f"The request did not arrive within {self._timeout_s:g} s."
                 ) from None
             complete = not message.get("more_body", False)
             if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
+                size = len(message.get("body", b""))
+                upload.received(size, time.monotonic() - start)
+                left -= size
                 if left < 0:
                     raise self._too_large()
             return message
 
+        async def send_closing(message: Message) -> None:
+            if too_slow and message["type"] == "http.response.start":
+                # The rest of the body would hold the connection.
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
         async def send_head(message: Message) -> None:
             if message["type"] == "http.response.body":
                 message = {**message, "body": b""}
-            await send(message)
+            await send_closing(message)
 
         with deadline.until(until):
             if scope["method"] != "HEAD":
-                await self._app(scope, receive_limited, send)
+                await self._app(scope, receive_limited, send_closing)
                 return
             # What answers GET answers HEAD; FastAPI would refuse it.
             get = {**scope, "method": "GET"}

@@ -24,10 +24,7 @@ async def detect(request: Request, response: Response, context: ContextDep) -> D
 
     async def work() -> DetectAnswer:
         image, options = await timings.of("read", bodies.read_detect(request, context.limits))
-        faces = await context.pipeline.faces(image, timings)
-        return detect_answer(
-            faces.first(min(options.max_faces or len(faces), context.limits.max_faces))
-        )
+        return detect_answer(await context.pipeline.faces(image, timings, options.max_faces))
 
     answer = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()

@@ -16,7 +16,7 @@ from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, Command
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
-from serving.names import metadata_problem, name_problem
+from serving.gallery.names import metadata_problem, name_problem
 from serving.operations.bucket import Bucket
 from serving.spelling import shown
 from serving.strict import Twice, load_json

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.vision.mtcnn.area_sums import AreaSums, bins, compile_loops
+from serving.vision.mtcnn.boxes import Array, moved, sides, square
 from serving.vision.mtcnn.networks import Network, Networks
 from serving.vision.mtcnn.pyramid import Level, canvases_of, paint
 from serving.vision.mtcnn.suppression import compile_loop, nms, nms_by_smaller
-
-Array = NDArray[np.float32]
 
 _CELL, _STRIDE = 12, 2  # pixels that P-Net sees for a cell, and from one cell to the next
 _FACTOR = 0.709  # from one level of the image pyramid to the next
@@ -25,6 +24,15 @@ _MAX_BATCH = 128  # windows in one call of a network
 # Margin below the P-Net threshold at which the bfloat16 P-Net keeps a cell for the exact pass.
 # Larger for the last cells of levels of odd size, where the canvas repeats a pixel.
 _MARGIN, _MARGIN_AT_EDGE = 0.1, 0.5
+
+
+# What is kept for each face that is looked for, when a photo has more: at least 1.3 times what each
+# face of a mosaic of faces has (80 to 120 cells, 25 to 37 windows of R-Net, 8 of O-Net).
+_CELLS, _RNET_WINDOWS, _ONET_WINDOWS = 160, 48, 12
+
+
+class Crowded(Exception):
+    """A photo takes much longer than others: it has very many places that may be faces."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +45,70 @@ class Thresholds:
 
 
 class Cascade:
-    """Finds faces in one photo at a time; called by one thread at a time."""
+    """Finds faces in one photo at a time; called by one thread at a time.
+
+    Args:
+        faces, crowd: see `serving.vision.mtcnn.detector.FaceDetector`.
+    """
 
     def __init__(
-        self, networks: Networks, min_face_size: int, thresholds: Thresholds | None = None
+        self,
+        networks: Networks,
+        min_face_size: int,
+        thresholds: Thresholds | None = None,
+        *,
+        faces: int | None = None,
+        crowd: int | None = None,
     ) -> None:
+        self._faces = faces
+        self._crowd = crowd
         self._networks = networks
         self._scale = _CELL / min_face_size
         self._thresholds = thresholds or Thresholds()
         compile_loops()
         compile_loop()
 
-    def find(self, pixels: NDArray[np.uint8]) -> tuple[Array, Array, Array]:
-        """Boxes (F, 4), scores (F,) and landmarks (F, 5, 2) in ``pixels``, uint8 RGB (H, W, 3)."""
-        sums = AreaSums(pixels)
-        boxes = self._propose(sums)
-        boxes = self._refine(sums, boxes)
-        return self._output(sums, boxes)
+    def find(self, pixels: NDArray[np.uint8]) -> tuple[Array, Array, Array, bool]:
+        """Boxes (F, 4), scores (F,) and landmarks (F, 5, 2) in ``pixels``, uint8 RGB (H, W, 3); and
+        whether small faces were left out, unseen.
 
-    def _propose(self, sums: AreaSums) -> Array:
-        levels, places = [], []
+        Raises:
+            Crowded: see `FaceDetector`.
+        """
+        sums = AreaSums(pixels)
+        boxes, fewer_cells = self._propose(sums)
+        boxes, fewer = self._largest(boxes, _RNET_WINDOWS)
+        boxes, fewest = self._largest(self._refine(sums, boxes), _ONET_WINDOWS)
+        return (*self._output(sums, boxes), fewer_cells or fewer or fewest)
+
+    def _largest(self, boxes: Array, each: int) -> tuple[Array, bool]:
+        """The largest boxes, ``each`` for each face, in their order; and whether others are left
+        out."""
+        if self._faces is None or len(boxes) <= self._faces * each:
+            return boxes, False
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        kept = np.argsort(-areas, kind="stable")[: self._faces * each]
+        return boxes[np.sort(kept)], True
+
+    def _propose(self, sums: AreaSums) -> tuple[Array, bool]:
+        levels: list[Level] = []
+        places: list[NDArray[np.int64]] = []
+        likely: list[Array] = []
         for canvas in canvases_of(sums.height, sums.width, self._scale, _FACTOR, _CELL):
             _, (probabilities,) = self._networks.pnet_bf16(paint(sums, canvas)[None])
-            levels += canvas
-            places += [self._likely(probabilities[1], level) for level in canvas]
+            for level in canvas:
+                cells, chances = self._likely(probabilities[1], level)
+                levels.append(level)
+                places.append(cells)
+                likely.append(chances)
+        count = sum(map(len, places))
+        if self._crowd is not None and count > self._crowd * _CELLS:
+            raise Crowded
+        fewer = self._faces is not None and count > self._faces * _CELLS
+        if self._faces is not None and fewer:
+            places = _of_large_faces(levels, places, likely, self._faces * _CELLS)
         if not levels:
-            return np.empty((0, 4), np.float32)
+            return np.empty((0, 4), np.float32), False
         offsets, scores = self._score(sums, levels, places)
         number = np.repeat(np.arange(len(levels)), [len(cells) for cells in places])
         scales = np.array([level.scale for level in levels], np.float32)[number]
@@ -76,11 +122,12 @@ class Cascade:
         keep = keep[nms((cells + apart)[keep], scores[keep], 0.5)]
         keep = keep[nms(cells[keep], scores[keep], 0.7)]
         cells, offsets = cells[keep], offsets[keep]
-        sides = cells[:, 2:] - cells[:, :2]
-        return _square(cells + offsets * np.tile(sides, 2))
+        extents = cells[:, 2:] - cells[:, :2]
+        return square(cells + offsets * np.tile(extents, 2)), fewer
 
-    def _likely(self, probabilities: Array, level: Level) -> NDArray[np.int64]:
-        """The cells of a level that the exact P-Net is run on, (N, 2), row and column.
+    def _likely(self, probabilities: Array, level: Level) -> tuple[NDArray[np.int64], Array]:
+        """The cells of a level that the exact P-Net is run on, (N, 2), row and column; and their
+        probabilities.
 
         Args:
             probabilities: the bfloat16 P-Net's, of the level's whole canvas.
@@ -92,7 +139,8 @@ class Cascade:
             least[-1] = self._thresholds.pnet - _MARGIN_AT_EDGE
         if level.width % _STRIDE:
             least[:, -1] = self._thresholds.pnet - _MARGIN_AT_EDGE
-        return np.argwhere(cells >= least)
+        kept = cells >= least
+        return np.argwhere(kept), cells[kept]
 
     def _score(
         self, sums: AreaSums, levels: Sequence[Level], places: Sequence[NDArray[np.int64]]
@@ -123,7 +171,7 @@ class Cascade:
         likely = scores > self._thresholds.rnet
         boxes, scores, offsets = boxes[likely], scores[likely], offsets[likely]
         keep = nms(boxes, scores, 0.7)
-        return _square(_moved(boxes[keep], offsets[keep]))
+        return square(moved(boxes[keep], offsets[keep]))
 
     def _output(self, sums: AreaSums, boxes: Array) -> tuple[Array, Array, Array]:
         boxes, windows = _windows(sums, boxes, 48)
@@ -136,10 +184,26 @@ class Cascade:
         boxes, scores, offsets = boxes[likely], scores[likely], offsets[likely]
         # O-Net returns the five x first, then the five y, as parts of the box's sides.
         parts = points[likely].reshape(-1, 2, 5).transpose(0, 2, 1)
-        landmarks = boxes[:, None, :2] + parts * _sides(boxes)[:, None] - 1
-        boxes = _moved(boxes, offsets)
+        landmarks = boxes[:, None, :2] + parts * sides(boxes)[:, None] - 1
+        boxes = moved(boxes, offsets)
         keep = nms_by_smaller(boxes, scores, 0.7)
         return boxes[keep], scores[keep], landmarks[keep]
+
+
+def _of_large_faces(
+    levels: Sequence[Level],
+    places: Sequence[NDArray[np.int64]],
+    likely: Sequence[Array],
+    most: int,
+) -> list[NDArray[np.int64]]:
+    """The cells of each level, ``most`` in all: those of the levels with the largest faces, and of
+    the last of these levels the likeliest ones."""
+    kept = [cells[:0] for cells in places]
+    for n in sorted(range(len(levels)), key=lambda n: levels[n].scale):
+        best = np.argsort(-likely[n], kind="stable")[:most]
+        kept[n] = places[n][np.sort(best)]
+        most -= len(best)
+    return kept
 
 
 def _in_batches(network: Network, windows: Array) -> list[Array]:
@@ -184,23 +248,3 @@ def _windows(sums: AreaSums, boxes: Array, size: int) -> tuple[Array, Array]:
     corners[:, 2:] = np.minimum(corners[:, 2:], (sums.width, sums.height))
     inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     return boxes[inside], sums.windows(corners[inside], size)
-
-
-def _sides(boxes: Array) -> Array:
-    """(N, 2) width and height, counting both edges."""
-    sides: Array = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
-    return sides
-
-
-def _moved(boxes: Array, offsets: Array) -> Array:
-    """Boxes after box regression: each edge is moved by a part of the box's side."""
-    moved: Array = boxes + offsets * np.tile(_sides(boxes), 2)
-    return moved
-
-
-def _square(boxes: Array) -> Array:
-    """The square about the middle of each box that is as large as its longer side."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    longer = sides.max(axis=1, keepdims=True)
-    corners = boxes[:, :2] + sides * 0.5 - longer * 0.5
-    return np.concatenate([corners, corners + longer], axis=1)

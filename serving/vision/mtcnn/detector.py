@@ -18,24 +18,32 @@ _BORDER_GREY = 128
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes float32 (F, 4) x1 y1 x2 y2, scores float32 (F,), landmarks float32 (F, 5, 2)."""
+    """Boxes float32 (F, 4) x1 y1 x2 y2, scores float32 (F,), landmarks float32 (F, 5, 2).
+
+    Attributes:
+        cut: not all of the photo's faces were looked for, see `FaceDetector`.
+    """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
-        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep])
+        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep], self.cut)
 
     def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
         """The same faces after ``(x, y) -> (x * scale + dx, y * scale + dy)``."""
         offset = np.array([dx, dy], np.float32)
         boxes = self.boxes.reshape(-1, 2, 2) * np.float32(scale) + offset
         return Detections(
-            boxes.reshape(-1, 4), self.scores, self.landmarks * np.float32(scale) + offset
+            boxes.reshape(-1, 4),
+            self.scores,
+            self.landmarks * np.float32(scale) + offset,
+            self.cut,
         )
 
 
@@ -53,6 +61,9 @@ class FaceDetector:
         min_score: detections below this probability are dropped.
         second_look: when no face is found, search again with a border of half the photo's size.
         threads: of the networks; 0: as many as there are cores.
+        faces: a photo with many more is searched for large ones only, so that the time is bounded;
+            None: for all.
+        crowd: more places that may be faces than so many faces have are `Crowded`; None: never.
     """
 
     def __init__(
@@ -62,14 +73,20 @@ class FaceDetector:
         min_score: float = 0.9,
         second_look: bool = True,
         threads: int = 0,
+        faces: int | None = None,
+        crowd: int | None = None,
     ) -> None:
-        self._cascade = Cascade(Networks.load(threads), min_face_size)
+        self._cascade = Cascade(Networks.load(threads), min_face_size, faces=faces, crowd=crowd)
         self._max_side = max_side
         self._min_score = min_score
         self._second_look = second_look
 
     def detect(self, pixels: NDArray[np.uint8]) -> Detections:
-        """Find the faces in ``pixels``, uint8 RGB (H, W, 3); boxes may reach over the edges."""
+        """Find the faces in ``pixels``, uint8 RGB (H, W, 3); boxes may reach over the edges.
+
+        Raises:
+            Crowded: the photo has too many places that may be faces; little time was spent on it.
+        """
         detections = self._search(Image.fromarray(pixels))
         if len(detections) or not self._second_look:
             return detections

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from serving.vision.mtcnn.boxes import Array, sides
 
 
 def nms(boxes: Array, scores: Array, overlap: float) -> NDArray[np.int64]:
@@ -24,8 +24,8 @@ def nms(boxes: Array, scores: Array, overlap: float) -> NDArray[np.int64]:
         The indices of the boxes that are kept, int64, best first; of equal scores the earlier.
     """
     order = np.argsort(-scores, kind="stable")
-    sides = boxes[:, 2:] - boxes[:, :2]
-    areas: Array = sides.prod(axis=1)
+    extents = boxes[:, 2:] - boxes[:, :2]
+    areas: Array = extents.prod(axis=1)
     return order[_kept(boxes[order], areas[order], overlap, np.float32(0), False)]
 
 
@@ -36,8 +36,7 @@ def nms_by_smaller(boxes: Array, scores: Array, overlap: float) -> NDArray[np.in
     of equal scores the later is better.
     """
     order = np.argsort(scores, kind="stable")[::-1]
-    sides = boxes[:, 2:] - boxes[:, :2] + np.float32(1)
-    areas: Array = sides.prod(axis=1)
+    areas: Array = sides(boxes).prod(axis=1)
     return order[_kept(boxes[order], areas[order], overlap, np.float32(1), True)]
 
 

@@ -121,9 +121,9 @@ def fails(triton: Triton, match: str, **settings: Any) -> None:
 
 class TestBatches:
     @pytest.mark.parametrize(
-        ("count", "batches"), [(1, [1]), (32, [32]), (33, [32, 1]), (70, [32, 32, 6])]
+        ("count", "batches"), [(1, [1]), (8, [8]), (9, [8, 1]), (20, [8, 8, 4])]
     )
-    def test_more_faces_than_a_batch_are_split(self, count: int, batches: list[int]) -> None:
+    def test_many_faces_are_sent_in_parts(self, count: int, batches: list[int]) -> None:
         triton = Triton()
         vectors = run(embedder(triton).embed(crops(count)))
         assert triton.batches == batches
@@ -141,7 +141,29 @@ class TestBatches:
         triton.seconds = 0.05
         # All at once they would wait 0.5 s for each other, were Triton to take them in turn.
         assert run(embedder(triton, timeout_s=0.4).embed(crops(40))).shape == (40, 512)
-        assert triton.most_at_once == embed._IN_FLIGHT
+        assert triton.most_at_once == embed._PARTS_AT_ONCE
+
+    def test_a_photo_with_few_faces_does_not_wait_for_crowds(self) -> None:
+        triton = Triton()
+        triton.seconds = 0.02
+        ended: list[int] = []
+
+        async def both() -> None:
+            client = embedder(triton)
+            await client.served()
+
+            async def embedding(count: int) -> None:
+                assert (await client.embed(crops(count))).shape == (count, 512)
+                ended.append(count)
+
+            crowds = [asyncio.ensure_future(embedding(80)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            await embedding(1)
+            assert triton.most_at_once == embed._PARTS_AT_ONCE + 1
+            await asyncio.gather(*crowds)
+
+        asyncio.run(both())
+        assert ended == [1, 80, 80, 80]
 
     def test_a_model_without_batching_takes_one_at_a_time(self) -> None:
         triton = Triton(CONFIG | {"max_batch_size": 0})
@@ -198,9 +220,9 @@ class TestCard:
 class TestObserve:
     def test_every_request_is_told(self) -> None:
         asked: Asked = []
-        run(observed(Triton(), asked).embed(crops(33)))
+        run(observed(Triton(), asked).embed(crops(9)))
         assert asked[0] == ("config", "ok", 0)
-        assert sorted(asked[1:]) == [("infer", "ok", 1), ("infer", "ok", 32)]
+        assert sorted(asked[1:]) == [("infer", "ok", 1), ("infer", "ok", 8)]
 
     def test_a_repetition_is_a_request_of_its_own(self) -> None:
         triton, asked = Triton(), Asked()

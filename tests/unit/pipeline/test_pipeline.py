@@ -42,6 +42,31 @@ class TestIdentify:
         assert found.faces.boxes[:, 2].tolist() == [90 - n for n in range(told)]
         assert pipeline.stages.identified[0][0] == told
 
+    def test_the_answer_says_that_there_were_more(self) -> None:
+        pipeline = LocalPipeline(max_faces=3)
+        assert pipeline.identified(b"5").faces.more == 2
+        assert pipeline.identified(b"5", max_faces=1).faces.found == 5
+        assert pipeline.identified(b"3").faces.more == 0
+
+    def test_crowds_wait_here_and_hold_no_places_of_the_stage(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        pipeline.stages.crowds.add(b"50")
+
+        async def many() -> None:
+            crowds = [
+                asyncio.ensure_future(pipeline.identify(b"50", **ASKED, timings=Timings()))
+                for _ in range(8)
+            ]
+            timings = Timings()
+            await pipeline.identify(b"1", **ASKED, timings=timings)
+            assert not any(crowd.done() for crowd in crowds[2:])
+            assert "detect" in timings.work_ms
+            assert [len((await crowd).faces) for crowd in crowds] == [50] * 8
+
+        run(many())
+        assert pipeline.stages.most_crowds_at_once == 2
+
     def test_the_version_is_asked_beside_the_stages(self, pipeline: LocalPipeline) -> None:
         async def work() -> None:
             pipeline.stages.slow.add(b"1")

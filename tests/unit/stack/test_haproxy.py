@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.stack.haproxy import drain, on_loopback
+from serving.stack.haproxy import drain, write_program
 
 _PROXY = """
 import signal, sys, time
@@ -76,10 +76,11 @@ def test_where_there_is_none_nobody_waits(tmp_path: Path, there: bool) -> None:
 
 
 def test_its_pages_are_on_loopback_and_the_rest_stays_as_serve_wrote_it(tmp_path: Path) -> None:
-    program, config = on_loopback(tmp_path), tmp_path / "haproxy.cfg"
+    program, config = write_program(tmp_path), tmp_path / "haproxy.cfg"
     assert program.stat().st_mode & 0o777 == 0o700
     # The lines of Serve's template that open a port.
     config.write_text(
+        "defaults\n    mode http\n    timeout client 5s\n"
         "frontend prometheus\n    bind :18000\n    mode http\n    timeout client 5s\n"
         "frontend http\n    bind 127.0.0.1:8000\n    mode http\n    timeout client 5s\n"
         "listen stats\n  bind *:18001\n  mode http\n  timeout client 5s\n"

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from serving.errors import Unavailable
+from serving.errors import Overloaded, Unavailable
 from serving.gallery import Gallery
 from serving.gallery.location import Location
 from serving.gallery.store import check_conditional_writes
@@ -147,5 +147,35 @@ def test_nobody_of_one_collection_is_found_in_another(store: MemoryStore) -> Non
             page = await replica.people(location, 10, -1, None)
             assert [p.id for p in page.people] == ids
         assert [str(location) for location in await replica.collections()] == [f"shop/{MODEL}"]
+
+    asyncio.run(run())
+
+
+def test_many_who_ask_for_duplicates_or_erase_take_no_place_of_those_who_identify(
+    store: MemoryStore, gallery: Gallery
+) -> None:
+    gallery.commit([put(1)])
+    go = threading.Event()
+
+    async def run() -> None:
+        replica = await matcher(store)
+        store.before = lambda request, key: go.wait(10) and None  # a store that takes its time
+        long = [
+            asyncio.ensure_future(call)
+            for _ in range(20)
+            for call in (
+                replica.duplicates(LOCATION, CARD, None, 10, -1, 2),
+                replica.erase("default", 1),
+            )
+        ]
+        await asyncio.sleep(0.1)
+        refused = [task for task in long if task.done()]
+        assert len(refused) == 36
+        assert {type(task.exception()) for task in refused} == {Overloaded}
+        assert await who(replica, 1, None) == ([1], 1)
+        go.set()
+        await asyncio.gather(*long, return_exceptions=True)
+        page = await (await replica.duplicates(LOCATION, CARD, None, 10, -1, 2)).get()
+        assert page.people == 0  # the erasures were carried out
 
     asyncio.run(run())

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from serving import deadline
-from serving.errors import TimedOut
-from serving.stages.pool import Together, Worked, work
+from serving.errors import Overloaded, TimedOut
+from serving.stages.pool import Bounded, Together, Worked, work
 
 T = TypeVar("T")
 
@@ -186,3 +186,59 @@ class TestTogether:
 
         assert run(at_once()) == "bb"
         assert calls.seen == [("k", ["a"]), ("k", ["b"])]
+
+
+class TestBounded:
+    def test_what_finds_no_place_is_refused_at_once(self, pool: ThreadPoolExecutor) -> None:
+        go = threading.Event()
+
+        async def at_once() -> tuple[list[Any], str]:
+            bounded = Bounded(pool, 2, "Later.")
+
+            async def call() -> str:
+                with bounded.place() as place:
+                    return (await place.work(lambda: f"{go.wait(10)}")).result
+
+            asked = [asyncio.ensure_future(call()) for _ in range(5)]
+            await asyncio.sleep(0)
+            refused = [task.exception() for task in asked if task.done()]
+            go.set()
+            ended = await asyncio.gather(*asked, return_exceptions=True)
+            assert [e for e in ended if isinstance(e, str)] == ["True"] * 2
+            return refused, await call()
+
+        refused, again = run(at_once())
+        assert [(type(error), str(error)) for error in refused] == [(Overloaded, "Later.")] * 3
+        assert again == "True"
+
+    def test_a_place_is_held_until_the_thread_has_ended(self, pool: ThreadPoolExecutor) -> None:
+        go = threading.Event()
+
+        async def at_once() -> None:
+            bounded = Bounded(pool, 1, "Later.")
+
+            async def call() -> None:
+                with bounded.place() as place:
+                    await place.work(lambda: go.wait(10))
+
+            left = asyncio.ensure_future(call())
+            await asyncio.sleep(0.05)
+            left.cancel()
+            await asyncio.wait([left])
+            with pytest.raises(Overloaded):
+                await call()
+            go.set()
+            await asyncio.sleep(0.05)
+            await call()
+
+        run(at_once())
+
+    def test_an_error_before_the_call_frees_the_place(self, pool: ThreadPoolExecutor) -> None:
+        async def at_once() -> str:
+            bounded = Bounded(pool, 1, "Later.")
+            with pytest.raises(ZeroDivisionError), bounded.place():
+                raise ZeroDivisionError
+            with bounded.place() as place:
+                return (await place.work(lambda: "done")).result
+
+        assert run(at_once()) == "done"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,18 @@ def test_the_largest_face_comes_first() -> None:
     assert faces.boxes.tolist() == [list(map(float, b)) for b in (large, middle, small)]
     assert faces.scores.tolist() == [np.float32(v) for v in (0.95, 0.99, 0.91)]
     assert faces.landmarks[:, 0, 0].tolist() == [10, 20, 0]
+
+
+def test_crops_are_cut_of_the_largest_only_and_the_others_counted() -> None:
+    small, large, middle = (0, 0, 10, 10), (20, 20, 60, 60), (70, 0, 90, 20)
+    photo = photo_of(np.zeros((100, 100, 3), np.uint8))
+    detector = Found(small, large, middle)
+    faces = find_faces(photo, detector, 2)
+    assert faces.boxes.tolist() == [list(map(float, b)) for b in (large, middle)]
+    assert (len(faces.crops), faces.more, faces.found, faces.pixels) == (2, 1, 3, 10_000)
+    detector.found = dataclasses.replace(detector.found, cut=True)
+    assert find_faces(photo, detector, 2).more == 1
+    assert find_faces(photo, detector).more == 1  # there may be
 
 
 def test_boxes_are_clipped_to_the_photo() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from serving.matching.records import DuplicatesPage, GalleryStatus
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
 from tests.support.api import Api, detail_of
+from tests.support.stages import faces
 
 KEYS = {scope.value: new_key() for scope in Scope}
 
@@ -153,6 +156,31 @@ def test_a_rate_is_kept_and_says_when_to_come_back() -> None:
     assert infer(api, bearer("admin")).status_code == 200  # each key for itself
 
 
+def test_photos_of_many_faces_count_for_more(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(keys=keys_of(rate=2))
+    mosaics = Inference([b"photo"] * 32)
+    api.pipeline.found[b"photo"] = dataclasses.replace(faces((1, 2, 30, 40)), more=799)
+    with caplog.at_level("INFO", "serving.access"):
+        answer = api.post(mosaics.path, json=mosaics.body, headers=bearer("identify"))
+    assert answer.status_code == 200
+    assert answer.json()["parameters"]["more_faces"] is True
+    assert vars(caplog.records[-1])["units"] == 32 * 80
+    wait = int(infer(api, bearer("identify")).headers["retry-after"])
+    assert wait == pytest.approx(32 * 80 / 2, abs=2)
+    assert infer(api, bearer("admin")).status_code == 200
+
+
+class Inference:
+    """A request of these photos below /v2."""
+
+    path = "/v2/models/face-identification/infer"
+
+    def __init__(self, photos: list[bytes]) -> None:
+        data = [base64.b64encode(photo).decode() for photo in photos]
+        image = {"name": "IMAGE", "datatype": "BYTES", "shape": [len(photos)], "data": data}
+        self.body = {"inputs": [image]}
+
+
 def test_the_log_tells_whose_key_was_refused(caplog: pytest.LogCaptureFixture) -> None:
     api = Api(keys=keys_of(collections=["shop"], rate=0.01))
     with caplog.at_level("INFO", "serving.access"):
@@ -184,6 +212,46 @@ def test_more_in_flight_than_allowed_are_sent_away_and_health_is_told() -> None:
     assert refused.headers["retry-after"]
     assert health.status_code == 200
     assert infer(api, {}).status_code == 200  # the places are free again
+
+
+async def at_once(api: Api, *requests: tuple[str, str, dict[str, str]]) -> list[httpx.Response]:
+    transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+        return await asyncio.gather(
+            *(
+                client.request(method, path, headers={"Content-Type": "image/jpeg", **headers})
+                for method, path, headers in requests
+            )
+        )
+
+
+def test_a_key_that_takes_its_share_leaves_the_other_places() -> None:
+    api = Api(keys=keys_of(), max_in_flight=8)
+    api.pipeline.seconds = 0.3
+    greedy = [("POST", "/infer", bearer("identify"))] * 8
+    *answers, other = asyncio.run(at_once(api, *greedy, ("POST", "/infer", bearer("admin"))))
+    assert sorted(a.status_code for a in answers) == [200] * 2 + [429] * 6
+    refused = next(a for a in answers if a.status_code == 429)
+    assert "2 requests under way" in detail_of(refused, 429)
+    assert refused.headers["retry-after"] == "1"
+    assert other.status_code == 200
+    assert infer(api, bearer("identify")).status_code == 200
+
+
+def test_callers_without_a_key_have_a_share_beside_the_keys() -> None:
+    api = Api(keys=keys_of(), max_in_flight=8)
+
+    async def ready() -> dict[str, str]:
+        await asyncio.sleep(0.3)
+        return {"stages": "ok", "triton": "ok", "gallery": "none"}
+
+    api.pipeline.ready = ready  # type: ignore[method-assign,assignment]
+    others = [("POST", "/infer", bearer("admin")), ("GET", "/healthz", {})]
+    answers = asyncio.run(at_once(api, *[("GET", "/readyz", {})] * 5, *others))
+    *asked, busy = sorted(answers[:5], key=lambda a: "Retry-After" in a.headers)[:3]
+    assert [a.headers.get("retry-after") for a in asked] == [None] * 2
+    assert "without a key" in detail_of(busy, 503)
+    assert [a.status_code for a in answers[5:]] == [200, 200]
 
 
 @pytest.mark.parametrize(

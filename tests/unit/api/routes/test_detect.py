@@ -52,12 +52,16 @@ def test_every_form(api: Api, request_: dict[str, Any]) -> None:
 def test_largest_first_and_no_more_than_the_service_looks_at() -> None:
     api = Api(max_faces=1)
     api.pipeline.found[PHOTO] = TWO
-    assert len(api.post("/detect", content=PHOTO, headers=JPEG).json()["faces"]) == 1
+    answer = api.post("/detect", content=PHOTO, headers=JPEG).json()
+    assert (len(answer["faces"]), answer["more_faces"]) == (1, True)
 
 
 def test_nobody_is_an_answer(api: Api) -> None:
     api.pipeline.found[PHOTO] = NOBODY
-    assert api.post("/detect", content=PHOTO, headers=JPEG).json() == {"faces": []}
+    assert api.post("/detect", content=PHOTO, headers=JPEG).json() == {
+        "faces": [],
+        "more_faces": False,
+    }
 
 
 def test_triton_is_not_asked(api: Api) -> None:

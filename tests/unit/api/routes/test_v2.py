@@ -111,7 +111,7 @@ def test_a_row_is_a_face(api: Api, binary: bool) -> None:
             == {"INT64": np.int64, "FP32": np.float32, "BYTES": np.object_}[OUTPUTS[name][0]]
         )
     parameters = result.get_response()["parameters"]
-    assert parameters == {"model": CARD.id, "gallery_version": 17}
+    assert parameters == {"model": CARD.id, "gallery_version": 17, "more_faces": False}
     assert sorted(a["data"] for a in api.pipeline.asked) == sorted([PHOTO, EMPTY, OTHER])
 
 

@@ -92,7 +92,7 @@ def test_the_same_faces_as_facenet_pytorch(
         pixels = np.ascontiguousarray(CHANGES[change](read(path)))
         with torch.inference_mode():
             boxes, scores, landmarks = theirs.detect(Image.fromarray(pixels), landmarks=True)
-        found, found_scores, found_landmarks = ours.find(pixels)
+        found, found_scores, found_landmarks, _ = ours.find(pixels)
         assert len(found) == (0 if boxes is None else len(boxes)), path
         for n in range(len(found)):
             box = np.asarray(boxes[n], np.float32)
@@ -114,5 +114,5 @@ def test_the_same_faces_as_facenet_pytorch(
 
 def test_a_photo_in_which_no_level_fits(networks: Networks) -> None:
     for size in ((1, 1), (19, 300), (300, 19)):
-        boxes, scores, landmarks = Cascade(networks, 20).find(np.zeros((*size, 3), np.uint8))
+        boxes, scores, landmarks, _ = Cascade(networks, 20).find(np.zeros((*size, 3), np.uint8))
         assert (boxes.shape, scores.shape, landmarks.shape) == ((0, 4), (0,), (0, 5, 2))

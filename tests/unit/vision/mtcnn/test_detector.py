@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from serving.vision.mtcnn.cascade import Crowded
 from serving.vision.mtcnn.detector import NOTHING, Detections, FaceDetector
 
 Pixels = NDArray[np.uint8]
@@ -122,3 +124,35 @@ def test_moved_and_select() -> None:
     assert moved.scores is one.scores
     assert one.select(np.array([False, True])).scores.tolist() == [np.float32(0.95)]
     assert len(NOTHING.moved(3.0, 1.0, 1.0)) == 0
+
+
+def mosaic(portrait: Pixels, detector: FaceDetector, columns: int, rows: int, side: int) -> Pixels:
+    x1, y1, x2, y2 = largest(detector.detect(portrait)).astype(int)
+    tile = Image.fromarray(portrait).crop((x1 - 20, y1 - 20, x2 + 20, y2 + 20))
+    return np.tile(np.asarray(tile.resize((side, side))), (rows, columns, 1))
+
+
+def test_of_a_mosaic_of_faces_the_large_ones_are_looked_for(
+    detector: FaceDetector, portrait: Pixels
+) -> None:
+    small = mosaic(portrait, detector, 16, 4, 48)
+    large = mosaic(portrait, detector, 6, 1, 128)
+    photo = np.concatenate([small, large])
+    every = detector.detect(photo)
+    assert (len(every), every.cut) == (70, False)
+    few = FaceDetector(faces=6).detect(photo)
+    assert few.cut
+    assert 6 <= len(few) < 40
+    sides = few.boxes[:, 2:] - few.boxes[:, :2]
+    assert (sides.prod(axis=1) > 64 * 64).sum() == 6
+
+
+def test_a_crowd_is_refused_before_it_takes_long_and_others_never_are(
+    detector: FaceDetector, portrait: Pixels, group: Pixels
+) -> None:
+    wary = FaceDetector(crowd=30)
+    with pytest.raises(Crowded):
+        wary.detect(mosaic(portrait, detector, 20, 6, 56))
+    for photo in (portrait, group):
+        found, same = wary.detect(photo), detector.detect(photo)
+        assert np.array_equal(found.boxes, same.boxes)

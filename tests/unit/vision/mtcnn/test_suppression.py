@@ -43,3 +43,16 @@ def test_nms_by_smaller_keeps_what_facenet_pytorch_keeps(count: int) -> None:
 def test_nothing_is_kept_of_nothing() -> None:
     empty = np.empty((0, 4), np.float32), np.empty(0, np.float32)
     assert nms_by_smaller(*empty, 0.7).tolist() == []
+
+
+def test_of_two_that_overlap_the_likelier_stays() -> None:
+    boxes = np.array([[0, 0, 9, 9], [1, 1, 10, 10], [20, 0, 29, 19]], np.float32)
+    scores = np.array([0.8, 0.9, 0.7], np.float32)
+    assert nms(boxes, scores, 0.5).tolist() == [1, 2]
+
+
+def test_no_face_lies_inside_another() -> None:
+    inside = np.array([[0, 0, 99, 99], [10, 10, 29, 29], [200, 0, 219, 19]], np.float32)
+    scores = np.array([0.8, 0.9, 0.7], np.float32)
+    assert nms_by_smaller(inside, scores, 0.7).tolist() == [1, 2]
+    assert nms(inside, scores, 0.7).tolist() == [1, 0, 2]
