@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving.errors import TooLarge, UnsupportedImage
+from serving.errors import ServingError, UnsupportedImage
 from serving.settings import DecodeSettings
-from serving.vision.formats import bmp, jpeg, kinds, opened, png, tiff, webp
+from serving.vision.formats import bmp, heif, jpeg, kinds, opened, png, tiff, webp
 from serving.vision.records import Photo
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that are not used for photos, and whose
@@ -19,6 +19,8 @@ _READERS: dict[str, Callable[[bytes, DecodeSettings], Photo]] = {
     "JPEG": jpeg.read,  # MPO too, which some cameras write as .jpg
     "PNG": png.read,
     "WEBP": webp.read,
+    "HEIC": heif.read_heic,
+    "AVIF": heif.read_avif,
     "GIF": lambda data, settings: opened.read(data, "GIF", settings),
     "TIFF": tiff.read,
     "BMP": bmp.read,
@@ -33,6 +35,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
     Raises:
         UnsupportedImage: empty, not an image of a supported format, or damaged.
         TooLarge: more pixels than the settings allow.
+        TimedOut: the deadline came while a HEIC or AVIF was decoded.
     """
     if not data:
         raise UnsupportedImage("The image is empty; send the bytes of a JPEG, PNG or WebP file.")
@@ -41,7 +44,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
         raise UnsupportedImage(kinds.refusal(data))
     try:
         return _READERS[format](data, settings)
-    except (UnsupportedImage, TooLarge):
+    except ServingError:
         raise
     except Exception as error:
         # For damaged files Pillow's decoders raise a dozen exception types (OSError, SyntaxError,

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 
 # Formats that are read, as answers name them.
-READ = ("JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP")
+READ = ("JPEG", "PNG", "WebP", "HEIC", "AVIF", "GIF", "TIFF", "BMP")
+
+# Brands of still pictures, and of sequences that begin with one.
+_AVIF = {b"avif", b"avis"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 _SEND = "send it as JPEG or PNG."
 # The first bytes of what people send instead of a photo, and what it is.
@@ -53,7 +57,18 @@ def format_of(data: bytes) -> str | None:
         return None if data[8:10] == b"CR" else "TIFF"
     if data.startswith(b"BM"):
         return "BMP"
-    return None
+    brands = _brands(data)
+    if brands & _AVIF:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC else None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """The brands of an ISO media file, of which HEIC, AVIF and most videos are."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
 
 
 def refusal(data: bytes) -> str:

@@ -60,7 +60,7 @@ def _by_pillow(page: Page) -> bool:
         return False
     with_extra = page.samples > page.colours
     if page.photometric == YCBCR and page.compression == 1:
-        return page.numbers(530) in ((1, 1), ()) and not page.planes and not with_extra
+        return False
     if page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and with_extra:
         return False
     if page.planes and (with_extra or page.bits != 8):

@@ -24,21 +24,23 @@ from serving.vision.formats.tiff_pages import (
     SIGNED,
     UNSIGNED,
     WHITE_IS_ZERO,
+    YCBCR,
     Page,
 )
+from serving.vision.formats.tiff_values import Samples
 
 # Compressions that give back the bytes as they were: none, LZW, deflate, PackBits, LZMA, Zstandard.
 _LOSSLESS = (1, 5, 8, 32773, 32946, 34925, 50000)
 _MODES = {(1, 0): "L", (1, 1): "La", (1, 2): "LA", (3, 0): "RGB", (3, 1): "RGBa", (3, 2): "RGBA"}
 _BYTES_A_PIXEL = 4  # as many as an RGBA photo takes that Pillow decodes
-_BLOCK = 1 << 20  # samples that are converted at once
-# What floats range to, when no tag says it: the first of these that they do not pass.
-_RANGES = (1.0, 255.0, 65535.0)
 
 
 def readable(page: Page) -> bool:
     """Whether `picture` can read this kind."""
-    if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK):
+    if page.photometric == YCBCR:  # without compression, and colours as dense as light
+        if page.numbers(530) != (1, 1) or page.bits != 8 or page.samples != 3:
+            return False
+    elif page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK):
         return False
     if page.compression not in _LOSSLESS or page.samples < page.colours:
         return False
@@ -51,7 +53,7 @@ def readable(page: Page) -> bool:
 
 
 def picture(page: Page, data: bytes, settings: DecodeSettings) -> Image.Image:
-    """The page's picture, as it is stored, of mode L, LA, La, RGB, RGBA, RGBa or CMYK.
+    """The page's picture, as it is stored, of mode L, LA, La, RGB, RGBA, RGBa, YCbCr or CMYK.
 
     Raises:
         UnsupportedImage: cut off, or the range of its floats cannot be known.
@@ -69,10 +71,10 @@ def picture(page: Page, data: bytes, settings: DecodeSettings) -> Image.Image:
     out = np.empty((height, width, len(wanted)), np.uint8)
     if layout.planes:
         for n, sample in enumerate(wanted):
-            values = _Samples(page, layout, layout.rows(data, sample))
+            values = layout.values(data, sample)
             values.into(out[..., n : n + 1], [0], n < page.colours)
     else:
-        values = _Samples(page, layout, layout.rows(data, 0))
+        values = layout.values(data, 0)
         values.into(out[..., : page.colours], wanted[: page.colours], True)
         if alpha:
             values.into(out[..., page.colours :], [alpha], False)
@@ -81,7 +83,7 @@ def picture(page: Page, data: bytes, settings: DecodeSettings) -> Image.Image:
     if page.colours == 4:
         return Image.frombuffer("CMYK", (width, height), np.ascontiguousarray(out[..., :4]))
     kind = page.numbers(338)[alpha - page.colours] if alpha else 0
-    mode = _MODES[page.colours, kind]
+    mode = "YCbCr" if page.photometric == YCBCR else _MODES[page.colours, kind]
     return Image.frombuffer(mode, (width, height), out, "raw", mode, 0, 1)
 
 
@@ -115,8 +117,13 @@ class _Layout:
     def _bytes(self, pixels: int) -> int:
         return (pixels * self.samples * self.page.bits + 7) // 8
 
-    def rows(self, data: bytes, plane: int) -> NDArray[np.uint8]:
-        """The unpacked bytes of one plane, (H, row_bytes); chunky samples are one plane."""
+    def values(self, data: bytes, plane: int) -> Samples:
+        """The samples of one plane; chunky ones are one plane."""
+        rows = self._rows(data, plane)
+        return Samples(self.page, rows, self.tile_bytes, self.columns, self.samples)
+
+    def _rows(self, data: bytes, plane: int) -> NDArray[np.uint8]:
+        """The unpacked bytes of one plane, (H, row_bytes)."""
         page, height = self.page, self.page.size[1]
         at, sizes = (324, 325) if self.tiled else (273, 279)
         offsets, counts = page.numbers(at), page.numbers(sizes)
@@ -153,95 +160,3 @@ def _with_page(data: bytes, tags: dict[int, tuple[int, ...]]) -> bytes:
         entries += struct.pack("<HHI", tag, 4, len(values)) + where
     head = struct.pack("<2sHI", b"II", 42, start)
     return b"".join((head, memoryview(data)[8:], entries, bytes(4), extra))
-
-
-class _Samples:
-    """The samples in the rows of a plane, and how they become 0 to 255."""
-
-    def __init__(self, page: Page, layout: _Layout, rows: NDArray[np.uint8]) -> None:
-        self.page, self.layout, self.rows = page, layout, rows
-        self.step = max(1, _BLOCK // (layout.row_bytes * 8 // page.bits))
-
-    def into(self, out: NDArray[np.uint8], samples: list[int], colours: bool) -> None:
-        """Write these samples of each pixel to ``out`` (H, W, samples)."""
-        low, high = self._range(samples) if colours else self._full()
-        for y in range(0, len(self.rows), self.step):
-            values = self._block(y)[..., samples].astype(np.float64)
-            values = np.nan_to_num((values - low) * (255 / (high - low)), posinf=255, neginf=0)
-            out[y : y + self.step] = np.clip(np.rint(values), 0, 255)
-
-    def _full(self) -> tuple[float, float]:
-        bits = self.page.bits
-        if self.page.format == FLOAT:
-            return 0.0, 1.0
-        if self.page.format == SIGNED:
-            return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
-        return 0.0, 2.0**bits - 1
-
-    def _range(self, samples: list[int]) -> tuple[float, float]:
-        """What is black and what is white: as the tags say it, else all that the bits can hold."""
-        low, high = self._full()
-        least, most = self.page.numbers(340), self.page.numbers(341)
-        if most and float(max(most)) > (start := float(min(least)) if least else 0.0):
-            return start, float(max(most))
-        if self.page.format != FLOAT:
-            return low, high
-        top = 0.0
-        for y in range(0, len(self.rows), self.step):
-            block = self._block(y)[..., samples]
-            top = max(top, float(block.max(initial=0, where=np.isfinite(block))))
-        # Sharpening and enlarging pass the range a little.
-        fitting = next((r for r in _RANGES if top <= 1.1 * r), None)
-        # A photo that uses so little of a range has another one, and would come out black.
-        if fitting is None or (fitting > 1 and top < fitting / 16):
-            raise UnsupportedImage(
-                f"This TIFF has floats up to {top:.4g}, and no tag says which of them is white; "
-                "send it with SMaxSampleValue, or as PNG or JPEG."
-            )
-        return 0.0, fitting
-
-    def _block(self, y: int) -> NDArray[np.generic]:
-        """The samples of some rows from ``y`` on, (rows, W, samples)."""
-        width = self.page.size[0]
-        rows, size = self.rows[y : y + self.step], self.layout.tile_bytes
-        tiles = [self._values(rows[:, x : x + size]) for x in range(0, self.layout.row_bytes, size)]
-        return np.concatenate(tiles, axis=1)[:, :width]
-
-    def _values(self, rows: NDArray[np.uint8]) -> NDArray[np.generic]:
-        page, (columns, samples) = self.page, (self.layout.columns, self.layout.samples)
-        predictor, size = page.number(317, 1), page.bits // 8
-        if predictor == 3:
-            # The bytes of a row are sorted by their place in the floats, the highest first, and
-            # each is the difference from the pixel before.
-            by_place = rows.reshape(len(rows), columns * size, samples)
-            summed = np.cumsum(by_place, axis=1, dtype=np.uint8).reshape(len(rows), size, -1)
-            whole = np.ascontiguousarray(summed.transpose(0, 2, 1))
-            return whole.view(f">f{size}").reshape(len(rows), columns, samples)
-        if page.bits not in (8, 16, 32, 64):
-            return self._of_bits(rows)
-        letter = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}[page.format]
-        order = page.order
-        unpacked = np.ascontiguousarray(rows).view(f"{order}u{size}")
-        unpacked = unpacked.reshape(len(rows), columns, samples)
-        if predictor == 2:
-            native = unpacked.astype(f"=u{size}")
-            unpacked = np.cumsum(native, axis=1, dtype=native.dtype)
-            order = "="
-        return unpacked.view(f"{order}{letter}{size}")
-
-    def _of_bits(self, rows: NDArray[np.uint8]) -> NDArray[np.generic]:
-        """Samples that are no whole bytes, or of 24, 40, 48 or 56 bits."""
-        bits, (columns, samples) = self.page.bits, (self.layout.columns, self.layout.samples)
-        if bits % 8 == 0:
-            places = rows.reshape(len(rows), columns, samples, bits // 8)
-            if self.page.order == "<":
-                places = places[..., ::-1]
-            weights = 256.0 ** np.arange(bits // 8 - 1, -1, -1)
-        else:
-            unpacked = np.unpackbits(rows, axis=1, count=columns * samples * bits)
-            places = unpacked.reshape(len(rows), columns, samples, bits)
-            weights = 2.0 ** np.arange(bits - 1, -1, -1)
-        values = places @ weights
-        if self.page.format == SIGNED:
-            values = np.where(values >= 2.0 ** (bits - 1), values - 2.0**bits, values)
-        return np.asarray(values)
