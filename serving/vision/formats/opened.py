@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -89,6 +91,17 @@ def orientation(image: Image.Image) -> int:
     except Exception:  # a damaged EXIF block is no reason to refuse the pixels
         return 1
     return orientation_of(value)
+
+
+def orientation_in(exif: bytes, xmp: bytes = b"") -> int:
+    """The orientation that a block of EXIF tells, else one of XMP; 1 where there is none."""
+    tags = Image.Exif()
+    with contextlib.suppress(Exception):  # a damaged block is no reason to refuse the pixels
+        tags.load(exif)
+        if _ORIENTATION in tags:
+            return orientation_of(tags[_ORIENTATION])
+    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)
+    return orientation_of(found[1]) if found else 1
 
 
 def orientation_of(value: Any) -> int:
