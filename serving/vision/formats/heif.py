@@ -24,7 +24,6 @@ from serving.vision.records import Photo
 _CPU_SECONDS = 10
 # A busy machine makes them longer; a request that nobody waits for any more ends at its deadline.
 _WALL_SECONDS = 60.0
-_SAMPLES = {"L": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
 _NAMES = {"HEIC": "HEIC, as iPhones write it", "AVIF": "AVIF"}
 
 
@@ -69,7 +68,7 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
             raise bad
         opened.check_size(width, height, settings.max_pixels)
         name = mode.rstrip(b"\0").decode("ascii", "replace")
-        if size != width * height * _SAMPLES.get(name, 0) or not size:
+        if size != width * height * heif_child.SAMPLES.get(name, 0) or not size:
             raise bad
         pixels = bytearray(size)
         if not _filled(pixels, process.stdout):

@@ -16,14 +16,17 @@ import io
 import resource
 import struct
 import sys
+from collections.abc import Iterable
 from typing import IO
 
 # Status, mode of the pixels, EXIF orientation, width, height, bytes of pixels behind it.
 HEADER = struct.Struct("<c4sBIIQ")
+SAMPLES = {"L": 1, "LA": 2, "La": 2, "RGB": 3, "RGBA": 4, "RGBa": 4}
 READ, LARGE, UNREADABLE = b"R", b"L", b"U"
 
 _BASE_BYTES = 384 << 20  # of address space: Python with its libraries, and the file
 _BYTES_A_PIXEL = 32
+_ROWS = 256  # that are copied at once
 
 
 def main(format: str, most_pixels: int, cpu_seconds: int) -> None:
@@ -68,18 +71,20 @@ def _decode(data: bytes, format: str, most_pixels: int, base: int, out: IO[bytes
     _limit(resource.RLIMIT_AS, base + _BYTES_A_PIXEL * width * height)
     turned = 1
     if format == "HEIC":
-        pixels = bytes(photo.data)
+        pieces: Iterable[bytes] = [photo.data]
     else:
-        pixels = photo.tobytes()
+        photo.load()
         with contextlib.suppress(Exception):
             turned = int(photo.getexif().get(0x0112, 1))
+        rows = range(0, height, _ROWS)
+        pieces = (photo.crop((0, y, width, min(y + _ROWS, height))).tobytes() for y in rows)
     if photo.size != (width, height):
         raise ValueError("the size changed")
-    mode = photo.mode.encode()
-    out.write(
-        HEADER.pack(READ, mode, turned if 1 <= turned <= 8 else 1, width, height, len(pixels))
-    )
-    out.write(pixels)
+    turned = turned if 1 <= turned <= 8 else 1
+    size = width * height * SAMPLES[photo.mode]
+    out.write(HEADER.pack(READ, photo.mode.encode(), turned, width, height, size))
+    for piece in pieces:
+        out.write(piece)
 
 
 def _limit(kind: int, most: int) -> None:
