@@ -58,7 +58,7 @@ def test_a_stranger_is_enrolled_from_files_and_then_known(page: Page, api: httpx
     page.choose(*ARDERN, NO_PHOTO, selector=DIALOG_FILES)
     page.click("Enrol")
     page.shows("26 of 26 photos sent, 25 used", "dialog")
-    assert "names.json was not used. These bytes are no image" in page.text("dialog .unused")
+    assert "names.json was not used. This is JSON" in page.text("dialog .unused")
     page.click("Close")
     page.shows("2 people", "#view-people")
     assert page.text(".people .id").split() == ["101", "2576"]
@@ -351,7 +351,7 @@ def test_a_hostile_name_stays_text(page: Page, api: httpx.Client) -> None:
 def test_a_file_that_is_no_photo_is_told_in_the_apis_words(page: Page, api: httpx.Client) -> None:
     page.open(key=KEYS["boss"])
     page.choose(NO_PHOTO)
-    page.shows("These bytes are no image that can be read", ".trouble")
+    page.shows("This is JSON, which is not read", ".trouble")
     page.identify(PORTRAIT)
     page.shows("1 face, 0 named")
     assert page.all(".trouble") == []

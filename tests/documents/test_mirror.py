@@ -61,6 +61,8 @@ ELSEWHERE = {
     "stages/detect.py": "a thin class over vision/faces.py: service",
     "stages/interfaces.py": "Protocols; stages/test_remote.py compares them with what calls them",
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",
+    "vision/formats/heif_child.py": "vision/formats/test_heif.py runs it",
+    "vision/formats/tiff_values.py": "vision/formats/test_tiff_samples.py",
     "vision/mtcnn/convert.py": "vision/mtcnn/test_cascade.py compares the faces",
     "vision/mtcnn/networks.py": "vision/mtcnn/test_cascade.py",
     "vision/records.py": "matching/test_records.py",

@@ -54,11 +54,15 @@ def corners(pixels: NDArray[np.uint8]) -> list[tuple[int, ...]]:
 
 def turned(image: Image.Image, orientation: int, format: str = "JPEG") -> bytes:
     """A file with this EXIF orientation that looks like ``image`` once it is upright."""
-    stored = image.transpose(_STORED[orientation]) if orientation in _STORED else image
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if format == "WEBP" else {}
-    return encode(stored, format, exif=exif, **options)
+    return encode(turned_back(image, orientation), format, exif=exif, **options)
+
+
+def turned_back(image: Image.Image, orientation: int) -> Image.Image:
+    """``image`` as a file with this EXIF orientation stores it."""
+    return image.transpose(_STORED[orientation]) if orientation in _STORED else image
 
 
 def mosaic(faces: int) -> bytes:

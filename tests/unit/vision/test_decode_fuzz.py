@@ -18,8 +18,11 @@ from PIL import Image
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
-from tests.support import images
+from serving.vision.formats import heif
+from tests.support import heics, images
 from tests.support.fuzzing import seconds
+from tests.support.images import quadrants
+from tests.support.tiffs import FLOAT, Kind, tiff
 
 SECONDS = seconds(20)
 SETTINGS = DecodeSettings(max_pixels=4_000_000, max_jpeg_pixels=16_000_000)
@@ -47,9 +50,22 @@ def seeds() -> list[bytes]:
         ("TIFF", rgb, {"compression": "tiff_lzw"}),
         ("TIFF", rgb, {"compression": "tiff_deflate"}),
         ("TIFF", rgb.convert("1"), {"compression": "group4"}),
+        ("WEBP", rgb, {"save_all": True, "append_images": [rgb.convert("L")]}),
+        ("TIFF", rgb, {"compression": "jpeg", "big_tiff": True}),
+        ("TIFF", rgb, {"save_all": True, "append_images": [rgb], "tiffinfo": {254: 1}}),
         ("BMP", rgb, {}),
+        ("BMP", rgb.convert("RGBA"), {}),
+        ("BMP", rgb.quantize(16), {}),
     ]
-    files = [images.flat_jpeg(60, 40, scans=3)]
+    grey, colour = rng.integers(0, 255, (20, 33, 1), np.uint8), np.asarray(rgb)
+    files = [
+        images.flat_jpeg(60, 40, scans=3),
+        tiff(grey, Kind(12)),
+        tiff(grey, Kind(16, white_is_zero=True, order=">", tile=16)),
+        tiff(grey, Kind(32, FLOAT, deflate=True, predictor=True)),
+        tiff(colour, Kind(16, planes=True, deflate=True, predictor=True)),
+        tiff(np.dstack([colour, colour[..., :1]]), Kind(64, alpha=2, tile=16)),
+    ]
     for name, image, options in kinds:
         buffer = io.BytesIO()
         image.save(buffer, name, **options)
@@ -95,13 +111,29 @@ def resident_mib() -> float:
 @pytest.mark.fuzz
 @pytest.mark.timeout(SECONDS + 120)
 def test_whatever_the_bytes_are_it_is_a_photo_or_refused() -> None:
-    files = seeds()
+    _fuzz(seeds(), SECONDS, least=100, slow=SLOW_SECONDS)
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(SECONDS + 120)
+def test_whatever_the_bytes_of_a_heic_or_an_avif_are() -> None:
+    """Slower: each is decoded by a process of its own."""
+    image = quadrants()
+    files = [heics.avif(image), heics.avif(image.convert("RGBA"), save_all=True)]
+    if heif.available("HEIC"):
+        names = ("turned_6", "10_bits", "half_transparent")
+        files += [heics.iphone(2, 2, turns=1), *(heics.sample(name) for name in names)]
+    # Ten seconds of CPU and a minute by the clock are all that such a process has.
+    _fuzz(files, SECONDS / 2, least=1, slow=65)
+
+
+def _fuzz(files: list[bytes], length: float, least: int, slow: float) -> None:
     photos = refused = 0
     for data in files:
         assert decode(data, SETTINGS).width  # the seeds themselves are good
     seed = int(os.environ.get("FUZZ_SEED", "0")) or random.randrange(2**32)
     rng = random.Random(seed)
-    before, end = resident_mib(), time.monotonic() + SECONDS
+    before, end = resident_mib(), time.monotonic() + length
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; the service ignores that as well.
         warnings.simplefilter("ignore")
@@ -119,7 +151,7 @@ def test_whatever_the_bytes_are_it_is_a_photo_or_refused() -> None:
                 assert photo.pixels.dtype == np.uint8
                 assert photo.pixels.shape[2] == 3
                 assert photo.pixels.shape[0] * photo.pixels.shape[1] <= SETTINGS.max_pixels
-            assert time.monotonic() - start < SLOW_SECONDS, f"seed {seed}: {data.hex()}"
-    assert photos > 100
-    assert refused > 100
+            assert time.monotonic() - start < slow, f"seed {seed}: {data.hex()}"
+    assert photos >= least
+    assert refused >= least
     assert resident_mib() - before < GROWTH_MIB, f"seed {seed}"

@@ -1,0 +1,87 @@
+"""Which format a file is of, by its first bytes; and what to send instead of others."""
+
+from __future__ import annotations
+
+import re
+
+# Formats that are read, as answers name them.
+READ = ("JPEG", "PNG", "WebP", "HEIC", "AVIF", "GIF", "TIFF", "BMP")
+
+# Brands of still pictures, and of sequences that begin with one.
+_AVIF = {b"avif", b"avis"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+_SEND = "send it as JPEG or PNG."
+# The first bytes of what people send instead of a photo, and what it is.
+_OTHERS = (
+    (rb"II\*\0.{4}CR", "the raw file of a camera (CR2)"),
+    (rb"(?:IIRO|IIRS|MMOR|IIU\0)", "the raw file of a camera"),
+    (rb"FUJIFILMCCD-RAW", "the raw file of a camera (RAF)"),
+    (rb"....ftypcrx ", "the raw file of a camera (CR3)"),
+    (rb"(?:\xff\x0a|\0\0\0\x0cJXL \r\n)", "JPEG XL"),
+    (rb"(?:\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n)", "JPEG 2000"),
+    (rb"8BPS", "a Photoshop file (PSD)"),
+    (rb"%PDF-", "a PDF"),
+    (rb"(?:%!PS|\xc5\xd0\xd3\xc6)", "PostScript"),
+    (rb"\0\0[\x01\x02]\0[^\0]", "an icon (ICO)"),
+    (rb"P[1-7][\s#]", "a PNM (PPM, PGM or PBM)"),
+    (rb".{128}DICM", "DICOM"),
+    (rb"gimp xcf", "a GIMP file (XCF)"),
+    (rb"....ftyp(?:qt|isom|iso[0-9]|mp4|M4V|MSNV|3g|avc1)", "a video"),
+    (rb"(?:RIFF....AVI |\x1aE\xdf\xa3)", "a video"),
+    (rb"\x1f\x8b", "data packed by gzip"),
+    (rb"PK\x03\x04", "a ZIP archive"),
+    (
+        rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
+        "an SVG",
+    ),
+    (rb"\s*<", "a page or other text (HTML or XML)"),
+    (rb"\s*[{\[]", "JSON"),
+    (rb"(?i:data:)", "a data: URL, not the bytes that it stands for"),
+    (rb"(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|SUkq|TU0AK)", "base64, not the bytes that it stands for"),
+    (rb"--[^\r\n]+\r\nContent-", "a form; send it as multipart/form-data"),
+)
+
+
+def format_of(data: bytes) -> str | None:
+    """The name of the format as Pillow has it, "HEIC" or "AVIF"; None: none that is read."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data[:2] in (b"II", b"MM") and data[2:4] in (b"*\0", b"\0*", b"+\0", b"\0+"):
+        return None if data[8:10] == b"CR" else "TIFF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    brands = _brands(data)
+    if brands & _AVIF:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC else None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """The brands of an ISO media file, of which HEIC, AVIF and most videos are."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
+
+
+def refusal(data: bytes) -> str:
+    """What these bytes are, as far as that can be seen, and what to send instead."""
+    start = data[:1024]
+    for pattern, name in _OTHERS:
+        if re.match(pattern, start, re.DOTALL):
+            if "not the bytes" in name:
+                return f"This is {name}; send the bytes, or the text as the image of a JSON."
+            return f"This is {name}, which is not read; {_SEND}"
+    if start.startswith(b"\xff\xd8"):
+        return "This JPEG was cut off after its first bytes; send the whole file again."
+    if start.startswith(b"\x89PNG"):
+        return "This PNG was changed on the way, as text is (its first line has lost a byte)."
+    formats = f"{', '.join(READ[:-1])} or {READ[-1]}"
+    return f"These bytes are no image that can be read; send a file of {formats}."

@@ -1,0 +1,105 @@
+"""JPEG metadata: the orientation counts, and whatever else it holds does no harm."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving.settings import DecodeSettings
+from serving.vision.decode import decode
+from serving.vision.formats import jpeg_segments
+from tests.support.fuzzing import examples
+from tests.support.images import encode, flat_jpeg, quadrants, turned
+
+SETTINGS = DecodeSettings()
+JPEG = encode(quadrants(), "JPEG")
+PIXELS = decode(JPEG, SETTINGS).pixels
+EXIF = turned(quadrants(), 6)
+EXIF = EXIF[EXIF.index(b"Exif") : EXIF.index(b"\xff\xdb")]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def with_segments(*segments: bytes) -> bytes:
+    return JPEG[:2] + b"".join(segments) + JPEG[2:]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        segment(0xE0, b"JFIF"),
+        segment(0xE0, b"JFIF\0\1"),
+        segment(0xEE, b"Adobe"),
+        segment(0xE2, b"ICC_PROFILE\0"),
+        segment(0xE2, b"ICC_PROFILE\0\1\2" + bytes(60_000)),
+        segment(0xE2, b"MPF\0MM\0*\xff\xff\xff\xff"),
+        segment(0xED, b"Photoshop 3.0\x008BIM"),
+        segment(0xE1, b"Exif\0\0"),
+        segment(0xE1, b"Exif\0\0MM\0*" + b"\xff" * 40),
+        segment(0xFE, b"\xff\xd9\xff\xda" * 99),
+        segment(0xE5, b""),
+    ],
+)
+def test_what_stands_beside_the_pixels_does_no_harm(beside: bytes) -> None:
+    assert np.array_equal(decode(with_segments(beside), SETTINGS).pixels, PIXELS)
+
+
+def test_whatever_stands_beside_the_pixels() -> None:
+    rng = random.Random(9)
+    starts = [b"JFIF\0", b"Adobe", b"ICC_PROFILE\0", b"MPF\0II*\0", b"Photoshop 3.0\x008BIM", b""]
+    for _ in range(examples(300)):
+        beside = []
+        for _ in range(rng.randrange(1, 6)):
+            content = rng.choice(starts)
+            content += rng.randbytes(rng.randrange(12 - len(content) if len(content) < 6 else 300))
+            beside.append(segment(rng.choice((0xE0, 0xE1, 0xE2, 0xED, 0xEF, 0xFE)), content))
+        # Random EXIF may turn the photo; it may not damage it.
+        block = bytearray(EXIF)
+        for _ in range(rng.randrange(4)):
+            block[rng.randrange(6, len(block))] = rng.randrange(256)
+        photo = decode(with_segments(*beside, segment(0xE1, bytes(block))), SETTINGS)
+        assert np.sort(photo.pixels.ravel()).tobytes() == np.sort(PIXELS.ravel()).tobytes()
+
+
+def test_orientation_in_exif_and_xmp() -> None:
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<rdf:Description tiff:Orientation="8"/>'
+    for beside, turned_by in (
+        ([segment(0xE1, EXIF)], 3),
+        ([segment(0xE1, EXIF[:20]), segment(0xE1, b"Exif\0\0" + EXIF[20:])], 3),
+        ([segment(0xE1, xmp)], 1),
+        ([segment(0xE1, xmp), segment(0xE1, EXIF)], 3),
+        ([segment(0xE1, xmp), segment(0xE1, b"Exif\0\0" + bytes(9))], 1),
+    ):
+        photo = decode(with_segments(*beside), SETTINGS)
+        assert np.array_equal(photo.pixels, np.rot90(PIXELS, turned_by))
+
+
+def test_colours_are_those_that_the_application_segments_tell() -> None:
+    for mode in ("L", "RGB", "CMYK", "YCbCr"):
+        for options in ({}, {"keep_rgb": True}):
+            if options and mode != "RGB":
+                continue
+            data = encode(quadrants().convert(mode), "JPEG", **options)
+            bare, _ = jpeg_segments.essential(data)
+            with Image.open(io.BytesIO(data)) as image:
+                wanted = np.asarray(image.convert("RGB"))
+            assert np.array_equal(decode(bare, SETTINGS).pixels, wanted)
+
+
+def test_scans_and_the_bits_that_they_bring() -> None:
+    assert [scan.components for scan in jpeg_segments.scans(flat_jpeg(16, 16, scans=3))] == [
+        (1,),
+        (2,),
+        (3,),
+    ]
+    progressive = encode(quadrants(), "JPEG", progressive=True)
+    assert jpeg_segments.all_scans(progressive)
+    assert next(jpeg_segments.scans(progressive)).last == 0
+    assert not jpeg_segments.all_scans(progressive[: progressive.rindex(b"\xff\xda")])

@@ -1,0 +1,55 @@
+"""Files that are not read: each is named, with what to send instead."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from serving.errors import UnsupportedImage
+from serving.settings import DecodeSettings
+from serving.vision.decode import decode
+from serving.vision.formats import kinds
+from tests.support.images import encode, quadrants
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "raw file of a camera (CR2)"),
+        (b"FUJIFILMCCD-RAW 0201", "raw file of a camera (RAF)"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "raw file of a camera (CR3)"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"8BPS\0\1", "PSD"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\0\0\1\0\1\0\x20\x20", "ICO"),
+        (b"P6 2 2 255\n" + bytes(12), "PNM"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"\0\0\0\x14ftypqt  \0\0\0\0", "video"),
+        (b"\0\0\0\x14ftypisom\0\0\0\0", "video"),
+        (gzip.compress(b"photo"), "gzip"),
+        (b"PK\x03\x04\x14\0", "ZIP"),
+        (b"<?xml version='1.0'?>\n<!-- me --><svg xmlns='x'/>", "SVG"),
+        (b"<!DOCTYPE html><html>", "HTML"),
+        (b'{"image": "/9j/"}', "JSON"),
+        (b"data:image/jpeg;base64,/9j/4AAQ", "data: URL"),
+        (b"/9j/4AAQSkZJRgABAQ", "base64"),
+        (b"--FORM\r\nContent-Disposition: form-data", "a form"),
+        (b"\xff\xd8", "cut off"),
+        (b"\x89PNG\n\x1a\n" + bytes(20), "changed on the way"),
+        (b"hello, this is text", "no image that can be read"),
+        (b"\0", "JPEG, PNG"),
+    ],
+)
+def test_what_is_not_read_is_named(data: bytes, named: str) -> None:
+    with pytest.raises(UnsupportedImage) as caught:
+        decode(data, DecodeSettings())
+    assert named in str(caught.value)
+    assert "send" in str(caught.value) or "changed" in str(caught.value)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_what_is_read_is_known_by_its_first_bytes(format: str) -> None:
+    assert kinds.format_of(encode(quadrants(), format)[:16]) == format

@@ -1,0 +1,136 @@
+"""PNG: what makes the photo is read, and whatever stands beside it does no harm."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving.errors import UnsupportedImage
+from serving.settings import DecodeSettings
+from serving.vision.formats import png
+from tests.support.fuzzing import examples
+from tests.support.images import corners, encode, quadrants, turned
+
+SETTINGS = DecodeSettings()
+NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (24, 31, 3), dtype=np.uint8))
+PNG = encode(NOISE, "PNG")
+HEADER = 33  # bytes up to the end of IHDR
+
+
+def chunk(kind: bytes, content: bytes, off: int = 0) -> bytes:
+    check = zlib.crc32(kind + content) ^ off
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+def with_chunk(*chunks: bytes) -> bytes:
+    return PNG[:HEADER] + b"".join(chunks) + PNG[HEADER:]
+
+
+def assert_same(data: bytes) -> None:
+    assert np.array_equal(png.read(data, SETTINGS).pixels, np.asarray(NOISE))
+
+
+LONG = zlib.compress(b"<history>" * 200_000, 9)  # 1.8 MB
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        chunk(b"zTXt", b"Raw profile\0\0" + LONG),
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + LONG),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LONG),
+        chunk(b"iCCP", b"scanner\0\0" + LONG),
+        chunk(b"tEXt", b"Comment\0hello", off=1),
+        chunk(b"tIME", b"\x07\xe8\1\1\1\1\1", off=1),
+        chunk(b"eXIf", b"MM", off=1),
+        chunk(b"tRNS", b"\0\1\0\2\0\3", off=1),
+        chunk(b"gAMA", b""),
+        chunk(b"acTL", b"\0\0"),
+        chunk(b"fcTL", b"\0" * 26),
+        chunk(b"pr\xffv", b"private"),
+    ],
+)
+def test_what_stands_beside_the_pixels_does_no_harm(beside: bytes) -> None:
+    assert_same(with_chunk(beside))
+    assert_same(PNG[:-12] + beside + PNG[-12:])
+
+
+def test_whatever_stands_beside_the_pixels() -> None:
+    rng = random.Random(5)
+    kinds = [
+        b"tEXt",
+        b"zTXt",
+        b"iTXt",
+        b"iCCP",
+        b"tIME",
+        b"pHYs",
+        b"sBIT",
+        b"acTL",
+        b"fcTL",
+        b"abCd",
+    ]
+    for _ in range(examples(300)):
+        beside = [
+            chunk(rng.choice(kinds), rng.randbytes(rng.randrange(200)), rng.choice((0, 0, 1)))
+            for _ in range(rng.randrange(1, 6))
+        ]
+        assert_same(with_chunk(*beside))
+
+
+@pytest.mark.parametrize("missing", [1, 4, 12])
+def test_the_end_may_be_missing(missing: int) -> None:
+    assert_same(PNG[:-missing])
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE"])
+def test_damage_of_what_makes_the_photo_is_named(kind: bytes) -> None:
+    data = bytearray(encode(NOISE.quantize(32), "PNG"))
+    at = data.index(kind)
+    (length,) = struct.unpack_from(">I", data, at - 4)
+    data[at + 4 + length] ^= 1
+    with pytest.raises(UnsupportedImage, match=f"checksum of its {kind.decode()}"):
+        png.read(bytes(data), SETTINGS)
+
+
+def test_what_is_left_out_is_not_inflated() -> None:
+    bomb = zlib.compress(bytes(20_000_000), 9)
+    data = with_chunk(*(chunk(b"zTXt", b"%d\0\0" % n + bomb) for n in range(4)))
+    data = data[:HEADER] + chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + bomb) + data[HEADER:]
+    tracemalloc.start()
+    try:
+        assert_same(data)
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_apples_own_kind_is_named() -> None:
+    with pytest.raises(UnsupportedImage, match="CgBI"):
+        png.read(PNG[:8] + chunk(b"CgBI", bytes(4)) + PNG[8:], SETTINGS)
+
+
+def test_orientation_in_exif_and_in_text() -> None:
+    assert corners(png.read(turned(quadrants(), 6, "PNG"), SETTINGS).pixels) == corners(
+        np.asarray(quadrants())
+    )
+    block = b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+    text = b"\nexif\n%8d\n" % (len(block) + 6) + (b"Exif\0\0" + block).hex().encode() + b"\n"
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    for beside in (
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text)),
+        chunk(b"tEXt", b"Raw profile type exif\0" + text),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp)),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
+    ):
+        assert png.read(with_chunk(beside), SETTINGS).pixels.shape == (31, 24, 3)
+
+
+def test_of_an_animation_the_default_image() -> None:
+    other = Image.new("RGB", NOISE.size)
+    assert_same(encode(NOISE, "PNG", save_all=True, append_images=[other, other]))
