@@ -71,6 +71,12 @@ class UnknownModel(ServingError):
     title = "There is no such model here"
 
 
+class RequestTimeout(ServingError):
+    status = 408
+    type = "request-timeout"
+    title = "The request did not arrive in time"
+
+
 class CommitConflict(ServingError):
     """A write lost the race against other writers in all of its attempts."""
 
@@ -98,6 +104,12 @@ class UnsupportedImage(ServingError):
     status = 415
     type = "unsupported-image"
     title = "Not an image that this service can read"
+
+
+class UnsupportedEncoding(ServingError):
+    status = 415
+    type = "unsupported-encoding"
+    title = "The body is compressed"
 
 
 class NoUsableFace(ServingError):

@@ -218,7 +218,7 @@ def test_bodies_that_drip_take_the_places_no_longer_than_a_request_may(
     assert (full.status_code, kind_of(full)) == (503, "overloaded")
     # One after the other: those that are not fed do not come to an end earlier.
     answers = [drip.until_answered(3 * KEYED_TIMEOUT_S) for drip in drips]
-    assert [status for status, _ in answers] == [504] * len(drips)
+    assert [status for status, _ in answers] == [408] * len(drips)
     assert answers[0][1] > KEYED_TIMEOUT_S / 2
     again = service.post("/detect", content=photo, headers=of("kiosk", **JPEG))
     assert again.status_code == 200, again.text

@@ -9,8 +9,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import deadline
-from serving.errors import TimedOut, TooLarge
+from serving.errors import RequestTimeout, TooLarge
 from serving.request_id import id_of
+
+# The body's time ends a little before that of the answer, which else would be said to be late.
+_BODY_SHARE = 0.99
 
 
 class RequestGuard:
@@ -34,7 +37,8 @@ class RequestGuard:
         scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
         left, complete = self._max_body_bytes, False
-        until = time.time() + self._timeout_s
+        now = time.time()
+        until, body_until = now + self._timeout_s, now + self._timeout_s * _BODY_SHARE
 
         async def receive_limited() -> Message:
             nonlocal left, complete
@@ -44,11 +48,14 @@ class RequestGuard:
             if complete:  # the next message is that the caller has gone
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), until - time.time())
+                message = await asyncio.wait_for(receive(), body_until - time.time())
             except asyncio.TimeoutError:
-                raise TimedOut(
-                    f"The request did not arrive within {self._timeout_s:g} s."
-                ) from None
+                raise self._too_slow() from None
+            except asyncio.CancelledError:
+                # The answer's time has ended, too, when the event loop is late.
+                if time.time() < body_until:
+                    raise
+                raise self._too_slow() from None
             complete = not message.get("more_body", False)
             if message["type"] == "http.request":
                 left -= len(message.get("body", b""))
@@ -71,6 +78,9 @@ class RequestGuard:
                 await self._app(get, receive_limited, send_head)
             finally:
                 scope["route"] = get.get("route")  # for `Access`
+
+    def _too_slow(self) -> RequestTimeout:
+        return RequestTimeout(f"The request did not arrive within {self._timeout_s:g} s.")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")

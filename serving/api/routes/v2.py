@@ -24,10 +24,11 @@ from serving import __version__
 from serving.api import examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.facts import note
+from serving.api.parsing import body_of
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
 from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
-from serving.errors import BadRequest, Unavailable, UnknownModel
+from serving.errors import Unavailable, UnknownModel
 from serving.keys import Scope
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
@@ -158,9 +159,7 @@ async def _infer(context: Context, request: Request, collection: str, timings: T
 
 
 async def _read(request: Request, limits: LimitSettings) -> v2_codec.Inference:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise BadRequest("Send the body without a Content-Encoding.")
-    body = await request.body()
+    body = await body_of(request)
     return await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
 
 
