@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -31,7 +35,7 @@ from serving.keys import Keys
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
-from serving.telemetry.metrics import ApiMetrics
+from serving.telemetry.metrics import ApiMetrics, LoopGauge
 
 _DESCRIPTION = """\
 Says for every face in a photo who it is, how sure it is and where the face is, or that it knows
@@ -63,6 +67,15 @@ ROUTERS = (
 )
 
 
+@asynccontextmanager
+async def _running(lag: LoopGauge, app: FastAPI) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(lag.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+
+
 def build_api(
     pipeline: Pipeline,
     register: Identities,
@@ -70,10 +83,12 @@ def build_api(
     *,
     metrics: ApiMetrics,
     keys: Keys | None,
+    lag: LoopGauge | None = None,
 ) -> FastAPI:
     """The application.
 
     Args:
+        lag: is kept for as long as the application runs.
         keys: those that callers need; None: callers need none.
     """
     api = FastAPI(
@@ -82,6 +97,7 @@ def build_api(
         version=__version__,
         servers=_SERVERS,
         redoc_url=None,
+        lifespan=None if lag is None else partial(_running, lag),
         # It would send callers to any host that their request names.
         redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},

@@ -13,7 +13,7 @@ from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
-from serving.telemetry.metrics import ApiMetrics, StoreMetrics
+from serving.telemetry.metrics import ApiMetrics, LoopGauge, StoreMetrics
 
 
 class Ingress:
@@ -47,5 +47,10 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(
-            self._pipeline, self._register, self._settings, metrics=self._metrics, keys=self._keys
+            self._pipeline,
+            self._register,
+            self._settings,
+            metrics=self._metrics,
+            keys=self._keys,
+            lag=LoopGauge(),
         )

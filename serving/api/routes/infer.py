@@ -8,6 +8,7 @@ from serving.api import bodies, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
+from serving.api.replies import reply
 from serving.api.request_schemas import InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
 from serving.api.scopes import needs
@@ -16,16 +17,18 @@ from serving.keys import Scope
 router = APIRouter()
 
 
-@router.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
+@router.post(
+    "/infer",
+    response_model=InferAnswer,
+    openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"),
+)
 @openapi.shows(examples.INFER)
 @needs(Scope.IDENTIFY)
-async def infer(
-    request: Request, response: Response, collection: Collection, context: ContextDep
-) -> InferAnswer:
+async def infer(request: Request, collection: Collection, context: ContextDep) -> Response:
     """Identify every face in a photo."""
     timings = context.timings()
 
-    async def work() -> InferAnswer:
+    async def work() -> Response:
         image, options = await timings.of("read", bodies.read_infer(request, context.limits))
         identified = await context.pipeline.identify(
             image,
@@ -36,9 +39,9 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
-        return infer_answer(identified)
+        note(request, faces=len(identified.faces))
+        return await reply(lambda: infer_answer(identified))
 
-    answer = await context.in_time(work())
-    note(request, faces=len(answer.faces))
+    response = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()
-    return answer
+    return response

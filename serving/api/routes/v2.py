@@ -6,6 +6,7 @@ https://github.com/kserve/open-inference-protocol, with Triton's binary tensor d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -151,7 +152,14 @@ async def _infer(context: Context, request: Request, collection: str, timings: T
     for photo in photos:
         context.metrics.identified(photo.matches.candidates, photo.named)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
-    body, json_length = v2_codec.answer(inference, photos, request_id_of(request))
+    return await asyncio.to_thread(_answer, inference, photos, request_id_of(request))
+
+
+def _answer(
+    inference: v2_codec.Inference, photos: Sequence[Identified], request_id: str
+) -> Response:
+    """In a thread: thousands of faces take long to write."""
+    body, json_length = v2_codec.answer(inference, photos, request_id)
     if isinstance(body, bytes):
         headers = {_LENGTH: str(json_length)}
         return Response(body, media_type="application/octet-stream", headers=headers)

@@ -15,8 +15,18 @@ from serving.errors import BadRequest, TooLarge
 
 # Bytes that look like pieces of a form's frame, but are none.
 PHOTO = b"\xff\xd8\r\n-\r\n--FOR\n\n--\r --FORM \r\n\x00\xff"
-FILES_FIRST = [("images", PHOTO), ("images", b""), ("mode", "append"), ("id", "7")]
-FIELDS_FIRST = [("id", "7"), ("mode", "append"), ("images", PHOTO), ("images", b"")]
+FILES_FIRST: list[tuple[str, str | bytes]] = [
+    ("images", PHOTO),
+    ("images", b""),
+    ("mode", "append"),
+    ("id", "7"),
+]
+FIELDS_FIRST: list[tuple[str, str | bytes]] = [
+    ("id", "7"),
+    ("mode", "append"),
+    ("images", PHOTO),
+    ("images", b""),
+]
 
 
 def written(parts: list[tuple[str, str | bytes]], boundary: bytes = b"FORM") -> bytes:

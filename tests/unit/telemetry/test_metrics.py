@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ray.serve import metrics
 from serving.gallery import Gallery
 from serving.gallery.location import Location
 from serving.matching.records import Candidate
-from serving.telemetry.metrics import ApiMetrics, GalleryGauges, StoreMetrics
+from serving.telemetry.metrics import ApiMetrics, GalleryGauges, LoopGauge, StoreMetrics
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, LOCATION, MODEL, put
 
@@ -160,3 +161,17 @@ class TestGallery:
             (1, {**TAGS, "collection": "other"}),
         ]
         assert not of(records, "faces_gallery_confirmed_timestamp_seconds")
+
+
+def test_a_blocked_event_loop_shows_in_this_and_the_next_look(records: Records) -> None:
+    async def block() -> None:
+        keeping = asyncio.create_task(LoopGauge().keep(every_s=0.2, step_s=0.01))
+        await asyncio.sleep(0.05)
+        time.sleep(0.6)  # noqa: ASYNC251
+        await asyncio.sleep(1)
+        keeping.cancel()
+
+    asyncio.run(block())
+    values = [value for value, _ in of(records, "faces_loop_lag_seconds")]
+    assert min(values[:2]) > 0.5
+    assert values[3] < 0.5
