@@ -160,10 +160,11 @@ class Overloaded(Unavailable):
 
 
 class NoRoom(Overloaded):
-    """Ray's object store is full of the photos that are under way; nothing was written."""
+    """Ray's object store, or the memory for bodies, is full of what is under way; nothing was
+    written."""
 
     type = "no-room"
-    title = "No room for another photo"
+    title = "No room for another photo or body"
 
 
 class TimedOut(ServingError):

@@ -11,6 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from serving.api.forms import boundary_of, read_form
+from serving.api.memory import keep_photos
 from serving.api.parsing import body_of, decode_base64, media_type, parse
 from serving.api.problems import sentence_of
 from serving.api.request_schemas import (
@@ -76,6 +77,7 @@ async def read_verify(
         )
     for name, image in images.items():
         check_size(name, image, limits)
+    keep_photos(request, images.values())
     return images, options
 
 
@@ -102,6 +104,7 @@ async def _read_photo(
         image = await _raw(request, kind)
         given = _options(options, request)
     check_size("The image", image, limits)
+    keep_photos(request, [image])
     return image, given
 
 
@@ -123,6 +126,7 @@ async def read_generate(
         images = [await _raw(request, kind)]
         options = _options(GenerateOptions, request)
     _check_count(len(images), limits)
+    keep_photos(request, images)
     return images, options
 
 

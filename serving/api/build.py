@@ -13,10 +13,12 @@ from fastapi import FastAPI
 from serving import __version__
 from serving.api import openapi, problems
 from serving.api.context import Context
+from serving.api.memory import Memory
 from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
 from serving.api.middleware.rates import Rates
+from serving.api.middleware.room import Room
 from serving.api.routes import (
     collections,
     console,
@@ -118,6 +120,11 @@ def build_api(
     problems.install(api)
     openapi.install(api, routes, keys=keys is not None)
     # The last one is the outermost.
+    api.add_middleware(
+        Room,
+        memory=Memory(limits.body_memory_bytes),
+        max_body_bytes=limits.max_body_bytes,
+    )
     api.add_middleware(
         Gate,
         routes=RouteScopes(routes),

@@ -12,6 +12,7 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from serving.api.memory import VALUE_BYTES, lease_of
 from serving.api.problems import sentence_of
 from serving.errors import BadRequest, TooLarge, UnsupportedEncoding
 
@@ -61,12 +62,19 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
     Raises:
         BadRequest: it is not JSON of this shape.
         TooLarge: it has more than ``values`` values.
+        NoRoom: they find no room in the memory for bodies.
     """
 
     async def read(request: Request) -> M:
         if media_type(request) != "application/json":
             raise BadRequest("Send JSON, and set Content-Type to application/json.")
-        return await asyncio.to_thread(parse, model, await body_of(request), values)
+        lease = lease_of(request)
+
+        def parsed(body: bytes) -> M:
+            lease.take(VALUE_BYTES * body.count(b","))
+            return parse(model, body, values)
+
+        return await asyncio.to_thread(parsed, await body_of(request))
 
     return read
 

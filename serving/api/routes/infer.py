@@ -8,6 +8,7 @@ from serving.api import bodies, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
+from serving.api.memory import CANDIDATE_BYTES, lease_of
 from serving.api.replies import reply
 from serving.api.request_schemas import InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
@@ -39,6 +40,8 @@ async def infer(request: Request, collection: Collection, context: ContextDep) -
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
+        candidates = sum(map(len, identified.matches.candidates))
+        lease_of(request).take(CANDIDATE_BYTES * candidates)
         note(request, faces=len(identified.faces))
         return await reply(lambda: infer_answer(identified))
 

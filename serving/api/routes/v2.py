@@ -25,6 +25,7 @@ from serving import __version__
 from serving.api import examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.facts import note
+from serving.api.memory import keep_photos
 from serving.api.parsing import body_of
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
@@ -168,7 +169,9 @@ def _answer(
 
 async def _read(request: Request, limits: LimitSettings) -> v2_codec.Inference:
     body = await body_of(request)
-    return await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+    inference = await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+    keep_photos(request, inference.images)
+    return inference
 
 
 def _check_model(request: Request) -> None:
