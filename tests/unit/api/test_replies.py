@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 
 from serving import garbage
+from serving.api.build import build_api
 from serving.api.replies import reply
 from serving.api.schemas import DetectAnswer, InferAnswer
 from serving.matching.records import Candidate, Matches
 from serving.pipeline.reports import Identified
+from serving.settings import AppArgs
+from serving.telemetry.metrics import ApiMetrics, LoopGauge
 from serving.vision.records import Faces
 from tests.support.api import Api
 from tests.support.stages import CARD, faces
@@ -107,3 +110,29 @@ def test_what_is_wrong_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(reply(wrong))
+
+
+def test_the_lag_is_measured_for_as_long_as_the_application_runs() -> None:
+    class Kept(LoopGauge):
+        running = False
+
+        async def keep(self, *, every_s: float = 0, step_s: float = 0) -> None:
+            self.running = True
+            try:
+                await asyncio.sleep(60)
+            finally:
+                self.running = False
+
+    api, gauge = Api(), Kept()
+    app = build_api(
+        api.pipeline, api.register, AppArgs(), metrics=ApiMetrics(), keys=None, lag=gauge
+    )
+
+    async def run() -> list[bool]:
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(0)
+            during = gauge.running
+        await asyncio.sleep(0)
+        return [during, gauge.running]
+
+    assert asyncio.run(run()) == [True, False]
