@@ -24,6 +24,7 @@ SCHEMA = Path(__file__).parent / "facenet-serving" / "values.schema.json"
 DERIVED = {
     "AppArgs": {"keys", "scale"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
+    "LimitSettings": {"body_memory_bytes"},
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
 }

@@ -71,10 +71,10 @@ class UnknownModel(ServingError):
     title = "There is no such model here"
 
 
-class TooSlow(ServingError):
+class RequestTimeout(ServingError):
     status = 408
-    type = "too-slow"
-    title = "The body arrives too slowly"
+    type = "request-timeout"
+    title = "The request did not arrive in time"
 
 
 class CommitConflict(ServingError):
@@ -104,6 +104,12 @@ class UnsupportedImage(ServingError):
     status = 415
     type = "unsupported-image"
     title = "Not an image that this service can read"
+
+
+class UnsupportedEncoding(ServingError):
+    status = 415
+    type = "unsupported-encoding"
+    title = "The body is compressed"
 
 
 class NoUsableFace(ServingError):
@@ -155,10 +161,11 @@ class Overloaded(Unavailable):
 
 
 class NoRoom(Overloaded):
-    """Ray's object store is full of the photos that are under way; nothing was written."""
+    """Ray's object store, or the memory for bodies, is full of what is under way; nothing was
+    written."""
 
     type = "no-room"
-    title = "No room for another photo"
+    title = "No room for another photo or body"
 
 
 class TimedOut(ServingError):

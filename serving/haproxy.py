@@ -103,7 +103,10 @@ _REPLIES: Mapping[int, str] = {
     400: _plain(HTTPStatus.BAD_REQUEST, "This is no HTTP request that can be read."),
     404: _plain(HTTPStatus.NOT_FOUND, "Nothing is served under this path."),
     408: _reply(
-        408, "too-slow", "The body arrives too slowly", "The request did not arrive in time."
+        408,
+        "request-timeout",
+        "The request did not arrive in time",
+        "The request did not arrive in time.",
     ),
     500: _reply(
         500, "internal", "The service made a mistake", "This is a bug; the log may have it."

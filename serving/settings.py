@@ -202,6 +202,11 @@ class TracingSettings(Settings):
 
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
+    # Bodies and what they become, by estimates that `serving.api.memory` has. Beside it the process
+    # itself needs memory, and Ray's object store.
+    body_memory_bytes: int = Field(
+        2**30, ge=1, description="memory for the bodies in flight in one ingress replica"
+    )
     max_image_bytes: int = Field(20 * 2**20, ge=1)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_photos: int = Field(32, ge=1, description="photos in one request of /v2")

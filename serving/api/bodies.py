@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
+from serving.api.forms import boundary_of, read_form
+from serving.api.memory import keep_photos
 from serving.api.options import kinds_of, options_of, twice, values_of
-from serving.api.parsing import decode_base64, media_type, parse
+from serving.api.parsing import body_of, decode_base64, media_type, parse
 from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
@@ -26,6 +25,7 @@ from serving.api.request_schemas import (
 )
 from serving.errors import BadRequest, TooLarge, UnsupportedImage
 from serving.settings import LimitSettings
+from serving.spelling import shown
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)
@@ -56,7 +56,7 @@ async def read_verify(
     """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, VerifyRequest, await request.body())
+        parsed = await asyncio.to_thread(parse, VerifyRequest, await body_of(request))
         images = dict(
             zip(_PAIR_FIELDS, await decode_base64([parsed.image_a, parsed.image_b]), strict=True)
         )
@@ -74,6 +74,7 @@ async def read_verify(
         )
     for name, image in images.items():
         check_size(name, image, limits)
+    keep_photos(request, images.values())
     return images, options
 
 
@@ -87,7 +88,7 @@ async def _read_photo(
     """
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, whole, await request.body())
+        parsed = await asyncio.to_thread(parse, whole, await body_of(request))
         (image,) = await decode_base64([parsed.image])
         given = _options(options, request, values=_given(parsed))
     elif kind == "multipart/form-data":
@@ -100,6 +101,7 @@ async def _read_photo(
         image = await _raw(request, kind)
         given = _options(options, request)
     check_size("The image", image, limits)
+    keep_photos(request, [image])
     return image, given
 
 
@@ -109,18 +111,19 @@ async def read_generate(
     """The image files and the person they show; errors as in `read_infer`."""
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, GenerateRequest, await request.body())
+        parsed = await asyncio.to_thread(parse, GenerateRequest, await body_of(request))
         _check_count(len(parsed.images), limits)
         images = await decode_base64([i.image for i in parsed.images])
         options = _options(GenerateOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
+        files, fields = await _read_form(request, limits, _IMAGE_FIELDS[::-1])
         images = [image for _, image in files]
         options = _options(GenerateOptions, request, fields)
     else:
         images = [await _raw(request, kind)]
         options = _options(GenerateOptions, request)
     _check_count(len(images), limits)
+    keep_photos(request, images)
     return images, options
 
 
@@ -134,11 +137,7 @@ def _check_count(images: int, limits: LimitSettings) -> None:
     if not images:
         raise BadRequest("Send at least one photo in images.")
     if images > limits.max_images:
-        raise _too_many(limits)
-
-
-def _too_many(limits: LimitSettings) -> TooLarge:
-    return TooLarge(f"Send at most {limits.max_images} photos in one request.")
+        raise TooLarge(f"Send at most {limits.max_images} photos in one request.")
 
 
 async def _raw(request: Request, kind: str) -> bytes:
@@ -147,45 +146,28 @@ async def _raw(request: Request, kind: str) -> bytes:
             "Set Content-Type to application/json, image/jpeg (or the image's type) or "
             "multipart/form-data."
         )
-    return await request.body()
-
-
-class _InMemory(MultiPartParser):
-    """Starlette's own writes files of more than 1 MB to the disk, and photos must not be there."""
-
-    spool_max_size = 0  # never
+    return await body_of(request)
 
 
 async def _read_form(
     request: Request, limits: LimitSettings, names: Sequence[str]
 ) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
     """The files, each with its field, which must be one of ``names``; and the other fields."""
-    try:
-        async with aclosing(request.stream()) as stream:
-            form = await _InMemory(
-                request.headers, stream, max_files=limits.max_images, max_fields=32
-            ).parse()
-    except MultiPartException as error:
-        if error.message.startswith("Too many files"):
-            raise _too_many(limits) from error
-        raise BadRequest(f"The multipart body cannot be read: {error.message}") from error
-    files: list[tuple[str, bytes]] = []
+    boundary = boundary_of(request.headers["content-type"])
+    body = await body_of(request)
+    form = await asyncio.to_thread(read_form, boundary, body, limits.max_images)
+    for name, _ in form.files:
+        if name not in names:
+            known = " or ".join(names) if names == _PAIR_FIELDS else names[0]
+            raise BadRequest(f"There is no field {shown(name)}; send the file in {known}.")
     fields: dict[str, str] = {}
-    try:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile) != (name in names):
-                raise BadRequest(
-                    f"Send files in the fields {' or '.join(names)}, and text in others."
-                )
-            if isinstance(value, UploadFile):
-                files.append((name, await value.read()))
-            elif name in fields:
-                raise twice(name, fields[name], value)
-            else:
-                fields[name] = value
-    finally:
-        await form.close()
-    return files, fields
+    for name, text in form.fields:
+        if name in names:
+            raise BadRequest(f"{name} is a file: give its part a filename or a Content-Type.")
+        if name in fields:
+            raise twice(name, fields[name], text)
+        fields[name] = text
+    return form.files, fields
 
 
 def _given(parsed: BaseModel) -> dict[str, Any]:

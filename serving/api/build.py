@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -9,11 +13,13 @@ from fastapi import Depends, FastAPI
 from serving import __version__
 from serving.api import openapi, problems
 from serving.api.context import Context
+from serving.api.memory import Memory
 from serving.api.middleware.access import Access
 from serving.api.middleware.gate import Gate
 from serving.api.middleware.guard import RequestGuard
 from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
+from serving.api.middleware.room import Room
 from serving.api.middleware.spans import Spans
 from serving.api.options import check_options, taken_of
 from serving.api.routes import (
@@ -34,7 +40,7 @@ from serving.api.scopes import RouteScopes, anybody
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
-from serving.telemetry.metrics import ApiMetrics
+from serving.telemetry.metrics import ApiMetrics, LoopGauge
 from serving.valid_keys import Keys
 
 _DESCRIPTION = """\
@@ -67,6 +73,15 @@ ROUTERS = (
 )
 
 
+@asynccontextmanager
+async def _running(lag: LoopGauge, app: FastAPI) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(lag.keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+
+
 def build_api(
     pipeline: Pipeline,
     register: Identities,
@@ -74,10 +89,12 @@ def build_api(
     *,
     metrics: ApiMetrics,
     keys: Keys | None,
+    lag: LoopGauge | None = None,
 ) -> FastAPI:
     """The application.
 
     Args:
+        lag: is kept for as long as the application runs.
         keys: those that callers need; None: callers need none.
     """
     api = FastAPI(
@@ -88,6 +105,7 @@ def build_api(
         # Both would load a script from a public CDN; `routes.docs` is in their place.
         docs_url=None,
         redoc_url=None,
+        lifespan=None if lag is None else partial(_running, lag),
         # It would send callers to any host that their request names.
         redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
@@ -117,6 +135,11 @@ def build_api(
     openapi.install(api, routes, keys=keys is not None)
     # The last one is the outermost.
     api.add_middleware(Spans, keys=keys is not None)
+    api.add_middleware(
+        Room,
+        memory=Memory(limits.body_memory_bytes),
+        max_body_bytes=limits.max_body_bytes,
+    )
     api.add_middleware(
         Gate,
         routes=RouteScopes(routes),

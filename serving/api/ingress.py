@@ -14,7 +14,7 @@ from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
-from serving.telemetry.metrics import ApiMetrics, KeyGauge, StoreMetrics
+from serving.telemetry.metrics import ApiMetrics, KeyGauge, LoopGauge, StoreMetrics
 from serving.valid_keys import Keys
 
 
@@ -50,5 +50,10 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(
-            self._pipeline, self._register, self._settings, metrics=self._metrics, keys=self._keys
+            self._pipeline,
+            self._register,
+            self._settings,
+            metrics=self._metrics,
+            keys=self._keys,
+            lag=LoopGauge(),
         )

@@ -1,10 +1,10 @@
-"""Parses JSON and base64 of request bodies in threads; the event loop stays free."""
+"""Reads whole bodies, and parses JSON and base64 in threads; the event loop stays free."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
+import re
 import string
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -12,7 +12,8 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from serving.errors import BadRequest, TooLarge
+from serving.api.memory import VALUE_BYTES, lease_of
+from serving.errors import BadRequest, TooLarge, UnsupportedEncoding
 from serving.spelling import problem_of, shown
 from serving.strict import Twice, check_keys
 
@@ -21,12 +22,39 @@ M = TypeVar("M", bound=BaseModel)
 # A JSON body is parsed as a whole before it can be refused, and each value, however short, takes
 # hundreds of bytes, and as an error thousands. So values are counted first: base64 has no commas.
 JSON_VALUES = 10_000
-_WHITESPACE = string.whitespace.encode()
+_BOM = b"\xef\xbb\xbf"  # programs on Windows write it
+
+_LINE_ENDS = b"\r\n"
+# Both alphabets of RFC 4648, and line ends.
+_BASE64 = string.ascii_letters.encode() + string.digits.encode() + b"+/-_" + _LINE_ENDS
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+# Decoded in pieces: each call holds the interpreter's lock, and the event loop waits for it.
+_PIECE = 2**18
+_BLANKS = " \t\r\n"
+_BLANKS_INSIDE = "There are blanks in the base64: a + was lost on the way."
+_NOT_BASE64 = "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
+_DATA_URL = re.compile(r"data:([^,]*),", re.IGNORECASE)
 
 
 def media_type(request: Request) -> str:
     """The Content-Type without its parameters, in small letters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body, which Starlette's own `Request.body` would keep until the answer.
+
+    Raises:
+        UnsupportedEncoding: it has a Content-Encoding.
+        BadRequest: its length is not what Content-Length says.
+    """
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding("Send the body without a Content-Encoding.")
+    body = b"".join([part async for part in request.stream()])
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and length.lstrip("0") != str(len(body)).lstrip("0"):
+        raise BadRequest(f"The body ended after {len(body)} bytes; Content-Length says {length}.")
+    return body
 
 
 def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Awaitable[M]]:
@@ -35,12 +63,19 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
     Raises:
         BadRequest: it is not JSON of this shape.
         TooLarge: it has more than ``values`` values.
+        NoRoom: they find no room in the memory for bodies.
     """
 
     async def read(request: Request) -> M:
         if media_type(request) != "application/json":
             raise BadRequest("Send JSON, and set Content-Type to application/json.")
-        return await asyncio.to_thread(parse, model, await request.body(), values)
+        lease = lease_of(request)
+
+        def parsed(body: bytes) -> M:
+            lease.take(VALUE_BYTES * body.count(b","))
+            return parse(model, body, values)
+
+        return await asyncio.to_thread(parsed, await body_of(request))
 
     return read
 
@@ -50,15 +85,25 @@ def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
     if body.count(b",") >= values:
         raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
     try:
-        parsed = model.model_validate_json(body)
+        parsed = model.model_validate_json(body.removeprefix(_BOM))
         if body.count(b'\\"') >= JSON_VALUES:  # each takes time; names and metadata are short
             raise TooLarge(f"The JSON has {JSON_VALUES} escaped quotes, and no such request does.")
         check_keys(body)
     except ValidationError as error:
+        if not _is_utf8(body):
+            raise BadRequest("The body is not UTF-8; send JSON as UTF-8.") from None
         raise BadRequest(problem_of(error, model, "this request")) from None
     except Twice as error:
         raise BadRequest(f"{shown(error.key)} is given twice in the JSON.") from None
     return parsed
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 async def decode_base64(images: Sequence[str]) -> list[bytes]:
@@ -67,14 +112,33 @@ async def decode_base64(images: Sequence[str]) -> list[bytes]:
 
 
 def from_base64(text: str) -> bytes:
-    """Decode base64, with or without line breaks, bare or as a data: URL. Raises BadRequest."""
-    if text.startswith("data:"):
-        header, _, text = text.partition(",")
-        if not header.endswith(";base64"):
+    """Decode base64 or base64url, with or without padding and line ends, bare or as a data: URL.
+
+    Raises:
+        BadRequest: anything else is in it.
+    """
+    text = text.strip(_BLANKS)
+    url = _DATA_URL.match(text)
+    if url is not None:
+        if not url[1].lower().endswith(";base64"):
             raise BadRequest("A data: URL of an image must be base64.")
-    try:
-        return base64.b64decode(text.encode("ascii").translate(None, _WHITESPACE), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest(
-            "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
-        ) from None
+        text = text[url.end() :].strip(_BLANKS)
+    padding = len(text) - len(text.rstrip("=\r\n"))
+    if padding:
+        text, tail = text[:-padding], text[-padding:]
+        padding = tail.count("=")
+    decoded, rest = bytearray(), b""
+    for at in range(0, len(text), _PIECE):
+        piece = text[at : at + _PIECE].encode("utf-8", "replace")
+        others = piece.translate(None, _BASE64)
+        if others:
+            blanks = not others.strip(b" \t")
+            raise BadRequest(_BLANKS_INSIDE if blanks else _NOT_BASE64)
+        piece = rest + piece.translate(_TO_STANDARD, _LINE_ENDS)
+        whole = len(piece) - len(piece) % 4
+        decoded += binascii.a2b_base64(piece[:whole])
+        rest = piece[whole:]
+    lacking = -len(rest) % 4
+    if lacking == 3 or padding not in (0, lacking):
+        raise BadRequest(_NOT_BASE64)
+    return bytes(decoded + binascii.a2b_base64(rest + b"=" * lacking))

@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from serving.api.answers import conflict_bodies, image_reports
 from serving.api.facts import CLIENT_LEFT, note
-from serving.errors import BadRequest, ServingError
+from serving.errors import BadRequest, ServingError, UnsupportedEncoding
 from serving.pipeline.reports import PhotosReported
 from serving.spelling import sentence_of
 
@@ -58,6 +58,8 @@ def problem_of(request: Request, error: ServingError) -> JSONResponse:
     answer = problem(request, error.status, error.type, error.title, str(error), **reports)
     if error.retry_after is not None:
         answer.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, UnsupportedEncoding):
+        answer.headers["Accept-Encoding"] = "identity"
     return answer
 
 

@@ -117,6 +117,28 @@ class ApiMetrics:
             self._batch.observe(batch)
 
 
+class LoopGauge:
+    """How late the event loop of one ingress replica is: nothing heavy may run on it."""
+
+    def __init__(self) -> None:
+        self._lag = metrics.Gauge(
+            "faces_loop_lag_seconds",
+            description="The longest that the event loop was late in the last seconds.",
+        )
+
+    async def keep(self, *, every_s: float = _KEEP_SECONDS, step_s: float = 0.1) -> None:
+        """Set the gauge every ``every_s`` seconds to the most of the last two of them, since Ray
+        reads it every 10; look every ``step_s`` seconds. For as long as the replica runs."""
+        loop, before = asyncio.get_running_loop(), 0.0
+        while True:
+            most, until = 0.0, loop.time() + every_s
+            while (start := loop.time()) < until:
+                await asyncio.sleep(step_s)
+                most = max(most, loop.time() - start - step_s)
+            self._lag.set(max(most, before))
+            before = most
+
+
 class StoreMetrics:
     """Metrics of the object store: a `serving.gallery.observer.Observer`."""
 

@@ -50,7 +50,17 @@ def test_the_autoscaler_is_looked_for_where_it_is(helm4: Helm) -> None:
     assert not re.fullmatch(pattern, f"{head.labels['ray.io/cluster']}-detect-worker-xyz12")
 
 
-@pytest.mark.parametrize("alert", ["FacesAutoscalerGone", "FacesKeysProblem", "FacesPhotosKept"])
+def test_a_blocked_loop_is_that_of_any_replica() -> None:
+    """The gauge holds the most of some seconds; a mean over replicas would hide the one."""
+    (rule,) = (rule for rule in alerts() if rule["alert"] == "FacesLoopBlocked")
+    (selector,) = selectors("FacesLoopBlocked")
+    assert (selector.metric, selector.matchers) == ("ray_faces_loop_lag_seconds", {})
+    assert str(rule["expr"]).startswith("max by (namespace)")
+
+
+@pytest.mark.parametrize(
+    "alert", ["FacesAutoscalerGone", "FacesKeysProblem", "FacesLoopBlocked", "FacesPhotosKept"]
+)
 def test_they_are_of_each_namespace(alert: str) -> None:
     (rule,) = (rule for rule in alerts() if rule["alert"] == alert)
     assert "namespace" in read(str(rule["expr"])).grouped

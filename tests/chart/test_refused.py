@@ -109,6 +109,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"stages": {"decode": {"objectStoreMemory": "3Gi"}}},
         r"objectStoreMemory \(3Gi\) is a part of the pod's memory \(3Gi\)",
     ),
+    "no room for a body": (
+        {"stages": {"ingress": {"objectStoreMemory": "1.6Gi"}}},
+        r"stages\.ingress: half of the memory .*max_body_bytes \(67108864\) takes as JSON",
+    ),
+    "bodies that find no room": (
+        {"settings": {"limits": {"max_body_bytes": 200 * 2**20}}},
+        r"max_body_bytes \(209715200\) takes as JSON|raise resources.limits.memory",
+    ),
+    "memory for bodies beside the derived one": (
+        {"settings": {"limits": {"body_memory_bytes": 2**30}}},
+        "body_memory_bytes",
+    ),
     "memory in no unit": (
         {"stages": {"decode": {"objectStoreMemory": "1 GB"}}},
         "objectStoreMemory|1 GB",

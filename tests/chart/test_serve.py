@@ -14,6 +14,7 @@ from ray.serve._private.deployment_info import DeploymentInfo
 from ray.serve._private.version import DeploymentVersion
 from ray.serve.schema import ServeDeploySchema
 
+from serving.api.memory import JSON_FACTOR
 from serving.app import build
 from serving.settings import AppArgs, Scale
 from tests.support.chart.helm import CHART, Helm, Values
@@ -144,3 +145,23 @@ def test_a_change_of_settings_restarts_all_stages(helm4: Helm) -> None:
     for stage in STAGES:
         assert before[stage].requires_actor_restart(after[stage])
         assert after[stage].deployment_config.max_surge_percent == 100
+
+
+@pytest.mark.parametrize(
+    ("ingress", "expected"),
+    [
+        ({}, (2048 - 512) // 2),
+        ({"replicasPerPod": 2, "scale": {"num_cpus": 0.5}}, (2048 - 512) // 4),
+        ({"resources": {"limits": {"memory": "4Gi"}}, "objectStoreMemory": "1Gi"}, 1536),
+    ],
+)
+def test_the_memory_for_bodies_follows_that_of_the_pod(
+    helm4: Helm, ingress: Values, expected: int
+) -> None:
+    """All replicas of a pod together take less than it has beside its object store."""
+    values: Values = {"stages": {"ingress": ingress}}
+    document = serve_config(helm4.template(values, files=[VARIANTS["defaults"]]))
+    (application,) = ServeDeploySchema.model_validate(document).applications
+    limits = AppArgs.model_validate(application.args).limits
+    assert limits.body_memory_bytes == expected * 2**20
+    assert limits.max_body_bytes * JSON_FACTOR <= limits.body_memory_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import httpx
@@ -56,6 +57,21 @@ class Api:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
                 return await client.request(method, path, **request)
+
+        return asyncio.run(ask())
+
+    def requests(
+        self, method: str, path: str, headers: dict[str, str], bodies: Sequence[bytes]
+    ) -> list[httpx.Response]:
+        """One request after the other, each with one of the bodies."""
+
+        async def ask() -> list[httpx.Response]:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+                return [
+                    await client.request(method, path, headers=headers, content=body)
+                    for body in bodies
+                ]
 
         return asyncio.run(ask())
 

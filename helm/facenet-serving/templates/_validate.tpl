@@ -12,6 +12,7 @@
 {{- fail (printf "The name %q and the namespace %q have %d characters together, and more than 52 do not work: KServe makes the host %s-predictor-%s of them, and a label of a host has at most 63. Set a shorter fullnameOverride." $name .Release.Namespace $both $name .Release.Namespace) -}}
 {{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
+{{- include "facenet-serving.validate.bodies" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
@@ -71,6 +72,16 @@
 {{- end -}}
 {{- if ge (include "facenet-serving.bytes" $store | int64) (include "facenet-serving.bytes" $memory | int64) -}}
 {{- fail (printf "%s: objectStoreMemory (%v) is a part of the pod's memory (%v) and must leave room for the processes." $where $store $memory) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The largest body, as JSON with base64 (`JSON_FACTOR` of serving/api/memory.py), has to find room. */}}
+{{- define "facenet-serving.validate.bodies" -}}
+{{- $ingress := .Values.stages.ingress -}}
+{{- $memory := include "facenet-serving.bodyMemory" $ingress | int64 -}}
+{{- $body := dig "limits" "max_body_bytes" 67108864 (.Values.settings | default dict) | int64 -}}
+{{- if gt (mulf $body 4.4 | int64) $memory -}}
+{{- fail (printf "stages.ingress: half of the memory beside the object store, %d bytes for each of %d replicas, is less than one body of settings.limits.max_body_bytes (%d) takes as JSON, 4.4 times its bytes; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_body_bytes." $memory (int $ingress.replicasPerPod) $body) -}}
 {{- end -}}
 {{- end -}}
 

@@ -10,9 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import deadline
 from serving.api.middleware.uploads import Upload
-from serving.errors import TimedOut, TooLarge, TooSlow
+from serving.errors import RequestTimeout, TooLarge
 from serving.request_id import id_of
 from serving.settings import LimitSettings
+
+# The body's time ends a little before that of the answer, which else would be said to be late.
+_BODY_SHARE = 0.99
 
 
 class RequestGuard:
@@ -37,7 +40,8 @@ class RequestGuard:
         scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
         left, complete = self._max_body_bytes, False
-        until = time.monotonic() + self._timeout_s
+        now = time.monotonic()
+        until, body_until = now + self._timeout_s, now + self._timeout_s * _BODY_SHARE
         upload = Upload(self._limits.min_upload_rate, self._limits.upload_grace_s)
         too_slow = False
 
@@ -48,20 +52,19 @@ class RequestGuard:
                 raise self._too_large()
             if complete:  # the next message is that the caller has gone
                 return await receive()
-            in_time, patience = until - time.monotonic(), upload.patience_s()
+            in_time, patience = body_until - time.monotonic(), upload.patience_s()
             start = time.monotonic()
             try:
                 message = await asyncio.wait_for(receive(), min(in_time, patience))
             except asyncio.TimeoutError:
-                if patience < in_time:
-                    too_slow = True
-                    raise TooSlow(
-                        "The body arrives too slowly: it needs "
-                        f"{self._limits.min_upload_rate:g} bytes a second."
-                    ) from None
-                raise TimedOut(
-                    f"The request did not arrive within {self._timeout_s:g} s."
-                ) from None
+                too_slow = True
+                raise self._too_slow(patience < in_time) from None
+            except asyncio.CancelledError:
+                # The answer's time has ended, too, when the event loop is late.
+                if time.monotonic() < body_until:
+                    raise
+                too_slow = True
+                raise self._too_slow(dripping=False) from None
             complete = not message.get("more_body", False)
             if message["type"] == "http.request":
                 size = len(message.get("body", b""))
@@ -92,6 +95,14 @@ class RequestGuard:
                 await self._app(get, receive_limited, send_head)
             finally:
                 scope["route"] = get.get("route")  # for `Access`
+
+    def _too_slow(self, dripping: bool) -> RequestTimeout:
+        if dripping:
+            return RequestTimeout(
+                "The body arrives too slowly: it needs "
+                f"{self._limits.min_upload_rate:g} bytes a second."
+            )
+        return RequestTimeout(f"The request did not arrive within {self._timeout_s:g} s.")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request has more than {self._max_body_bytes / 2**20:g} MiB.")

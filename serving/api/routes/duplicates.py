@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from serving.api import examples, openapi
 from serving.api.answers import identity_of
 from serving.api.context import Collection, ContextDep
+from serving.api.replies import reply
 from serving.api.schemas import DuplicateBody, DuplicatesAnswer
 from serving.api.scopes import needs
 from serving.keys import Scope
+from serving.matching.records import DuplicatesPage
+from serving.model.card import ModelCard
 from serving.settings import MAX_ID
 
 router = APIRouter(tags=["identities"])
 
 
-@router.get("/duplicates")
+@router.get("/duplicates", response_model=DuplicatesAnswer)
 @openapi.shows(examples.DUPLICATES)
 @needs(Scope.ENROL)
 async def duplicates(
@@ -34,14 +37,17 @@ async def duplicates(
             description="cosine from which on; default: from which on /infer names somebody",
         ),
     ] = None,
-) -> DuplicatesAnswer:
+) -> Response:
     """People who may be one person, to be merged. Of a large gallery a page compares only some
     people with all others: go on with `next`."""
     register = context.register
 
-    async def work() -> DuplicatesAnswer:
+    async def work() -> Response:
         card = await register.card()
         page = await register.duplicates(collection, threshold, limit, cursor)
+        return await reply(lambda: answer(card, page))
+
+    def answer(card: ModelCard, page: DuplicatesPage) -> DuplicatesAnswer:
         return DuplicatesAnswer(
             duplicates=[
                 DuplicateBody(

@@ -6,12 +6,13 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from serving.api import audit, examples, openapi
 from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.parsing import json_of
+from serving.api.replies import reply
 from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest
 from serving.api.schemas import (
     ErasureReceipt,
@@ -26,8 +27,8 @@ from serving.settings import MAX_ID
 
 router = APIRouter(prefix="/identities", tags=["identities"])
 
-# A thousand embeddings of 4,096 dimensions.
-_EMBEDDING_VALUES = 1000 * 4096
+# A thousand embeddings of 1,024 dimensions: JSON is parsed in one piece, and the event loop waits.
+_EMBEDDING_VALUES = 1000 * 1024
 PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
 # Not by FastAPI, which parses on the event loop and reports any error that ends a body as
 # damaged JSON.
@@ -38,7 +39,7 @@ EmbeddingsBody = Annotated[
 ]
 
 
-@router.get("")
+@router.get("", response_model=IdentitiesAnswer)
 @openapi.shows(examples.PEOPLE)
 @needs(Scope.ENROL)
 async def people(
@@ -46,20 +47,22 @@ async def people(
     context: ContextDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
-) -> IdentitiesAnswer:
+) -> Response:
     """Who is enrolled, in pages, in the order of the ids."""
 
-    async def work() -> IdentitiesAnswer:
+    async def work() -> Response:
         card = await context.register.card()
         # One more than asked for shows whether anybody follows.
         page = await context.register.page(collection, limit + 1, cursor)
         people = page.people[:limit]
-        return IdentitiesAnswer(
-            identities=[identity_of(p, card.id) for p in people],
-            next=people[-1].id if len(page.people) > limit else None,
-            total=page.total,
-            model=card.id,
-            gallery_version=page.gallery_version,
+        return await reply(
+            lambda: IdentitiesAnswer(
+                identities=[identity_of(p, card.id) for p in people],
+                next=people[-1].id if len(page.people) > limit else None,
+                total=page.total,
+                model=card.id,
+                gallery_version=page.gallery_version,
+            )
         )
 
     return await context.in_time(work())

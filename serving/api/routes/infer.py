@@ -8,6 +8,8 @@ from serving.api import bodies, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep, DisclosureDep
 from serving.api.facts import note
+from serving.api.memory import CANDIDATE_BYTES, lease_of
+from serving.api.replies import reply
 from serving.api.request_schemas import InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
 from serving.api.scopes import needs
@@ -16,20 +18,20 @@ from serving.keys import Scope
 router = APIRouter()
 
 
-@router.post("/infer", openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"))
+@router.post(
+    "/infer",
+    response_model=InferAnswer,
+    openapi_extra=openapi.photo_body(InferRequest, InferOptions, "image"),
+)
 @openapi.shows(examples.INFER)
 @needs(Scope.IDENTIFY)
 async def infer(
-    request: Request,
-    response: Response,
-    collection: Collection,
-    context: ContextDep,
-    disclosure: DisclosureDep,
-) -> InferAnswer:
+    request: Request, collection: Collection, context: ContextDep, disclosure: DisclosureDep
+) -> Response:
     """Identify every face in a photo."""
     timings = context.timings()
 
-    async def work() -> InferAnswer:
+    async def work() -> Response:
         image, options = await timings.of("read", bodies.read_infer(request, context.limits))
         identified = await context.pipeline.identify(
             image,
@@ -40,9 +42,11 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
-        return infer_answer(disclosure.identified(identified))
+        candidates = sum(map(len, identified.matches.candidates))
+        lease_of(request).take(CANDIDATE_BYTES * candidates)
+        note(request, faces=len(identified.faces))
+        return await reply(lambda: infer_answer(disclosure.identified(identified)))
 
-    answer = await context.in_time(work())
-    note(request, faces=len(answer.faces))
+    response = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()
-    return answer
+    return response

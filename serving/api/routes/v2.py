@@ -6,6 +6,7 @@ https://github.com/kserve/open-inference-protocol, with Triton's binary tensor d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -25,10 +26,12 @@ from serving.api import examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep, DisclosureDep, Knows
 from serving.api.disclosure import Disclosure
 from serving.api.facts import note
+from serving.api.memory import keep_photos
+from serving.api.parsing import body_of
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
 from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
-from serving.errors import BadRequest, Unavailable, UnknownModel
+from serving.errors import Unavailable, UnknownModel
 from serving.keys import Scope
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
@@ -167,7 +170,14 @@ async def _infer(
         context.metrics.identified(photo.matches.candidates, photo.named)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
     photos = [disclosure.identified(photo) for photo in photos]
-    body, json_length = v2_codec.answer(inference, photos, request_id_of(request))
+    return await asyncio.to_thread(_answer, inference, photos, request_id_of(request))
+
+
+def _answer(
+    inference: v2_codec.Inference, photos: Sequence[Identified], request_id: str
+) -> Response:
+    """In a thread: thousands of faces take long to write."""
+    body, json_length = v2_codec.answer(inference, photos, request_id)
     if isinstance(body, bytes):
         headers = {_LENGTH: str(json_length)}
         return Response(body, media_type="application/octet-stream", headers=headers)
@@ -175,10 +185,10 @@ async def _infer(
 
 
 async def _read(request: Request, limits: LimitSettings) -> v2_codec.Inference:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise BadRequest("Send the body without a Content-Encoding.")
-    body = await request.body()
-    return await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+    body = await body_of(request)
+    inference = await asyncio.to_thread(v2_codec.read, body, request.headers.get(_LENGTH), limits)
+    keep_photos(request, inference.images)
+    return inference
 
 
 def _check_model(request: Request) -> None:

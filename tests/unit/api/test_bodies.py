@@ -14,6 +14,7 @@ from tests.support.names import INVISIBLE, SCRIPTS
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"
 B64 = base64.b64encode(PHOTO).decode()
+PAIR = ("image_a", "image_b")
 JSON = {"content-type": "application/json"}
 JPEG = {"content-type": "image/jpeg"}
 
@@ -216,7 +217,7 @@ def test_wrong_json_is_refused_and_the_field_named(api: Api, body: bytes, named:
     assert not api.pipeline.asked
 
 
-@pytest.mark.parametrize("image", ["***", B64[:-1], f"data:image/png,{B64}", "é" * 8])
+@pytest.mark.parametrize("image", ["***", B64[:-3], f"data:image/png,{B64}", "é" * 8])
 def test_what_is_not_base64_is_refused_and_not_echoed(api: Api, image: str) -> None:
     detail = detail_of(api.post("/infer", json={"image": image}), 400)
     assert "base64" in detail
@@ -307,6 +308,167 @@ def test_wrong_options_in_the_query_are_refused(api: Api, query: str) -> None:
 
 def test_a_raw_enrolment_without_an_id_is_refused(api: Api) -> None:
     assert "id" in detail_of(api.post("/generate", content=PHOTO, headers=JPEG), 400)
+
+
+def form_of(*parts: tuple[str, str | bytes]) -> bytes:
+    """A form with the boundary FORM, in which bytes are files."""
+    lines = []
+    for name, value in parts:
+        head = f'Content-Disposition: form-data; name="{name}"'
+        if isinstance(value, bytes):
+            head += '; filename="a.jpg"\r\nContent-Type: image/jpeg'
+        content = value if isinstance(value, bytes) else value.encode()
+        lines.append(b"--FORM\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n")
+    return b"".join(lines) + b"--FORM--\r\n"
+
+
+V2 = "/v2/models/face-identification/infer"
+FORM = {"content-type": "multipart/form-data; boundary=FORM"}
+V2_JSON = {"name": "IMAGE", "datatype": "BYTES", "shape": [1]}
+V2_HEAD = json.dumps({"inputs": [{**V2_JSON, "parameters": {"binary_data_size": 7}}]}).encode()
+WHOLE: dict[str, tuple[str, str, dict[str, str], bytes]] = {
+    "infer, fields first": ("POST", "/infer", FORM, form_of(("top_k", "3"), ("image", PHOTO))),
+    "infer, fields last": ("POST", "/infer", FORM, form_of(("image", PHOTO), ("top_k", "3"))),
+    "detect": ("POST", "/detect", FORM, form_of(("image", PHOTO), ("max_faces", "1"))),
+    "verify": ("POST", "/verify", FORM, form_of(("image_a", PHOTO), ("image_b", b"two"))),
+    "generate, fields first": (
+        "POST",
+        "/generate",
+        FORM,
+        form_of(("id", "7"), ("mode", "append"), ("images", PHOTO), ("images", b"two")),
+    ),
+    "generate, fields last": (
+        "POST",
+        "/generate",
+        FORM,
+        form_of(("images", PHOTO), ("images", b"two"), ("id", "7"), ("mode", "append")),
+    ),
+    "infer, json": ("POST", "/infer", JSON, json.dumps({"image": B64, "top_k": 3}).encode()),
+    "detect, json": ("POST", "/detect", JSON, json.dumps({"image": B64}).encode()),
+    "verify, json": ("POST", "/verify", JSON, json.dumps(dict.fromkeys(PAIR, B64)).encode()),
+    "generate, json": (
+        "POST",
+        "/generate",
+        JSON,
+        json.dumps({"id": 7, "images": [{"image": B64}] * 2, "mode": "append"}).encode(),
+    ),
+    "describe": ("PATCH", "/identities/7", JSON, b'{"name": "Ada", "metadata": {"a": [1, 2]}}'),
+    "merge": ("POST", "/identities/7/merge", JSON, b'{"from": [8, 9]}'),
+    "embeddings": (
+        "POST",
+        "/identities/7/embeddings",
+        JSON,
+        b'{"model": "x", "embeddings": [[0.5, 1.25], [1e-2, 3]], "mode": "replace"}',
+    ),
+    "v2, json": ("POST", V2, JSON, json.dumps({"inputs": [{**V2_JSON, "data": [B64]}]}).encode()),
+    "v2, binary": (
+        "POST",
+        V2,
+        {
+            "content-type": "application/octet-stream",
+            "inference-header-content-length": str(len(V2_HEAD)),
+        },
+        V2_HEAD + b"\x03\x00\x00\x00abc",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_body_that_is_cut_at_any_byte_changes_nothing(name: str) -> None:
+    method, path, headers, whole = WHOLE[name]
+    api = Api()
+    # Behind the end of a form there may be a line end.
+    bodies = [whole[:length] for length in range(len(whole) - (2 if headers is FORM else 0))]
+    assert {answer.status_code for answer in api.requests(method, path, headers, bodies)} == {400}
+    assert not api.pipeline.asked
+    # The whole one gets further: to the pipeline, or to a matcher, which expects no call here.
+    (answer,) = api.requests(method, path, headers, [whole])
+    assert (answer.status_code, len(api.pipeline.asked)) in [(200, 1), (200, 2), (500, 0), (422, 0)]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_body_with_something_behind_it_changes_nothing(name: str) -> None:
+    method, path, headers, whole = WHOLE[name]
+    api = Api()
+    bodies = [whole + whole, whole + b"x", whole + b"\x00"]
+    assert {answer.status_code for answer in api.requests(method, path, headers, bodies)} == {400}
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize("length", [0, 1, len(PHOTO) - 1, len(PHOTO) + 1])
+def test_a_raw_body_has_the_length_that_it_says(api: Api, length: int) -> None:
+    for path in ("/infer", "/detect", "/generate?id=7"):
+        headers = {**JPEG, "content-length": str(len(PHOTO))}
+        answer = api.post(path, content=(PHOTO + b"x")[:length], headers=headers)
+        assert "Content-Length" in detail_of(answer, 400)
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        (
+            "/detect",
+            form_of(("image[]", PHOTO)),
+            "There is no field image[]; send the file in image.",
+        ),
+        (
+            "/generate",
+            form_of(("id", "7"), ("images[]", PHOTO)),
+            "There is no field images[]; send the file in images.",
+        ),
+        (
+            "/verify",
+            form_of(("image", PHOTO), ("image_b", PHOTO)),
+            "There is no field image; send the file in image_a or image_b.",
+        ),
+        (
+            "/detect",
+            form_of(("image", PHOTO))[:-10],
+            "The form has no end: it was cut, or its last line is missing.",
+        ),
+        ("/detect", form_of(("image", PHOTO)) + b"x", "Something follows the form's end."),
+        (
+            "/detect",
+            form_of(("image", B64)),
+            "image is a file: give its part a filename or a Content-Type.",
+        ),
+        (
+            "/generate",
+            form_of(("images", PHOTO), ("id", "7"), ("name", "@")).replace(b"@", b"\xc8\xec\xff"),
+            "name is not UTF-8.",
+        ),
+    ],
+)
+def test_the_sentence_says_what_was_sent(api: Api, path: str, body: bytes, detail: str) -> None:
+    assert detail_of(api.post(path, content=body, headers=FORM), 400) == detail
+    assert not api.pipeline.asked
+
+
+def test_the_charset_of_a_form_is_not_the_callers_choice(api: Api) -> None:
+    body = form_of(("max_faces", "b" * 5000 + "-" + "a" * 5000), ("image", PHOTO))
+    kinds = [
+        f"{FORM['content-type']}; charset={charset}"
+        for charset in ("punycode", "undefined", "utf-7", "idna", "unicode_escape", "hex", "é")
+    ]
+    for kind in kinds:
+        answer = api.post("/detect", content=body, headers={"content-type": kind.encode("latin-1")})
+        assert "charset" in detail_of(answer, 400)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'name="image"\r\nContent-Type: image/jpeg',
+        "name=\"image\"; filename*=UTF-8''%C3%BC.jpg",
+        'name="image"; filename=""',
+    ],
+)
+def test_a_file_needs_no_filename(api: Api, head: str) -> None:
+    body = f"--FORM\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode()
+    answer = api.post("/infer", content=body + PHOTO + b"\r\n--FORM--", headers=FORM)
+    assert answer.status_code == 200, answer.text
+    assert api.asked["data"] == PHOTO
 
 
 class TestWrongForms:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import random
 import tracemalloc
 
 import pytest
@@ -11,6 +13,7 @@ from pydantic import ValidationError
 
 from serving.api.parsing import JSON_VALUES, from_base64
 from serving.api.request_schemas import EmbeddingsRequest
+from serving.errors import BadRequest
 from tests.support.api import Api, detail_of
 
 PHOTO = b"\xff\xd8 bytes that only the decoder looks into \x00\xff"
@@ -60,7 +63,7 @@ class TestJsonThatIsManyTimesLargerOnceItIsRead:
         assert api.post("/generate", json={"id": 7, "images": images}).status_code == 200
 
     def test_base64_in_short_lines_takes_no_more_than_in_long_ones(self) -> None:
-        text = "QUJD " * 1_000_000
+        text = "QUJD\n" * 1_000_000
         tracemalloc.start()
         try:
             assert from_base64(text) == b"ABC" * 1_000_000
@@ -68,6 +71,103 @@ class TestJsonThatIsManyTimesLargerOnceItIsRead:
         finally:
             tracemalloc.stop()
         assert peak < 5 * len(text)
+
+
+class TestBase64:
+    """What is unambiguous is taken, and of the rest the sentence says what became of it."""
+
+    PHOTO = bytes(range(256)) * 5 + b"x"  # both letters in which the alphabets differ
+
+    @pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 5, 1281])
+    def test_every_spelling(self, length: int) -> None:
+        photo = self.PHOTO[-length:] if length else b""
+        text = base64.b64encode(photo).decode()
+        lines = "\r\n".join(text[i : i + 76] for i in range(0, len(text), 76))
+        for spelled in (
+            text,
+            text.rstrip("="),
+            base64.urlsafe_b64encode(photo).decode(),
+            base64.urlsafe_b64encode(photo).decode().rstrip("="),
+            lines,
+            f"\n {lines} \t\n",
+            "\n".join(text),
+            f"data:image/jpeg;base64,{text}",
+            f"data:;base64,\n{lines}\n",
+            f" DATA:IMAGE/JPEG;charset=utf-8;BASE64,{text.rstrip('=')}",
+        ):
+            assert from_base64(spelled) == photo
+
+    def test_a_long_one_is_decoded_in_pieces(self) -> None:
+        photo = random.Random(1).randbytes(1_000_001)
+        text = base64.b64encode(photo).decode()
+        assert from_base64(text) == photo
+        for width in (1, 76, 1000):
+            lines = "\r\n".join(text[i : i + width] for i in range(0, len(text), width))
+            assert from_base64(lines) == photo
+
+    @pytest.mark.parametrize(
+        ("text", "sentence"),
+        [
+            ("QU JD", "blanks in the base64"),
+            ("QUJD QUJD", "blanks in the base64"),
+            ("QUJD\tQUJD", "blanks in the base64"),
+            ("QUJD\n QUJD", "blanks in the base64"),
+            ("QUJDQ", "not base64"),
+            ("QUJDQQ=", "not base64"),
+            ("QUJDQUI==", "not base64"),
+            ("QUJD=", "not base64"),
+            ("QUJD====", "not base64"),
+            ("QQ==QQ==", "not base64"),
+            ("QU%2B", "not base64"),
+            ("QUJ\u00e9", "not base64"),
+            ("\uff11\uff11\uff11\uff11", "not base64"),
+            ("data:image/png,QUJD", "must be base64"),
+            ("data:image/png;base64", "not base64"),
+            ("data:base64,QUJD", "must be base64"),
+        ],
+    )
+    def test_what_is_none(self, text: str, sentence: str) -> None:
+        with pytest.raises(BadRequest, match=sentence):
+            from_base64(text)
+
+
+class TestWholeBodies:
+    @pytest.mark.parametrize(("method", "path"), [("POST", "/infer"), ("PATCH", "/identities/7")])
+    def test_one_that_is_shorter_than_it_says(self, api: Api, method: str, path: str) -> None:
+        headers = {**JSON, "content-length": "1000"}
+        answer = api.request(method, path, content=b'{"image": "QUJD"}', headers=headers)
+        sentence = "The body ended after 17 bytes; Content-Length says 1000."
+        assert detail_of(answer, 400) == sentence
+        assert not api.pipeline.asked
+
+    @pytest.mark.parametrize("kind", ["application/json", "image/jpeg", "multipart/form-data"])
+    @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, identity", " GZIP "])
+    def test_one_that_is_compressed(self, api: Api, kind: str, encoding: str) -> None:
+        headers = {"content-type": f"{kind}; boundary=FORM", "content-encoding": encoding}
+        answer = api.post("/infer", content=gzip.compress(b"{}"), headers=headers)
+        assert detail_of(answer, 415) == "Send the body without a Content-Encoding."
+        assert answer.headers["accept-encoding"] == "identity"
+        assert answer.json()["type"] == "urn:faces:problem:unsupported-encoding"
+
+    def test_identity_is_no_encoding(self, api: Api) -> None:
+        headers = {**JPEG, "content-encoding": "identity"}
+        assert api.post("/infer", content=PHOTO, headers=headers).status_code == 200
+
+    def test_json_may_begin_with_a_byte_order_mark(self, api: Api) -> None:
+        body = b"\xef\xbb\xbf" + json.dumps({"image": B64}).encode()
+        assert api.post("/infer", content=body, headers=JSON).status_code == 200
+        assert api.asked["data"] == PHOTO
+
+    @pytest.mark.parametrize("encoding", ["cp1251", "utf-16", "utf-32-le", "latin-1"])
+    def test_json_that_is_not_utf8(self, api: Api, encoding: str) -> None:
+        text = json.dumps({"name": "é" if encoding == "latin-1" else "Имя"}, ensure_ascii=False)
+        body = text.encode(encoding)
+        headers = {"content-type": f"application/json; charset={encoding}"}
+        answer = api.request("PATCH", "/identities/7", content=body, headers=headers)
+        if encoding == "utf-32-le":  # that is UTF-8 of other characters
+            assert "JSON" in detail_of(answer, 400)
+        else:
+            assert detail_of(answer, 400) == "The body is not UTF-8; send JSON as UTF-8."
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from serving.gallery import Gallery
 from serving.gallery.location import Location
 from serving.matching.records import Candidate
 from serving.settings import KeySettings
-from serving.telemetry.metrics import ApiMetrics, GalleryGauges, KeyGauge, StoreMetrics
+from serving.telemetry.metrics import ApiMetrics, GalleryGauges, KeyGauge, LoopGauge, StoreMetrics
 from serving.valid_keys import Keys
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, LOCATION, MODEL, put
@@ -194,3 +195,17 @@ def test_where_no_keys_are_needed_nothing_is_wrong_with_them(records: Records) -
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(asyncio.wait_for(KeyGauge().follow(None), 0.05))
     assert of(records, "faces_keys_problem") == [(0, {})]
+
+
+def test_a_blocked_event_loop_shows_in_this_and_the_next_look(records: Records) -> None:
+    async def block() -> None:
+        keeping = asyncio.create_task(LoopGauge().keep(every_s=0.2, step_s=0.01))
+        await asyncio.sleep(0.05)
+        time.sleep(0.6)  # noqa: ASYNC251
+        await asyncio.sleep(1)
+        keeping.cancel()
+
+    asyncio.run(block())
+    values = [value for value, _ in of(records, "faces_loop_lag_seconds")]
+    assert min(values[:2]) > 0.5
+    assert values[3] < 0.5

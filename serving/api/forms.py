@@ -1,0 +1,201 @@
+"""Reads multipart/form-data: a whole form, or none of it.
+
+python-multipart reads the parts. It keeps what was finished when a body stops, takes a delimiter
+behind a bare LF for a piece of a photo, and skips what follows the end; so the lines that part the
+form are checked first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
+
+from serving.errors import BadRequest, TooLarge
+
+# More than any option has in UTF-8. Photos are files, whose bytes are bounded elsewhere.
+TEXT_BYTES = 8192
+_FIELDS = 32
+# Before the first part; mail programs write a sentence there.
+_PREAMBLE_BYTES = 1024
+# A closed list: decoding with a codec that the caller names could take minutes.
+_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
+_BINARY = ("", "binary", "8bit", "7bit")
+# In the data of a part they are another part, whose delimiter was damaged.
+_HEADERS = (b"\nContent-Disposition:", b"\ncontent-disposition:")
+_FILENAME = re.compile(r";\s*filename\*?=", re.IGNORECASE)
+
+_NO_END = "The form has no end: it was cut, or its last line is missing."
+_DAMAGED_LINE = (
+    "The form is damaged: the lines between its parts are -- and the boundary, between two CRLF."
+)
+_DAMAGED_HEADERS = "The form is damaged: the headers of a part cannot be read."
+
+
+@dataclass(frozen=True)
+class Form:
+    """The parts of a form in their order, each with the name of its field.
+
+    Attributes:
+        files: parts with a filename, or with a Content-Type that is not text.
+        fields: the other parts.
+    """
+
+    files: list[tuple[str, bytes]]
+    fields: list[tuple[str, str]]
+
+
+def boundary_of(content_type: str) -> bytes:
+    """The boundary of a form. Raises BadRequest: there is none, or a charset other than UTF-8."""
+    # Reading one takes time with the square of its length; a boundary has 70 characters at most.
+    parameters = parse_options_header(content_type)[1] if len(content_type) < 500 else {}
+    _check_charset("The form", parameters)
+    boundary = parameters.get(b"boundary", b"")
+    if not boundary:
+        raise BadRequest("The form's Content-Type needs a boundary; let the HTTP client set it.")
+    return boundary
+
+
+def read_form(boundary: bytes, body: bytes, max_files: int) -> Form:
+    """Read a form; to be called in a thread.
+
+    Args:
+        boundary: see `boundary_of`.
+
+    Raises:
+        BadRequest: the form is cut, damaged or followed by something, or a text is too long or not
+            UTF-8.
+        TooLarge: more than ``max_files`` files.
+    """
+    start = _check_lines(body, b"--" + boundary, max_files)
+    reader = _Reader()
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": reader.begin,
+            "on_header_field": reader.header_name,
+            "on_header_value": reader.header_value,
+            "on_header_end": reader.header_end,
+            "on_part_data": reader.data,
+        },
+    )
+    try:
+        parser.write(body[start:])
+    except FormParserError as error:
+        raise BadRequest(_DAMAGED_HEADERS) from error
+    if parser.state != MultipartState.END:
+        raise BadRequest(_NO_END)
+    return _form_of(reader.parts, max_files)
+
+
+def _check_charset(what: str, parameters: dict[bytes, bytes]) -> None:
+    charset = parameters.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.strip("\"' ").lower() not in _CHARSETS:
+        raise BadRequest(f"{what} has the charset {charset[:40]!r}; send text as UTF-8.")
+
+
+def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
+    """Check each line that begins with ``line``: the first place of one, where the form begins."""
+    first, parts = -1, 0
+    at = body.find(line)
+    while at >= 0:
+        after = at + len(line)
+        if at and body[at - 1 : at] not in (b"\r", b"\n"):  # inside of a line
+            at = body.find(line, after)
+            continue
+        if at and body[at - 2 : at] != b"\r\n":
+            raise BadRequest(_DAMAGED_LINE)
+        if first < 0:
+            first = at
+            # Behind a first line that is damaged, the first part looks like such a text.
+            if first > _PREAMBLE_BYTES or b"content-disposition" in body[:first].lower():
+                raise BadRequest(_DAMAGED_LINE)
+        if body[after : after + 2] == b"--":
+            if body[after + 2 :].strip(b" \t\r\n"):
+                raise BadRequest("Something follows the form's end.")
+            return first
+        end = body.find(b"\r\n", after)
+        if body[after : end if end >= 0 else len(body)].strip(b" \t"):
+            raise BadRequest(_DAMAGED_LINE)
+        parts += 1
+        if parts > max_files + _FIELDS:
+            raise _too_many(max_files)
+        at = body.find(line, after)
+    raise BadRequest(_NO_END)
+
+
+def _too_many(max_files: int) -> TooLarge:
+    return TooLarge(f"Send at most {max_files} photos and {_FIELDS} other fields in one request.")
+
+
+@dataclass
+class _Part:
+    headers: dict[str, str] = field(default_factory=dict)
+    data: bytes = b""
+
+
+class _Reader:
+    """The callbacks of python-multipart."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self._name = self._value = b""
+
+    def begin(self) -> None:
+        self.parts.append(_Part())
+
+    def header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def header_end(self) -> None:
+        name, headers = self._name.decode("latin-1").lower(), self.parts[-1].headers
+        if name in headers or b"\n" in self._value:
+            raise BadRequest(_DAMAGED_HEADERS)
+        headers[name] = self._value.decode("latin-1")
+        self._name = self._value = b""
+
+    def data(self, data: bytes, start: int, end: int) -> None:
+        self.parts[-1].data += data[start:end]  # once for each part: the form comes in one piece
+
+
+def _form_of(parts: list[_Part], max_files: int) -> Form:
+    form = Form([], [])
+    for part in parts:
+        disposition = part.headers.get("content-disposition", "")
+        kind, options = parse_options_header(disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise BadRequest(
+                "Each part of a form needs a Content-Disposition: form-data with a name."
+            )
+        if any(header in part.data for header in _HEADERS):
+            raise BadRequest(_DAMAGED_LINE)
+        name = _text("The name of a field", options[b"name"])
+        encoding = part.headers.get("content-transfer-encoding", "").strip().lower()
+        if encoding not in _BINARY:
+            raise BadRequest(f"Send {name[:40]} without a Content-Transfer-Encoding.")
+        media_type, parameters = parse_options_header(
+            part.headers.get("content-type", "text/plain")
+        )
+        # The filename is optional, and one in `filename*` is not read.
+        if _FILENAME.search(disposition) or not media_type.startswith(b"text/"):
+            form.files.append((name, part.data))
+            continue
+        if len(part.data) > TEXT_BYTES:
+            raise BadRequest(f"{name[:40]} has more than {TEXT_BYTES} bytes.")
+        _check_charset(name[:40], parameters)
+        form.fields.append((name, _text(name[:40], part.data)))
+    if len(form.files) > max_files or len(form.fields) > _FIELDS:
+        raise _too_many(max_files)
+    return form
+
+
+def _text(what: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise BadRequest(f"{what} is not UTF-8.") from None

@@ -1,0 +1,94 @@
+"""A budget of memory for the bodies of requests in flight: it is taken before a body is read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from fastapi import Request
+
+from serving.errors import NoRoom
+
+# Memory that a body takes until it is read, as a multiple of its bytes; a test measures it.
+RAW_FACTOR = 2.2
+JSON_FACTOR = 4.4
+# What a value of JSON takes once it is read: a Python object, its place in a list, and for a while
+# the parser's own.
+VALUE_BYTES = 80
+# What one candidate of an answer takes until it is written.
+CANDIDATE_BYTES = 1000
+
+
+class Memory:
+    """The budget of one process; from any thread.
+
+    Args:
+        total: bytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are taken now."""
+        return self._taken
+
+    def change(self, nbytes: int) -> None:
+        """Take bytes, or give them back if negative. Raises NoRoom: there are not so many."""
+        with self._lock:
+            if nbytes > 0 and self._taken + nbytes > self._total:
+                raise NoRoom(
+                    "The requests that are under way take all the memory; try again in a moment."
+                )
+            self._taken += nbytes
+
+
+class Lease:
+    """What one request has taken of the budget."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._taken = 0
+
+    def take(self, nbytes: int) -> None:
+        """Take more. Raises NoRoom."""
+        self._memory.change(nbytes)
+        self._taken += nbytes
+
+    def keep(self, nbytes: int) -> None:
+        """Give back what is more than ``nbytes``."""
+        more = max(0, self._taken - nbytes)
+        self._memory.change(-more)
+        self._taken -= more
+
+    def end(self) -> None:
+        self.keep(0)
+
+
+def keep_photos(request: Request, photos: Iterable[bytes]) -> None:
+    """The body is read: from now on only its photos take memory, and each once more in a message
+    to the decode stage."""
+    lease_of(request).keep(2 * sum(map(len, photos)))
+
+
+def lease_of(request: Request) -> Lease:
+    """The lease of a request that has a body; see `serving.api.middleware.room`."""
+    lease: Lease = request.scope["state"]["lease"]
+    return lease
+
+
+def cost_of(kind: str, length: int) -> int:
+    """The bytes that a body takes until it is read.
+
+    Args:
+        kind: its media type.
+        length: its bytes, or the most that it may have.
+    """
+    return int(length * (RAW_FACTOR if _is_binary(kind) else JSON_FACTOR))
+
+
+def _is_binary(kind: str) -> bool:
+    return kind.startswith("image/") or kind in ("application/octet-stream", "multipart/form-data")

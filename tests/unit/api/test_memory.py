@@ -1,0 +1,55 @@
+"""The budget of memory for bodies: nothing is taken twice, and all comes back."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from serving.api.memory import JSON_FACTOR, RAW_FACTOR, Lease, Memory, cost_of
+from serving.errors import NoRoom
+
+
+def test_what_is_taken_comes_back() -> None:
+    memory = Memory(100)
+    first, second = Lease(memory), Lease(memory)
+    first.take(60)
+    with pytest.raises(NoRoom):
+        second.take(41)
+    second.take(40)
+    first.keep(10)
+    second.take(50)
+    assert memory.taken == 100
+    first.keep(1000)  # it keeps what it has
+    first.end()
+    first.end()
+    second.end()
+    assert memory.taken == 0
+
+
+def test_many_threads_take_no_more_than_there_is() -> None:
+    memory = Memory(1000)
+
+    def take(_: int) -> bool:
+        try:
+            memory.change(1)
+        except NoRoom:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(3000))) == memory.taken == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "factor"),
+    [
+        ("image/png", RAW_FACTOR),
+        ("application/octet-stream", RAW_FACTOR),
+        ("multipart/form-data", RAW_FACTOR),
+        ("application/json", JSON_FACTOR),
+        ("", JSON_FACTOR),
+    ],
+)
+def test_a_form_that_is_not_known_costs_most(kind: str, factor: float) -> None:
+    assert cost_of(kind, 1000) == int(1000 * factor)
