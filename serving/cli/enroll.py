@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from serving.cli.terminal import PATH, URL, Command, Failed, progress_bar
+from serving.cli.terminal import PATH, URL, Command, Failed, client, progress_bar
 from serving.client import Client, ClientError, ConflictBody
 from serving.errors import NoUsableFace
 from serving.operations.folders import PersonFolder, people_in
@@ -59,14 +59,14 @@ def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str
     """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
     found = people_in(folder, names)
     people = found.people
-    client = Client(url)
+    service = client(url)
     failed: list[str] = []
     with progress_bar() as progress:
         task = progress.add_task("Enrolling", total=sum(len(p.photos) for p in people))
         for person in people:
             progress.update(task, description=f"Enrolling {person.id}")
             try:
-                _enroll(client, person, append, force, progress, task)
+                _enroll(service, person, append, force, progress, task)
             except ClientError as error:
                 failed.append(f"{person.id}: {error}")
     for line in failed:
@@ -79,7 +79,7 @@ def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str
 
 
 def _enroll(
-    client: Client,
+    service: Client,
     person: PersonFolder,
     append: bool,
     force: bool,
@@ -90,7 +90,7 @@ def _enroll(
     begun, refused = False, None
     for photos in batches(person.photos):
         try:
-            answer = client.generate(
+            answer = service.generate(
                 person.id, photos, name=person.name, append=append or begun, force=force
             )
         except ClientError as error:

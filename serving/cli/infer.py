@@ -9,8 +9,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from serving.cli.terminal import PATH, URL, Command, Failed, Integer, Number, plain
-from serving.client import Client
+from serving.cli.terminal import PATH, URL, Command, Failed, Integer, Number, client, plain
 from serving.client.draw import draw, percent
 
 
@@ -18,8 +17,8 @@ from serving.client.draw import draw, percent
 @click.argument("photo", type=PATH)
 @click.option("--save", type=click.Path(path_type=Path), help="Draw boxes and names into a copy.")
 @click.option("--json", "as_json", is_flag=True, help="Print the service's answer as it is.")
-@click.option("--top-k", type=Integer(), help="Candidates for each face.")
-@click.option("--threshold", type=Number(), help="Cosine from which on a face is named.")
+@click.option("--top-k", type=Integer(1, 100), help="Candidates for each face.")
+@click.option("--threshold", type=Number(-1, 1), help="Cosine from which on a face is named.")
 @URL
 def infer(
     photo: Path,
@@ -30,7 +29,7 @@ def infer(
     url: str,
 ) -> None:
     """Ask who is in PHOTO."""
-    answer = Client(url).infer(photo, top_k=top_k, threshold=threshold)
+    answer = client(url).infer(photo, top_k=top_k, threshold=threshold)
     faces = answer["faces"]
     if save is not None:
         try:

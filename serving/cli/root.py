@@ -33,6 +33,7 @@ def cli() -> None:
     """Identify faces: run the service, enrol people, ask who is in a photo."""
 
 
+command: click.Command
 for command in (
     look.list_,
     look.show,

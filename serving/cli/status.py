@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import click
 
-from serving.cli.terminal import URL, Command
-from serving.client import Client
+from serving.cli.terminal import URL, Command, client
 
 
 @click.command(cls=Command)
 @URL
 def status(url: str) -> None:
     """Say whether the service can do its work, and what it holds."""
-    body = Client(url).ready()
+    body = client(url).ready()
     for name, check in body["checks"].items():
         if isinstance(check, dict):
             problem = f" {check['problem']}" if check["problem"] else ""

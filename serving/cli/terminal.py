@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from serving.client import Client
 from serving.spelling import nearest
 from serving.strict import INTEGER, NUMBER
 
@@ -44,8 +46,8 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             known = [name for p in self.get_params(ctx) for name in p.opts if name[0] == "-"]
             near = nearest(error.option_name, known)
-            error.possibilities = None if near is None else [near]
-            raise
+            proposed = None if near is None else [near]
+            raise click.NoSuchOption(error.option_name, possibilities=proposed, ctx=ctx) from None
         for parameter, count in Counter(order).items():
             once = isinstance(parameter, click.Option) and not parameter.multiple
             if once and count > 1:
@@ -70,6 +72,16 @@ class Number(click.FloatRange):
         if isinstance(value, str) and not NUMBER.fullmatch(value):
             self.fail(f"{value!r} is not a valid number.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def client(url: str) -> Client:
+    """A client of the service; a warning of it is one line on stderr."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = Client(url)
+    for warning in caught:
+        click.echo(f"Warning: {warning.message}", err=True)
+    return made
 
 
 class Failed(click.ClickException):

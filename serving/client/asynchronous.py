@@ -12,9 +12,11 @@ import httpx
 
 from serving.client import answers, calls
 from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
 from serving.client.photos import Photo
 from serving.client.retry import Attempts, Retry
+from serving.errors import UnknownIdentity
 
 A = TypeVar("A")
 
@@ -32,12 +34,13 @@ class AsyncClient:
         key: str | None = None,
         *,
         collection: str | None = None,
+        plain_http: bool = False,
         retry: Retry | None = None,
         http: httpx.AsyncClient | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = Exchange(url, collection, key, timeout_s)
+        self._exchange = Exchange(url, collection, key, timeout_s, plain_http=plain_http)
         self._retry = retry or Retry()
         self._own = http is None
         self._http = http or httpx.AsyncClient()
@@ -174,7 +177,29 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> answers.IdentityAnswer:
         """See `Client.merge`."""
-        return await self._ask(lambda: calls.merge(person, sources, timeout_s))
+        merged = list(sources)
+        try:
+            return await self._ask(lambda: calls.merge(person, merged, timeout_s))
+        except ClientError as error:
+            if not error.not_confirmed:
+                raise
+            lost = error
+        try:
+            answer = await self.identity(person, timeout_s=timeout_s)
+            if not any([await self._is_enrolled(source, timeout_s) for source in merged]):
+                return answer
+        except ClientError:
+            pass
+        raise lost
+
+    async def _is_enrolled(self, person: SupportsIndex, timeout_s: float | None) -> bool:
+        try:
+            await self.identity(person, timeout_s=timeout_s)
+        except ClientError as error:
+            if error.type == UnknownIdentity.type:
+                return False
+            raise
+        return True
 
     async def add_embeddings(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import email.utils
+import ipaddress
 import os
 import re
 import time
+import warnings
 from typing import Any, cast
 
 import httpx
@@ -63,6 +65,7 @@ class Exchange:
         collection: None: the default collection of the service.
         key: an API key; None: the environment's FACES_KEY, if there is one.
         timeout_s: for calls without one of their own.
+        plain_http: whether a key may go over http:// to another machine without a warning.
 
     Raises:
         ClientError: the address or the key is malformed.
@@ -70,7 +73,13 @@ class Exchange:
     """
 
     def __init__(
-        self, url: str | None, collection: str | None, key: str | None, timeout_s: float
+        self,
+        url: str | None,
+        collection: str | None,
+        key: str | None,
+        timeout_s: float,
+        *,
+        plain_http: bool,
     ) -> None:
         url = url or os.environ.get("FACES_URL") or URL
         try:
@@ -94,6 +103,12 @@ class Exchange:
             raise ClientError("The API key holds characters that no key has.")
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
+            if parsed.scheme == "http" and not plain_http and not _is_loopback(parsed.host):
+                warnings.warn(
+                    f"The API key goes to {parsed.host} over http://, where others on the way can "
+                    "read it: use https://, or plain_http=True in a network that you trust.",
+                    stacklevel=3,
+                )
         self._timeout_s = timeout_s
 
     def request(self, call: Call[Any]) -> dict[str, Any]:
@@ -185,6 +200,15 @@ class Exchange:
         known = _rejected(call, error) or error.type == NotReadBack.type
         error.not_confirmed = call.writes and may_be_done and not known
         return error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False
 
 
 _LOOK_FIRST = " It may have been carried out: look before you send it again."

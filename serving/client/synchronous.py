@@ -11,9 +11,11 @@ import httpx
 
 from serving.client import answers, calls
 from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
 from serving.client.photos import Photo
 from serving.client.retry import Attempts, Retry
+from serving.errors import UnknownIdentity
 
 A = TypeVar("A")
 
@@ -39,6 +41,7 @@ class Client:
             replaces it.
         key: an API key; None: the environment's FACES_KEY, if there is one.
         collection: the collection to use; None: the service's own.
+        plain_http: send the key over http:// to another machine without a warning.
         retry: the limits of retries.
         http: a client with your own settings, such as proxies or certificates; it stays open.
         sleep, clock: waits for seconds; returns monotonic seconds.
@@ -51,12 +54,13 @@ class Client:
         key: str | None = None,
         *,
         collection: str | None = None,
+        plain_http: bool = False,
         retry: Retry | None = None,
         http: httpx.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = Exchange(url, collection, key, timeout_s)
+        self._exchange = Exchange(url, collection, key, timeout_s, plain_http=plain_http)
         self._retry = retry or Retry()
         self._own = http is None
         self._http = http or httpx.Client()
@@ -221,8 +225,34 @@ class Client:
         *,
         timeout_s: float | None = None,
     ) -> answers.IdentityAnswer:
-        """Make several records one: ``sources`` become part of ``person``, and are gone."""
-        return self._ask(lambda: calls.merge(person, sources, timeout_s))
+        """Make several records one: ``sources`` become part of ``person``, and are gone.
+
+        If the answer is lost, but the person is enrolled and all sources are gone, it counts as
+        done.
+        """
+        merged = list(sources)
+        try:
+            return self._ask(lambda: calls.merge(person, merged, timeout_s))
+        except ClientError as error:
+            if not error.not_confirmed:
+                raise
+            lost = error
+        try:
+            answer = self.identity(person, timeout_s=timeout_s)
+            if not any(self._is_enrolled(source, timeout_s) for source in merged):
+                return answer
+        except ClientError:
+            pass
+        raise lost
+
+    def _is_enrolled(self, person: SupportsIndex, timeout_s: float | None) -> bool:
+        try:
+            self.identity(person, timeout_s=timeout_s)
+        except ClientError as error:
+            if error.type == UnknownIdentity.type:
+                return False
+            raise
+        return True
 
     def add_embeddings(
         self,

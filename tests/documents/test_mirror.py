@@ -69,6 +69,7 @@ ELSEWHERE = {
 }
 # Test files below tests/unit without a module of the same name below serving/.
 OF_MORE = {
+    "api/test_made_up.py": "all of api, by made-up requests of its own description",
     "client/test_light.py": "what importing serving.client loads",
     "evaluation/test_growth.py": "model, matching and evaluation: false names as a gallery grows",
     "gallery/test_machine.py": "everything at once on one gallery: all of serving/gallery",

@@ -23,7 +23,7 @@ from serving.operations.served import served_card
 
 @click.command(name="list", cls=Command)
 @click.option("--limit", default=100, show_default=True, type=Integer(1))
-@click.option("--after", default=-1, type=Integer(), help="Begin past this id.")
+@click.option("--after", default=-1, type=Integer(-1), help="Begin past this id.")
 @JSON
 @gallery_options
 @pass_services

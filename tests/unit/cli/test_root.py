@@ -245,3 +245,12 @@ class TestUp:
         assert ended.code == 1
         assert "tritn" in ended.err
         assert not (tmp_path / "run").exists()
+
+
+def test_a_key_over_http_to_another_machine_is_warned_of(
+    faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACES_KEY", "faces_x")
+    ended = faces("status", "--url", "http://nowhere.invalid")
+    assert ended.code == 1
+    assert ended.err.startswith("Warning: The API key goes to nowhere.invalid over http://")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serving.client import ClientError
+from serving.client import AsyncClient, Client, ClientError
 from serving.settings import GallerySettings
 from tests.support.caller import Caller
 from tests.support.service import NO_ANSWER, FakeService
@@ -201,7 +201,9 @@ def test_a_write_of_unknown_outcome_is_sent_once_and_said_to_be_so(
 ) -> None:
     service.answers = [answer]
     assert failure(call, method, *args).not_confirmed
-    assert len(service.asked) == 1
+    writes = [asked for asked in service.asked if not asked.startswith("GET")]
+    assert len(writes) == 1
+    assert writes == service.asked or method == "merge"  # which looks what became of it
     assert call.time.slept == []
 
 
@@ -314,3 +316,62 @@ def test_a_connection_that_breaks_while_the_answer_arrives(call: Caller) -> None
         assert "No service answers" in str(failure(call, "identity", 7))
         thread.join(10)
     assert len(seen) == 4  # a question is asked again
+
+
+class TestKeysOverHttp:
+    @pytest.mark.parametrize(
+        "url", ["http://faces.example.com", "http://10.0.0.7:8000", "http://faces", "HTTP://x"]
+    )
+    def test_a_key_that_others_can_read_on_the_way_is_warned_of(
+        self, call: Caller, url: str
+    ) -> None:
+        made = AsyncClient if call.kind == "async" else Client
+        with pytest.warns(UserWarning, match=r"over http://.*plain_http=True") as caught:
+            made(url, key="faces_x")
+        assert caught[0].filename == __file__
+        made(url, key="faces_x", plain_http=True)
+        made(url, key="")  # none is sent
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://127.0.0.1:8000",
+            "http://127.9.9.9",
+            "http://[::1]:8000",
+            "http://localhost:8000",
+            "http://faces.localhost",
+            "https://faces.example.com",
+        ],
+    )
+    def test_no_other_is(self, call: Caller, url: str) -> None:
+        (AsyncClient if call.kind == "async" else Client)(url, key="faces_x")
+
+
+class TestMergeWhoseAnswerIsLost:
+    PERSON = (200, {"id": 7, "name": None})
+    GONE = (404, {"type": f"{PREFIX}unknown-identity", "detail": "Nobody."})
+
+    def test_it_counts_as_done_when_the_sources_are_gone(
+        self, service: FakeService, call: Caller
+    ) -> None:
+        service.answers = [(NO_ANSWER, {}), self.PERSON, self.GONE, self.GONE]
+        assert call("merge", 7, iter([8, 9])) == self.PERSON[1]
+        assert service.asked == [
+            "POST /identities/7/merge",
+            "GET /identities/7",
+            "GET /identities/8",
+            "GET /identities/9",
+        ]
+
+    @pytest.mark.parametrize("seen", [[PERSON, GONE, PERSON], [GONE], [PERSON, GONE, (400, {})]])
+    def test_otherwise_it_is_not_confirmed(
+        self, service: FakeService, call: Caller, seen: list[Any]
+    ) -> None:
+        service.answers = [(NO_ANSWER, {}), *seen]
+        assert failure(call, "merge", 7, [8, 9]).not_confirmed
+        assert not service.answers
+
+    def test_a_refusal_is_not_looked_into(self, service: FakeService, call: Caller) -> None:
+        service.answers = [self.GONE]
+        assert failure(call, "merge", 7, [8]).status == 404
+        assert len(service.asked) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def enrolment(*degrees: float, append: bool = False) -> Enrolment:
     return Enrolment(7, at(*degrees), CARD, append=append)
 
 
-def strangers(people: Snapshot, person: Enrolment, **matching: float) -> list[int]:
+def strangers(people: Snapshot, person: Enrolment, **matching: Any) -> list[int]:
     found = conflicts.before(people, (), person, MatchSettings(**matching))
     return [c.photos[0] for c in found if c.kind is ConflictKind.OTHER_PERSON]
 

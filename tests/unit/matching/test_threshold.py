@@ -31,7 +31,7 @@ def test_the_caller_comes_first() -> None:
 
 def test_then_the_settings_then_the_card() -> None:
     assert threshold_of(None, MatchSettings(threshold=0.0), MEASURED, 5) == 0
-    assert threshold_of(None, MatchSettings(threshold="0.7"), MEASURED, 5) == 0.7
+    assert threshold_of(None, MatchSettings(threshold=0.7), MEASURED, 5) == 0.7
     assert threshold_of(None, MatchSettings(), CARD, 5) == CARD.threshold
 
 

@@ -74,7 +74,7 @@ def test_metadata_is_counted_in_bytes_of_utf8(character: str, escaped: bool) -> 
         described.append(details["metadata"])
         return 18
 
-    api.register.describe = describe  # type: ignore[method-assign,assignment]
+    api.register.describe = describe  # type: ignore[method-assign]
     count, rest = divmod(4096 - len(b'{"t":""}'), len(character.encode()))
     text = character * count + "x" * rest
 
