@@ -20,11 +20,12 @@ BIN := .venv/bin
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 FUZZ ?= 40
+SECONDS ?= 60
 DETECTOR := serving/vision/mtcnn/weights/onet.bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
+.PHONY: help install model tools run test unit fuzz chart console screenshots golden check attack bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch audit clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -114,6 +115,9 @@ bench-ramp: install model ## measure how replicas scale under a ramp of clients,
 
 bench-soak: install model ## measure whether anything grows with the photos sent, into docs/bench-soak.md
 	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md
+
+attack: install model ## measure what one key can take from another: SECONDS=60 for each attack
+	$(BIN)/python -m tests.bench.attack --seconds $(SECONDS)
 
 bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }

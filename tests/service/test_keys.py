@@ -267,18 +267,20 @@ def test_one_key_cannot_starve_another(service: httpx.Client, data: Path) -> Non
         time.sleep(0.5)
         meanwhile = p95_of(service, photo, 5)
         statuses = set().union(*attack)
-    assert statuses <= {200, 429, 503}
-    assert {200, 429} <= statuses
+    # Its own requests may be late: they wait for each other.
+    assert statuses <= {200, 429, 503, 504}
+    assert 429 in statuses
     # The test's own threads and all of the stack share the cores; `make attack` has the figures.
     assert meanwhile < 10 * alone + 2
 
 
 def test_a_mosaic_is_answered_with_its_largest_faces(service: httpx.Client) -> None:
     mosaic = images.mosaic(200)
-    for path in ("/detect", "/infer"):
-        answer = service.post(path, content=mosaic, headers=of("counter", **JPEG)).json()
-        assert len(answer["faces"]) == 100
-        assert answer["more_faces"] is True
+    for path, count in (("/detect", 100), ("/infer?max_faces=5", 5)):
+        answer = service.post(path, content=mosaic, headers=of("counter", **JPEG))
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["faces"]) == count
+        assert answer.json()["more_faces"] is True
 
 
 def raw(request: bytes) -> tuple[int, str, bytes]:

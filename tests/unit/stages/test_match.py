@@ -159,7 +159,11 @@ def test_many_who_ask_for_duplicates_or_erase_take_no_place_of_those_who_identif
 
     async def run() -> None:
         replica = await matcher(store)
-        store.before = lambda request, key: go.wait(10) and None  # a store that takes its time
+
+        def slow(request: str, key: str) -> None:
+            go.wait(10)
+
+        store.before = slow
         long = [
             asyncio.ensure_future(call)
             for _ in range(20)
