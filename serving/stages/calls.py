@@ -1,6 +1,6 @@
 """Calling a stage: what Ray makes of a failure becomes an error of the tree.
 
-The caller's trace and deadline go with every call, beside the arguments.
+The caller's trace and deadline, and who it is, go with every call, beside the arguments.
 
 Small values go by gRPC ("by value"), which is the faster way. There an ObjectRef would be pickled
 behind Ray's back, and what it refers to pinned for as long as the process lives. So a call whose
@@ -33,6 +33,8 @@ from ray.exceptions import (
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from serving import deadline, garbage, tracing
+from serving.actor import acting
+from serving.actor import current as current_actor
 from serving.errors import NotConfirmed, Overloaded, ServingError, Unavailable
 from serving.stages import refs
 
@@ -73,9 +75,10 @@ def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[...,
         trace: Mapping[str, str] | None = None,
         until: float | None = None,
         by_value: bool = False,
+        actor: str | None = None,
         **more: Any,
     ) -> Any:
-        with deadline.until(until), tracing.continued(name, trace):
+        with deadline.until(until), tracing.continued(name, trace), acting(actor):
             deadline.check()
             try:
                 answer = await method(*args, **more)
@@ -153,6 +156,8 @@ async def _call(
         beside["trace"] = trace
     if (until := deadline.current()) is not None:
         beside["until"] = until
+    if (who := current_actor()) is not None:
+        beside["actor"] = who
     try:
         return await way(method, args, beside)
     except BackPressureError:

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving.api.audit import ANONYMOUS
 from serving.api.facts import note
 from serving.api.middleware import browsers
 from serving.api.middleware.rates import Rates
@@ -30,8 +31,6 @@ from serving.errors import (
 )
 from serving.keys import Keys
 from serving.settings import COLLECTION_PATTERN
-
-ANONYMOUS = "anonymous"
 
 
 class Gate:

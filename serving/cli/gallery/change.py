@@ -13,7 +13,7 @@ import click
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG
+from serving.cli.terminal import CONFIG, Failed
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
 from serving.operations.bucket import Bucket
@@ -127,7 +127,10 @@ def erase(
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
     bucket = Bucket.of(read_config(config), collection, connect=services.connect)
-    receipts = erase_everywhere(
+    erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
-    click.echo(json.dumps([dataclasses.asdict(r) for r in receipts], indent=2))
+    click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
+    if erasure.left:
+        problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
+        raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")

@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError
 
 from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.gallery import Operation, Person
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure, Left, Receipt
 from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
@@ -37,6 +37,7 @@ class Matcher(FakeMatch):
         self.failure: BaseException | None = None
         self.reading: ServingError | None = None
         self.asked: list[int | None] = []
+        self.left: list[Left] = []
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
@@ -45,12 +46,14 @@ class Matcher(FakeMatch):
             raise self.failure
         return 18
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         if self.failure is not None:
             raise self.failure
-        return [
-            Receipt(model, [person], 3, [], [], n, 0.0) for n, model in enumerate(("a", "b"), 30)
+        receipts = [
+            Receipt(model, [person], 3, [], [], n, 0.0, 9.0)
+            for n, model in enumerate(("a", "b"), 30)
         ]
+        return Erasure(receipts, self.left)
 
     async def people(
         self, location: Location, limit: int, after: int, at_least: int | None
@@ -222,3 +225,14 @@ def test_what_was_written_is_told_though_it_cannot_be_read_back(ask: Asked) -> N
 def test_what_was_written_is_read_back_in_its_own_version(ask: Asked) -> None:
     assert ask("PATCH", "/identities/7", json={"name": "Ada"}).json()["gallery_version"] == 18
     assert ask.matcher.asked == [18]
+
+
+def test_an_erasure_that_failed_in_one_gallery_says_so(ask: Asked) -> None:
+    ask.matcher.left = [Left("shop/c", "It is damaged.")]
+    answer = ask("DELETE", "/identities/7?erase=true")
+    assert answer.status_code == 207
+    body = answer.json()
+    assert (body["complete"], body["embeddings"]) == (False, 6)
+    assert body["left"] == [{"gallery": "shop/c", "problem": "It is damaged."}]
+    assert [line["outcome"] for line in ask.lines] == ["done", "done", "failed"]
+    assert ask.lines[-1]["gallery"] == "shop/c"

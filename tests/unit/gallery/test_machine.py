@@ -713,6 +713,12 @@ class GalleryMachine(RuleBasedStateMachine):
             assert not left.intersection(swept.removed)
             if task.undisturbed and not deed.grace:
                 assert left <= self.manifest.names
+            # The previous release, and a manifest put back by hand, know of no erasure.
+            if task.undisturbed and self.manifest.erased and self.manifest.erased.erasures:
+                held = frozenset[int | str]().union(
+                    *(c.traces for name in left for c in self.contents[name])
+                )
+                assert not any(held & erasure.traces for erasure in self.erasures)
         return swept
 
     def _erase(self, task: Task, deed: Erase) -> object:
