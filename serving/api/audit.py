@@ -1,4 +1,5 @@
-"""The audit log: one line for each change of a gallery, by the logger `faces.audit`.
+"""The audit log: one line for each change of a gallery, each refusal for want of a key or a right,
+and, by a setting, each identification; by the logger `faces.audit`.
 
 A line has the name of the caller's key, the collection, the ids, and the version that holds the
 change. No picture, embedding, name or metadata.
@@ -16,6 +17,7 @@ from fastapi import Request
 from serving.actor import acting
 from serving.api.problems import request_id_of
 from serving.errors import CommitConflict, NotConfirmed, Overloaded, TimedOut, Unavailable
+from serving.pipeline.reports import Identified
 
 ANONYMOUS = "anonymous"
 NO_KEY = "no valid key"
@@ -72,7 +74,7 @@ def failed(request: Request, action: str, ids: Sequence[int], gallery: str) -> N
     _line(request, action, ids, "failed", None, {"gallery": gallery})
 
 
-def refused(request: Request, collection: str, key: str | None, status: int) -> None:
+def refused(request: Request, collection: str, key: str | None) -> None:
     """Log a request that was refused with 401 or 403, before anything was done.
 
     Args:
@@ -80,17 +82,18 @@ def refused(request: Request, collection: str, key: str | None, status: int) -> 
     """
     request.state.key, request.state.collection = key or NO_KEY, collection
     more: dict[str, int | str] = {
-        "status": status,
         "method": request.method,
         "path": request.url.path,
     }
     _line(request, "request", [], "refused", None, more)
 
 
-def identified(request: Request, ids: Sequence[int], faces: int, gallery_version: int) -> None:
-    """Log who was named in photos; ``faces`` is how many there were, strangers among them."""
-    more: dict[str, int | str] = {"faces": faces}
-    _line(request, "identify", ids, "done", gallery_version, more)
+def identified(request: Request, photos: Sequence[Identified]) -> None:
+    """Log who was named in photos, and how many faces there were, strangers among them."""
+    ids = sorted({person.id for photo in photos for person in photo.named if person is not None})
+    version = min(photo.matches.gallery_version for photo in photos)
+    more: dict[str, int | str] = {"faces": sum(len(photo.named) for photo in photos)}
+    _line(request, "identify", ids, "done", int(version), more)
 
 
 def _line(

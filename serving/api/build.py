@@ -87,7 +87,7 @@ def build_api(
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     limits = settings.limits
-    api.state.context = Context(pipeline, register, limits, settings.match, metrics)
+    api.state.context = Context(pipeline, register, limits, settings.match, metrics, settings.audit)
     routers = list(ROUTERS)
     if settings.console:
         api.state.console = console.read_files()

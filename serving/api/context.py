@@ -15,7 +15,7 @@ from serving.errors import TimedOut
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.timings import Timings
-from serving.settings import LimitSettings, MatchSettings
+from serving.settings import AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ class Context:
     limits: LimitSettings
     matching: MatchSettings
     metrics: ApiMetrics
+    audit: AuditSettings
 
     def timings(self) -> Timings:
         """For one request."""

@@ -23,7 +23,8 @@ PeopleAt = Callable[[Version], Snapshot]
 # in the same commit; raises an error to refuse.
 Precondition = Callable[[Snapshot, Sequence[Operation]], None]
 
-_ACTIONS = {
+# What an operation is called in the record of who did what.
+ACTIONS = {
     Kind.PUT: "enrol",
     Kind.APPEND: "enrol",
     Kind.DELETE: "delete",
@@ -286,7 +287,7 @@ def _exactly_at(version: Version, people_at: PeopleAt) -> Snapshot:
 
 def acts_of(operations: Sequence[Operation]) -> list[Act]:
     """What these operations do, by the present actor."""
-    return [act_of(_ACTIONS[kind]) for kind in dict.fromkeys(o.kind for o in operations)]
+    return [act_of(ACTIONS[kind]) for kind in dict.fromkeys(o.kind for o in operations)]
 
 
 def _nobody(ids: Sequence[int]) -> str:

@@ -50,7 +50,26 @@ def test_the_autoscaler_is_looked_for_where_it_is(helm4: Helm) -> None:
     assert not re.fullmatch(pattern, f"{head.labels['ray.io/cluster']}-detect-worker-xyz12")
 
 
-@pytest.mark.parametrize("alert", ["FacesAutoscalerGone", "FacesPhotosKept"])
+def test_the_maintenance_is_looked_for_under_its_name(helm4: Helm) -> None:
+    (job,) = (o for o in helm4.template(files=[VARIANTS["defaults"]]) if o["kind"] == "CronJob")
+    name = job["metadata"]["name"]
+    found = {s.metric: s.matchers for s in selectors("FacesMaintenanceFailing")}
+    assert found.keys() == {
+        "kube_job_status_failed",
+        "kube_job_created",
+        "kube_cronjob_status_last_successful_time",
+        "kube_cronjob_spec_suspend",
+    }
+    for metric, matchers in found.items():
+        label, named = ("cronjob", name) if "cronjob" in metric else ("job_name", f"{name}-2938")
+        operator, pattern = matchers[label]
+        assert operator == "=~"
+        assert re.fullmatch(pattern, named)
+
+
+@pytest.mark.parametrize(
+    "alert", ["FacesAutoscalerGone", "FacesMaintenanceFailing", "FacesPhotosKept"]
+)
 def test_they_are_of_each_namespace(alert: str) -> None:
     (rule,) = (rule for rule in alerts() if rule["alert"] == alert)
     assert "namespace" in read(str(rule["expr"])).grouped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import bodies, examples, openapi
+from serving.api import audit, bodies, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
@@ -36,6 +36,8 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
+        if context.audit.identifications:
+            audit.identified(request, [identified])
         return infer_answer(identified)
 
     answer = await context.in_time(work())

@@ -21,7 +21,7 @@ from kserve.protocol.rest.v2_datamodels import (
 from pydantic import BaseModel
 
 from serving import __version__
-from serving.api import examples, openapi, v2_codec
+from serving.api import audit, examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.facts import note
 from serving.api.problems import PROTOCOL, request_id_of
@@ -149,6 +149,8 @@ async def _infer(context: Context, request: Request, collection: str, timings: T
     photos = await all_of(identify(n, image) for n, image in enumerate(inference.images))
     for photo in photos:
         context.metrics.identified(photo.matches.candidates, photo.named)
+    if context.audit.identifications:
+        audit.identified(request, photos)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
     body, json_length = v2_codec.answer(inference, photos, request_id_of(request))
     if isinstance(body, bytes):

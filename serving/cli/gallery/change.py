@@ -16,6 +16,8 @@ from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, Failed
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
+from serving.gallery.location import Location
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -90,6 +92,7 @@ def delete(
         return
     operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
     version = opened.gallery.commit(operations, people)
+    audit.changed("delete", opened.location, people, version)
     click.echo(f"Done; the gallery's version is {version}.")
 
 
@@ -130,6 +133,9 @@ def erase(
     erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
+    for receipt in erasure.receipts:
+        location = Location(bucket.settings.collection, receipt.model, 0)
+        audit.changed("erase", location, receipt.ids, receipt.gallery_version)
     click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
     if erasure.left:
         problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
