@@ -12,7 +12,7 @@ from serving.api.openapi import examples_of
 from serving.keys import Keys
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
-from serving.settings import AppArgs, LimitSettings, MatchSettings
+from serving.settings import AppArgs, AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from tests.support.pipeline import FakeEmbedder, FakePipeline
 from tests.support.stages import FakeMatch
@@ -32,6 +32,7 @@ class Api:
         console: bool = True,
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
+        audit: AuditSettings | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
@@ -39,6 +40,7 @@ class Api:
             match=MatchSettings(threshold=threshold, verify_threshold=verify_threshold),
             console=console,
             hosts=hosts,
+            audit=audit or AuditSettings(),
         )
         self.pipeline = FakePipeline(settings.match)
         self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ray.exceptions import RayActorError
 
+from serving import actor
 from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.gallery import Operation, Person
 from serving.gallery.erasure import Erasure, Left, Receipt
@@ -19,7 +20,7 @@ from serving.gallery.location import Location
 from serving.keys import Keys, hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
-from serving.settings import GallerySettings, KeySettings
+from serving.settings import AuditSettings, GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
@@ -38,10 +39,12 @@ class Matcher(FakeMatch):
         self.reading: ServingError | None = None
         self.asked: list[int | None] = []
         self.left: list[Left] = []
+        self.actors: list[str | None] = []
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
+        self.actors.append(actor.current())
         if self.failure is not None:
             raise self.failure
         return 18
@@ -236,3 +239,45 @@ def test_an_erasure_that_failed_in_one_gallery_says_so(ask: Asked) -> None:
     assert body["left"] == [{"gallery": "shop/c", "problem": "It is damaged."}]
     assert [line["outcome"] for line in ask.lines] == ["done", "done", "failed"]
     assert ask.lines[-1]["gallery"] == "shop/c"
+
+
+def test_what_the_gate_refuses_has_a_line(ask: Asked) -> None:
+    nobody = {"Authorization": "Bearer wrong"}
+    assert ask.api.request("DELETE", "/identities/7", headers=nobody).status_code == 401
+    assert ask.api.request("POST", "/collections/shop/infer").status_code == 401
+    told = [(x["outcome"], x["key"], x["collection"], x["method"], x["path"]) for x in ask.lines]
+    assert told == [
+        ("refused", "no valid key", "default", "DELETE", "/identities/7"),
+        ("refused", "no valid key", "shop", "POST", "/collections/shop/infer"),
+    ]
+    assert "wrong" not in json.dumps(ask.lines, default=str)
+
+
+def test_what_a_key_may_not_do_has_a_line_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    entry = {"name": "gate", "hash": hash_of(KEY), "scopes": ["identify"]}
+    text = yaml.safe_dump({"keys": [entry]})
+    api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert api.request("DELETE", "/identities/7", headers=headers).status_code == 403
+    (line,) = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert (line["outcome"], line["key"], line["path"]) == ("refused", "gate", "/identities/7")
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_identifications_have_a_line_by_a_setting(
+    on: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(audit=AuditSettings(identifications=on))
+    assert api.request("POST", "/infer", content=b"photo", headers=JPEG).status_code == 200
+    lines = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert len(lines) == on
+    for line in lines:
+        assert (line["action"], line["key"], line["faces"]) == ("identify", "anonymous", 1)
+        assert "name" not in str(line["message"])
+
+
+@pytest.mark.parametrize("action", [a for a in CHANGES if a != "enrol"])
+def test_the_stage_is_told_who_acts(ask: Asked, action: str) -> None:
+    method, path, request, _, _ = CHANGES[action]
+    ask(method, path, **request)
+    assert ask.matcher.actors == ["key:desk"]
