@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +11,7 @@ from serving.errors import GalleryError, Unavailable, UnknownIdentity
 from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
-from serving.gallery.erased import remembering
 from serving.gallery.erasure import erase, erase_everywhere, held
-from serving.gallery.limits import DEFAULT_LIMITS
 from serving.gallery.location import Location
 from serving.gallery.restore import restore
 from serving.gallery.segment import Kind, Operation, Segment
@@ -274,21 +271,6 @@ class _Requests:
                 raise Crash
 
         bucket.store.before = before
-
-
-def test_the_manifest_remembers_the_erased_for_a_while(bucket: Bucket) -> None:
-    bucket.write(*(put(n) for n in range(9)))
-    erase(bucket.stored(), [7, 8])
-    bucket.now += 86_400
-    erase(bucket.stored(), [6])
-    erased = bucket.manifest().erased
-    assert erased is not None
-    assert erased.among(range(9)) == {6, 7, 8}
-    assert b'"7"' not in bucket.store.objects[MANIFEST].data
-    few = replace(DEFAULT_LIMITS, remembered_erased=2)
-    assert remembering(erased, [5], bucket.now, few).among(range(9)) == {5, 6}
-    later = remembering(erased, [5], bucket.now + few.erased_life_s, DEFAULT_LIMITS)
-    assert later.among(range(9)) == {5, 6}
 
 
 def test_a_restore_leaves_out_who_was_erased_since(bucket: Bucket) -> None:
