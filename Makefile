@@ -25,7 +25,7 @@ DETECTOR := serving/vision/mtcnn/weights/onet.bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz chart console screenshots golden check attack bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
+.PHONY: help install model tools run test unit fuzz fuzz-gallery chart console screenshots golden check attack bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch audit clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -73,6 +73,9 @@ unit: install ## run the tests that need no server
 
 fuzz: install ## run the tests with generated inputs, for FUZZ=40 times as long
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
+
+fuzz-gallery: install ## run the gallery's state machine for some 100,000 steps (an hour)
+	FUZZ=35 $(BIN)/python -m pytest --timeout 0 tests/unit/gallery/test_machine.py
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart

@@ -200,6 +200,14 @@ class TracingSettings(Settings):
     sample_ratio: float = Field(0.1, ge=0, le=1)
 
 
+class AuditSettings(Settings):
+    """The audit log has every change and every refusal; see docs/observability.md."""
+
+    identifications: bool = Field(
+        False, description="also a line for each identification, with the ids that were named"
+    )
+
+
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     # Bodies and what they become, by estimates that `serving.api.memory` has. Beside it the process
@@ -243,6 +251,7 @@ class AppArgs(Settings):
     enrolment: EnrolmentSettings = EnrolmentSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
     docs: bool = Field(True, description="serve the API's description to try in a browser at /docs")

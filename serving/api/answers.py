@@ -13,6 +13,7 @@ from serving.api.schemas import (
     DetectedFace,
     ErasureReceipt,
     FaceBody,
+    GalleryLeft,
     GalleryReceipt,
     GenerateAnswer,
     Identity,
@@ -21,7 +22,7 @@ from serving.api.schemas import (
     VerifyAnswer,
 )
 from serving.gallery import Person
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure
 from serving.matching.records import Candidate, Conflict
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
@@ -166,9 +167,21 @@ def identity_of(person: Person, model: str) -> Identity:
     )
 
 
-def receipt_body(person: int, receipts: Sequence[Receipt]) -> ErasureReceipt:
+_REMAINS = [
+    "Exports, backups and copies of the bucket that were made before.",
+    "Until `sweep_until`: objects that a process which had read before uploads and then leaves.",
+    "The memory of each matcher until it looks at the gallery the next time, which it does with "
+    "every request and health check.",
+    "Freed blocks of the disks below the object store.",
+]
+
+
+def receipt_body(person: int, erasure: Erasure) -> ErasureReceipt:
     return ErasureReceipt(
         id=person,
-        embeddings=sum(r.embeddings for r in receipts),
-        galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in receipts],
+        complete=not erasure.left,
+        embeddings=sum(r.embeddings for r in erasure.receipts),
+        galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in erasure.receipts],
+        left=[GalleryLeft(**dataclasses.asdict(gallery)) for gallery in erasure.left],
+        remains=_REMAINS,
     )

@@ -111,7 +111,9 @@ def build_api(
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     limits = settings.limits
-    api.state.context = Context(pipeline, register, limits, settings.match, metrics, keys)
+    api.state.context = Context(
+        pipeline, register, limits, settings.match, metrics, keys, settings.audit
+    )
     # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)
     for route in routes:

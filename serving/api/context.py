@@ -16,7 +16,7 @@ from serving.errors import TimedOut
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.timings import Timings
-from serving.settings import LimitSettings, MatchSettings
+from serving.settings import AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from serving.valid_keys import Keys
 
@@ -33,6 +33,7 @@ class Context:
     matching: MatchSettings
     metrics: ApiMetrics
     keys: Keys | None
+    audit: AuditSettings
 
     def timings(self) -> Timings:
         """For one request."""

@@ -183,14 +183,27 @@ class GalleryReceipt(BaseModel):
     objects_removed: list[str]
     gallery_version: int
     time: float = Field(description="seconds since 1970")
+    sweep_until: float = Field(
+        description="until then a process that had read before may leave an object that "
+        "nobody reads; the maintenance removes it"
+    )
+
+
+class GalleryLeft(BaseModel):
+    gallery: str = Field(description="collection and model")
+    problem: str
 
 
 class ErasureReceipt(BaseModel):
-    """After it, no object in the bucket holds the embeddings."""
+    """After it, no object of the galleries in it holds the embeddings; `remains` says what else
+    may."""
 
     id: int
+    complete: bool = Field(description="false, with status 207: `left` names where it failed")
     embeddings: int = Field(description="removed in all")
     galleries: list[GalleryReceipt] = Field(description="one for each model that knew the person")
+    left: list[GalleryLeft] = Field(description="to be erased again when they are mended")
+    remains: list[str] = Field(description="what an erasure does not reach")
 
 
 class Problem(BaseModel):

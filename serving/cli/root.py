@@ -7,6 +7,7 @@ import logging
 import click
 
 from serving import __version__
+from serving.actor import acting
 from serving.cli.calibrate import calibrate_command
 from serving.cli.enroll import enroll
 from serving.cli.evaluate import evaluate_command
@@ -23,14 +24,17 @@ from serving.cli.up import up
 from serving.client import ClientError
 from serving.errors import ServingError
 from serving.model.repository import ModelError
+from serving.operations import audit
 from serving.operations.folders import NotPeople
 from serving.stack.process import StackError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Identify faces: run the service, enrol people, ask who is in a photo."""
+    context.with_resource(acting(audit.user()))
 
 
 command: click.Command

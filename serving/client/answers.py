@@ -139,12 +139,21 @@ class GalleryReceipt(TypedDict):
     objects_removed: list[str]
     gallery_version: int
     time: float
+    sweep_until: float
+
+
+class GalleryLeft(TypedDict):
+    gallery: str
+    problem: str
 
 
 class ErasureReceipt(TypedDict):
     id: int
+    complete: bool
     embeddings: int
     galleries: list[GalleryReceipt]
+    left: list[GalleryLeft]
+    remains: list[str]
 
 
 class Ready(TypedDict):

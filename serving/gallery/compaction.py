@@ -50,7 +50,7 @@ def compact(gallery: StoredGallery) -> Compaction:
         segments = (*now.segments[:start], *folded, *now.segments[end:])
         return now.folded(commit, segments, gallery.now())
 
-    gallery.commit(mutate)
+    gallery.commit_as("compact", mutate)
     if not done:
         # A person who is in them may have been erased meanwhile.
         for ref in folded:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.errors import CommitConflict, UnknownIdentity
+from serving.errors import CommitConflict, ServingError, Unavailable, UnknownIdentity
 from serving.gallery.erased import remembering
 from serving.gallery.location import locate
 from serving.gallery.manifest import Manifest, SegmentRef
@@ -39,24 +39,52 @@ class Receipt:
     sweep_until: float
 
 
-def erase_everywhere(
-    store: Store, prefix: str, collection: str, ids: Collection[int]
-) -> list[Receipt]:
+@dataclass(frozen=True)
+class Left:
+    """A gallery in which people could not be erased, and why."""
+
+    gallery: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure in all galleries of a collection: what was removed, and where it failed."""
+
+    receipts: Sequence[Receipt]
+    left: Sequence[Left] = ()
+
+
+def erase_everywhere(store: Store, prefix: str, collection: str, ids: Collection[int]) -> Erasure:
     """Erase people from the galleries of all models in the collection; see `erase`.
 
-    A person who asks to be forgotten means every model's gallery.
+    A person who asks to be forgotten means every model's gallery. One that fails does not keep the
+    others from being erased.
 
     Raises:
         UnknownIdentity: no gallery holds anything about one of the ids; nothing was written.
+        ServingError: no gallery could be erased; the error of the first.
     """
-    galleries = [
-        StoredGallery(store, prefix, location) for location in locate(store, prefix, collection)
-    ]
-    ids_held = [held(gallery, ids) for gallery in galleries]
-    _require_known(ids, *ids_held)
-    return [
-        erase_held(gallery, here) for gallery, here in zip(galleries, ids_held, strict=True) if here
-    ]
+    failed: dict[str, ServingError] = {}
+    held_in: list[tuple[StoredGallery, set[int]]] = []
+    for location in locate(store, prefix, collection, failed=failed.__setitem__):
+        gallery = StoredGallery(store, prefix, location)
+        try:
+            held_in.append((gallery, held(gallery, ids)))
+        except Unavailable as error:
+            failed[str(location)] = error
+    if not failed:
+        _require_known(ids, *(here for _, here in held_in))
+    receipts: list[Receipt] = []
+    for gallery, here in held_in:
+        try:
+            if here:
+                receipts.append(erase_held(gallery, here))
+        except (CommitConflict, Unavailable) as error:
+            failed[str(gallery.location)] = error
+    if failed and not receipts:
+        raise next(iter(failed.values()))
+    return Erasure(receipts, [Left(gallery, str(error)) for gallery, error in failed.items()])
 
 
 def held(gallery: StoredGallery, ids: Collection[int]) -> set[int]:
@@ -134,7 +162,7 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
         erased = remembering(now.erased, ids, gallery.now(), gallery.limits)
         return now.folded(commit, segments, gallery.now()).without(erased)
 
-    gallery.commit(mutate)
+    gallery.commit_as("erase", mutate)
     return (sorted(replacements), rows) if done else None
 
 

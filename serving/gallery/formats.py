@@ -45,8 +45,9 @@ def read_json(key: str, data: bytes, kind: type[S]) -> S:
             raise GalleryTooNew(
                 f"A newer version of this software wrote {key}, as {found}; upgrade this one."
             ) from None
+        what = kind.__name__.lower()
         raise GalleryCorrupt(
-            f"The object {key} cannot be read; restore it from a backup."
+            f"The {what} {key} cannot be read; restore it from a backup."
         ) from error
 
 

@@ -65,16 +65,9 @@ def locate(
         Unavailable: a manifest cannot be read, and ``failed`` is None; GalleryCorrupt when it is
             damaged.
     """
-    folder = f"{prefix}/" if collection is None else f"{prefix}/{collection}/"
-    for entry in list(store.list(folder)):
-        if not entry.key.endswith(_MANIFEST):
-            continue
-        # From the key, not from the manifest: a whole folder may have been copied.
-        its_collection, _, its_model = entry.key[len(prefix) + 1 : -len(_MANIFEST)].partition("/")
-        if model not in (None, its_model):
-            continue
+    for its_collection, its_model in list(names(store, prefix, collection, model)):
         try:
-            dimension = _dimension(store, entry.key)
+            dimension = _dimension(store, f"{prefix}/{its_collection}/{its_model}{_MANIFEST}")
         except NotFound:
             continue
         except Unavailable as error:
@@ -83,6 +76,20 @@ def locate(
             failed(f"{its_collection}/{its_model}", error)
         else:
             yield Location(its_collection, its_model, dimension)
+
+
+def names(
+    store: Store, prefix: str, collection: str | None = None, model: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """The collection and the model of each gallery, from the keys alone: a damaged gallery is
+    listed, too, and one that was copied is where it lies."""
+    folder = f"{prefix}/" if collection is None else f"{prefix}/{collection}/"
+    for entry in store.list(folder):
+        if entry.key.endswith(_MANIFEST):
+            name = entry.key[len(prefix) + 1 : -len(_MANIFEST)]
+            its_collection, _, its_model = name.partition("/")
+            if model in (None, its_model):
+                yield its_collection, its_model
 
 
 def location_of(manifest: bytes, collection: str, name: str) -> Location:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -32,9 +32,18 @@ class SegmentRef(Stored):
     rows: int = Field(ge=0, description="embeddings in it")
 
 
+class Act(Stored):
+    """What was done by a commit, and by whom: ``key:NAME``, ``cli:USER``, or ``unknown``."""
+
+    action: str
+    who: str
+
+
 class CommitRef(Stored):
     id: str
     version: int
+    # Several callers' operations may be in one commit. Absent in those of earlier versions.
+    acts: tuple[Act, ...] = ()
 
 
 class Index(Stored):
@@ -49,6 +58,7 @@ class Index(Stored):
 
 
 INDEXES = "index/"
+_MOST_ACTS = 8
 
 
 def index_name(data: bytes) -> str:
@@ -113,6 +123,13 @@ class Manifest(Stored):
         """The same people in other segments; the version stays."""
         return self._next(commit, self.version, segments, now)
 
+    def by(self, acts: Iterable[Act]) -> Manifest:
+        """The same, with what its last commit did, as far as there is room."""
+        some = tuple(dict.fromkeys(acts))[:_MOST_ACTS]
+        *older, last = self.commits
+        last = last.model_copy(update={"acts": some})
+        return self.model_copy(update={"commits": (*older, last)})
+
     def without(self, erased: Erased) -> Manifest:
         """The same segments; people of whom they hold nothing any more are remembered as erased."""
         return self.model_copy(update={"erased": erased})
@@ -141,7 +158,8 @@ class Manifest(Stored):
         """The names of all fields that this version does not know, in the manifest and in its
         index: a newer version has written them, and a commit of this one would drop them."""
         erased = (self.erased, *self.erased.erasures) if self.erased else ()
-        parts = (*self.segments, *self.commits, *erased)
+        acts = (act for commit in self.commits for act in commit.acts)
+        parts = (*self.segments, *self.commits, *acts, *erased)
         return self.unknown | self.unknown_in_index | {u for p in parts for u in p.unknown}
 
     @property

@@ -51,22 +51,34 @@ def restore(gallery: StoredGallery, backup: Manifest) -> Restored:
         CommitConflict: other writers were faster each time; nothing was committed.
         Unavailable: the store is away, or an object is damaged.
     """
-    uploaded: tuple[Manifest, list[SegmentRef]] | None = None
+    base: Manifest | None = None  # for which the copies were made
+    copies: list[SegmentRef] = []
     left_out: set[int] = set()
 
     def mutate(now: Manifest, commit: str) -> Manifest:
-        nonlocal uploaded, left_out
+        nonlocal base, left_out
         version = max(now.version, backup.version) + 1
         # A sweep that came between may have removed what was uploaded, and an erasure is to count.
-        if uploaded is None or not _still(now, uploaded[0]):
+        if base is None or not _still(now, base):
+            discard()
             left_out = _erased_since(gallery, now, backup)
-            uploaded = now, list(_copied(gallery, backup, left_out, version))
+            for copy in _copied(gallery, backup, left_out, version):
+                copies.append(copy)  # one by one, so that none is left when it breaks off
+            base = now
         erased = now.erased or backup.erased
-        return now.restored(commit, uploaded[1], version, gallery.now(), erased)
+        return now.restored(commit, copies, version, gallery.now(), erased)
 
-    version = gallery.commit(mutate)
-    rows = sum(ref.rows for ref in uploaded[1]) if uploaded else 0
-    return Restored(version, backup.version, rows, left_out)
+    def discard() -> None:
+        # They may hold people who were erased meanwhile.
+        while copies:
+            gallery.objects.remove(copies.pop().name)
+
+    try:
+        version = gallery.commit_as("restore", mutate)
+    except InvalidInput:
+        discard()
+        raise
+    return Restored(version, backup.version, sum(ref.rows for ref in copies), left_out)
 
 
 def _still(now: Manifest, before: Manifest) -> bool:

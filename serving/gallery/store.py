@@ -95,15 +95,21 @@ class DescribedStore(Store, Protocol):
         """What the store knows of the object. Raises NotFound."""
 
 
-def check_conditional_writes(store: Store, prefix: str) -> None:
-    """Check on a scratch object that the store refuses stale and duplicate writes.
+_LEFT_S = 3600.0  # a check takes seconds
 
-    A store that ignores the conditions would let one writer overwrite the commits of another.
+
+def check_conditional_writes(store: Store, prefix: str) -> None:
+    """Check on a scratch object that the store refuses stale and duplicate writes, and that GET and
+    LIST see a write at once. Removes what a check that was killed has left.
+
+    A store that ignores the conditions would let one writer overwrite the commits of another. With
+    a cache before it, readers would go to and fro between versions.
 
     Raises:
-        StoreUnfit: the store ignores them.
+        StoreUnfit: the store ignores them, or answers with what was there before.
     """
-    key = f"{prefix}/.check/{uuid.uuid4().hex}"
+    folder = f"{prefix}/.check/"
+    key = f"{folder}{uuid.uuid4().hex}"
 
     def refused(**condition: str | bool) -> bool:
         try:
@@ -112,17 +118,41 @@ def check_conditional_writes(store: Store, prefix: str) -> None:
             return True
         return False
 
+    def sees(data: bytes | None) -> bool:
+        entries = {entry.key: entry for entry in store.list(folder)}
+        _remove_left(store, entries, key)
+        try:
+            return store.get(key).data == data and key in entries
+        except NotFound:
+            return data is None and key not in entries
+
     first = store.put(key, b"1", if_absent=True)
     try:
+        consistent = sees(b"1")
         fit = refused(if_absent=True)
         second = store.put(key, b"2", if_match=first)
-        fit = fit and refused(if_match=first) and store.get(key).data == b"2" and second != first
+        consistent = consistent and sees(b"2")
+        fit = fit and refused(if_match=first) and second != first and store.get(key).data == b"2"
     except PreconditionFailed:
         fit = False
     finally:
         store.purge(key)
+    if not (consistent and sees(None)):
+        raise StoreUnfit(
+            "The object store answers GET or LIST with what was there before a write, so readers "
+            "would go back to older versions; take the cache before it away, or use a store with "
+            "strong consistency."
+        )
     if not fit:
         raise StoreUnfit(
             "The object store ignores If-Match or If-None-Match on PUT, so writers would lose one "
             "another's work; use AWS S3, MinIO, R2, SeaweedFS or another store that has them."
         )
+
+
+def _remove_left(store: Store, entries: Mapping[str, Entry], own: str) -> None:
+    """Remove scratch objects that are much older than the own one, by the store's clock."""
+    if own in entries:
+        before = entries[own].modified - _LEFT_S
+        for key in (key for key, entry in entries.items() if entry.modified < before):
+            store.purge(key)

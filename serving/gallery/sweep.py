@@ -55,7 +55,7 @@ def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> S
         return now.fenced(commit, gallery.now())
 
     # The fence comes first: a writer that has uploaded, but not yet committed, starts again.
-    gallery.commit(mutate)
+    gallery.commit_as("sweep", mutate)
     # Indexes last: their times say since when segments are not listed.
     removed = sorted(swept, key=lambda name: (name.startswith(INDEXES), name))
     for name in removed:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from serving.errors import NotConfirmed, UnknownIdentity
-from serving.gallery.manifest import Manifest, SegmentRef
+from serving.gallery.manifest import Act, Manifest, SegmentRef
 from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import PreconditionFailed
-from serving.gallery.stored import StoredGallery
+from serving.gallery.stored import StoredGallery, act_of
 from serving.gallery.version import Version
 
 # The people at this version of the gallery or a later one.
@@ -23,6 +23,15 @@ PeopleAt = Callable[[Version], Snapshot]
 # in the same commit; raises an error to refuse.
 Precondition = Callable[[Snapshot, Sequence[Operation]], None]
 
+# What an operation is called in the record of who did what.
+ACTIONS = {
+    Kind.PUT: "enrol",
+    Kind.APPEND: "enrol",
+    Kind.DELETE: "delete",
+    Kind.MERGE: "merge",
+    Kind.DESCRIBE: "describe",
+    Kind.CLEAR: "delete-all",
+}
 _BROKEN_OFF = (
     "The process that wrote was stopped: look whether it is there before you send it again."
 )
@@ -47,6 +56,7 @@ class _Waiting:
 
     operations: Sequence[Operation]
     requires: Requirements | None = None
+    acts: Sequence[Act] = ()
     version: Version | None = None
     error: Exception | None = None
     # Set when this is done, or when its caller has to commit the queue.
@@ -82,7 +92,7 @@ class Writer:
         """See `serving.gallery.Gallery.commit`."""
         # Checks them: invalid operations must fail alone, not those committed together with them.
         Segment.of(operations, self._gallery.dimension)
-        mine = _Waiting(operations, requires)
+        mine = _Waiting(operations, requires, acts_of(operations))
         with self._lock:
             self._queue.append(mine)
             first, self._busy = not self._busy, True
@@ -116,7 +126,7 @@ class Writer:
                 written(segment)
             return manifest.after(commit, refs, self._gallery.now()) if refs else None
 
-        return self._gallery.commit(mutate)
+        return self._gallery.commit_as("import", mutate)
 
     def commit_made(
         self, make: Callable[[Snapshot], Segment | None], people_at: PeopleAt
@@ -130,7 +140,8 @@ class Writer:
                 made = manifest.at.commit, make(_exactly_at(manifest.at, people_at))
             return made[1]
 
-        return self._commit(prepare)
+        act = act_of("migrate")
+        return self._commit(prepare, lambda: [act])
 
     def _commit_queue(self) -> None:
         together: list[_Waiting] = []
@@ -152,7 +163,7 @@ class Writer:
             return segment if accepted else None
 
         try:
-            version = self._commit(prepare)
+            version = self._commit(prepare, lambda: [a for w in accepted for a in w.acts])
             for w in together:
                 w.version = version
         except BaseException as error:
@@ -224,7 +235,11 @@ class Writer:
                     changed, cleared = {}, True
         return accepted
 
-    def _commit(self, prepare: Callable[[Manifest], Segment | None]) -> Version:
+    def _commit(
+        self,
+        prepare: Callable[[Manifest], Segment | None],
+        acts: Callable[[], Iterable[Act]],
+    ) -> Version:
         uploaded: _Uploaded | None = None
 
         def mutate(manifest: Manifest, commit: str) -> Manifest | None:
@@ -241,7 +256,7 @@ class Writer:
                 commit, uploaded.refs, self._gallery.now(), everybody=bool(everybody)
             )
 
-        return self._gallery.commit(mutate)
+        return self._gallery.commit(mutate, acts)
 
 
 @dataclass
@@ -268,6 +283,11 @@ def _exactly_at(version: Version, people_at: PeopleAt) -> Snapshot:
     if people.version != version or not people.answers(version):
         raise PreconditionFailed("the people in memory are not those of this manifest")
     return people
+
+
+def acts_of(operations: Sequence[Operation]) -> list[Act]:
+    """What these operations do, by the present actor."""
+    return [act_of(ACTIONS[kind]) for kind in dict.fromkeys(o.kind for o in operations)]
 
 
 def _nobody(ids: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from serving.errors import InvalidInput, Unavailable
 from serving.gallery import Gallery, Store
-from serving.gallery.location import Location, locate
+from serving.gallery.location import Location, locate, names
 from serving.gallery.s3 import Connect, connect
 from serving.gallery.stored import StoredGallery
 from serving.operations.config import Config
@@ -47,16 +47,30 @@ class Bucket:
         Raises:
             InvalidInput: there is none, or it is not clear which.
         """
-        found = self.galleries(self.settings.collection, model)
+        found = self._models(model)
         if not found:
             raise InvalidInput(self.none(self.settings.collection, model))
         if model is None and len(found) > 1:
-            found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
+            found = self._served(found) or found
         if len(found) > 1:
             raise InvalidInput(
                 f"The collection {self.settings.collection!r} has several galleries; choose one "
-                f"with --model: {', '.join(p.model for p in found)}."
+                f"with --model: {', '.join(found)}."
             )
+        return self._located(found[0])
+
+    def _models(self, model: str | None) -> list[str]:
+        """The models of which the collection has a gallery, also a damaged one."""
+        listed = names(self.store, self.settings.prefix, self.settings.collection, model)
+        return [its_model for _, its_model in listed]
+
+    def _served(self, models: list[str]) -> list[str]:
+        return [m for m in models if m.startswith(f"{self.served}@")]
+
+    def _located(self, model: str) -> Location:
+        found = self.galleries(self.settings.collection, model)
+        if not found:  # removed meanwhile
+            raise InvalidInput(self.none(self.settings.collection, model))
         return found[0]
 
     def other_than(self, model: str, wanted: str | None) -> Location:
@@ -67,24 +81,22 @@ class Bucket:
         Raises:
             InvalidInput: there is none, or it is not clear which.
         """
-        if wanted is not None:
-            found = self.galleries(self.settings.collection, wanted)
-        else:
-            found = self.galleries(self.settings.collection, None)
-            found = [p for p in found if p.model != model]
+        found = self._models(wanted)
+        if wanted is None:
+            found = [m for m in found if m != model]
         if len(found) > 1:
-            found = [p for p in found if p.model.startswith(f"{self.served}@")] or found
+            found = self._served(found) or found
         if not found:
             raise InvalidInput(
                 f"The collection {self.settings.collection!r} of the bucket "
                 f"{self.settings.bucket!r} holds no gallery of {wanted or 'another model'}."
             )
-        if len(found) > 1 or found[0].model == model:
+        if len(found) > 1 or found[0] == model:
             raise InvalidInput(
                 f"It is not clear from which gallery of {self.settings.collection!r}; choose one "
-                f"with --from: {', '.join(p.model for p in found if p.model != model)}."
+                f"with --from: {', '.join(m for m in found if m != model)}."
             )
-        return found[0]
+        return self._located(found[0])
 
     def none(self, collection: str | None, model: str | None) -> str:
         """The sentence of an error: there is no such gallery."""

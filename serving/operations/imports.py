@@ -12,6 +12,7 @@ from serving.gallery.location import Location, open_store
 from serving.gallery.s3 import Connect, connect
 from serving.gallery.transfer import Source, import_people
 from serving.model.card import ModelCard
+from serving.operations import audit
 from serving.operations.config import Config
 from serving.operations.served import served_card
 
@@ -49,7 +50,9 @@ def import_path(
     store = open_store(settings, credentials=config.credentials, connect=connect)
     location = Location(settings.collection, card.id, card.dimension)
     gallery = Gallery(store, settings.prefix, location)
-    return import_people(gallery, card.id, sources, append=append, imported=imported)
+    version = import_people(gallery, card.id, sources, append=append, imported=imported)
+    audit.changed("import", location, (), version)
+    return version
 
 
 def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Source]:

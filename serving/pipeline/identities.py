@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serving.errors import BadRequest, OtherModel, UnknownIdentity
 from serving.gallery import Kind, Operation, Person
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
@@ -36,8 +36,8 @@ class Identities:
     async def collections(self) -> dict[str, list[str]]:
         """The models of which each collection has a gallery, by the collection's name."""
         models: dict[str, list[str]] = {}
-        for location in await self._match.collections():
-            models.setdefault(location.collection, []).append(location.model)
+        for collection, model in await self._match.collections():
+            models.setdefault(collection, []).append(model)
         return {collection: sorted(models[collection]) for collection in sorted(models)}
 
     async def page(
@@ -87,7 +87,7 @@ class Identities:
     async def delete_all(self, collection: str) -> int:
         return await self._change(collection, _operation(Kind.CLEAR, 0), [])
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         return await self._match.erase(collection, person)
 
     async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:

@@ -1,6 +1,6 @@
 """Calling a stage: what Ray makes of a failure becomes an error of the tree.
 
-The caller's trace and deadline go with every call, beside the arguments.
+The caller's trace and deadline, and who it is, go with every call, beside the arguments.
 
 Small values go by gRPC ("by value"), which is the faster way. There an ObjectRef would be pickled
 behind Ray's back, and what it refers to pinned for as long as the process lives. So a call whose
@@ -33,6 +33,8 @@ from ray.exceptions import (
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from serving import deadline, garbage, tracing
+from serving.actor import acting
+from serving.actor import current as current_actor
 from serving.errors import NotConfirmed, Overloaded, ServingError, Unavailable
 from serving.stages import refs
 from serving.telemetry.clock import ClockGauge
@@ -78,11 +80,13 @@ def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[...,
         trace: Mapping[str, str] | None = None,
         until: deadline.Left | None = None,
         by_value: bool = False,
+        actor: str | None = None,
         **more: Any,
     ) -> Any:
         if until is not None and until.ahead_s is not None:
             _clock().seen(until.ahead_s)
-        with deadline.until(None if until is None else until.until), tracing.continued(name, trace):
+        own_until = None if until is None else until.until
+        with deadline.until(own_until), tracing.continued(name, trace), acting(actor):
             deadline.check()
             try:
                 answer = await method(*args, **more)
@@ -160,6 +164,8 @@ async def _call(
         beside["trace"] = trace
     if (until := deadline.current()) is not None:
         beside["until"] = deadline.Left(until)
+    if (who := current_actor()) is not None:
+        beside["actor"] = who
     try:
         return await way(method, args, beside)
     except BackPressureError:

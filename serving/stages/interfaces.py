@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery import Operation
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.records import (
     DuplicatesPage,
@@ -94,11 +94,11 @@ class Match(Protocol):
     ) -> int:
         """Commit operations and return the version; see `serving.gallery.Gallery.commit`."""
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         """Remove a person's embeddings from the bucket, those of all models."""
 
-    async def collections(self) -> list[Location]:
-        """The galleries in the bucket."""
+    async def collections(self) -> list[tuple[str, str]]:
+        """The collection and the model of each gallery in the bucket."""
 
     async def status(self, location: Location) -> GalleryStatus:
         """What one replica holds of the gallery, after it has looked for a newer version."""

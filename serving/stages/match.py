@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from serving.errors import ServingError
 from serving.gallery import Operation, Snapshot
-from serving.gallery.erasure import Receipt, erase_everywhere
-from serving.gallery.location import Location, locate, open_store
+from serving.gallery.erasure import Erasure, erase_everywhere
+from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
 from serving.matching.duplicates import compare_people
@@ -186,7 +186,7 @@ class Matcher:
         gallery = await self._galleries.gallery(location)
         return await _in(self._store_pool, lambda: gallery.commit(operations, require))
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         prefix = self._gallery_settings.prefix
         with self._erasures.place() as place:
             store = await self._galleries.store()
@@ -195,10 +195,10 @@ class Matcher:
             )
         return receipts.result
 
-    async def collections(self) -> list[Location]:
+    async def collections(self) -> list[tuple[str, str]]:
         store = await self._galleries.store()
         prefix = self._gallery_settings.prefix
-        return await _in(self._store_pool, lambda: list(locate(store, prefix)))
+        return await _in(self._store_pool, lambda: list(names(store, prefix)))
 
     async def status(self, location: Location) -> GalleryStatus:
         return await self._galleries.status(location)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ray.serve.handle import DeploymentHandle
 
 from serving.gallery import Operation
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.records import (
     DuplicatesPage,
@@ -106,10 +106,10 @@ class RemoteMatch:
     ) -> Answer[int]:
         return write(self._handle.change, location, operations, require)
 
-    def erase(self, collection: str, person: int) -> Answer[list[Receipt]]:
+    def erase(self, collection: str, person: int) -> Answer[Erasure]:
         return write(self._handle.erase, collection, person)
 
-    def collections(self) -> Answer[list[Location]]:
+    def collections(self) -> Answer[list[tuple[str, str]]]:
         return call(self._handle.collections)
 
     def status(self, location: Location) -> Answer[GalleryStatus]:

@@ -58,8 +58,32 @@ def test_a_blocked_loop_is_that_of_any_replica() -> None:
     assert str(rule["expr"]).startswith("max by (namespace)")
 
 
+def test_the_maintenance_is_looked_for_under_its_name(helm4: Helm) -> None:
+    (job,) = (o for o in helm4.template(files=[VARIANTS["defaults"]]) if o["kind"] == "CronJob")
+    name = job["metadata"]["name"]
+    found = {s.metric: s.matchers for s in selectors("FacesMaintenanceFailing")}
+    assert found.keys() == {
+        "kube_job_status_failed",
+        "kube_job_created",
+        "kube_cronjob_status_last_successful_time",
+        "kube_cronjob_spec_suspend",
+    }
+    for metric, matchers in found.items():
+        label, named = ("cronjob", name) if "cronjob" in metric else ("job_name", f"{name}-2938")
+        operator, pattern = matchers[label]
+        assert operator == "=~"
+        assert re.fullmatch(pattern, named)
+
+
 @pytest.mark.parametrize(
-    "alert", ["FacesAutoscalerGone", "FacesKeysProblem", "FacesLoopBlocked", "FacesPhotosKept"]
+    "alert",
+    [
+        "FacesAutoscalerGone",
+        "FacesKeysProblem",
+        "FacesLoopBlocked",
+        "FacesMaintenanceFailing",
+        "FacesPhotosKept",
+    ],
 )
 def test_they_are_of_each_namespace(alert: str) -> None:
     (rule,) = (rule for rule in alerts() if rule["alert"] == alert)

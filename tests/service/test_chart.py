@@ -134,7 +134,7 @@ def test_the_helm_test_passes(
 
 
 def test_the_maintenance_runs(rendered: tuple[Object, ...], stack: StackSettings) -> None:
-    for container in ("compact", "sweep"):
+    for container in ("maintain",):
         run(command_of(rendered, "maintenance", container), stack)
 
 

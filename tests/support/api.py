@@ -12,7 +12,7 @@ from serving.api.build import ROUTERS, build_api
 from serving.api.openapi import examples_of
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
-from serving.settings import AppArgs, LimitSettings, MatchSettings
+from serving.settings import AppArgs, AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from serving.valid_keys import Keys
 from tests.support.pipeline import FakeEmbedder, FakePipeline
@@ -35,6 +35,7 @@ class Api:
         near_misses: Literal["identify", "enrol"] = "enrol",
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
+        audit: AuditSettings | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
@@ -45,6 +46,7 @@ class Api:
             console=console,
             docs=docs,
             hosts=hosts,
+            audit=audit or AuditSettings(),
         )
         self.pipeline = FakePipeline(settings.match, settings.limits.max_faces)
         self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))

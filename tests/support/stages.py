@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayTaskError
 
 from serving.gallery import Operation
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.records import (
     DuplicatesPage,
@@ -191,10 +191,10 @@ class FakeMatch:
     ) -> int:
         raise NotImplementedError
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         raise NotImplementedError
 
-    async def collections(self) -> list[Location]:
+    async def collections(self) -> list[tuple[str, str]]:
         raise NotImplementedError
 
     async def status(self, location: Location) -> GalleryStatus:

@@ -159,7 +159,9 @@ function showReceipt(id, receipt) {
   return open('Receipt of the erasure', ({ close }) => [
     h('p', {}, `${plural(receipt.embeddings, 'embedding')} of id ${id} `
       + `${receipt.embeddings === 1 ? 'was' : 'were'} removed. `
-      + 'No object in the bucket holds them any more.'),
+      + 'No object of these galleries holds them any more.'),
+    receipt.left.length > 0 && h('p', { role: 'alert' }, 'Not erased everywhere. Erase again when these are mended: '
+      + receipt.left.map(({ gallery, problem }) => `${gallery}: ${problem}`).join(' ')),
     receipt.galleries.map((gallery) => h('section', {},
       h('h3', {}, gallery.model),
       h('dl', {},

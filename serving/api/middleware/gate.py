@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving.api import audit
+from serving.api.audit import ANONYMOUS
 from serving.api.facts import note
 from serving.api.middleware import browsers
 from serving.api.middleware.places import Places
@@ -33,8 +35,6 @@ from serving.keys import Key
 from serving.pipeline.units import Meter, metered
 from serving.settings import COLLECTION_PATTERN
 from serving.valid_keys import Keys
-
-ANONYMOUS = "anonymous"
 
 
 class Gate:
@@ -111,6 +111,9 @@ class Gate:
                 note(Request(scope), key=name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:
+            if refused.error.status in (Unauthorized.status, Forbidden.status):
+                key = refused.key_name
+                audit.refused(Request(scope), target.collection or self._default, key)
             answer = problem_of(Request(scope), refused.error)
             if isinstance(refused.error, Unauthorized):
                 answer.headers["WWW-Authenticate"] = "Bearer"
@@ -160,14 +163,15 @@ class Gate:
             raise _Refused(
                 Forbidden(
                     f"The key {key.name!r} may not do this: it needs the scope {needed.value}."
-                )
+                ),
+                key_name=key.name,
             )
         if about is About.ALL_COLLECTIONS and key.collections is not None:
-            raise _Refused(Forbidden(f"The key {key.name!r} may not see all collections."))
+            sentence = f"The key {key.name!r} may not see all collections."
+            raise _Refused(Forbidden(sentence), key_name=key.name)
         if about is About.COLLECTION and not key.may_use(collection):
-            raise _Refused(
-                Forbidden(f"The key {key.name!r} may not use the collection {collection!r}.")
-            )
+            sentence = f"The key {key.name!r} may not use the collection {collection!r}."
+            raise _Refused(Forbidden(sentence), key_name=key.name)
         return key
 
     @contextmanager
@@ -203,9 +207,15 @@ _NAME = re.compile(COLLECTION_PATTERN)
 class _Refused(Exception):
     """The gate's own answer; apart from errors that come out of the application."""
 
-    def __init__(self, error: ServingError, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        error: ServingError,
+        retry_after: int | None = None,
+        key_name: str | None = None,
+    ) -> None:
         self.error = error
         self.retry_after = retry_after
+        self.key_name = key_name  # of a valid key
 
 
 def _presented(headers: Headers) -> str | None:

@@ -97,11 +97,15 @@ async def describe(
     return await _answer(context, collection, person, version)
 
 
-@router.delete("/{id}")
+@router.delete(
+    "/{id}",
+    responses={207: {"model": ErasureReceipt, "description": "Erased, but not everywhere"}},
+)
 @openapi.shows(examples.DELETE)
 @needs(Scope.ADMIN)
 async def delete(
     request: Request,
+    response: Response,
     collection: Collection,
     person: PersonPath,
     context: ContextDep,
@@ -112,10 +116,13 @@ async def delete(
     if erase:
         with audit.change(request, "erase", [person], in_parts=True) as done:
             erasure = context.register.erase(collection, person)
-            receipts = await context.in_time(erasure, writes=True)
-            for receipt in receipts:  # a line for each gallery: its versions are its own
+            erased = await context.in_time(erasure, writes=True)
+            for receipt in erased.receipts:  # a line for each gallery: its versions are its own
                 done(receipt.gallery_version, model=receipt.model)
-        return receipt_body(person, receipts)
+            for left in erased.left:
+                audit.failed(request, "erase", [person], left.gallery)
+        response.status_code = 207 if erased.left else 200
+        return receipt_body(person, erased)
     with audit.change(request, "delete", [person]) as done:
         write = context.register.delete(collection, person)
         version = await context.in_time(write, writes=True)

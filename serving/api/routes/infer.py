@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import bodies, examples, openapi
+from serving.api import audit, bodies, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep, DisclosureDep
 from serving.api.facts import note
@@ -42,6 +42,8 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
+        if context.audit.identifications:
+            audit.identified(request, [identified])
         candidates = sum(map(len, identified.matches.candidates))
         lease_of(request).take(CANDIDATE_BYTES * candidates)
         note(request, faces=len(identified.faces))

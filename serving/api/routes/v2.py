@@ -22,7 +22,7 @@ from kserve.protocol.rest.v2_datamodels import (
 from pydantic import BaseModel
 
 from serving import __version__
-from serving.api import examples, openapi, v2_codec
+from serving.api import audit, examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep, DisclosureDep, Knows
 from serving.api.disclosure import Disclosure
 from serving.api.facts import note
@@ -168,6 +168,8 @@ async def _infer(
     photos = await all_of(identify(n, image) for n, image in enumerate(inference.images))
     for photo in photos:
         context.metrics.identified(photo.matches.candidates, photo.named)
+    if context.audit.identifications:
+        audit.identified(request, photos)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
     photos = [disclosure.identified(photo) for photo in photos]
     return await asyncio.to_thread(_answer, inference, photos, request_id_of(request))

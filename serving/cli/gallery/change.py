@@ -13,10 +13,12 @@ import click
 from serving.cli.config import read_config
 from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, Command
+from serving.cli.terminal import CONFIG, Command, Failed
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
+from serving.gallery.location import Location
 from serving.gallery.names import metadata_problem, name_problem
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 from serving.spelling import shown
 from serving.strict import Twice, load_json
@@ -99,6 +101,7 @@ def delete(
         return
     operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
     version = opened.gallery.commit(operations, people)
+    audit.changed("delete", opened.location, people, version)
     click.echo(f"Done; the gallery's version is {version}.")
 
 
@@ -136,7 +139,13 @@ def erase(
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
     bucket = Bucket.of(read_config(config), collection, connect=services.connect)
-    receipts = erase_everywhere(
+    erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
-    click.echo(json.dumps([dataclasses.asdict(r) for r in receipts], indent=2))
+    for receipt in erasure.receipts:
+        location = Location(bucket.settings.collection, receipt.model, 0)
+        audit.changed("erase", location, receipt.ids, receipt.gallery_version)
+    click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
+    if erasure.left:
+        problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
+        raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")

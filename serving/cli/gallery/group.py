@@ -13,6 +13,8 @@ from serving.cli.config import read_config
 from serving.cli.services import Services
 from serving.cli.terminal import CONFIG, Integer
 from serving.gallery import Kind, Operation
+from serving.gallery.writer import ACTIONS
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 
 ID = Integer(0, 2**63 - 1)
@@ -46,4 +48,6 @@ class Opened:
     def change(self, kind: Kind, person: int, require: Sequence[int] = (), **more: Any) -> None:
         operation = Operation(kind, person, time.time(), **more)
         version = self.gallery.commit([operation], require)
+        ids = [] if kind is Kind.CLEAR else [person, *operation.sources]
+        audit.changed(ACTIONS[kind], self.location, ids, version)
         click.echo(f"Done; the gallery's version is {version}.")

@@ -22,6 +22,7 @@ from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
 from serving.model.repository import REPOSITORY
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 from serving.operations.folders import people_in
 
@@ -96,9 +97,8 @@ def migrate_command(
             if known := held(stored, ids):
                 erase_held(stored, known)
 
-        migration = Migration(
-            bucket.gallery(old), bucket.gallery(new), erase=erase, replace=replace
-        )
+        new_gallery = bucket.gallery(new)
+        migration = Migration(bucket.gallery(old), new_gallery, erase=erase, replace=replace)
         stopped = closing.enter_context(_stopping())
         progress = closing.enter_context(progress_bar())
         task = progress.add_task("Looking at photos", total=None)
@@ -124,6 +124,8 @@ def migrate_command(
             found=found,
             advance=advance,
         )
+    if report.moved and not dry_run:
+        audit.changed("migrate", new, report.moved, new_gallery.snapshot.version)
     base = photos.resolve()
     if as_json:
         galleries = {"from": old.model, "to": new.model, "collection": name, "dry_run": dry_run}

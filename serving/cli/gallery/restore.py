@@ -13,6 +13,7 @@ from serving.cli.terminal import PATH
 from serving.errors import InvalidInput
 from serving.gallery import restore as restoring
 from serving.gallery.location import Location, location_of
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 
 
@@ -55,6 +56,7 @@ def restore(
             abort=True,
         )
     done = restoring.restore(gallery, backup)
+    audit.changed("restore", location, (), done.gallery_version)
     if done.left_out:
         click.echo(f"Left out, as they were erased since: {', '.join(map(str, done.left_out))}.")
     click.echo(

@@ -19,6 +19,7 @@ from serving.gallery import compaction
 from serving.gallery import sweep as sweeping
 from serving.gallery.check import CheckReport
 from serving.gallery.stored import StoredGallery
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 
 
@@ -27,15 +28,17 @@ from serving.operations.bucket import Bucket
 @pass_services
 def compact(services: Services, config: Path, collection: str | None, model: str | None) -> None:
     """Fold small segments together, in every gallery of the bucket unless one is named."""
+    _each(services, config, collection, model, _compact)
 
-    def work(gallery: StoredGallery) -> str:
-        done = compaction.compact(gallery)
-        return (
-            f"{done.before} segments before, {done.after} after; "
-            f"{done.bytes_read} bytes read, {done.bytes_written} written"
-        )
 
-    _each(services, config, collection, model, work)
+def _compact(gallery: StoredGallery) -> str:
+    done = compaction.compact(gallery)
+    if done.bytes_written:
+        audit.changed("compact", gallery.location, (), gallery.file.read()[0].version)
+    return (
+        f"{done.before} segments before, {done.after} after; "
+        f"{done.bytes_read} bytes read, {done.bytes_written} written"
+    )
 
 
 @click.command(cls=Command)
@@ -48,6 +51,7 @@ def compact(services: Services, config: Path, collection: str | None, model: str
     help="Hours for which a slow reader may still need what is no longer listed.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--compact", "compact_first", is_flag=True, help="Compact each gallery before.")
 @gallery_options
 @pass_services
 def sweep(
@@ -57,15 +61,28 @@ def sweep(
     model: str | None,
     hours: float,
     dry_run: bool,
+    compact_first: bool,
 ) -> None:
     """Remove objects that no gallery needs any more, in every gallery unless one is named."""
+    if compact_first and dry_run:
+        raise click.UsageError("Give --compact or --dry-run.")
 
     def work(gallery: StoredGallery) -> str:
         swept = sweeping.sweep(gallery, hours * 3600, dry_run=dry_run)
+        if swept.removed and not dry_run:
+            audit.changed("sweep", gallery.location, (), gallery.file.read()[0].version)
         verb = "would be removed" if dry_run else "removed"
         return f"{len(swept.removed)} objects of {swept.bytes} bytes {verb}"
 
-    _each(services, config, collection, model, work)
+    # What cannot be compacted is swept all the same.
+    failed: list[str] = []
+    for step in [_compact, work] if compact_first else [work]:
+        try:
+            _each(services, config, collection, model, step)
+        except Failed as error:
+            failed.append(error.message)
+    if failed:
+        raise Failed("\n".join(failed))
 
 
 @click.command(cls=Command)

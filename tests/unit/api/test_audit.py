@@ -12,14 +12,15 @@ import pytest
 import yaml
 from ray.exceptions import RayActorError
 
+from serving import actor
 from serving.errors import CommitConflict, Overloaded, ServingError, Unavailable, UnknownIdentity
 from serving.gallery import Operation, Person
-from serving.gallery.erasure import Receipt
+from serving.gallery.erasure import Erasure, Left, Receipt
 from serving.gallery.location import Location
 from serving.keys import hash_of, new_key
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
-from serving.settings import GallerySettings, KeySettings
+from serving.settings import AuditSettings, GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
 from serving.valid_keys import Keys
 from tests.support.api import Api
@@ -38,20 +39,25 @@ class Matcher(FakeMatch):
         self.failure: BaseException | None = None
         self.reading: ServingError | None = None
         self.asked: list[int | None] = []
+        self.left: list[Left] = []
+        self.actors: list[str | None] = []
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
+        self.actors.append(actor.current())
         if self.failure is not None:
             raise self.failure
         return 18
 
-    async def erase(self, collection: str, person: int) -> list[Receipt]:
+    async def erase(self, collection: str, person: int) -> Erasure:
         if self.failure is not None:
             raise self.failure
-        return [
-            Receipt(model, [person], 3, [], [], n, 0.0) for n, model in enumerate(("a", "b"), 30)
+        receipts = [
+            Receipt(model, [person], 3, [], [], n, 0.0, 9.0)
+            for n, model in enumerate(("a", "b"), 30)
         ]
+        return Erasure(receipts, self.left)
 
     async def people(
         self, location: Location, limit: int, after: int, at_least: int | None
@@ -223,3 +229,56 @@ def test_what_was_written_is_told_though_it_cannot_be_read_back(ask: Asked) -> N
 def test_what_was_written_is_read_back_in_its_own_version(ask: Asked) -> None:
     assert ask("PATCH", "/identities/7", json={"name": "Ada"}).json()["gallery_version"] == 18
     assert ask.matcher.asked == [18]
+
+
+def test_an_erasure_that_failed_in_one_gallery_says_so(ask: Asked) -> None:
+    ask.matcher.left = [Left("shop/c", "It is damaged.")]
+    answer = ask("DELETE", "/identities/7?erase=true")
+    assert answer.status_code == 207
+    body = answer.json()
+    assert (body["complete"], body["embeddings"]) == (False, 6)
+    assert body["left"] == [{"gallery": "shop/c", "problem": "It is damaged."}]
+    assert [line["outcome"] for line in ask.lines] == ["done", "done", "failed"]
+    assert ask.lines[-1]["gallery"] == "shop/c"
+
+
+def test_what_the_gate_refuses_has_a_line(ask: Asked) -> None:
+    nobody = {"Authorization": "Bearer wrong"}
+    assert ask.api.request("DELETE", "/identities/7", headers=nobody).status_code == 401
+    assert ask.api.request("POST", "/collections/shop/infer").status_code == 401
+    told = [(x["outcome"], x["key"], x["collection"], x["method"], x["path"]) for x in ask.lines]
+    assert told == [
+        ("refused", "no valid key", "default", "DELETE", "/identities/7"),
+        ("refused", "no valid key", "shop", "POST", "/collections/shop/infer"),
+    ]
+    assert "wrong" not in json.dumps(ask.lines, default=str)
+
+
+def test_what_a_key_may_not_do_has_a_line_with_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    entry = {"name": "gate", "hash": hash_of(KEY), "scopes": ["identify"]}
+    text = yaml.safe_dump({"keys": [entry]})
+    api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert api.request("DELETE", "/identities/7", headers=headers).status_code == 403
+    (line,) = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert (line["outcome"], line["key"], line["path"]) == ("refused", "gate", "/identities/7")
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_identifications_have_a_line_by_a_setting(
+    on: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(audit=AuditSettings(identifications=on))
+    assert api.request("POST", "/infer", content=b"photo", headers=JPEG).status_code == 200
+    lines = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert len(lines) == on
+    for line in lines:
+        assert (line["action"], line["key"], line["faces"]) == ("identify", "anonymous", 1)
+        assert "name" not in str(line["message"])
+
+
+@pytest.mark.parametrize("action", [a for a in CHANGES if a != "enrol"])
+def test_the_stage_is_told_who_acts(ask: Asked, action: str) -> None:
+    method, path, request, _, _ = CHANGES[action]
+    ask(method, path, **request)
+    assert ask.matcher.actors == ["key:desk"]

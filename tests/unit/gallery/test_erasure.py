@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
-from serving.errors import Unavailable, UnknownIdentity
+from serving.errors import GalleryError, Unavailable, UnknownIdentity
 from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
 from serving.gallery.erasure import erase, erase_everywhere, held
 from serving.gallery.location import Location
-from serving.gallery.segment import Kind, Operation
+from serving.gallery.restore import restore
+from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.stored import StoredGallery
+from serving.gallery.sweep import sweep
 from tests.support.fuzzing import examples
 from tests.support.memory_store import MemoryStore
 from tests.support.people import (
@@ -25,6 +28,7 @@ from tests.support.people import (
     unit_rows,
 )
 from tests.unit.gallery.bucket import Bucket, delete, merge
+from tests.unit.gallery.faulty import Crash
 from tests.unit.gallery.strategies import IDS, SEGMENTS
 
 
@@ -191,7 +195,7 @@ def test_a_person_is_forgotten_by_the_galleries_of_all_models(store: MemoryStore
     gallery_of(store).commit([put(7), put(1)])
     gallery_of(store, model=OTHER).commit([put(7, photos=3)])
     gallery_of(store, "staff").commit([put(7)])
-    receipts = erase_everywhere(store, "galleries", "default", [7])
+    receipts = erase_everywhere(store, "galleries", "default", [7]).receipts
     assert [(r.model, r.embeddings) for r in receipts] == [(OTHER, 3), (MODEL, 1)]
     assert [p.id for p in gallery_of(store).refresh().list(9)] == [1]
     assert len(gallery_of(store, model=OTHER).refresh()) == 0
@@ -201,7 +205,7 @@ def test_a_person_is_forgotten_by_the_galleries_of_all_models(store: MemoryStore
 def test_a_person_who_is_known_to_one_model_only(store: MemoryStore) -> None:
     gallery_of(store).commit([put(7), put(1)])
     gallery_of(store, model=OTHER).commit([put(2)])
-    (receipt,) = erase_everywhere(store, "galleries", "default", [7])
+    (receipt,) = erase_everywhere(store, "galleries", "default", [7]).receipts
     assert receipt.model == MODEL
     assert gallery_of(store, model=OTHER).refresh().version == 1
 
@@ -214,3 +218,98 @@ def test_of_an_unknown_person_nothing_is_written(store: MemoryStore) -> None:
         erase_everywhere(store, "galleries", "default", [1, 9])
     assert gallery_of(store).refresh().version == 1
     assert held(StoredGallery(store, "galleries", LOCATION), [1, 9]) == {1}
+
+
+def _compaction(bucket: Bucket) -> None:
+    compact(bucket.stored())
+
+
+def _import(bucket: Bucket) -> None:
+    segments = [Segment.of([put(7, name="Ada"), put(20)], DIMENSION), Segment.of([put(21)], 64)]
+    bucket.gallery().commit_segments(lambda: segments)
+
+
+@pytest.mark.parametrize("writer", [_compaction, _import])
+def test_no_writer_that_dies_leaves_the_erased(writer: Callable[[Bucket], None]) -> None:
+    """An erasure comes before each of its requests, and it dies before each later one."""
+    tried = 0
+    for erased_before in range(1, 99):
+        for dies_before in range(erased_before, 99):
+            bucket = Bucket()
+            bucket.write(*(put(n) for n in range(3)), put(7, name="Ada"))
+            requests = _Requests(bucket, erased_before, dies_before)
+            with suppress(Crash):
+                writer(bucket)
+            bucket.store.before = lambda request, key: None
+            if requests.number < dies_before:
+                break
+            tried += 1
+            bucket.now += 60
+            sweep(bucket.stored(), grace_s=86_400.0)
+            assert 7 not in bucket.people()
+            assert not bucket.holds(put(7).embeddings)
+            assert not any(b"Ada" in o.data for o in bucket.store.objects.values())
+            assert check(bucket.stored()).problems == []
+        if requests.number < erased_before:
+            break
+    assert tried > 10
+
+
+class _Requests:
+    """Erases 7 before one request of a writer, and ends the writer before another."""
+
+    def __init__(self, bucket: Bucket, erased_before: int, dies_before: int) -> None:
+        self.number = 0
+
+        def before(request: str, key: str) -> None:
+            self.number += 1
+            if self.number == erased_before:
+                bucket.store.before = lambda request, key: None
+                erase(bucket.stored(), [7])
+                bucket.store.before = before
+            if self.number == dies_before:
+                raise Crash
+
+        bucket.store.before = before
+
+
+def test_a_restore_leaves_out_who_was_erased_since(bucket: Bucket) -> None:
+    rows = put(7).embeddings
+    bucket.write(put(1), put(7, name="Ada"), put(2), merge(2, 7), put(7, name="Ada", seed=5))
+    backup = bucket.store.objects[MANIFEST].data
+    objects = dict(bucket.store.objects)
+    erase(bucket.stored(), [7])
+    erase(bucket.stored(), [1])
+    for key in objects.keys() - {MANIFEST}:
+        bucket.store.objects[key] = objects[key]
+        bucket.store.put(key, objects[key].data)
+    done = restore(bucket.stored(), bucket.stored().file.of_backup(backup))
+    assert done.left_out == {1, 7}
+    assert bucket.people() == [2]
+    sweep(bucket.stored(), grace_s=0)
+    assert bucket.holds(rows)  # they are part of 2
+    assert not bucket.holds(put(7, seed=5).embeddings)
+    person = bucket.gallery().refresh().get(2)
+    assert person is not None
+    assert person.photos == 2
+
+
+@pytest.mark.parametrize("bad", ["copied", "damaged", "newer"])
+def test_one_bad_gallery_of_three_blocks_no_erasure(store: MemoryStore, bad: str) -> None:
+    models = [f"facenet-{name}@{'0' * 12}" for name in ("a", "b", "c")]
+    for model in models:
+        gallery_of(store, model=model).commit([put(7), put(1)])
+    manifest = f"galleries/default/{models[0]}/manifest.json"
+    wrong = {
+        "copied": store.objects[f"galleries/default/{models[1]}/manifest.json"].data,
+        "damaged": b"{",
+        "newer": b'{"format": "faces-gallery/9"}',
+    }
+    store.put(manifest, wrong[bad])
+    erasure = erase_everywhere(store, "galleries", "default", [7])
+    assert [r.model for r in erasure.receipts] == models[1:]
+    assert [left.gallery for left in erasure.left] == [f"default/{models[0]}"]
+    for model in models[1:]:
+        assert 7 not in gallery_of(store, model=model).refresh()
+    with pytest.raises(GalleryError):  # it cannot be said that nobody knows 99
+        erase_everywhere(store, "galleries", "default", [99])

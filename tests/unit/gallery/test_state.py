@@ -176,3 +176,27 @@ def test_any_operations_do_what_the_obvious_way_does(segments: list[list[Operati
             probe = (total / np.linalg.norm(total))[None]
             ids, similarities, _ = snapshot.search(probe.astype(np.float32), len(naive.rows))
             assert similarities[0][ids[0] == person] == pytest.approx(1, abs=FLOAT16)
+
+
+def test_slots_of_the_dead_are_overwritten_once_no_search_shows_them() -> None:
+    people, rows = People(DIMENSION), unit_rows(3, DIMENSION, seed=3)
+    history = [
+        Operation(Kind.PUT, n, 1.0, rows[n : n + 1], details={"name": f"N{n}"}) for n in (1, 2)
+    ]
+    people.apply(Segment.of(history, DIMENSION))
+    searching = people.snapshot(1)
+    again = Operation(Kind.PUT, 2, 2.0, rows[:1], details={"name": "New"})
+    people.apply(Segment.of([again], DIMENSION))
+    people.apply(Segment.of([Operation(Kind.DELETE, 1, 2.0)], DIMENSION))
+    now = people.snapshot(3)
+    people.overwrite_dead()
+    before = {p.id: p.name for p in searching.list(9)}
+    assert before == {1: "N1", 2: "N2"}
+    assert searching.search(rows[1:2], 1).ids.tolist() == [[1]]
+    del searching
+    people.overwrite_dead()
+    assert [p.name for p in now.list(9)] == ["New"]
+    left = now._columns.centroids[: len(now.alive)].astype(np.float32)
+    assert not (left @ rows[1:].T > 0.9).any()
+    assert bytes(now._details._bytes).split() == [b'{"name":', b'"New"}']
+    assert now.search(rows[1:2], 5).ids.tolist() == [[2]]

@@ -86,3 +86,17 @@ def test_before_anybody_is_enrolled_there_is_nothing_to_keep_in_order(
     store.objects.clear()
     assert "holds no gallery of any collection" in faces(command)
     assert "no gallery of staff" in faces(command, "--collection", "staff", code=1)
+
+
+def test_what_cannot_be_compacted_is_swept_all_the_same(faces: Faces, store: MemoryStore) -> None:
+    gallery(store, OTHER).commit([put(1)])
+    for n in range(3):
+        gallery(store).commit([put(10 + n)])
+    key = next(k for k in store.objects if f"{MODEL}/segments/" in k)
+    for model in (MODEL, OTHER):
+        store.put(f"galleries/default/{model}/segments/{'a' * 32}.safetensors", b"left")
+    del store.objects[key]
+    out = faces("sweep", "--compact", "--grace", 0, code=1)
+    assert f"default/{MODEL}: The gallery's object {key} is missing" in out
+    assert not [k for k in store.objects if "a" * 32 in k]
+    assert "--compact or --dry-run" in faces("sweep", "--compact", "--dry-run", code=2)
