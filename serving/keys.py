@@ -31,9 +31,9 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from serving.errors import InvalidInput
+from serving.reading.spelling import problem_of, shown
+from serving.reading.strict import Twice, load_yaml
 from serving.settings import CollectionName
-from serving.spelling import problem_of, shown
-from serving.strict import Twice, load_yaml
 
 # An optional field of the file. It is read and not written yet, so that the release before this one
 # reads every file of `faces key new`.

@@ -24,8 +24,8 @@ from serving.api.request_schemas import (
     VerifyRequest,
 )
 from serving.errors import BadRequest, TooLarge, UnsupportedImage
+from serving.reading.spelling import shown
 from serving.settings import LimitSettings
-from serving.spelling import shown
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R", InferRequest, DetectRequest)

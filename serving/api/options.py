@@ -18,8 +18,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import BaseRoute
 
 from serving.errors import BadRequest
-from serving.spelling import problem_of, shown, unknown
-from serving.strict import BOOLEANS, INTEGER, NUMBER
+from serving.reading.spelling import problem_of, shown, unknown
+from serving.reading.strict import BOOLEANS, INTEGER, NUMBER
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from serving.api.memory import VALUE_BYTES, lease_of
 from serving.errors import BadRequest, TooLarge, UnsupportedEncoding
-from serving.spelling import problem_of, shown
-from serving.strict import Twice, check_keys
+from serving.reading.spelling import problem_of, shown
+from serving.reading.strict import Twice, check_keys
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -17,7 +17,7 @@ from serving.api.answers import conflict_bodies, image_reports
 from serving.api.facts import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError, UnsupportedEncoding
 from serving.pipeline.reports import PhotosReported
-from serving.spelling import sentence_of
+from serving.reading.spelling import sentence_of
 
 log = logging.getLogger(__name__)
 

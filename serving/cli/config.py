@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from serving.errors import InvalidInput
 from serving.operations.config import Config
+from serving.reading.spelling import problem_of
+from serving.reading.strict import load_yaml
 from serving.settings import AppArgs
-from serving.spelling import problem_of
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
-from serving.strict import load_yaml
 
 
 def read_config(path: Path) -> Config:

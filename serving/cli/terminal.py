@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from serving.client import Client
-from serving.spelling import nearest
-from serving.strict import INTEGER, NUMBER
+from serving.reading.spelling import nearest
+from serving.reading.strict import INTEGER, NUMBER
 
 PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)

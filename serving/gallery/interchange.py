@@ -31,7 +31,7 @@ from serving.errors import InvalidInput
 from serving.gallery.formats import is_newer
 from serving.gallery.names import details_problem
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
-from serving.strict import load_json
+from serving.reading.strict import load_json
 
 FORMAT = "faces-export/1"
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.

@@ -9,26 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.gallery.names import name_problem
+from serving.reading.strict import load_json
 from serving.settings import MAX_ID
-from serving.strict import load_json
+from serving.vision.formats.kinds import format_of
 
 # A file with one of these suffixes is a photo, whatever it holds: the service says what is wrong
 # with it, by its name.
-_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"}
-# The first bytes of the formats that the service reads, for files with any other suffix or none.
-_STARTS = (
-    b"\xff\xd8\xff",  # JPEG
-    b"\x89PNG\r\n\x1a\n",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\0",  # TIFF, and BigTIFF
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-)
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
+    *(".heic", ".heif", ".avif"),
+}
 # Lengths of the header that follows that of the file, or BM would be the start of a text.
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
-_START_BYTES = 18
+_START_BYTES = 256
 
 
 class NotPeople(Exception):
@@ -110,9 +103,10 @@ def _begins_as_photo(path: Path) -> bool:
             start = file.read(_START_BYTES)
     except OSError as error:
         raise NotPeople(f"{path} cannot be read: {error.strerror}.") from None
-    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    is_bmp = start[:2] == b"BM" and int.from_bytes(start[14:18], "little") in _BMP_HEADERS
-    return is_webp or is_bmp or start.startswith(_STARTS)
+    kind = format_of(start)
+    if kind == "BMP":
+        return int.from_bytes(start[14:18], "little") in _BMP_HEADERS
+    return kind is not None
 
 
 def _passed_over(

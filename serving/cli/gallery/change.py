@@ -20,8 +20,8 @@ from serving.gallery.location import Location
 from serving.gallery.names import metadata_problem, name_problem
 from serving.operations import audit
 from serving.operations.bucket import Bucket
-from serving.spelling import shown
-from serving.strict import Twice, load_json
+from serving.reading.spelling import shown
+from serving.reading.strict import Twice, load_json
 
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 

@@ -20,9 +20,10 @@ from schemathesis.specs.openapi import checks
 from serving.errors import UnknownIdentity
 from serving.gallery import Person
 from serving.gallery.duplicates import Pair
-from serving.keys import Keys, hash_of
+from serving.keys import hash_of
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.settings import KeySettings
+from serving.valid_keys import Keys
 from tests.support import fuzzing
 from tests.support.api import Api
 

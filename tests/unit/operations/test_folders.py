@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from serving.operations.folders import Found, NotPeople, PersonFolder, people_in
-from serving.vision.decode import FORMATS
 from tests.support.names import INVISIBLE, SCRIPTS
 
 PHOTO = b"\xff\xd8\xff photo"
@@ -72,7 +71,7 @@ def test_folders_of_one_id_are_one_person(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 @pytest.mark.parametrize("name", ["photo", "photo.jpg", "photo.jfif", "photo.txt"])
 def test_the_first_bytes_say_what_is_a_photo(tmp_path: Path, kind: str, name: str) -> None:
     (tmp_path / "7").mkdir()

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.strict import INTEGER, NUMBER, Twice, check_keys, load_json, load_yaml
+from serving.reading.strict import INTEGER, NUMBER, Twice, check_keys, load_json, load_yaml
 from tests.support import fuzzing
 
 VALUES = st.recursive(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from serving.spelling import nearest, problem_of, shown, unknown
+from serving.reading.spelling import nearest, problem_of, shown, unknown
 
 KNOWN = ("threshold", "max_faces", "erase")
 
