@@ -23,7 +23,7 @@ FUZZ ?= 40
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz chart console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
+.PHONY: help install model tools run test unit fuzz chart chart-package console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -70,6 +70,9 @@ fuzz: install ## run the tests that make up their inputs, for FUZZ=40 times as l
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
+
+chart-package: tools ## package the chart, into dist/
+	.cache/tools/helm4/helm package helm/facenet-serving --destination dist
 
 console: install model tools ## run the tests of the page, in a real Chromium
 	$(BIN)/python -m pytest --durations=15 tests/console
