@@ -331,7 +331,7 @@ BREAKAGES: list[tuple[str, str, Any, str]] = [
     (
         "RayService/rs",
         f"{_RAY}.headGroupSpec.rayStartParams.system-config",
-        '\'{"automatic_object_spilling_enabled": false}\'',
+        "'{\"automatic_object_spilling_enabled\": false}'",
         "photos_stay_in_memory: RayService/rs: Ray's object stores take files",
     ),
     (
