@@ -23,12 +23,12 @@ FUZZ ?= 40
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz chart chart-package console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
+.PHONY: cluster-up cluster-test cluster-test-long cluster-down help install model tools run test unit fuzz chart chart-package console screenshots golden check bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
 .PHONY: lock lock-torch clean
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
@@ -73,6 +73,22 @@ chart: install tools ## run the tests of the chart, with real helm
 
 chart-package: tools ## package the chart, into dist/
 	.cache/tools/helm4/helm package helm/facenet-serving --destination dist
+
+# A cluster that is named on the command line or in the environment is used as it is.
+ONENODE := $(BIN)/python -m tests.cluster.onenode
+CLUSTER_TESTS = $(if $(KUBECONFIG),,$(ONENODE) up && $(ONENODE) run) $(BIN)/python -m pytest --durations=0 tests/cluster
+
+cluster-up: install model tools ## start a Kubernetes of one node on this machine (needs root)
+	$(ONENODE) up
+
+cluster-test: install model tools ## test the chart on it, or on the cluster of KUBECONFIG=FILE
+	$(CLUSTER_TESTS) -m "not long"
+
+cluster-test-long: install model tools ## test all that takes long, too
+	$(CLUSTER_TESTS)
+
+cluster-down: install ## remove the cluster of one node
+	$(ONENODE) down
 
 console: install model tools ## run the tests of the page, in a real Chromium
 	$(BIN)/python -m pytest --durations=15 tests/console
