@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -32,8 +33,12 @@ def build(home: Home) -> None:
 
 def module(home: Home, tool: str, path: str) -> Path:
     """Where Go keeps the source of a module that a tool was built from."""
-    command = [_program(home), "list", "-m", "-f", "{{.Dir}}", path]
-    return Path(run(command, cwd=home.sources / tool, env=_environment(home)))
+    text = (TOOLS / tool / "go.mod").read_text()
+    (version,) = [found for name, found in _required(text) if name == path]
+    # `go list` would work out the whole list of modules.
+    command = [_program(home), "mod", "download", "-json", f"{path}@{version}"]
+    facts = json.loads(run(command, cwd=home.folder, env=_environment(home)))
+    return Path(facts["Dir"])
 
 
 def _build(home: Home, source: Path, wanted: str) -> None:
@@ -50,14 +55,18 @@ def _build(home: Home, source: Path, wanted: str) -> None:
 
 def _fetch(home: Home, work: Path, go_mod: str) -> None:
     """Raises Missing when the modules that are asked for cannot be had."""
-    modules = re.findall(r"^require (\S+) (\S+)", go_mod, re.MULTILINE)
-    for path, version in modules:
+    for path, version in _required(go_mod):
         try:
             command = [_program(home), "mod", "download", f"{path}@{version}"]
             run(command, cwd=work, env=_environment(home))
         except ClusterError as error:
             problem = str(error).splitlines()[-1]
             raise Missing(f"{path}@{version} cannot be had as a Go module: {problem}") from None
+
+
+def _required(go_mod: str) -> list[tuple[str, str]]:
+    """Path and version of what is asked for."""
+    return re.findall(r"^require (\S+) (\S+)", go_mod, re.MULTILINE)
 
 
 def _version_flags(go_mod: str) -> str:
