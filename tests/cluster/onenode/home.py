@@ -17,6 +17,7 @@ NODE_IP = "10.89.0.1"
 POD_RANGE = "10.88.0.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE_IP = "10.96.0.1"
+DNS_IP = "10.96.0.10"
 
 # Of sun_path, see unix(7); containerd adds names of its own to its socket's.
 _LONGEST_SOCKET = 100

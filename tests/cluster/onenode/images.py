@@ -18,6 +18,7 @@ from tests.cluster.onenode.shell import say
 # Name of the image -> what was built, where it lies in the image, its user.
 _PROGRAMS = {
     "pause": ("pause/pause", "pause", 65535),
+    "coredns": ("coredns/coredns", "coredns", 0),
     "kuberay-operator": ("kuberay/ray-operator", "manager", 65532),
     "kserve-controller": ("kserve/manager", "manager", 65532),
     "metrics-server": ("metrics-server/metrics-server", "metrics-server", 1000),

@@ -23,7 +23,7 @@ from tests.cluster.onenode.shell import run, say, wait
 from tests.cluster.onenode.templates import fill, write
 from tests.support.chart import tools
 
-_CONFIG = ("containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "Corefile", "resolv.conf")
+_CONFIG = ("containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "resolv.conf")
 _VOLUMES = 4
 # What kubelet makes outside of the namespaces: control groups know none.
 _PODS = "kubepods"

@@ -1,4 +1,4 @@
-"""Installs KubeRay, KServe and metrics-server from the sources that they were built from."""
+"""Installs CoreDNS, KubeRay, KServe and metrics-server, from the sources that were built."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from tests.cluster.onenode import go
 from tests.cluster.onenode.home import HERE, Home
 from tests.cluster.onenode.namespaces import apply, kubectl
 from tests.cluster.onenode.shell import run, succeeds, wait
-from tests.cluster.onenode.templates import write
+from tests.cluster.onenode.templates import fill, write
 from tests.support.chart.helm import Helm
 from tests.support.chart.tools import FOLDER
 
 _OPERATORS = (
+    "kube-system/coredns",
     "kuberay-system/kuberay-operator",
     "kserve/kserve-controller-manager",
     "kube-system/metrics-server",
@@ -25,6 +26,7 @@ _OPERATORS = (
 
 def install(home: Home) -> None:
     """Install all, and wait until they work. Raises ClusterError when they do not in time."""
+    apply(home, fill(home, "manifests/dns.yaml"))
     apply(home, (HERE / "manifests/namespaces.yaml").read_text())
     apply(home, _chart(home, "kserve-crd"))
     kuberay = go.module(home, "kuberay", "github.com/ray-project/kuberay/ray-operator")

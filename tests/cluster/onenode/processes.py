@@ -23,7 +23,7 @@ def control_plane(home: Home) -> None:
     _start(home, "etcd")
     _start(home, "apiserver")
     wait("API server", 120, lambda: succeeds(kubectl(home, "get", "--raw", "/readyz")))
-    for name in ("controller-manager", "scheduler", "proxy", "dns", "kubelet"):
+    for name in ("controller-manager", "scheduler", "proxy", "kubelet"):
         _start(home, name)
     ready = kubectl(home, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=1s")
     wait(f"node {NODE}", 120, lambda: succeeds(ready))

@@ -29,6 +29,7 @@ def fill(place: Home, file: str, **values: str) -> str:
         "over": " ".join(OVER),
         "node": home.NODE,
         "node_ip": home.NODE_IP,
+        "dns_ip": home.DNS_IP,
         "pod_range": home.POD_RANGE,
         "service_range": home.SERVICE_RANGE,
     }
