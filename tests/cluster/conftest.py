@@ -101,8 +101,10 @@ def cluster() -> Iterator[Cluster]:
             }
         )
     yield found
+    # First, or the pods would wait for a head that went before them.
+    found.helm("uninstall", RELEASE, "--ignore-not-found")
     for name in (NAMESPACE, CALLERS, STRANGERS):
-        found.kubectl("delete", "namespace", name, "--timeout=120s")
+        found.kubectl("delete", "namespace", name, "--timeout=300s")
 
 
 @pytest.fixture(scope="session")

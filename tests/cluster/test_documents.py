@@ -127,6 +127,7 @@ def test_every_block_of_commands_is_run_or_has_a_reason() -> None:
     assert (unknown, gone) == ([], [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.start)
 def test_a_block_does_what_it_is_for(cluster: Cluster, release: Caller, run: Run) -> None:
     text = "\n".join(_block(start).text for start in (*run.before, run.start))

@@ -9,6 +9,8 @@ import pytest
 from tests.cluster.caller import PHOTO, Caller
 from tests.cluster.cluster import NAMESPACE, STAGES, Cluster, is_ready, names, wait
 
+pytestmark = pytest.mark.long
+
 _PATIENCE_S = 240
 _OPERATORS = "kuberay-system"
 _VERSION = "ray.io/kuberay-version"

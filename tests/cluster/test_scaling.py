@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.cluster.caller import PHOTO, Caller
 from tests.cluster.cluster import Cluster, is_ready, wait
+
+pytestmark = pytest.mark.long
 
 _UP_S = 240
 _DOWN_S = 240

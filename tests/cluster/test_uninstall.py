@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.cluster.caller import PHOTO, Caller
 from tests.cluster.cluster import RELEASE, Cluster, names, wait
+
+pytestmark = pytest.mark.long
 
 _LONGEST_S = 60
 _KINDS = (
@@ -13,8 +17,8 @@ _KINDS = (
     "poddisruptionbudgets,serviceaccounts,configmaps,roles,rolebindings,"
     "horizontalpodautoscalers,rayservices,rayclusters,inferenceservices"
 )
-# Kubernetes puts these into every namespace.
-_GIVEN = {"default", "kube-root-ca.crt"}
+# What Kubernetes puts into every namespace, and the pod of `helm test`, which stays for its log.
+_GIVEN = {"default", "kube-root-ca.crt", "faces-test"}
 SECRETS = {"faces-s3", "faces-keys", "faces-admin-key"}
 
 

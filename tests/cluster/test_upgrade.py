@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.cluster.caller import PHOTO, Caller
 from tests.cluster.cluster import STAGES, Cluster, is_ready, names, wait
+
+pytestmark = pytest.mark.long
 
 _PATIENCE_S = 420
 _LOAD = ("/identities=4", f"/infer=1@{PHOTO}")

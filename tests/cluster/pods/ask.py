@@ -1,4 +1,4 @@
-"""Sends one request and prints the answer as JSON; runs in a pod.
+"""Sends one request and prints the answer as JSON (status 0: none came); runs in a pod.
 
 Arguments: method, URL, then NAME=VALUE fields of the form, or NAME=@PATH for photos.
 FACES_KEY in the environment is the API key.
@@ -24,7 +24,11 @@ for part in parts:
     else:
         fields[name] = value
 headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get("FACES_KEY")) else {}
-answer = httpx.request(
-    method, url, headers=headers, data=fields or None, files=photos or None, timeout=60
-)
-print(json.dumps({"status": answer.status_code, "body": answer.text}))
+try:
+    answer = httpx.request(
+        method, url, headers=headers, data=fields or None, files=photos or None, timeout=60
+    )
+    outcome = {"status": answer.status_code, "body": answer.text}
+except httpx.TransportError as error:
+    outcome = {"status": 0, "body": str(error)}
+print(json.dumps(outcome))
