@@ -25,12 +25,13 @@ DETECTOR := serving/vision/mtcnn/weights/onet.bin
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz fuzz-gallery chart console screenshots golden check attack bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format
-.PHONY: lock lock-torch audit clean
+.PHONY: help install model tools run test unit fuzz fuzz-gallery chart chart-package console screenshots golden check attack
+.PHONY: bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format lock lock-torch audit clean
+.PHONY: cluster-up cluster-test cluster-test-long cluster-down
 .PHONY: images serving-image triton-image kind-up kind-down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
@@ -79,6 +80,25 @@ fuzz-gallery: install ## run the gallery's state machine for some 100,000 steps 
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
+
+chart-package: tools ## package the chart, into dist/
+	.cache/tools/helm4/helm package helm/facenet-serving --destination dist
+
+# A cluster that is named on the command line or in the environment is used as it is.
+ONENODE := $(BIN)/python -m tests.cluster.onenode
+CLUSTER_TESTS = $(if $(KUBECONFIG),,$(ONENODE) up && $(ONENODE) run) $(BIN)/python -m pytest --durations=0 tests/cluster
+
+cluster-up: install model tools ## start a Kubernetes of one node on this machine (needs root)
+	$(ONENODE) up
+
+cluster-test: install model tools ## test the chart on it, or on the cluster of KUBECONFIG=FILE
+	$(CLUSTER_TESTS) -m "not long"
+
+cluster-test-long: install model tools ## test all that takes long, too
+	$(CLUSTER_TESTS)
+
+cluster-down: install ## remove the cluster of one node
+	$(ONENODE) down
 
 console: install model tools ## run the tests of the console, in a real Chromium
 	$(BIN)/python -m pytest --durations=15 tests/console

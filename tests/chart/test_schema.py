@@ -30,6 +30,7 @@ from tests.support.chart.values import (
 OPEN = {
     "affinity",
     "annotations",
+    "commonAnnotations",
     "commonLabels",
     "containerSecurityContext",
     "dnsConfig",

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from serving.operations.publish import Target
 from tests.support.chart.helm import Helm, Values
 from tests.support.chart.objects import only
 from tests.support.chart.values import VARIANTS
@@ -30,11 +31,20 @@ def waiter(helm: Helm, values: Values) -> dict[str, Any]:
     return container
 
 
+def published(helm: Helm, values: Values) -> Target:
+    """Where the chart's Job puts the model."""
+    jobs = helm.template(values, files=[VARIANTS["defaults"]])
+    command = only(jobs, "Job")["spec"]["template"]["spec"]["containers"][0]["command"]
+    _, _, _, model, uri, *_ = command
+    return Target.parse(uri, model)
+
+
 def test_it_waits_for_the_object_that_is_published_last(helm4: Helm, tmp_path: Path) -> None:
     with running(tmp_path, PORT) as server:
         settings = server.settings
         values = {"s3": {"endpoint": settings.endpoint, "bucket": settings.bucket}}
         _, *arguments = waiter(helm4, values)["command"]
+        target = published(helm4, values)
         assert arguments[0] == "-c"
         keys = {**server.keys, "AWS_DEFAULT_REGION": "us-east-1"}
         with subprocess.Popen(
@@ -46,8 +56,8 @@ def test_it_waits_for_the_object_that_is_published_last(helm4: Helm, tmp_path: P
             try:
                 assert process.stdout is not None
                 first = process.stdout.readline()
-                folder = "models/facenet-casia-webface"
-                assert f"s3://{settings.bucket}/{folder}/model.json is not there yet" in first
+                last = target.key("model.json")
+                assert f"s3://{settings.bucket}/{last} is not there yet" in first
                 bucket = boto3.resource(
                     "s3",
                     endpoint_url=settings.endpoint,
@@ -56,10 +66,10 @@ def test_it_waits_for_the_object_that_is_published_last(helm4: Helm, tmp_path: P
                     aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
                 ).Bucket(settings.bucket)
                 for name in ("1/model.pt", "config.pbtxt"):
-                    bucket.put_object(Key=f"{folder}/{name}", Body=b"x")
+                    bucket.put_object(Key=target.key(name), Body=b"x")
                 with pytest.raises(subprocess.TimeoutExpired):
                     process.wait(5)  # a part of a model is none
-                bucket.put_object(Key=f"{folder}/model.json", Body=b"{}")
+                bucket.put_object(Key=last, Body=b"{}")
                 since = time.monotonic()
                 assert process.wait(READY_S) == 0
                 assert time.monotonic() - since < READY_S

@@ -37,6 +37,14 @@ the user's.
 {{ merge $own (include "facenet-serving.selectorLabels" . | fromYaml) $more ($root.Values.commonLabels | default dict) | toYaml }}
 {{- end -}}
 
+{{/* The annotations of an object, or nothing: (list root own). Its own go before those of all objects. */}}
+{{- define "facenet-serving.annotations" -}}
+{{- with merge (dict) (index . 1 | default dict) ((index . 0).Values.commonAnnotations | default dict) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{- define "facenet-serving.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

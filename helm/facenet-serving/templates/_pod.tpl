@@ -193,6 +193,9 @@ and optionally "initContainers" and "volumes". Containers as `facenet-serving.jo
 {{- define "facenet-serving.jobSpec" -}}
 backoffLimit: {{ int .backoffLimit }}
 activeDeadlineSeconds: {{ int .activeDeadlineSeconds }}
+{{- if not (kindIs "invalid" .ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int .ttlSecondsAfterFinished }}
+{{- end }}
 template:
   metadata:
     {{- include "facenet-serving.podMetadata" (list .root .pod .component) | nindent 4 }}

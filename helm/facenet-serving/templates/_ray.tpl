@@ -228,6 +228,32 @@ template:
       {{- end }}
 {{- end -}}
 
+{{/*
+The Service of the HTTP API, where values say more of it than its ports. KubeRay sets its selector, and its
+ports from the pods.
+*/}}
+{{- define "facenet-serving.serveService" -}}
+{{- $values := .Values.serveService -}}
+{{- $spec := omit $values "annotations" "labels" "type" -}}
+{{- range $key, $value := $spec -}}
+{{- if empty $value }}{{ $_ := unset $spec $key }}{{ end -}}
+{{- end -}}
+{{- if or $values.annotations $values.labels $spec (ne $values.type "ClusterIP") -}}
+metadata:
+  name: {{ include "facenet-serving.fullname" . }}-serve-svc
+  {{- with merge (dict) $values.labels .Values.commonLabels }}
+  labels:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with include "facenet-serving.annotations" (list . $values.annotations) | trim }}{{ . | nindent 2 }}{{ end }}
+spec:
+  type: {{ $values.type }}
+  {{- with $spec }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
 {{/* The raylet, and on the head the control store. */}}
 {{- define "facenet-serving.ray.liveness" -}}
 livenessProbe:

@@ -148,8 +148,11 @@ def photos_stay_in_memory(rendering: Rendering) -> Iterator[str]:
         head = item["spec"]["rayClusterConfig"]["headGroupSpec"]
         # JSON in quotes: it goes through a shell.
         given = "".join(shlex.split(head["rayStartParams"].get("system-config", "'{}'")))
-        if json.loads(given).get("automatic_object_spilling_enabled") is not False:
+        settings = json.loads(given)
+        if settings.get("automatic_object_spilling_enabled") is not False:
             yield f"{name_of(item)}: Ray's object stores spill to the disk"
+        if settings.get("local_fs_capacity_threshold") != 0:
+            yield f"{name_of(item)}: Ray's object stores take files for memory when they are full"
         for pod in rendering.pods:
             if pod.owner != name_of(item):
                 continue

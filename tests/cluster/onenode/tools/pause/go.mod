@@ -1,0 +1,5 @@
+module facenet-serving/onenode/pause
+
+go 1.26.0
+
+tool facenet-serving/onenode/pause
