@@ -46,8 +46,10 @@ class Command(click.Command):
         except click.NoSuchOption as error:
             known = [name for p in self.get_params(ctx) for name in p.opts if name[0] == "-"]
             near = nearest(error.option_name, known)
-            proposed = None if near is None else [near]
-            raise click.NoSuchOption(error.option_name, possibilities=proposed, ctx=ctx) from None
+            # Click proposes no name that differs in capitals alone.
+            proposal = "" if near is None else f" Did you mean {near!r}?"
+            message = f"No such option {error.option_name!r}.{proposal}"
+            raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
         for parameter, count in Counter(order).items():
             once = isinstance(parameter, click.Option) and not parameter.multiple
             if once and count > 1:

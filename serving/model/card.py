@@ -86,10 +86,10 @@ class ModelCard(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            unknown = [e for e in error.errors() if e["type"] == "extra_forbidden"]
-            if not unknown:
+            errors = error.errors()
+            if any(e["type"] != "extra_forbidden" for e in errors):
                 raise
-            fields = ", ".join(".".join(map(str, e["loc"])) for e in unknown)
+            fields = ", ".join(".".join(map(str, e["loc"])) for e in errors)
             raise ValueError(
                 f"a newer version of this software wrote this card, with {fields}; upgrade this one"
             ) from None

@@ -62,7 +62,7 @@ def test_each_deployment_gets_its_own_settings_and_no_other() -> None:
     match, traces = MatchSettings(threshold=0.7), TracingSettings(endpoint="http://collector:4318")
     limits, keys = LimitSettings(max_images=3), KeySettings(required=True)
     assert built["decode"].init_args == (DecodeSettings(max_pixels=1000), traces)
-    assert built["detect"].init_args == (DetectSettings(min_score=0.5), traces)
+    assert built["detect"].init_args == (DetectSettings(min_score=0.5), traces, limits.max_faces)
     assert built["match"].init_args == (match, gallery, triton, traces)
     (settings,) = built["ingress"].init_args[3:]
     assert settings == AppArgs.model_validate(args)

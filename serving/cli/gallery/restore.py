@@ -9,7 +9,7 @@ import click
 from serving.cli.config import read_config
 from serving.cli.gallery.group import gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import PATH
+from serving.cli.terminal import PATH, Command, Integer
 from serving.errors import InvalidInput
 from serving.gallery import restore as restoring
 from serving.gallery.location import Location, location_of
@@ -17,9 +17,9 @@ from serving.operations import audit
 from serving.operations.bucket import Bucket
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", type=PATH, required=False)
-@click.option("--version", type=click.IntRange(1), help="Instead of MANIFEST: one of its versions.")
+@click.option("--version", type=Integer(1), help="Instead of MANIFEST: one of its versions.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @gallery_options
 @pass_services

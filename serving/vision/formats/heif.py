@@ -103,7 +103,9 @@ def _child(format: str, most_pixels: int) -> Iterator[subprocess.Popen[bytes]]:
         env=environment,
     )
     until = deadline.current()
-    left = _WALL_SECONDS if until is None else min(_WALL_SECONDS, max(0.0, until - time.time()))
+    left = (
+        _WALL_SECONDS if until is None else min(_WALL_SECONDS, max(0.0, until - time.monotonic()))
+    )
     end = threading.Timer(left, process.kill)
     end.daemon = True
     end.start()

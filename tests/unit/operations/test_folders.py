@@ -57,8 +57,8 @@ def test_a_folder_with_photos_must_be_named_by_an_id(tmp_path: Path, name: str) 
 
 def test_a_folder_without_photos(tmp_path: Path) -> None:
     (tmp_path / "7" / "folder.jpg").mkdir(parents=True)
-    (tmp_path / "7" / "a.heic").write_bytes(b"\0\0\0\x24ftypheic")
-    with pytest.raises(NotPeople, match=r"no photos .* 1 file was passed over: 1 \.heic\."):
+    (tmp_path / "7" / "a.psd").write_bytes(b"8BPS")
+    with pytest.raises(NotPeople, match=r"no photos .* 1 file was passed over: 1 \.psd\."):
         people_in(tmp_path)
 
 
@@ -92,7 +92,7 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     photos_in(tmp_path / "7", "a.jpg")
     photos_in(tmp_path / "7" / "deeper", "b.jpg", "c.jpg")
     photos_in(tmp_path / "7" / "deeper" / "still", "d.jpg")
-    (tmp_path / "7" / "e.HEIC").write_bytes(b"\0\0\0\x24ftypheic")
+    (tmp_path / "7" / "e.PSD").write_bytes(b"8BPS")
     (tmp_path / "7" / "empty").write_bytes(b"")
     (tmp_path / "7" / "text.txt").write_bytes(b"BM is how this text begins")
     (tmp_path / "README").write_text("These are people.")
@@ -103,7 +103,7 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     found = people_in(tmp_path, names)
     assert [len(p.photos) for p in found.people] == [1]
     assert found.passed_over == (
-        "7 files were passed over: 1 .heic, 1 .txt, 2 without a suffix, "
+        "7 files were passed over: 1 .psd, 1 .txt, 2 without a suffix, "
         "3 in sub-folders (7/deeper, 7/deeper/still)."
     )
 

@@ -50,7 +50,7 @@ async def answer(call: Awaitable[Any]) -> Any:
 
 
 def test_all_methods_are_here() -> None:
-    assert len(METHODS) == 12
+    assert len(METHODS) == 13
 
 
 @pytest.mark.parametrize(("remote", "name", "parameters"), METHODS)
@@ -94,4 +94,4 @@ def test_what_is_mostly_large_goes_by_reference_from_the_start(
     handle = Noting("stage", Stage())
     asyncio.run(getattr(remote(handle), name)(*parameters))
     (method,) = handle.methods
-    assert method.by_reference == [name in ("decode", "duplicates")]
+    assert method.by_reference == [name in ("decode", "detect_crowd", "duplicates")]
