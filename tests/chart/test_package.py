@@ -11,7 +11,7 @@ from tests.support.chart.values import VARIANTS
 
 
 def test_the_archive_renders_as_the_folder_does(helm: Helm, tmp_path: Path) -> None:
-    command = [helm.binary, "package", CHART, "--destination", tmp_path]
+    command = [str(helm.binary), "package", str(CHART), "--destination", str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
     (archive,) = tmp_path.iterdir()
     for values in VARIANTS.values():
