@@ -162,7 +162,7 @@ GOOD = base64.b64encode(PHOTO).decode()
         b"{}",
         b'{"image": 7}',
         b'{"image": "***"}',
-        b'{"image": "QUJ"}',
+        b'{"image": "QUJDQ"}',
         b'{"image": "data:image/png,QUJD"}',
         b'{"image": "QUJD", "top_k": 0}',
         b'{"image": "QUJD", "threshold": 2}',
