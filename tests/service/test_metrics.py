@@ -26,6 +26,9 @@ LONGEST_S = 240
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
+# The one is there only while stages are called, the other is never twice the same.
+_RESTLESS = {"ray_faces_clock_ahead_seconds", "ray_faces_loop_lag_seconds"}
+
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -61,8 +64,8 @@ def ours_of(series: Series) -> Series:
 
 
 def lasting(series: Series) -> Series:
-    """Ours without the gauge that is there only while stages are called."""
-    return {k: v for k, v in ours_of(series).items() if k[0] != "ray_faces_clock_ahead_seconds"}
+    """Ours without the gauges that change at rest."""
+    return {key: value for key, value in ours_of(series).items() if key[0] not in _RESTLESS}
 
 
 def total(series: Series, metric: str, **labels: str) -> float:
