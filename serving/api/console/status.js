@@ -21,8 +21,8 @@ let last = null;
 export function start() {
   view.append(h('h2', {}, 'Status'), cards,
     h('div', { className: 'plots' }, rate.figure, latency.figure),
-    h('p', { className: 'hint' }, `What this tab asked in the last ${MINUTES} minutes, these questions included. `
-      + 'Of the whole service Prometheus and Grafana tell; see docs/observability.md.'));
+    h('p', { className: 'hint' }, `Requests of this tab in the last ${MINUTES} minutes, those of this page included. `
+      + 'Prometheus and Grafana have the metrics of the whole service; see docs/observability.md.'));
   events.addEventListener('asked', ({ detail }) => {
     samples.push(detail);
     if (!view.hidden) draw();
