@@ -183,8 +183,10 @@ def test_every_change_has_a_line_of_audit_and_no_key_is_in_any_log(
         assert "unak" not in json.dumps(line)
     refused = service.delete("/identities/21", headers=of("desk", **{"X-Request-ID": "refused"}))
     assert refused.status_code == 403
-    (line,) = logs.wait_for(stack.folder, "refused", logger="")  # of access, and none of audit
-    assert (line["name"], line["status"]) == (logs.ACCESS, 403)
+    (line,) = logs.wait_for(stack.folder, "refused", logger=logs.ACCESS)
+    assert line["status"] == 403
+    (line,) = logs.wait_for(stack.folder, "refused", logger=logs.AUDIT)
+    assert (line["outcome"], line["key"]) == ("refused", "desk")
     for file in (stack.folder / "logs").rglob("*.log"):
         text = file.read_text(errors="replace")
         assert not [name for name, key in KEYS.items() if key in text], file.name
