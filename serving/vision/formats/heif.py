@@ -74,7 +74,7 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
         if not _filled(pixels, process.stdout):
             raise bad
     image = Image.frombuffer(name, (width, height), pixels, "raw", name, 0, 1)
-    return opened.upright(opened.rgb_of(image), opened.orientation_of(orientation))
+    return opened.upright(image, opened.orientation_of(orientation))
 
 
 def available(format: str) -> bool:
@@ -103,7 +103,9 @@ def _child(format: str, most_pixels: int) -> Iterator[subprocess.Popen[bytes]]:
         env=environment,
     )
     until = deadline.current()
-    left = _WALL_SECONDS if until is None else min(_WALL_SECONDS, max(0.0, until - time.time()))
+    left = (
+        _WALL_SECONDS if until is None else min(_WALL_SECONDS, max(0.0, until - time.monotonic()))
+    )
     end = threading.Timer(left, process.kill)
     end.daemon = True
     end.start()

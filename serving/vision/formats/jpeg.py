@@ -50,7 +50,7 @@ def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
             image.draft("RGB", (max(1, width // scale), max(1, height // scale)))
         opened.check_size(*image.size, settings.max_pixels)
         image.load()
-        return opened.upright(opened.rgb_of(image), orientation, (width, height))
+        return opened.upright(image, orientation, (width, height))
 
 
 def _reducible(image: Image.Image, data: bytes) -> bool:

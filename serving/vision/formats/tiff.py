@@ -49,7 +49,7 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
         raise _unread(page)
     image = tiff_samples.picture(page, data, settings)
     orientation = opened.orientation_of(page.tags.get(_ORIENTATION, 1))
-    return opened.upright(opened.rgb_of(image), orientation)
+    return opened.upright(image, orientation)
 
 
 def _by_pillow(page: Page) -> bool:

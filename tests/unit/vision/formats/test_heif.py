@@ -80,9 +80,13 @@ class TestHeic:
         flat = heics.Tile.of(heics.sample("flat_4096"))
         data = heics.iphone(16, 16, tile=flat, told=4096, size=(1024, 1024))
         start = time.monotonic()
-        with deadline.until(time.time() + 0.5), pytest.raises(TimedOut):
+        with deadline.until(time.monotonic() + 0.5), pytest.raises(TimedOut):
             decode(data, SETTINGS)
         assert time.monotonic() - start < 8
+
+    def test_before_the_deadline_it_is_decoded(self) -> None:
+        with deadline.until(time.monotonic() + 30):
+            assert near(decode(heics.sample("turned_1"), SETTINGS).pixels)
 
     def test_cut_and_damaged_ones_are_named(self) -> None:
         data = heics.sample("turned_1")
