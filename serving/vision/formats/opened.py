@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ def check_size(width: int, height: int, limit: int) -> None:
         raise TooLarge(f"A side of the image has more than {MAX_SIDE:,} pixels; crop it.")
 
 
-def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
-    """Decode a file of one format of Pillow; of several frames, the first.
+@contextlib.contextmanager
+def header(data: bytes, format: str, settings: DecodeSettings) -> Iterator[Image.Image]:
+    """An image of one format of Pillow, before its pixels are decoded.
 
     Raises:
         UnsupportedImage: Pillow does not know this kind of the format.
@@ -62,6 +64,16 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
         ) from None
     with image:
         check_size(*image.size, settings.max_pixels)
+        yield image
+
+
+def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
+    """Decode a file of one format of Pillow; of several frames, the first.
+
+    Raises:
+        UnsupportedImage, TooLarge: see `header`.
+    """
+    with header(data, format, settings) as image:
         image.load()
         return upright(image, orientation(image))
 
