@@ -23,6 +23,7 @@ SCHEMA = Path(__file__).parent / "facenet-serving" / "values.schema.json"
 # Settings that the chart fills in; see templates/_serve.tpl.
 DERIVED = {
     "AppArgs": {"keys", "scale"},
+    "DecodeSettings": {"memory_bytes"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
     "LimitSettings": {"body_memory_bytes"},
     "Scale": {"resources"},

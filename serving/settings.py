@@ -89,6 +89,11 @@ class DecodeSettings(Settings):
     # A baseline JPEG larger than this is decoded reduced, to no less than this many pixels a side.
     reduce_above_side: int = Field(4096, ge=64)
     threads: int = Field(2, ge=1, description="photos decoded at once in one replica")
+    # By estimates that `serving.vision.formats.memory` has. Beside it the process itself needs
+    # memory, and Ray's object store, the files that wait and the photos that are handed on.
+    memory_bytes: int = Field(
+        2**30, ge=1, description="memory for the photos that one replica decodes at once"
+    )
 
 
 class DetectSettings(Settings):

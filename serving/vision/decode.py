@@ -7,11 +7,14 @@ header, before any pixel is decoded. docs/photos.md lists what is read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from serving.errors import ServingError, UnsupportedImage
 from serving.settings import DecodeSettings
-from serving.vision.formats import bmp, heif, jpeg, kinds, opened, png, tiff, webp
+from serving.vision.formats import bmp, heif, jpeg, kinds, memory, opened, png, tiff, webp
 from serving.vision.records import Photo
+
+T = TypeVar("T")
 
 # A closed list: Pillow also opens formats (EPS, PSD, PDF…) that are not used for photos, and whose
 # decoders only add to the attack surface.
@@ -37,13 +40,26 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
         TooLarge: more pixels than the settings allow.
         TimedOut: the deadline came while a HEIC or AVIF was decoded.
     """
+    return _read(data, lambda format: _READERS[format](data, settings))
+
+
+def peak_bytes(data: bytes, settings: DecodeSettings) -> int:
+    """The most memory that `decode` takes beside the file, in bytes: an estimate from the header.
+
+    Raises:
+        UnsupportedImage, TooLarge: as `decode`, as far as the header shows it.
+    """
+    return _read(data, lambda format: memory.peak_bytes(data, format, settings))
+
+
+def _read(data: bytes, read: Callable[[str], T]) -> T:
     if not data:
         raise UnsupportedImage("The image is empty; send the bytes of a JPEG, PNG or WebP file.")
     format = kinds.format_of(data)
     if format is None:
         raise UnsupportedImage(kinds.refusal(data))
     try:
-        return _READERS[format](data, settings)
+        return read(format)
     except ServingError:
         raise
     except Exception as error:

@@ -121,6 +121,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"limits": {"body_memory_bytes": 2**30}}},
         "body_memory_bytes",
     ),
+    "no room for a photo": (
+        {"stages": {"decode": {"objectStoreMemory": "1.5Gi"}}},
+        r"stages\.decode: half of the memory .*max_pixels \(50000000\)",
+    ),
+    "photos that find no room": (
+        {"settings": {"decode": {"max_pixels": 10**8}}},
+        r"max_pixels \(100000000\) and .*may take while it is decoded",
+    ),
+    "memory for photos beside the derived one": (
+        {"settings": {"decode": {"memory_bytes": 2**30}}},
+        "memory_bytes",
+    ),
     "memory in no unit": (
         {"stages": {"decode": {"objectStoreMemory": "1 GB"}}},
         "objectStoreMemory|1 GB",

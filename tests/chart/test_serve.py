@@ -17,6 +17,7 @@ from ray.serve.schema import ServeDeploySchema
 from serving.api.memory import JSON_FACTOR
 from serving.app import build
 from serving.settings import AppArgs, Scale
+from serving.vision.formats import memory
 from tests.support.chart.helm import CHART, Helm, Values
 from tests.support.chart.objects import serve_config
 from tests.support.chart.values import VARIANTS, load
@@ -165,3 +166,51 @@ def test_the_memory_for_bodies_follows_that_of_the_pod(
     limits = AppArgs.model_validate(application.args).limits
     assert limits.body_memory_bytes == expected * 2**20
     assert limits.max_body_bytes * JSON_FACTOR <= limits.body_memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("decode", "expected"),
+    [
+        ({}, (3072 - 1024) // 2),
+        ({"resources": {"limits": {"memory": "5Gi"}}}, (5120 - 1024) // 2),
+        (
+            {
+                "replicasPerPod": 2,
+                "scale": {"num_cpus": 0.5},
+                "resources": {"limits": {"memory": "5Gi"}},
+            },
+            (5120 - 1024) // 4,
+        ),
+    ],
+)
+def test_the_memory_for_photos_follows_that_of_the_pod(
+    helm4: Helm, decode: Values, expected: int
+) -> None:
+    """And the largest photo finds room in it."""
+    values: Values = {"stages": {"decode": decode}}
+    document = serve_config(helm4.template(values, files=[VARIANTS["defaults"]]))
+    (application,) = ServeDeploySchema.model_validate(document).applications
+    args = AppArgs.model_validate(application.args)
+    assert args.decode.memory_bytes == expected * 2**20
+    largest = memory.of_largest(args.decode.max_pixels, args.limits.max_image_bytes)
+    assert largest <= args.decode.memory_bytes
+
+
+@pytest.mark.parametrize("settings", [{}, {"decode": {"max_pixels": 10**6}}])
+def test_the_chart_counts_the_largest_photo_as_the_service_does(
+    helm4: Helm, settings: Values
+) -> None:
+    """A pod in which it just fits is taken, and one with a little less is refused."""
+    args = AppArgs.model_validate(settings)
+    largest = memory.of_largest(args.decode.max_pixels, args.limits.max_image_bytes)
+    for more, refused in ((0, False), (-2, True)):
+        sizes: Values = {
+            "resources": {"limits": {"memory": str(2**30 + 2 * largest + more)}},
+            "objectStoreMemory": "1Gi",
+        }
+        values: Values = {"settings": settings, "stages": {"decode": sizes}}
+        if refused:
+            with pytest.raises(AssertionError, match="may take while it is decoded"):
+                helm4.template(values, files=[VARIANTS["defaults"]])
+        else:
+            helm4.template(values, files=[VARIANTS["defaults"]])

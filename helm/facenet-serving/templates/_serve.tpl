@@ -8,7 +8,8 @@
     "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" .Values.model.name)
     "gallery" $gallery
     "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int))
-    "limits" (dict "body_memory_bytes" (include "facenet-serving.bodyMemory" .Values.stages.ingress | int64)) -}}
+    "decode" (dict "memory_bytes" (include "facenet-serving.workMemory" .Values.stages.decode | int64))
+    "limits" (dict "body_memory_bytes" (include "facenet-serving.workMemory" .Values.stages.ingress | int64)) -}}
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
 {{- end -}}
@@ -74,10 +75,10 @@ ray_actor_options:
 {{- end -}}
 
 {{/*
-The memory for bodies of one replica of the ingress: half of what the pod has beside its object store. The other half
-is for the replica itself and Ray's processes. Takes the stage's values.
+The memory for what one replica has in work, bodies in the ingress and photos in decode: half of what the pod has
+beside its object store. The other half is for the replica itself and Ray's processes. Takes the stage's values.
 */}}
-{{- define "facenet-serving.bodyMemory" -}}
+{{- define "facenet-serving.workMemory" -}}
 {{- $memory := include "facenet-serving.bytes" (dig "limits" "memory" "0" .resources) | int64 -}}
 {{- $store := include "facenet-serving.bytes" .objectStoreMemory | int64 -}}
 {{ div (sub $memory $store) (mul 2 (int .replicasPerPod)) }}

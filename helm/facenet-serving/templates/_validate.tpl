@@ -13,6 +13,7 @@
 {{- end -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.bodies" . -}}
+{{- include "facenet-serving.validate.photos" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
@@ -78,10 +79,26 @@
 {{/* The largest body, as JSON with base64 (`JSON_FACTOR` of serving/api/memory.py), has to find room. */}}
 {{- define "facenet-serving.validate.bodies" -}}
 {{- $ingress := .Values.stages.ingress -}}
-{{- $memory := include "facenet-serving.bodyMemory" $ingress | int64 -}}
+{{- $memory := include "facenet-serving.workMemory" $ingress | int64 -}}
 {{- $body := dig "limits" "max_body_bytes" 67108864 (.Values.settings | default dict) | int64 -}}
 {{- if gt (mulf $body 4.4 | int64) $memory -}}
 {{- fail (printf "stages.ingress: half of the memory beside the object store, %d bytes for each of %d replicas, is less than one body of settings.limits.max_body_bytes (%d) takes as JSON, 4.4 times its bytes; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_body_bytes." $memory (int $ingress.replicasPerPod) $body) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The largest photo has to find room, by the numbers of serving/vision/formats/memory.py: 18 bytes a pixel, 80 MiB, and
+4 times the file.
+*/}}
+{{- define "facenet-serving.validate.photos" -}}
+{{- $decode := .Values.stages.decode -}}
+{{- $memory := include "facenet-serving.workMemory" $decode | int64 -}}
+{{- $settings := .Values.settings | default dict -}}
+{{- $pixels := dig "decode" "max_pixels" 50000000 $settings | int64 -}}
+{{- $file := dig "limits" "max_image_bytes" 20971520 $settings | int64 -}}
+{{- $photo := add (mul $pixels 18) 83886080 (mul $file 4) | int64 -}}
+{{- if gt $photo $memory -}}
+{{- fail (printf "stages.decode: half of the memory beside the object store, %d bytes for each of %d replicas, is less than one photo of settings.decode.max_pixels (%d) and settings.limits.max_image_bytes (%d) may take while it is decoded, %d bytes; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod, max_pixels or max_image_bytes." $memory (int $decode.replicasPerPod) $pixels $file $photo) -}}
 {{- end -}}
 {{- end -}}
 

@@ -80,7 +80,7 @@ def _masked(data: bytes, header_size: int, width: int, height: int, bits: int) -
     # Programs that know no alpha leave it 0: a photo of which nothing is to be seen.
     if len(used) == 4 and not pixels[..., 3].any():
         pixels = np.ascontiguousarray(pixels[..., :3])
-    return opened.upright(opened.rgb_of(Image.fromarray(pixels)), 1)
+    return opened.upright(Image.fromarray(pixels), 1)
 
 
 def _samples(block: NDArray[np.uint32], mask: int) -> NDArray[np.uint8]:

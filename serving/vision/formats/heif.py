@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +26,8 @@ from serving.vision.records import Photo
 _CPU_SECONDS = 10
 # A busy machine makes them longer; a request that nobody waits for any more ends at its deadline.
 _WALL_SECONDS = 60.0
+# The size of a picture: a box of 20 bytes.
+_SIZE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
 _NAMES = {"HEIC": "HEIC, as iPhones write it", "AVIF": "AVIF"}
 
 
@@ -53,7 +57,8 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
         f"This is {_NAMES[format]}, but it is damaged or of a rare kind and cannot be decoded; "
         "send it as JPEG."
     )
-    with _child(format, settings.max_pixels) as process:
+    # No more than its memory was counted for: see `formats.memory`.
+    with _child(format, pixels_told(data, settings.max_pixels)) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it ended before: what it wrote says why
@@ -74,7 +79,14 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
         if not _filled(pixels, process.stdout):
             raise bad
     image = Image.frombuffer(name, (width, height), pixels, "raw", name, 0, 1)
-    return opened.upright(opened.rgb_of(image), opened.orientation_of(orientation))
+    return opened.upright(image, opened.orientation_of(orientation))
+
+
+def pixels_told(data: bytes, most: int) -> int:
+    """The pixels of the largest picture in a HEIC or AVIF, and no more than ``most``, which stands
+    also for a file that tells none."""
+    sizes = (struct.unpack(">II", found[1]) for found in _SIZE.finditer(data))
+    return min(most, max((width * height for width, height in sizes), default=most))
 
 
 def available(format: str) -> bool:

@@ -5,10 +5,14 @@ Metadata does not reach the decoder: what is wrong in it is no reason to refuse 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from serving.errors import UnsupportedImage
 from serving.settings import DecodeSettings
@@ -19,6 +23,12 @@ from serving.vision.records import Photo
 _END = b"\xff\xd9"
 # Codes that differ from the zeros which libjpeg takes for missing ones, in each restart interval.
 _OTHER_CODES = b"".join(b"\xaa\x55" * 32 + bytes([0xFF, 0xD0 + n % 8]) for n in range(16))
+
+
+class Header(NamedTuple):
+    image: JpegImageFile  # of the size that it will be decoded at
+    size: tuple[int, int]  # width and height before it is reduced
+    whole: bool  # libjpeg has to keep all of it before the first row
 
 
 def read(data: bytes, settings: DecodeSettings) -> Photo:
@@ -34,11 +44,19 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     return photo(bare, orientation, settings)
 
 
-def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
+@contextlib.contextmanager
+def header(data: bytes, settings: DecodeSettings) -> Iterator[Header]:
+    """A JPEG without its metadata, before its pixels are decoded.
+
+    Raises:
+        UnsupportedImage: not 8 bits a sample, or damaged.
+        TooLarge: more pixels than the settings allow.
+    """
     try:
         image = Image.open(io.BytesIO(data), formats=["JPEG"])
     except UnidentifiedImageError:
         raise UnsupportedImage(_why_not(data)) from None
+    assert isinstance(image, JpegImageFile)
     with image:
         width, height = image.size
         reducible = _reducible(image, data)
@@ -49,8 +67,13 @@ def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
             # draft() takes the strongest reduction, up to 1/8, that keeps at least this size.
             image.draft("RGB", (max(1, width // scale), max(1, height // scale)))
         opened.check_size(*image.size, settings.max_pixels)
-        image.load()
-        return opened.upright(opened.rgb_of(image), orientation, (width, height))
+        yield Header(image, (width, height), whole=not reducible)
+
+
+def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
+    with header(data, settings) as found:
+        found.image.load()
+        return opened.upright(found.image, orientation, found.size)
 
 
 def _reducible(image: Image.Image, data: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_STRIP = 1 << 18  # pixels that are converted at once
 
 
 def check_size(width: int, height: int, limit: int) -> None:
@@ -47,13 +48,9 @@ def check_size(width: int, height: int, limit: int) -> None:
         raise TooLarge(f"A side of the image has more than {MAX_SIDE:,} pixels; crop it.")
 
 
-def read(
-    data: bytes,
-    format: str,
-    settings: DecodeSettings,
-    to_rgb: Callable[[Image.Image], Image.Image] | None = None,
-) -> Photo:
-    """Decode a file of one format of Pillow; of several frames, the first.
+@contextlib.contextmanager
+def header(data: bytes, format: str, settings: DecodeSettings) -> Iterator[Image.Image]:
+    """An image of one format of Pillow, before its pixels are decoded.
 
     Raises:
         UnsupportedImage: Pillow does not know this kind of the format.
@@ -67,21 +64,43 @@ def read(
         ) from None
     with image:
         check_size(*image.size, settings.max_pixels)
+        yield image
+
+
+def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
+    """Decode a file of one format of Pillow; of several frames, the first.
+
+    Raises:
+        UnsupportedImage, TooLarge: see `header`.
+    """
+    with header(data, format, settings) as image:
         image.load()
-        return upright((to_rgb or rgb_of)(image), orientation(image))
+        return upright(image, orientation(image))
 
 
 def upright(image: Image.Image, orientation: int, size: tuple[int, int] | None = None) -> Photo:
-    """The photo of an RGB image that is stored in this EXIF orientation.
+    """The photo of a loaded image of any mode that is stored in this EXIF orientation.
+
+    Beside the image and the photo it takes the memory of a strip.
 
     ``size``: width and height before it was reduced, as stored; None: it was not.
     """
+    width, height = image.size
+    turned = orientation >= 5  # by a quarter
+    pixels = np.empty((width, height, 3) if turned else (height, width, 3), np.uint8)
+    rows = max(1, _STRIP // width)
+    for y in range(0, height, rows):
+        end = min(y + rows, height)
+        strip = rgb_of(image.crop((0, y, width, end)))
+        if orientation in _UPRIGHT:
+            strip = strip.transpose(_UPRIGHT[orientation])
+        # Where the last row of the image comes first, its first strip comes last.
+        place = slice(height - end, height - y) if orientation in (3, 4, 6, 7) else slice(y, end)
+        pixels[(slice(None), place) if turned else place] = np.asarray(strip)
     width, height = size or image.size
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    if orientation >= 5:  # a quarter turn
+    if turned:
         width, height = height, width
-    return Photo(pixels=np.asarray(image), width=width, height=height)
+    return Photo(pixels=pixels, width=width, height=height)
 
 
 def orientation(image: Image.Image) -> int:
@@ -120,6 +139,8 @@ def orientation_of(value: Any) -> int:
 
 def rgb_of(image: Image.Image) -> Image.Image:
     """RGB of a loaded image of any mode; transparency is laid on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep_grey(image).convert("RGB")
     if image.mode == "La":

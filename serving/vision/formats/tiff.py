@@ -39,7 +39,7 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     opened.check_size(width, height, settings.max_pixels)
     if page.samples > MOST_SAMPLES:
         raise _unread(page)
-    if _by_pillow(page):
+    if by_pillow(page):
         view = beginning_with(page.at, data)
         try:
             return opened.read(view, "TIFF", settings)
@@ -49,10 +49,10 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
         raise _unread(page)
     image = tiff_samples.picture(page, data, settings)
     orientation = opened.orientation_of(page.tags.get(_ORIENTATION, 1))
-    return opened.upright(opened.rgb_of(image), orientation)
+    return opened.upright(image, orientation)
 
 
-def _by_pillow(page: Page) -> bool:
+def by_pillow(page: Page) -> bool:
     """Whether Pillow shows this kind right; tests try them all."""
     if page.compression == _OLD_JPEG:
         return True

@@ -84,6 +84,10 @@ class TestHeic:
             decode(data, SETTINGS)
         assert time.monotonic() - start < 8
 
+    def test_before_the_deadline_it_is_decoded(self) -> None:
+        with deadline.until(time.monotonic() + 30):
+            assert near(decode(heics.sample("turned_1"), SETTINGS).pixels)
+
     def test_cut_and_damaged_ones_are_named(self) -> None:
         data = heics.sample("turned_1")
         for bad in (data[:20], data[:300], data[:-20], data[:200] + bytes(100) + data[300:]):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
 from serving.errors import TooLarge
@@ -181,3 +181,46 @@ class TestSides:
 
     def test_up_to_it_photos_are_read(self) -> None:
         assert decode(encode(Image.new("L", (65_535, 2)), "PNG"), SETTINGS).width == 65_535
+
+
+class TestStrips:
+    """An image that is converted and turned in strips is as one that is in one piece."""
+
+    MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "LAB", "I;16")
+
+    @pytest.mark.parametrize(
+        ("mode", "transparency"),
+        [
+            *((mode, None) for mode in (*MODES, "I", "F")),
+            *(("P", told) for told in (5, bytes(range(256)))),
+            ("L", 7),
+            ("RGB", (1, 2, 3)),
+        ],
+    )
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_bit_for_bit(
+        self, monkeypatch: pytest.MonkeyPatch, mode: str, transparency: Any, orientation: int
+    ) -> None:
+        monkeypatch.setattr(opened, "_STRIP", 37 * 5)
+        image = self._noise(mode)
+        if transparency is not None:
+            image.info["transparency"] = transparency
+        found = opened.upright(image, orientation)
+        whole = opened.rgb_of(image)
+        tag = Image.Exif()
+        tag[0x0112] = orientation
+        whole.info["exif"] = tag.tobytes()
+        assert np.array_equal(check(found), np.asarray(ImageOps.exif_transpose(whole)))
+        assert found.pixels.shape == (found.height, found.width, 3)
+
+    @staticmethod
+    def _noise(mode: str) -> Image.Image:
+        rng = np.random.default_rng(3)
+        if mode in ("I", "F"):
+            deep = rng.random((23, 37)) * 70_000
+            return Image.fromarray(deep.astype(np.int32 if mode == "I" else np.float32))
+        size = len(Image.new(mode, (37, 23)).tobytes())
+        image = Image.frombytes(mode, (37, 23), rng.bytes(size))
+        if mode in ("P", "PA"):
+            image.putpalette(rng.bytes(768))
+        return image
