@@ -598,7 +598,7 @@ def shown_in_turn(page: Page) -> Iterator[str]:
     yield "enrol a face"
     page.press(Keys.ESCAPE)
     page.choose(NO_PHOTO)
-    page.shows("These bytes are no image", ".trouble")
+    page.shows("This is JSON, which is not read", ".trouble")
     yield "an error"
     page.click("API key: set")
     yield "the key"
