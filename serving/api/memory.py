@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 
 from fastapi import Request
@@ -19,6 +20,10 @@ VALUE_BYTES = 80
 CANDIDATE_BYTES = 1000
 
 
+# The part of the budget that the requests of one key may take together.
+KEY_SHARE = 0.5
+
+
 class Memory:
     """The budget of one process; from any thread.
 
@@ -29,6 +34,7 @@ class Memory:
     def __init__(self, total: int) -> None:
         self._total = total
         self._taken = 0
+        self._by_key: Counter[str | None] = Counter()
         self._lock = threading.Lock()
 
     @property
@@ -36,32 +42,61 @@ class Memory:
         """Bytes that are taken now."""
         return self._taken
 
-    def change(self, nbytes: int) -> None:
-        """Take bytes, or give them back if negative. Raises NoRoom: there are not so many."""
+    def take(self, nbytes: int, key: str | None, held: int) -> None:
+        """Take bytes.
+
+        Args:
+            key: the name of the caller's key; None: it has none, and no share of its own.
+            held: bytes that the same request holds. One request may exceed its key's share, so
+                that the largest body is taken in any budget that holds it.
+
+        Raises:
+            NoRoom: there are not so many.
+        """
         with self._lock:
-            if nbytes > 0 and self._taken + nbytes > self._total:
+            if self._taken + nbytes > self._total:
                 raise NoRoom(
                     "The requests that are under way take all the memory; try again in a moment."
                 )
+            others = self._by_key[key] - held
+            if key is not None and others and others + held + nbytes > KEY_SHARE * self._total:
+                raise NoRoom(
+                    "The requests of this key that are under way take its share of the memory; "
+                    "try again in a moment."
+                )
             self._taken += nbytes
+            self._by_key[key] += nbytes
+
+    def give_back(self, nbytes: int, key: str | None) -> None:
+        """Give bytes back that were taken for ``key``."""
+        with self._lock:
+            self._taken -= nbytes
+            self._by_key[key] -= nbytes
+            if not self._by_key[key]:
+                del self._by_key[key]
 
 
 class Lease:
-    """What one request has taken of the budget."""
+    """What one request has taken of the budget.
 
-    def __init__(self, memory: Memory) -> None:
+    Args:
+        key: as in `Memory.take`.
+    """
+
+    def __init__(self, memory: Memory, key: str | None = None) -> None:
         self._memory = memory
+        self._key = key
         self._taken = 0
 
     def take(self, nbytes: int) -> None:
         """Take more. Raises NoRoom."""
-        self._memory.change(nbytes)
+        self._memory.take(nbytes, self._key, self._taken)
         self._taken += nbytes
 
     def keep(self, nbytes: int) -> None:
         """Give back what is more than ``nbytes``."""
         more = max(0, self._taken - nbytes)
-        self._memory.change(-more)
+        self._memory.give_back(more, self._key)
         self._taken -= more
 
     def end(self) -> None:

@@ -57,7 +57,6 @@ ELSEWHERE = {
     "stack/config.py": "what it writes is what every stack of tests/service is started with",
     "stack/credentials.py": "stack/test_s3.py",
     "stack/run.py": "it starts every stack of tests/service",
-    "stages/decode.py": "a thin class over vision/decode.py: service",
     "stages/detect.py": "a thin class over vision/faces.py: service",
     "stages/interfaces.py": "Protocols; stages/test_remote.py compares them with what calls them",
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",

@@ -165,7 +165,8 @@ def test_the_document_is_the_rendered_one(
     """But for the addresses and places."""
     assert stack.document is not None
     assert _without_addresses(serve_config(rendered)) == _without_addresses(dict(stack.document))
-    assert only(rendered, "ConfigMap")["data"]["serve.yaml"].strip() == (
+    (own,) = (o for o in rendered if o["kind"] == "ConfigMap" and "serve.yaml" in o["data"])
+    assert own["data"]["serve.yaml"].strip() == (
         only(rendered, "RayService")["spec"]["serveConfigV2"].strip()
     )
 

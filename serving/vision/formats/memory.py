@@ -12,7 +12,7 @@ import struct
 from serving.settings import DecodeSettings
 from serving.vision.formats import heif, jpeg, opened, png, tiff, webp
 from serving.vision.formats import jpeg_segments as segments
-from serving.vision.formats.tiff_pages import photo_page
+from serving.vision.formats.tiff_pages import MOST_SAMPLES, photo_page
 
 # Of every photo: a strip while it is converted, and what the decoders need whatever the size.
 _BASE = 16 << 20
@@ -96,7 +96,7 @@ def _of_bmp(data: bytes, settings: DecodeSettings) -> int:
     width, height, _, bits = struct.unpack_from("<HHHH" if old else "<iiHH", data, 18)
     opened.check_size(width, abs(height), settings.max_pixels)
     image = _COLOURS + _BMP_MASKED if bits > 8 else _image("P")
-    return int(width * abs(height)) * (image + _PHOTO)
+    return int(max(0, width) * abs(height)) * (image + _PHOTO)
 
 
 def _of_jpeg(data: bytes, settings: DecodeSettings) -> int:
@@ -112,8 +112,10 @@ def _of_jpeg(data: bytes, settings: DecodeSettings) -> int:
 def _of_tiff(data: bytes, settings: DecodeSettings) -> int:
     page = photo_page(data)
     opened.check_size(*page.size, settings.max_pixels)
-    pixels = page.size[0] * page.size[1]
-    unpacked = page.samples * (page.bits or 64) / 8
+    pixels = max(0, page.size[0]) * max(0, page.size[1])
+    # More than that is not read.
+    bits = page.bits if 1 <= page.bits <= 64 else 64
+    unpacked = min(page.samples, MOST_SAMPLES) * bits / 8
     if tiff.by_pillow(page):
         # The whole page may be one strip, which is unpacked before it becomes an image.
         return int(pixels * (_COLOURS + max(_PHOTO, unpacked)))

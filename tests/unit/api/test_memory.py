@@ -32,7 +32,7 @@ def test_many_threads_take_no_more_than_there_is() -> None:
 
     def take(_: int) -> bool:
         try:
-            memory.change(1)
+            memory.take(1, None, 0)
         except NoRoom:
             return False
         return True

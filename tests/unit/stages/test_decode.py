@@ -1,0 +1,75 @@
+"""A decode replica: photos out of files, within the memory that it has for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving import deadline
+from serving.errors import TimedOut, TooLarge, UnsupportedImage
+from serving.settings import DecodeSettings, TracingSettings
+from serving.stages.decode import Decoder
+from serving.stages.refs import Ref
+from serving.vision.decode import peak_bytes
+from serving.vision.records import Photo
+from tests.support.images import encode, quadrants
+
+PHOTO = encode(quadrants(1200, 900), "PNG")
+PEAK = peak_bytes(PHOTO, DecodeSettings())
+
+
+def decoder(memory_bytes: int = 2**30, threads: int = 4) -> Decoder:
+    settings = DecodeSettings(memory_bytes=memory_bytes, threads=threads)
+    return Decoder(settings, TracingSettings())
+
+
+async def decoded(replica: Decoder, data: bytes, **beside: Any) -> Photo:
+    """``beside``: what callers send beside the arguments, see `serving.stages.calls`."""
+    return await (await replica.decode(Ref((data,), True), **beside)).get()
+
+
+def test_photos_that_do_not_fit_together_are_decoded_all_the_same() -> None:
+    async def run() -> list[Photo]:
+        replica = decoder(memory_bytes=PEAK)
+        return await asyncio.gather(*(decoded(replica, PHOTO) for _ in range(6)))
+
+    photos = asyncio.run(run())
+    for photo in photos:
+        assert np.array_equal(photo.pixels, np.asarray(quadrants(1200, 900)))
+
+
+def test_one_that_never_fits_is_refused_and_the_others_are_not() -> None:
+    large = encode(Image.new("RGB", (3000, 2000)), "PNG")
+
+    async def run() -> Photo:
+        replica = decoder(memory_bytes=PEAK)
+        with pytest.raises(TooLarge, match=r"of memory, and there are .* send a smaller one"):
+            await decoded(replica, large)
+        with pytest.raises(UnsupportedImage):
+            await decoded(replica, PHOTO[:20])
+        return await decoded(replica, PHOTO)
+
+    assert asyncio.run(run()).width == 1200
+
+
+def test_waiting_for_room_ends_at_the_deadline_and_blocks_no_loop() -> None:
+    async def run() -> float:
+        replica = decoder(memory_bytes=PEAK)
+        with replica._room.taken(PEAK):
+            until = deadline.Left(time.monotonic() + 0.3)
+            waiting = asyncio.ensure_future(decoded(replica, PHOTO, until=until))
+            last, longest = time.monotonic(), 0.0
+            while not waiting.done():
+                await asyncio.sleep(0.005)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            with pytest.raises(TimedOut):
+                await waiting
+        assert (await decoded(replica, PHOTO)).width == 1200  # and nothing of it is left
+        return longest
+
+    assert asyncio.run(run()) < 0.25
