@@ -190,7 +190,7 @@ KNOBS = {
         {"auth": {"existingSecret": "others", "key": "callers.yaml"}},
         {RAY},
         {
-            (RAY, f"{_INGRESS}.volumes.2.secret"): {
+            (RAY, f"{_INGRESS}.volumes.3.secret"): {
                 "secretName": "others",
                 "items": [{"key": "callers.yaml", "path": "keys.yaml"}],
             },
@@ -200,7 +200,7 @@ KNOBS = {
         {"auth": {"existingSecret": "", "keys": [HASHED]}},
         {RAY, KEYS},
         {
-            (RAY, f"{_INGRESS}.volumes.2.secret.secretName"): f"{N}-keys",
+            (RAY, f"{_INGRESS}.volumes.3.secret.secretName"): f"{N}-keys",
             (KEYS, "stringData.keys..yaml.keys"): [HASHED],
         },
     ),
@@ -209,7 +209,7 @@ KNOBS = {
         {*SERVED, TEST},
         {
             (RAY, f"{_ARGS}.keys"): None,
-            (RAY, f"{_INGRESS}.volumes.2"): None,
+            (RAY, f"{_INGRESS}.volumes.3"): None,
             (TEST, "spec.containers.0.command.6"): "open",
         },
     ),
@@ -580,6 +580,7 @@ def test_there_is_room_for_a_new_replica_before_an_old_one_goes(
     stage = {
         "scale": {"max_replicas": replicas, "num_cpus": 0.5},
         "replicasPerPod": each,
+        "resources": {"limits": {"memory": "6Gi"}},  # room for the largest photo in each replica
     }
     objects = helm4.template({"stages": {"decode": stage}}, files=[VARIANTS["defaults"]])
     assert look(only(objects, "RayService"), f"{_GROUPS}.decode.maxReplicas") == pods
@@ -630,7 +631,14 @@ def test_the_service_reads_the_keys_of_the_values(helm4: Helm) -> None:
         ({"scale": {"min_replicas": 3}}, 2),
         # A pod without a replica is never ready, so no drain may wait for it.
         ({"scale": {"min_replicas": 2}, "group": {"minReplicas": 4, "maxReplicas": 9}}, 1),
-        ({"scale": {"min_replicas": 4, "num_cpus": 0.5}, "replicasPerPod": 2}, 1),
+        (
+            {
+                "scale": {"min_replicas": 4, "num_cpus": 0.5},
+                "replicasPerPod": 2,
+                "resources": {"limits": {"memory": "6Gi"}},
+            },
+            1,
+        ),
         ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"minAvailable": 1}}, 1),
         ({"scale": {"min_replicas": 1}}, None),
         ({"scale": {"min_replicas": 3}, "podDisruptionBudget": {"enabled": False}}, None),

@@ -241,7 +241,7 @@ ports from the pods.
 {{- if or $values.annotations $values.labels $spec (ne $values.type "ClusterIP") -}}
 metadata:
   name: {{ include "facenet-serving.fullname" . }}-serve-svc
-  {{- with merge (dict) $values.labels .Values.commonLabels }}
+  {{- with merge (dict) ($values.labels | default dict) (.Values.commonLabels | default dict) }}
   labels:
     {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -27,6 +27,30 @@ def test_what_is_taken_comes_back() -> None:
     assert memory.taken == 0
 
 
+def test_a_key_has_a_share_but_for_one_request() -> None:
+    memory = Memory(100)
+    first, second, other = Lease(memory, "a"), Lease(memory, "a"), Lease(memory, "b")
+    first.take(60)  # alone it may have more than its share
+    first.take(10)
+    with pytest.raises(NoRoom, match="of this key"):
+        second.take(1)
+    other.take(30)
+    for lease in (first, other):
+        lease.end()
+    first.take(20)
+    second.take(30)
+    with pytest.raises(NoRoom, match="of this key"):
+        second.take(1)
+    with pytest.raises(NoRoom, match="of this key"):
+        first.take(1)
+    anybody, more = Lease(memory), Lease(memory)
+    anybody.take(30)
+    more.take(20)
+    for lease in (first, second, anybody, more):
+        lease.end()
+    assert memory.taken == 0
+
+
 def test_many_threads_take_no_more_than_there_is() -> None:
     memory = Memory(1000)
 

@@ -69,9 +69,9 @@ def test_a_body_takes_its_length_times_what_its_form_costs(kind: str, factor: fl
         assert [answer.status_code for answer in beside(api, headers, small)] == [status, 200]
 
 
-def test_one_without_a_length_takes_what_a_body_may_have() -> None:
+def test_what_does_not_fit_is_refused_with_a_problem() -> None:
     api = Api(body_memory_bytes=int(MB * RAW_FACTOR), max_body_bytes=MB)
-    during, after = beside(api, JPEG, post())
+    during, after = beside(api, {**JPEG, "content-length": str(MB)}, post())
     detail = detail_of(during, 503)
     assert detail == "The requests that are under way take all the memory; try again in a moment."
     assert during.json()["type"] == "urn:faces:problem:no-room"
@@ -79,10 +79,29 @@ def test_one_without_a_length_takes_what_a_body_may_have() -> None:
     assert after.status_code == 200
 
 
+def test_one_without_a_length_takes_what_has_come() -> None:
+    api = Api(body_memory_bytes=int(1000 * RAW_FACTOR) + 10)
+    during, after = beside(api, JPEG, post(content=b"x" * 1000))
+    assert (during.status_code, after.status_code) == (200, 200)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 100
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(api.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://faces") as client:
+            return await client.post("/infer", headers=JPEG, content=parts())
+
+    assert "all the memory" in detail_of(asyncio.run(ask()), 503)
+    assert api.post("/detect", content=b"x" * 1000, headers=JPEG).status_code == 200
+
+
 def test_what_has_no_body_is_answered_all_the_same() -> None:
     api = Api(body_memory_bytes=int(MB * RAW_FACTOR), max_body_bytes=MB)
     get = {"method": "GET", "url": "/v2/models/face-identification"}
-    assert [answer.status_code for answer in beside(api, JPEG, get)] == [200, 200]
+    full = {**JPEG, "content-length": str(MB)}
+    assert [answer.status_code for answer in beside(api, full, get)] == [200, 200]
 
 
 def test_one_that_is_too_long_is_told_so() -> None:
