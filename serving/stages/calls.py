@@ -69,8 +69,10 @@ def stage(deployment: type[T]) -> type[T]:
     return deployment
 
 
-# Made by the first call: whoever only calls stages has none.
-_clock = functools.cache(ClockGauge)
+@functools.cache
+def _clock() -> ClockGauge:
+    """Made by the first call: whoever only calls stages has none."""
+    return ClockGauge()
 
 
 def _going_on(name: str, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
