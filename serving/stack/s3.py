@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -109,6 +110,10 @@ def _close_inner_servers(folder: Path) -> None:
 
 def make_bucket(folder: Path, port: int, bucket: str) -> bool:
     """Create the bucket unless it exists; False while the server is not up yet."""
+    with socket.socket() as probe:
+        # Tried first: a client takes longer to make than the server to answer.
+        if probe.connect_ex((LOOPBACK, port)) != 0:
+            return False
     keys = credentials(folder)
     client = boto3.client(
         "s3",

@@ -96,7 +96,7 @@ def start(
 
 def client(folder: Path) -> httpx.Client:
     """A plain HTTP client of the Triton of a stack's folder."""
-    transport = httpx.HTTPTransport(uds=_path_in(folder))
+    transport = httpx.HTTPTransport(uds=_path_in(folder), verify=False)  # it is plain HTTP
     return httpx.Client(transport=transport, base_url="http://triton")
 
 

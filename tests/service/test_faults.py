@@ -71,7 +71,7 @@ OVERRIDES: dict[str, Any] = {
 WORK_S = 6.0
 RECOVERY_S = 60.0
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 
 @dataclass
@@ -221,7 +221,8 @@ def test_triton_hangs(stack: Stack, watch: Watch) -> None:
     with watch("Triton stopped (SIGSTOP)") as fault, stopped(stack.triton.pid):
         time.sleep(TRITON_TIMEOUT_S + 3)
     all_honest(fault.answers, "unavailable")
-    assert "did not answer within" in " ".join(a.detail for a in fault.of("identify"))
+    # Maybe only of those that were under way when it began: the next ones may be saved by its end.
+    assert "did not answer within" in " ".join(a.detail for a in refusals(fault.answers))
     assert max(a.seconds for a in fault.answers) < TRITON_TIMEOUT_S + WORK_S
 
 

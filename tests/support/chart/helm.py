@@ -82,7 +82,13 @@ def _run(helm: Helm, command: tuple[str, ...], files: tuple[Path, ...], values: 
             capture_output=True,
             text=True,
             # Nothing of the user's environment: no cluster, no plugins, no repositories.
-            env={"PATH": os.environ["PATH"], "HOME": home, "KUBECONFIG": _NO_CLUSTER},
+            # A rendering is over before Go's garbage collector, half of its work, is of use.
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": home,
+                "KUBECONFIG": _NO_CLUSTER,
+                "GOGC": "off",
+            },
         )
     if done.returncode:
         raise HelmError(done.stderr.strip() or done.stdout.strip())
