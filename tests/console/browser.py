@@ -218,9 +218,14 @@ class Page:
             focused = self.driver.switch_to.active_element
             name = _words(focused.accessible_name)
             if name.startswith(words):
-                assert self.driver.execute_script(
-                    "return getComputedStyle(document.activeElement).outlineStyle !== 'none'"
-                ), f"nobody sees that {name!r} has the focus"
+                there, outline = self.driver.execute_script(
+                    "const now = document.activeElement;"
+                    "return [now === arguments[0], getComputedStyle(now).outlineStyle]",
+                    focused,
+                )
+                if not there:
+                    continue  # drawn anew meanwhile, as long as the page loads
+                assert outline != "none", f"nobody sees that {name!r} has the focus"
                 return focused
             seen.append(name)
         raise AssertionError(f"Tab never comes to {words!r}, but to {seen}")
