@@ -133,6 +133,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"decode": {"memory_bytes": 2**30}}},
         "memory_bytes",
     ),
+    "no room for a collection": (
+        {"stages": {"match": {"objectStoreMemory": "512Mi"}}},
+        r"stages\.match: a collection of settings\.match\.max_people \(1000000\) takes 1600000000",
+    ),
+    "a collection that finds no room": (
+        {"settings": {"match": {"max_people": 1_100_000}}},
+        r"max_people \(1100000\) takes .*raise resources\.limits\.memory",
+    ),
+    "memory for galleries beside the derived one": (
+        {"settings": {"match": {"memory_bytes": 2**30}}},
+        "memory_bytes",
+    ),
     "memory in no unit": (
         {"stages": {"decode": {"objectStoreMemory": "1 GB"}}},
         "objectStoreMemory|1 GB",
