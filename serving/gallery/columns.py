@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from serving.gallery.blocks import Blocks
 from serving.gallery.details import Details
 
-# Beside the columns: which slot is whose, by id, in `serving.gallery.state.People`.
-INDEX_BYTES = 110
+# Beside the columns: which slot is whose, by id, in `serving.gallery.state.People`, and the owners
+# in `serving.gallery.following.Following`.
+INDEX_BYTES = 120
 _COPIED_AT_ONCE = 16_384
 
 

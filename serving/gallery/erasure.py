@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serving.errors import CommitConflict, ServingError, Unavailable, UnknownIdentity
 from serving.gallery.erased import remembering
-from serving.gallery.location import locate
+from serving.gallery.location import Location, locate
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.ownership import Owners, Ownership
 from serving.gallery.segment import Kind, Operation, Segment
@@ -56,11 +56,20 @@ class Erasure:
     left: Sequence[Left] = ()
 
 
-def erase_everywhere(store: Store, prefix: str, collection: str, ids: Collection[int]) -> Erasure:
+def erase_everywhere(
+    store: Store,
+    prefix: str,
+    collection: str,
+    ids: Collection[int],
+    known: Callable[[Location], dict[str, Owners]] = lambda location: {},
+) -> Erasure:
     """Erase people from the galleries of all models in the collection; see `erase`.
 
     A person who asks to be forgotten means every model's gallery. One that fails does not keep the
     others from being erased.
+
+    Args:
+        known: see `Contents`.
 
     Raises:
         UnknownIdentity: no gallery holds anything about one of the ids; nothing was written.
@@ -69,7 +78,7 @@ def erase_everywhere(store: Store, prefix: str, collection: str, ids: Collection
     failed: dict[str, ServingError] = {}
     held_in: list[tuple[Contents, set[int]]] = []
     for location in locate(store, prefix, collection, failed=failed.__setitem__):
-        contents = Contents(StoredGallery(store, prefix, location))
+        contents = Contents(StoredGallery(store, prefix, location), known(location))
         try:
             held_in.append((contents, held(contents, ids)))
         except Unavailable as error:
@@ -90,20 +99,29 @@ def erase_everywhere(store: Store, prefix: str, collection: str, ids: Collection
 
 class Contents:
     """Who owns what in a gallery's segments. Reads each segment once, one after the other, however
-    often it is asked: memory holds a few segments at a time, and of each only its `Owners`."""
+    often it is asked: memory holds a few segments at a time, and of each only its `Owners`.
 
-    def __init__(self, gallery: StoredGallery) -> None:
+    Args:
+        known: the owners of segments that were read before, by name; it adds those that it reads.
+    """
+
+    def __init__(self, gallery: StoredGallery, known: dict[str, Owners] | None = None) -> None:
         self.gallery = gallery
-        self._owners: dict[str, Owners] = {}
+        self._owners = {} if known is None else known
 
     def owned(self, manifest: Manifest, ids: Collection[int]) -> Ownership:
         """The operations of these people. Raises NotFound, as reading them does."""
         unread = [ref for ref in manifest.segments if ref.name not in self._owners]
-        for ref, owners in zip(
-            unread, map(Owners.of, self.gallery.objects.read_all(unread)), strict=True
-        ):
+        read = map(Owners.of, self.gallery.objects.read_all(unread))
+        for ref, owners in zip(unread, read, strict=True):
             self._owners[ref.name] = owners
         return Ownership.of((self._owners[ref.name] for ref in manifest.segments), ids)
+
+    def write(self, segment: Segment, replaced: SegmentRef) -> SegmentRef:
+        """Write a segment that takes the place of another one, or of a part of it."""
+        ref = self.gallery.objects.write(segment, replaced.first, replaced.last)
+        self._owners[ref.name] = Owners.of(segment)
+        return ref
 
 
 def held(contents: Contents, ids: Collection[int]) -> set[int]:
@@ -204,7 +222,7 @@ def _without(
         keep[operations] = False
         rows += int(np.diff(segment.row_starts())[operations].sum())
         replacements[ref.name] = [
-            gallery.objects.write(part, ref.first, ref.last)
+            contents.write(part, ref)
             for part in _parts(segment, keep, gallery.limits.segment_bytes)
         ]
     return manifest, replacements, rows

@@ -9,6 +9,7 @@ from contextlib import suppress
 from serving.errors import GalleryTooLarge, Overloaded
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.objects import SegmentObjects
+from serving.gallery.ownership import Owners
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 
@@ -25,10 +26,13 @@ class Following:
     Attributes:
         snapshot: the people as last followed.
         loaded: whether anything was; until then the snapshot is empty and means nothing.
+        owners: of the segments, by name, as far as they were read: for erasures, which would have
+            to read all segments otherwise. Others may add to it.
     """
 
     snapshot: Snapshot
     loaded: bool
+    owners: dict[str, Owners]
 
     def __init__(self, objects: SegmentObjects, room: Callable[[int], None]) -> None:
         self._objects = objects
@@ -58,10 +62,15 @@ class Following:
             self._replay(segments, empty=False)
         else:
             # Reads all before it applies the first: after a failure, the people are as before.
-            for segment in list(self._objects.read_all(segments)):
+            read = list(self._objects.read_all(segments))
+            for ref, segment in zip(segments, read, strict=True):
                 self._people.apply(segment)
+                self.owners[ref.name] = Owners.of(segment)
         self._people.pack()
         self.snapshot = self._people.snapshot(manifest.at)
+        if segments or segments is None:
+            names = (ref.name for ref in manifest.segments)
+            self.owners = {name: self.owners[name] for name in names if name in self.owners}
         self.loaded, self._applied = True, manifest.segments
         # Searches that hold an older snapshot keep its slots; the next refresh tries again.
         self._people.overwrite_dead()
@@ -82,8 +91,10 @@ class Following:
         """Apply segments one after the other, beside the people from before."""
         expected = sum(segment.operations for segment in segments)
         with self._people.forked(empty=empty, expected=expected) as people:
-            for segment in self._objects.read_all(segments):
+            read = self._objects.read_all(segments)
+            for ref, segment in zip(segments, read, strict=True):
                 people.apply(segment)
+                self.owners[ref.name] = Owners.of(segment)
                 self._room(people.nbytes)
         self._people = people
         _give_back_memory()
@@ -92,6 +103,7 @@ class Following:
         self._people = People(self._objects.dimension)
         self.snapshot = self._people.snapshot(0)
         self.loaded = False
+        self.owners = {}
 
 
 def _give_back_memory() -> None:

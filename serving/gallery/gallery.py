@@ -13,6 +13,7 @@ from serving.gallery.interchange import ROWS_AT_ONCE
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
 from serving.gallery.observer import NOBODY, Observer, outcome_of
+from serving.gallery.ownership import Owners
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import Store
@@ -83,6 +84,11 @@ class Gallery:
     def loaded(self) -> bool:
         """Whether the store has been read; until then the snapshot is empty and means nothing."""
         return self._following.loaded
+
+    @property
+    def owners(self) -> dict[str, Owners]:
+        """See `serving.gallery.following.Following`."""
+        return self._following.owners
 
     @property
     def waiting(self) -> int:

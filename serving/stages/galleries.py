@@ -27,6 +27,7 @@ from serving.errors import (
 from serving.gallery import Gallery, Snapshot
 from serving.gallery.location import Location
 from serving.gallery.observer import NOBODY, Observer
+from serving.gallery.ownership import Owners
 from serving.gallery.store import Store
 from serving.matching.records import GalleryStatus
 from serving.settings import GallerySettings
@@ -113,15 +114,16 @@ class Galleries:
             return self._held[location]
 
     def _made(self, location: Location, store: Store) -> Gallery:
-        return Gallery(
+        gallery = Gallery(
             store,
             self._settings.prefix,
             location,
             observer=self._observer,
-            room=lambda nbytes: self._make_room(location, nbytes),
+            room=lambda nbytes: self._make_room(location, gallery, nbytes),
         )
+        return gallery
 
-    def _make_room(self, location: Location, nbytes: int) -> None:
+    def _make_room(self, location: Location, gallery: Gallery, nbytes: int) -> None:
         """Evict others until all have room beside this gallery of so many bytes.
 
         Raises:
@@ -129,7 +131,7 @@ class Galleries:
             Overloaded: it was evicted while it was read.
         """
         with self._lock:
-            if location not in self._held:
+            if self._held.get(location) is not gallery:
                 raise Overloaded(
                     "Other galleries took the memory of this one while it was read; try again in "
                     "a moment."
@@ -163,6 +165,12 @@ class Galleries:
             if self._held[location].loaded and not self._held[location].snapshot.version
         )
         return next(empty, others[0])
+
+    def owners(self, location: Location) -> dict[str, Owners]:
+        """Who owns what in the gallery's segments, as far as it is held and they were read."""
+        with self._lock:
+            gallery = self._held.get(location)
+        return {} if gallery is None else gallery.owners
 
     async def load(self, location: Location) -> None:
         """Read the gallery's newest version into memory."""

@@ -199,8 +199,9 @@ class Matcher:
         prefix = self._gallery_settings.prefix
         with self._erasures.place() as place:
             store = await self._galleries.store()
+            known = self._galleries.owners
             receipts = await place.work(
-                lambda: erase_everywhere(store, prefix, collection, [person])
+                lambda: erase_everywhere(store, prefix, collection, [person], known)
             )
         return receipts.result
 

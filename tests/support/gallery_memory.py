@@ -83,7 +83,9 @@ def measure(store: Store, location: Location, limits: Limits, person: int) -> di
     figures |= {"reload_mib": reloading.mib, "reload_s": reloading.seconds}
 
     with _searching(gallery), Peak() as erasing:
-        erased = erase_everywhere(store, PREFIX, location.collection, [person])
+        erased = erase_everywhere(
+            store, PREFIX, location.collection, [person], lambda location: gallery.owners
+        )
         assert person not in gallery.refresh()
     assert erased.receipts[0].embeddings == 1
     return figures | {"erase_mib": erasing.mib, "erase_s": erasing.seconds}
