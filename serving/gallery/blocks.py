@@ -21,7 +21,7 @@ class Blocks:
 
     def __init__(self, capacity: int, dimension: int, shared: Blocks | None = None) -> None:
         self.dimension = dimension
-        self._blocks = list(shared._blocks) if shared is not None else []
+        self._blocks: list[NDArray[np.float16]] = [] if shared is None else list(shared._blocks)
         while len(self._blocks) * _ROWS < capacity:
             self._blocks.append(np.empty((_ROWS, dimension), np.float16))
 
@@ -36,7 +36,8 @@ class Blocks:
     def __getitem__(self, slots: Slots) -> NDArray[np.float16]:
         """A copy of these rows: (N, D)."""
         if len(self._blocks) == 1:
-            return self._blocks[0][slots]
+            only: NDArray[np.float16] = self._blocks[0][slots]
+            return only
         rows = np.empty((len(slots), self.dimension), np.float16)
         for block, at, inside in self._parts(slots):
             rows[at] = block[inside]
@@ -49,6 +50,5 @@ class Blocks:
     def _parts(self, slots: Slots) -> list[tuple[NDArray[np.float16], NDArray[np.bool_], Slots]]:
         """By block: which of ``slots`` lie in it, and where."""
         number, inside = slots >> _BITS, slots & (_ROWS - 1)
-        found = np.flatnonzero(np.bincount(number)) if len(slots) else []
-        masks = ((n, number == n) for n in found)
+        masks = ((n, number == n) for n in np.flatnonzero(np.bincount(number)))
         return [(self._blocks[n], at, inside[at]) for n, at in masks]

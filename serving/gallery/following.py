@@ -33,6 +33,7 @@ class Following:
     snapshot: Snapshot
     loaded: bool
     owners: dict[str, Owners]
+    _people: People
 
     def __init__(self, objects: SegmentObjects, room: Callable[[int], None]) -> None:
         self._objects = objects

@@ -87,7 +87,7 @@ class Slots:
         first, self._used = self._used, self._used + count - len(reused)
         if self._used > len(self._alive):
             self._grow(first, max(self._used, len(self._alive) * 3 // 2))
-        slots = np.concatenate([reused, np.arange(first, self._used)])
+        slots: NDArray[np.intp] = np.concatenate([reused, np.arange(first, self._used)])
         self._alive[slots] = True
         return slots
 
@@ -143,9 +143,8 @@ class Slots:
         """Copy the details of the living to a new run; snapshots keep the one they have."""
         slots = np.flatnonzero(self._alive[: self._used])
         texts = self.texts_of(slots)
-        starts, lengths = (
-            np.zeros_like(a) for a in (self.columns.details_start, self.columns.details_length)
-        )
+        starts = np.zeros_like(self.columns.details_start)
+        lengths = np.zeros_like(self.columns.details_length)
         lengths[slots] = self.columns.details_length[slots]
         starts[slots] = starts_of(lengths[slots])[:-1]
         self.columns = dataclasses.replace(

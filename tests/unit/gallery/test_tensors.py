@@ -9,10 +9,11 @@ import pytest
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from serving.gallery.tensors import view
 
-ARRAYS = {
+ARRAYS: dict[str, NDArray[Any]] = {
     "rows": np.arange(12, dtype=np.float16).reshape(3, 4),
     "single": np.ones(3, np.float32),
     "times": np.array([1.5]),
