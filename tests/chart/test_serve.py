@@ -217,7 +217,12 @@ def test_the_memory_for_galleries_follows_that_of_the_pod(
 ) -> None:
     """And the largest collection finds room in it."""
     settings: Values = {} if people is None else {"match": {"max_people": people}}
-    values: Values = {"stages": {"match": match}, "settings": settings}
+    maintenance: Values = {"resources": {"limits": {"memory": "3Gi"}}}
+    values: Values = {
+        "stages": {"match": match},
+        "settings": settings,
+        "maintenance": maintenance,
+    }
     document = serve_config(helm4.template(values, files=[VARIANTS["defaults"]]))
     (application,) = ServeDeploySchema.model_validate(document).applications
     args = AppArgs.model_validate(application.args)

@@ -104,8 +104,8 @@ The largest photo has to find room, by the numbers of serving/vision/formats/mem
 {{- end -}}
 
 {{/*
-The largest collection has to find room in a matcher: 1,600 bytes a person, with a name and some metadata
-(docs/bench-gallery.md).
+The largest collection has to find room in a matcher: 1,600 bytes a person, with a name and some metadata; and in the
+maintenance, which may have to fold the whole of it: 1,200 bytes a person and 256 MiB (docs/bench-gallery.md).
 */}}
 {{- define "facenet-serving.validate.people" -}}
 {{- $match := .Values.stages.match -}}
@@ -113,6 +113,11 @@ The largest collection has to find room in a matcher: 1,600 bytes a person, with
 {{- $people := dig "match" "max_people" 1000000 (.Values.settings | default dict) | int64 -}}
 {{- if gt (mul $people 1600) $memory -}}
 {{- fail (printf "stages.match: a collection of settings.match.max_people (%d) takes %d bytes, and each of %d replicas has %d for galleries: what is left of the pod beside the object store, 512 MiB for Ray and 768 MiB for each replica; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_people." $people (mul $people 1600) (int $match.replicasPerPod) $memory) -}}
+{{- end -}}
+{{- $job := include "facenet-serving.bytes" (dig "limits" "memory" "0" .Values.maintenance.resources) | int64 -}}
+{{- $folding := add (mul $people 1200) 268435456 | int64 -}}
+{{- if and .Values.maintenance.enabled (gt $job (int64 0)) (gt $folding $job) -}}
+{{- fail (printf "maintenance: to fold a collection of settings.match.max_people (%d) may take %d bytes, and maintenance.resources.limits.memory is %d; raise it, or lower max_people." $people $folding $job) -}}
 {{- end -}}
 {{- end -}}
 
