@@ -26,6 +26,7 @@ DERIVED = {
     "DecodeSettings": {"memory_bytes"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
     "LimitSettings": {"body_memory_bytes"},
+    "MatchSettings": {"memory_bytes"},
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
 }

@@ -94,6 +94,14 @@ class EnrolmentConflict(ServingError):
     title = "The photos contradict who is enrolled"
 
 
+class CollectionFull(ServingError):
+    """The collection holds as many people as it may; nothing was written."""
+
+    status = 409
+    type = "collection-full"
+    title = "The collection is full"
+
+
 class TooLarge(ServingError):
     status = 413
     type = "too-large"
@@ -200,6 +208,13 @@ class ModelMismatch(GalleryError):
 
     type = "model-mismatch"
     title = "The gallery belongs to another model"
+
+
+class GalleryTooLarge(GalleryError):
+    """The people of the gallery do not fit into the memory that a matcher has for them."""
+
+    type = "gallery-too-large"
+    title = "The gallery does not fit into memory"
 
 
 class StoreUnfit(GalleryError):

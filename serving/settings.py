@@ -162,11 +162,18 @@ class MatchSettings(Settings):
     long_calls: int = Field(
         2,
         ge=1,
-        description="pages of likely duplicates, and as many erasures, at once in one replica; "
-        "more are refused",
+        description="pages of likely duplicates, and as many erasures, that run or wait in one "
+        "replica, where one of each runs; more are refused",
     )
     # The most recently used ones stay in memory; another one is read again when it is needed.
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
+    # Beside it the process itself needs memory, and what is read, written and compared at once.
+    memory_bytes: int = Field(
+        1536 * 2**20, ge=1, description="memory for the people of all galleries that it holds"
+    )
+    max_people: int = Field(
+        1_000_000, ge=1, description="people in one collection; enrolments of more are refused"
+    )
 
 
 class EnrolmentSettings(Settings):

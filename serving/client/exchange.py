@@ -20,6 +20,7 @@ from serving.errors import (
     EnrolmentConflict,
     GalleryCorrupt,
     GalleryError,
+    GalleryTooLarge,
     GalleryTooNew,
     ModelMismatch,
     NotReadBack,
@@ -36,7 +37,15 @@ _COLLECTION = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 _PASSING = (429, 502, 503, 504)
 # Answered with 503 too, but they do not pass by waiting.
 _LASTING = {
-    error.type for error in (GalleryError, GalleryCorrupt, GalleryTooNew, ModelMismatch, StoreUnfit)
+    error.type
+    for error in (
+        GalleryError,
+        GalleryCorrupt,
+        GalleryTooLarge,
+        GalleryTooNew,
+        ModelMismatch,
+        StoreUnfit,
+    )
 }
 
 # Errors before a connection: nothing was sent.

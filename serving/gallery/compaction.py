@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serving.gallery.fold import fold
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
@@ -52,11 +57,15 @@ def compact(gallery: StoredGallery) -> Compaction:
 
     gallery.commit_as("compact", mutate)
     if not done:
-        # A person who is in them may have been erased meanwhile.
-        for ref in folded:
-            gallery.objects.remove(ref.name)
+        _remove(gallery, folded)
     after = len(gallery.file.read()[0].segments)
     return Compaction(before, after, sum(s.bytes for s in run), sum(s.bytes for s in folded))
+
+
+def _remove(gallery: StoredGallery, uploaded: Sequence[SegmentRef]) -> None:
+    """Remove what was not committed: a person who is in it may have been erased meanwhile."""
+    for ref in uploaded:
+        gallery.objects.remove(ref.name)
 
 
 def _fold(
@@ -69,11 +78,22 @@ def _fold(
     first, last = run[0].first, run[-1].last
     from_nothing = run[0] is manifest.segments[0]
     max_rows = gallery.limits.segment_bytes // (2 * gallery.dimension)
-    segments = list(gallery.objects.read_all(run))
-    folded = [
-        gallery.objects.write(segment, first, last)
-        for segment in fold(segments, from_nothing=from_nothing, max_rows=max_rows)
-    ]
+    # Embeddings are read again when they are written: memory holds those of a few segments only.
+    segments = [segment.bare() for segment in gallery.objects.read_all(run)]
+
+    # As few as will do: what one of the new segments ends with, the next one often begins with.
+    @lru_cache(1)
+    def embeddings(number: int) -> NDArray[np.floating[Any]]:
+        return gallery.objects.read(run[number]).embeddings
+
+    parts = fold(segments, from_nothing=from_nothing, max_rows=max_rows, embeddings=embeddings)
+    folded: list[SegmentRef] = []
+    try:
+        for segment in parts:
+            folded.append(gallery.objects.write(segment, first, last))
+    except Exception:
+        _remove(gallery, folded)
+        raise
     # When no operation is left, an empty segment still says that these versions are folded.
     folded = folded or [gallery.objects.write(Segment.of([], gallery.dimension), first, last)]
     return manifest, run, folded

@@ -15,10 +15,16 @@ class Details:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._overwritten = 0
 
     @property
     def nbytes(self) -> int:
         return len(self._bytes)
+
+    @property
+    def overwritten(self) -> int:
+        """Bytes of objects that were overwritten."""
+        return self._overwritten
 
     def add(self, encoded: bytes) -> int:
         """Append any number of encoded objects; returns where they begin."""
@@ -29,6 +35,11 @@ class Details:
     def overwrite(self, start: int, length: int) -> None:
         """Overwrite an object that nobody reads any more."""
         self._bytes[start : start + length] = b" " * length
+        self._overwritten += length
+
+    def cut(self, nbytes: int) -> None:
+        """Take back all that was added since there were ``nbytes``."""
+        del self._bytes[nbytes:]
 
     def encoded(self, start: int, length: int) -> bytes:
         return bytes(self._bytes[start : start + length])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.errors import CommitConflict, ServingError, Unavailable, UnknownIdentity
 from serving.gallery.erased import remembering
-from serving.gallery.location import locate
+from serving.gallery.location import Location, locate
 from serving.gallery.manifest import Manifest, SegmentRef
-from serving.gallery.ownership import Ownership
-from serving.gallery.segment import Kind, Operation
+from serving.gallery.ownership import Owners, Ownership
+from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import Store
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
@@ -55,41 +56,78 @@ class Erasure:
     left: Sequence[Left] = ()
 
 
-def erase_everywhere(store: Store, prefix: str, collection: str, ids: Collection[int]) -> Erasure:
+def erase_everywhere(
+    store: Store,
+    prefix: str,
+    collection: str,
+    ids: Collection[int],
+    known: Callable[[Location], dict[str, Owners]] = lambda location: {},
+) -> Erasure:
     """Erase people from the galleries of all models in the collection; see `erase`.
 
     A person who asks to be forgotten means every model's gallery. One that fails does not keep the
     others from being erased.
+
+    Args:
+        known: see `Contents`.
 
     Raises:
         UnknownIdentity: no gallery holds anything about one of the ids; nothing was written.
         ServingError: no gallery could be erased; the error of the first.
     """
     failed: dict[str, ServingError] = {}
-    held_in: list[tuple[StoredGallery, set[int]]] = []
+    held_in: list[tuple[Contents, set[int]]] = []
     for location in locate(store, prefix, collection, failed=failed.__setitem__):
-        gallery = StoredGallery(store, prefix, location)
+        contents = Contents(StoredGallery(store, prefix, location), known(location))
         try:
-            held_in.append((gallery, held(gallery, ids)))
+            held_in.append((contents, held(contents, ids)))
         except Unavailable as error:
             failed[str(location)] = error
     if not failed:
         _require_known(ids, *(here for _, here in held_in))
     receipts: list[Receipt] = []
-    for gallery, here in held_in:
+    for contents, here in held_in:
         try:
             if here:
-                receipts.append(erase_held(gallery, here))
+                receipts.append(erase_held(contents, here))
         except (CommitConflict, Unavailable) as error:
-            failed[str(gallery.location)] = error
+            failed[str(contents.gallery.location)] = error
     if failed and not receipts:
         raise next(iter(failed.values()))
     return Erasure(receipts, [Left(gallery, str(error)) for gallery, error in failed.items()])
 
 
-def held(gallery: StoredGallery, ids: Collection[int]) -> set[int]:
+class Contents:
+    """Who owns what in a gallery's segments. Reads each segment once, one after the other, however
+    often it is asked: memory holds a few segments at a time, and of each only its `Owners`.
+
+    Args:
+        known: the owners of segments that were read before, by name; it adds those that it reads.
+    """
+
+    def __init__(self, gallery: StoredGallery, known: dict[str, Owners] | None = None) -> None:
+        self.gallery = gallery
+        self._owners = {} if known is None else known
+
+    def owned(self, manifest: Manifest, ids: Collection[int]) -> Ownership:
+        """The operations of these people. Raises NotFound, as reading them does."""
+        unread = [ref for ref in manifest.segments if ref.name not in self._owners]
+        read = map(Owners.of, self.gallery.objects.read_all(unread))
+        for ref, owners in zip(unread, read, strict=True):
+            self._owners[ref.name] = owners
+        return Ownership.of((self._owners[ref.name] for ref in manifest.segments), ids)
+
+    def write(self, segment: Segment, replaced: SegmentRef) -> SegmentRef:
+        """Write a segment that takes the place of another one, or of a part of it."""
+        ref = self.gallery.objects.write(segment, replaced.first, replaced.last)
+        self._owners[ref.name] = Owners.of(segment)
+        return ref
+
+
+def held(contents: Contents, ids: Collection[int]) -> set[int]:
     """The ids about which the bucket holds anything: enrolled, deleted, or in objects to sweep."""
-    manifest, owned = gallery.file.reading(lambda manifest: _owned(gallery, manifest, ids))
+    gallery = contents.gallery
+    manifest, owned = gallery.file.reading(lambda now: (now, contents.owned(now, ids)))
     known = {i for i in ids if owned.ever(i)}
     for name, _ in gallery.objects.all():
         if name not in manifest.names and len(known) < len(ids):
@@ -107,15 +145,18 @@ def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
         CommitConflict: compactions came between too often; they are deleted, but not yet erased.
         Unavailable: the store is away, or the gallery is damaged.
     """
-    _require_known(ids, held(gallery, ids))
-    return erase_held(gallery, ids)
+    contents = Contents(gallery)
+    _require_known(ids, held(contents, ids))
+    return erase_held(contents, ids)
 
 
-def erase_held(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
-    """Like `erase`, for ids that `held` has returned: so the gallery is not read for that again."""
+def erase_held(contents: Contents, ids: Collection[int]) -> Receipt:
+    """Like `erase`, for ids that `held` has returned, with the same contents: so what was read for
+    that is not read again."""
+    gallery = contents.gallery
     Writer(gallery).commit([Operation(Kind.DELETE, i, gallery.now()) for i in ids])
     for _ in range(gallery.limits.erase_tries):
-        rewritten = _rewrite_without(gallery, ids)
+        rewritten = _rewrite_without(contents, ids)
         if rewritten is not None:
             break
     else:
@@ -141,14 +182,15 @@ def _require_known(ids: Collection[int], *known: set[int]) -> None:
         raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
 
 
-def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list[str], int] | None:
+def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str], int] | None:
     """Commit segments without these people.
 
     Returns:
         The names of the segments that held them, and the number of rows removed; None: another
         process was faster.
     """
-    manifest, replacements, rows = gallery.file.reading(lambda now: _without(gallery, now, ids))
+    gallery = contents.gallery
+    manifest, replacements, rows = gallery.file.reading(lambda now: _without(contents, now, ids))
     done = False
 
     def mutate(now: Manifest, commit: str) -> Manifest | None:
@@ -158,7 +200,7 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
         done = set(listed.values()) <= set(now.segments) and now.fence <= manifest.version
         if not done:
             return None
-        segments = tuple(replacements.get(s.name, s) for s in now.segments)
+        segments = tuple(r for s in now.segments for r in replacements.get(s.name, (s,)))
         erased = remembering(now.erased, ids, gallery.now(), gallery.limits)
         return now.folded(commit, segments, gallery.now()).without(erased)
 
@@ -167,24 +209,30 @@ def _rewrite_without(gallery: StoredGallery, ids: Collection[int]) -> tuple[list
 
 
 def _without(
-    gallery: StoredGallery, manifest: Manifest, ids: Collection[int]
-) -> tuple[Manifest, dict[str, SegmentRef], int]:
+    contents: Contents, manifest: Manifest, ids: Collection[int]
+) -> tuple[Manifest, dict[str, list[SegmentRef]], int]:
     """The replacements of the segments that hold them, by name; and the number of rows removed."""
-    _, owned = _owned(gallery, manifest, ids)
-    replacements: dict[str, SegmentRef] = {}
+    gallery = contents.gallery
+    replacements: dict[str, list[SegmentRef]] = {}
     rows = 0
-    for number, operations in owned.dead(ids).items():
+    for number, operations in contents.owned(manifest, ids).dead(ids).items():
         ref = manifest.segments[number]
         segment = gallery.objects.read(ref)
         keep = np.ones(len(segment), np.bool_)
         keep[operations] = False
-        rest = segment.select(keep)
-        rows += len(segment.embeddings) - len(rest.embeddings)
-        replacements[ref.name] = gallery.objects.write(rest, ref.first, ref.last)
+        rows += int(np.diff(segment.row_starts())[operations].sum())
+        replacements[ref.name] = [
+            contents.write(part, ref)
+            for part in _parts(segment, keep, gallery.limits.segment_bytes)
+        ]
     return manifest, replacements, rows
 
 
-def _owned(
-    gallery: StoredGallery, manifest: Manifest, ids: Collection[int]
-) -> tuple[Manifest, Ownership]:
-    return manifest, Ownership.of(gallery.objects.read_all(manifest.segments), ids)
+def _parts(segment: Segment, keep: NDArray[np.bool_], most_bytes: int) -> Iterator[Segment]:
+    """The operations to keep, in segments of at most so many bytes of embeddings or of one
+    operation; an empty one when none is left."""
+    most_rows = most_bytes // (2 * segment.dimension)
+    rows = np.cumsum(np.where(keep, np.diff(segment.row_starts()), 0))
+    part = (rows - 1).clip(0) // max(most_rows, 1)
+    for number in np.unique(part[keep]) if keep.any() else [0]:
+        yield segment.select(keep & (part == number))

@@ -9,14 +9,14 @@ the run stays a merge, in its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.gallery.segment import Kind, Segment
+from serving.gallery.segment import Kind, Segment, starts_of
 
 
 @dataclass(slots=True)
@@ -60,25 +60,39 @@ class _Folded:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def fold(segments: Sequence[Segment], *, from_nothing: bool, max_rows: int) -> Iterator[Segment]:
+# The embeddings of the segment of this number in the run.
+Embeddings = Callable[[int], NDArray[np.floating[Any]]]
+
+
+def fold(
+    segments: Sequence[Segment],
+    *,
+    from_nothing: bool,
+    max_rows: int,
+    embeddings: Embeddings | None = None,
+) -> Iterator[Segment]:
     """Segments that do the same as ``segments`` one after the other.
 
     Args:
         from_nothing: the run begins with the gallery's first version.
         max_rows: embeddings in one segment.
+        embeddings: reads them again, for segments without (`Segment.bare`): called for each
+            segment that is made with the numbers of those that it needs, in their order. None:
+            ``segments`` have them.
     """
+    embeddings = embeddings or (lambda number: segments[number].embeddings)
     operations = _Folder(from_nothing).run(segments)
     part: list[_Folded] = []
     rows = 0
     for operation in operations:
         count = sum(r.end - r.start for r in operation.rows)
         if part and rows + count > max_rows:
-            yield _segment(part, segments)
+            yield _segment(part, segments, embeddings)
             part, rows = [], 0
         part.append(operation)
         rows += count
     if part:
-        yield _segment(part, segments)
+        yield _segment(part, segments, embeddings)
 
 
 class _Folder:
@@ -205,7 +219,9 @@ class _Folder:
             )
 
 
-def _segment(operations: Sequence[_Folded], segments: Sequence[Segment]) -> Segment:
+def _segment(
+    operations: Sequence[_Folded], segments: Sequence[Segment], embeddings: Embeddings
+) -> Segment:
     details = [json.dumps(o.details).encode() if o.details else b"" for o in operations]
     return Segment(
         kind=np.array([o.kind for o in operations], np.uint8),
@@ -213,7 +229,7 @@ def _segment(operations: Sequence[_Folded], segments: Sequence[Segment]) -> Segm
         count=np.array(
             [len(o.sources) + sum(r.end - r.start for r in o.rows) for o in operations], np.int32
         ),
-        embeddings=_gather([r for o in operations for r in o.rows], segments),
+        embeddings=_gather([r for o in operations for r in o.rows], segments, embeddings),
         sources=np.array([s for o in operations for s in o.sources], np.int64),
         created=np.array([o.created for o in operations], np.float64),
         updated=np.array([o.updated for o in operations], np.float64),
@@ -222,13 +238,18 @@ def _segment(operations: Sequence[_Folded], segments: Sequence[Segment]) -> Segm
     )
 
 
-def _gather(rows: Sequence[_Rows], segments: Sequence[Segment]) -> NDArray[np.floating[Any]]:
+def _gather(
+    rows: Sequence[_Rows], segments: Sequence[Segment], embeddings: Embeddings
+) -> NDArray[np.floating[Any]]:
     dimension = segments[0].dimension
     dtype = np.result_type(*(s.embeddings.dtype for s in segments))
-    embeddings = np.empty((sum(r.end - r.start for r in rows), dimension), dtype)
-    start = 0
-    for r in rows:
-        end = start + r.end - r.start
-        embeddings[start:end] = segments[r.segment].embeddings[r.start : r.end]
-        start = end
-    return embeddings
+    starts = starts_of([r.end - r.start for r in rows])
+    gathered = np.empty((starts[-1], dimension), dtype)
+    by_segment: dict[int, list[tuple[int, _Rows]]] = {}
+    for start, r in zip(starts.tolist(), rows, strict=False):
+        by_segment.setdefault(r.segment, []).append((start, r))
+    for number in sorted(by_segment):
+        source = embeddings(number)
+        for start, r in by_segment[number]:
+            gathered[start : start + r.end - r.start] = source[r.start : r.end]
+    return gathered

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serving.gallery.fold import fold
+from serving.gallery.following import Following
 from serving.gallery.interchange import ROWS_AT_ONCE
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
-from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer, outcome_of
+from serving.gallery.ownership import Owners
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
-from serving.gallery.state import People
 from serving.gallery.store import Store
 from serving.gallery.stored import StoredGallery
 from serving.gallery.version import Version
@@ -32,6 +31,9 @@ class Gallery:
         sleep: waits for a number of seconds.
         observer: is called after refreshes and commits.
         executor: makes a pool of a number of threads, to read segments in parallel.
+        room: called with the bytes that the people take, while many are read and after each
+            refresh; raises GalleryTooLarge when they are too many, Overloaded when others took
+            their place.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Gallery:
         observer: Observer = NOBODY,
         limits: Limits = DEFAULT_LIMITS,
         executor: Callable[[int], Executor] = ThreadPoolExecutor,
+        room: Callable[[int], None] = lambda nbytes: None,
     ) -> None:
         self.location = location
         self._observer = observer
@@ -60,9 +63,7 @@ class Gallery:
         )
         self._writer = Writer(self._stored, observer)
         self._refreshing = threading.Lock()
-        self._people = People(location.dimension)
-        self._snapshot = self._people.snapshot(0)
-        self._loaded = False
+        self._following = Following(self._stored.objects, room)
 
     @property
     def model(self) -> str:
@@ -77,12 +78,17 @@ class Gallery:
     @property
     def snapshot(self) -> Snapshot:
         """The people as last refreshed; sends no request."""
-        return self._snapshot
+        return self._following.snapshot
 
     @property
     def loaded(self) -> bool:
         """Whether the store has been read; until then the snapshot is empty and means nothing."""
-        return self._loaded
+        return self._following.loaded
+
+    @property
+    def owners(self) -> dict[str, Owners]:
+        """See `serving.gallery.following.Following`."""
+        return self._following.owners
 
     @property
     def waiting(self) -> int:
@@ -102,27 +108,29 @@ class Gallery:
 
         Raises:
             GalleryCorrupt: an object is missing or damaged; the snapshot stays as it was.
+            GalleryTooLarge: there is no room for the people; the snapshot stays as it was, or is
+                not `loaded` any more.
             ModelMismatch: the gallery belongs to another model.
             Unavailable: the store is away.
         """
         if self._reached(at_least):
-            return self._snapshot
+            return self._following.snapshot
         # A caller that waited for another refresh reads again: that one may have begun too early.
         with self._refreshing:
             if self._reached(at_least):
-                return self._snapshot
+                return self._following.snapshot
             start, failure = time.perf_counter(), None
             try:
-                self._stored.file.reading(self._follow)
+                self._stored.file.reading(self._following.follow)
             except Exception as error:
                 failure = error
                 raise
             finally:
                 self._observer.refreshed(outcome_of(failure), time.perf_counter() - start)
-            return self._snapshot
+            return self._following.snapshot
 
     def _reached(self, at_least: int | None) -> bool:
-        return self._loaded and at_least is not None and self._snapshot.answers(at_least)
+        return self.loaded and at_least is not None and self.snapshot.answers(at_least)
 
     def everybody(self) -> tuple[Version, Iterator[Segment]]:
         """A version, and all people with all of their embeddings in it, as one put a person.
@@ -136,26 +144,6 @@ class Gallery:
             )
         )
         return version, fold(segments, from_nothing=True, max_rows=ROWS_AT_ONCE)
-
-    def _follow(self, manifest: Manifest) -> None:
-        segments = manifest.newer_than(self._snapshot.version)
-        people = self._people
-        if segments is None or not self._loaded:
-            segments = manifest.segments
-            people = People(self.dimension, expected=sum(s.operations for s in segments))
-            # Into new arrays: after a failure, the people are those from before.
-            for segment in self._stored.objects.read_all(segments):
-                people.apply(segment)
-            _give_back_memory()
-        else:
-            # Reads all before it applies the first, for the same reason.
-            for segment in list(self._stored.objects.read_all(segments)):
-                people.apply(segment)
-        self._people = people
-        self._snapshot = people.snapshot(manifest.at)
-        self._loaded = True
-        # Searches that hold an older snapshot keep its slots; the next refresh tries again.
-        people.overwrite_dead()
 
     def commit(
         self,
@@ -211,10 +199,3 @@ class Gallery:
 
     def _people_at(self, version: Version) -> Snapshot:
         return self.refresh(at_least=version)
-
-
-def _give_back_memory() -> None:
-    """Return memory to the system that reading a whole gallery has left in malloc's arenas."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
-    if trim is not None:
-        trim(0)

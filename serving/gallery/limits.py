@@ -23,7 +23,8 @@ class Limits:
         commit_tries: attempts of one commit while other writers are faster.
         store_failures: failures of the store after which a commit gives up.
         erase_tries: attempts of one erasure while compactions come between.
-        segment_bytes: size of one segment that a compaction writes.
+        segment_bytes: size of one segment that a compaction or an erasure writes. A process holds
+            a few of them in memory at once, and an erasure rewrites the one that holds the person.
         small_segment_bytes: a segment up to this size is always folded.
         fold_factor: an older segment is folded with the newer ones when it is at most this many
             times as heavy as they are together. So the number of times that an embedding is
@@ -39,7 +40,7 @@ class Limits:
     commit_tries: int = 12
     store_failures: int = 3
     erase_tries: int = 5
-    segment_bytes: int = 256 * 2**20
+    segment_bytes: int = 64 * 2**20
     small_segment_bytes: int = 2**20
     fold_factor: int = 2
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from serving.errors import GalleryCorrupt, GalleryTooNew
 from serving.gallery.manifest import INDEXES, SegmentRef, key_of
@@ -13,6 +14,8 @@ from serving.gallery.segment import NewerSegment, Segment
 from serving.gallery.store import Entry, NotFound, Store
 
 _PARALLEL_GETS = 8
+# Of segments that are read ahead. Two of the size that a compaction writes, see `Limits`.
+_AHEAD_BYTES = 128 * 2**20
 
 
 class SegmentObjects:
@@ -33,7 +36,7 @@ class SegmentObjects:
         self._executor = executor
         self._store = store
         self._folder = folder
-        self._dimension = dimension
+        self.dimension = dimension
 
     def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
         """Write a new object; its reference covers the versions ``first`` to ``last``."""
@@ -69,7 +72,7 @@ class SegmentObjects:
             ) from error
         except ValueError as error:
             raise GalleryCorrupt(f"The gallery's object {key} is damaged: {error}.") from error
-        if segment.dimension != self._dimension:
+        if segment.dimension != self.dimension:
             raise GalleryCorrupt(f"The gallery's object {key} holds another model's embeddings.")
         return segment
 
@@ -82,23 +85,28 @@ class SegmentObjects:
         return {*segment.id.tolist(), *segment.sources.tolist()}
 
     def read_all(self, refs: Sequence[SegmentRef]) -> Iterator[Segment]:
-        """The segments in order, read in parallel; only a few are held at once."""
+        """The segments in order, read ahead in parallel.
+
+        Those that are read ahead, and the one that was given out last, have at most `_AHEAD_BYTES`
+        together, or are one.
+        """
         if not refs:
             return
         with self._executor(min(_PARALLEL_GETS, len(refs))) as pool:
-            pending = [pool.submit(self.read, ref) for ref in refs[:_PARALLEL_GETS]]
+            pending: deque[Future[Segment]] = deque()
+            held = 0
             try:
-                for n in range(len(refs)):
-                    segment = pending[n].result()
-                    if len(pending) < len(refs):
-                        pending.append(pool.submit(self.read, refs[len(pending)]))
-                    # Drop the segment, but keep its position in the list.
-                    pending[n] = None  # type: ignore[call-overload]
-                    yield segment
+                for n, ref in enumerate(refs):
+                    for other in refs[n + len(pending) : n + _PARALLEL_GETS]:
+                        if held and held + other.bytes > _AHEAD_BYTES:
+                            break
+                        pending.append(pool.submit(self.read, other))
+                        held += other.bytes
+                    yield pending.popleft().result()
+                    held -= ref.bytes
             finally:
                 for future in pending:
-                    if future is not None:
-                        future.cancel()
+                    future.cancel()
 
     def all(self) -> Iterator[tuple[str, Entry]]:
         """The names and entries of all segments and indexes, listed in the manifest or not."""

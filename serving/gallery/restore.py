@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.errors import InvalidInput
 from serving.gallery.manifest import INDEXES, NO_INDEX, Manifest, SegmentRef
-from serving.gallery.ownership import Ownership
+from serving.gallery.ownership import Owners, Ownership
 from serving.gallery.segment import Segment
 from serving.gallery.store import NotFound
 from serving.gallery.stored import StoredGallery
@@ -138,7 +138,7 @@ def _copied(
     """References to new objects that hold the backup's segments without these people."""
     dropped: dict[int, list[int]] = {}
     if left_out:
-        dropped = Ownership.of(_read(gallery, backup), left_out).all_of(left_out)
+        dropped = Ownership.of(map(Owners.of, _read(gallery, backup)), left_out).all_of(left_out)
     for number, segment in enumerate(_read(gallery, backup)):
         keep = np.ones(len(segment), np.bool_)
         keep[dropped.get(number, [])] = False

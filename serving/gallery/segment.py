@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
+from serving.gallery import tensors
 from serving.gallery.formats import is_newer
 
 _FORMAT = "faces-segment/1"
@@ -168,20 +168,20 @@ class Segment:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Segment:
-        """Read a stored segment.
+        """Read a stored segment; its columns are views of ``data``.
 
         Raises:
             ValueError: the bytes are no segment; NewerSegment: they are one of a newer version.
         """
         try:
-            columns = safetensors.numpy.load(data)
-            # The library does not give the metadata of bytes.
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            found = header.get("__metadata__", {}).get("format")
+            metadata, columns = tensors.view(data)
+            found = metadata.get("format")
             if is_newer(found, _FORMAT) or columns.keys() - set(_COLUMNS):
                 raise NewerSegment(f"a segment of a newer version, {found}")
             segment = cls(**columns)
-        except (SafetensorError, KeyError, TypeError, AttributeError) as error:
+        except NewerSegment:
+            raise
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"not a segment: {error}") from error
         if found != _FORMAT:
             raise ValueError(f"not a segment: its format is {found}")
@@ -222,6 +222,11 @@ class Segment:
         if len(self.details) and not all(map(_are_details, self.each_details())):
             raise ValueError("the details are not a name, metadata and an origin")
 
+    def bare(self) -> Segment:
+        """A copy without its embeddings, which are nearly all of its bytes; not a valid segment."""
+        columns = {name: getattr(self, name).copy() for name in _COLUMNS if name != "embeddings"}
+        return Segment(**columns, embeddings=np.empty((0, self.dimension), self.embeddings.dtype))
+
     def select(self, keep: NDArray[np.bool_]) -> Segment:
         """The segment with only the operations of the mask ``keep``, bool (N,)."""
 
@@ -255,7 +260,7 @@ class Segment:
             start += length
 
 
-def starts_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+def starts_of(lengths: NDArray[Any] | Sequence[int]) -> NDArray[np.int64]:
     """(N + 1,): the positions at which N parts of these lengths begin, and the end of the last."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 

@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.columns import INDEX_BYTES, Columns, codes_of
 from serving.gallery.details import Details
 from serving.gallery.version import Version
 
@@ -58,53 +59,6 @@ class Hits(NamedTuple):
     names: list[list[str | None]]
 
 
-@dataclass
-class Columns:
-    """The people in C slots, one person in each; those past the used ones are still free.
-
-    ``centroids`` float16 (C, D) have unit length. ``norms`` float32 (C,) are the lengths of the
-    sums of the embeddings: centroid * norm is that sum, so photos can be added to it.
-    ``codes`` uint8 (C, D/8): the signs of the centroids, packed; see `codes_of`.
-    ``details_start`` and ``details_length`` are the position of the person's details.
-    """
-
-    ids: NDArray[np.int64]
-    photos: NDArray[np.int32]
-    norms: NDArray[np.float32]
-    centroids: NDArray[np.float16]
-    codes: NDArray[np.uint8]
-    created: NDArray[np.float64]
-    updated: NDArray[np.float64]
-    details_start: NDArray[np.int64]
-    details_length: NDArray[np.int32]
-
-    @classmethod
-    def empty(cls, capacity: int, dimension: int) -> Columns:
-        return cls(
-            np.empty(capacity, np.int64),
-            np.empty(capacity, np.int32),
-            np.empty(capacity, np.float32),
-            np.empty((capacity, dimension), np.float16),
-            np.empty((capacity, -(-dimension // 8)), np.uint8),
-            np.empty(capacity, np.float64),
-            np.empty(capacity, np.float64),
-            np.empty(capacity, np.int64),
-            np.empty(capacity, np.int32),
-        )
-
-    def details_of(self, slot: int, details: Details) -> dict[str, Any]:
-        """The details of the person in this slot."""
-        return details.get(int(self.details_start[slot]), int(self.details_length[slot]))
-
-    def taken(self, slots: NDArray[np.intp] | slice, capacity: int) -> Columns:
-        """A copy of these slots with room for ``capacity``."""
-        copy = Columns.empty(capacity, self.centroids.shape[1])
-        for name, column in vars(self).items():
-            chosen = column[slots]
-            getattr(copy, name)[: len(chosen)] = chosen
-        return copy
-
-
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """The gallery at one version, for reading; never changes. Compared by identity."""
@@ -136,9 +90,8 @@ class Snapshot:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the people take, including slots that are no longer in use."""
-        columns = vars(self._columns).values()
-        slot = sum(int(column[:1].nbytes) for column in columns)
-        return len(self._alive) * (slot + 1) + self._details.nbytes
+        slots = len(self._alive) * self._columns.slot_bytes
+        return slots + self._details.nbytes + len(self) * INDEX_BYTES
 
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
         """The nearest people to each of ``probes``, float32 (F, D), unit length.
@@ -226,7 +179,7 @@ class Snapshot:
         slot = self._slot(person)
         if slot is None:
             return None
-        centroid = self._columns.centroids[slot].astype(np.float32)
+        centroid = self._columns.centroids.row(slot).astype(np.float32)
         return centroid * self._columns.norms[slot], int(self._columns.photos[slot])
 
     def _slot(self, person: int) -> int | None:
@@ -257,9 +210,3 @@ class Snapshot:
             updated=float(columns.updated[slot]),
             origin=Origin(*origin) if origin else None,
         )
-
-
-def codes_of(rows: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """The signs of vectors (N, D), packed: (N, D/8). The more alike two vectors are, the fewer of
-    these bits differ (Charikar 2002, doi:10.1145/509907.509965)."""
-    return np.packbits(rows > 0, axis=1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
-from serving.matching import conflicts
+from serving.matching import conflicts, quota
 from serving.matching.conflicts import Conflicting
 from serving.matching.records import Enrolled, Enrolment, Refused
 from serving.matching.search import log
@@ -19,6 +19,9 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
     Checking for conflicts costs no request to the store: it uses the snapshot that is read back
     after the commit. So of two simultaneous enrolments of one face, the later reports the earlier.
     To refuse conflicts, it uses the version that the commit replaces.
+
+    Raises:
+        CollectionFull: a new person, and the collection has as many as it may.
     """
     operation = Operation(
         kind=Kind.APPEND if person.append else Kind.PUT,
@@ -27,6 +30,7 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
         embeddings=person.embeddings,
         details={} if person.name is None else {"name": person.name},
     )
+    quota.check(gallery, [operation], matching.max_people)
     known = gallery.snapshot
 
     def refuse_conflicts(people: Snapshot, earlier: Sequence[Operation]) -> None:

@@ -41,11 +41,18 @@ def import_path(
         The gallery's version that holds all of them.
 
     Raises:
-        ServingError: Triton or the store is away, or a file does not fit the served model.
+        ServingError: Triton or the store is away, or a file does not fit the served model, or holds
+            more people than a collection may. Those who are enrolled already are not counted.
     """
     card = served_card(config.args.triton)
     sources = _sources(path, made_by, card)
-    found(sum(len(s.ids) for s in sources))
+    people, most = sum(len(s.ids) for s in sources), config.args.match.max_people
+    found(people)
+    if people > most:
+        raise InvalidInput(
+            f"These are {people:,} people, and match.max_people allows {most:,} in a collection; "
+            "raise it, and the memory of the matchers."
+        )
     settings = config.args.gallery
     store = open_store(settings, credentials=config.credentials, connect=connect)
     location = Location(settings.collection, card.id, card.dimension)

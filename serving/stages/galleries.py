@@ -1,18 +1,33 @@
-"""The galleries that a match replica holds: opened when asked for, followed, evicted."""
+"""The galleries that a match replica holds: opened when asked for, followed, evicted.
+
+What is held is counted and given up in the threads that read galleries, too: a large one takes its
+memory there, part by part.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from serving.errors import GalleryCorrupt, GalleryTooNew, ModelMismatch, ServingError, Unavailable
+from serving import deadline
+from serving.errors import (
+    GalleryCorrupt,
+    GalleryTooLarge,
+    GalleryTooNew,
+    ModelMismatch,
+    Overloaded,
+    ServingError,
+    Unavailable,
+)
 from serving.gallery import Gallery, Snapshot
 from serving.gallery.location import Location
 from serving.gallery.observer import NOBODY, Observer
+from serving.gallery.ownership import Owners
 from serving.gallery.store import Store
 from serving.matching.records import GalleryStatus
 from serving.settings import GallerySettings
@@ -24,11 +39,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+# Galleries that are read into memory at once. Each holds some segments beside its people.
+_LOADS = 2
+# With these, what was read before is served.
+_LASTING = (GalleryCorrupt, GalleryTooNew, GalleryTooLarge)
+
+
 class Galleries:
     """The galleries of one store that were asked for last.
 
     Args:
         most: how many are held.
+        memory: bytes that they may take together.
         open_store: opens the bucket; called once, in a thread, when the first gallery is asked for.
         pool: the threads that wait for the store.
         gauges: show every gallery that is held.
@@ -39,6 +61,7 @@ class Galleries:
         self,
         settings: GallerySettings,
         most: int,
+        memory: int,
         open_store: Callable[[], Store],
         pool: ThreadPoolExecutor,
         gauges: GalleryGauges,
@@ -46,12 +69,18 @@ class Galleries:
     ) -> None:
         self._settings = settings
         self._most = most
+        self._memory = memory
         self._open_store = open_store
         self._pool = pool
         self._gauges = gauges
         self._observer = observer
         # The one that was asked for last comes last.
         self._held: OrderedDict[Location, Gallery] = OrderedDict()
+        self._bytes: dict[Location, int] = {}
+        self._lock = threading.Lock()  # of these two
+        self._loop: asyncio.AbstractEventLoop  # of the callers
+        self._loading: dict[Location, asyncio.Task[None]] = {}
+        self._loads = asyncio.Semaphore(_LOADS)
         self._store: Store | None = None
         self._opening = asyncio.Lock()
 
@@ -69,25 +98,62 @@ class Galleries:
 
     async def gallery(self, location: Location) -> Gallery:
         """The gallery, not necessarily loaded; opening one may evict another."""
-        if location not in self._held:
-            try:
-                store = await self.store()
-            except ServingError:
-                if self._is_default(location):
-                    self._gauges.unopened(location)
-                raise
-            # No await from here on, so two callers do not open it twice.
+        try:
+            store = await self.store()
+        except ServingError:
+            if self._is_default(location):
+                self._gauges.unopened(location)
+            raise
+        self._loop = asyncio.get_running_loop()
+        with self._lock:
             if location not in self._held:
                 self._held[location] = self._made(location, store)
-        self._held.move_to_end(location)
-        while len(self._held) > self._most:
-            evicted = self._least_wanted(location)
-            del self._held[evicted]
-            self._gauges.forget(evicted)
-        return self._held[location]
+            self._held.move_to_end(location)
+            while len(self._held) > self._most:
+                self._forget(self._evicted(location))
+            return self._held[location]
 
     def _made(self, location: Location, store: Store) -> Gallery:
-        return Gallery(store, self._settings.prefix, location, observer=self._observer)
+        gallery = Gallery(
+            store,
+            self._settings.prefix,
+            location,
+            observer=self._observer,
+            room=lambda nbytes: self._make_room(location, gallery, nbytes),
+        )
+        return gallery
+
+    def _make_room(self, location: Location, gallery: Gallery, nbytes: int) -> None:
+        """Evict others until all have room beside this gallery of so many bytes.
+
+        Raises:
+            GalleryTooLarge: it has no room, even alone.
+            Overloaded: it was evicted while it was read.
+        """
+        with self._lock:
+            if self._held.get(location) is not gallery:
+                raise Overloaded(
+                    "Other galleries took the memory of this one while it was read; try again in "
+                    "a moment."
+                )
+            self._bytes[location] = nbytes
+            while sum(self._bytes.values()) > self._memory and len(self._bytes) > 1:
+                self._loop.call_soon_threadsafe(self._forget, self._evicted(location))
+            if nbytes > self._memory:
+                raise GalleryTooLarge(
+                    f"The gallery {location} takes more memory than a matcher has for galleries, "
+                    f"{self._memory / 1e6:,.0f} MB; give the matchers more."
+                )
+
+    def _evicted(self, but: Location) -> Location:
+        evicted = self._least_wanted(but)
+        del self._held[evicted]
+        self._bytes.pop(evicted, None)
+        return evicted
+
+    def _forget(self, location: Location) -> None:
+        if location not in self._held:  # asked for again meanwhile
+            self._gauges.forget(location)
 
     def _least_wanted(self, but: Location) -> Location:
         """The gallery to evict: an empty one, since callers may make up as many collections as they
@@ -99,6 +165,12 @@ class Galleries:
             if self._held[location].loaded and not self._held[location].snapshot.version
         )
         return next(empty, others[0])
+
+    def owners(self, location: Location) -> dict[str, Owners]:
+        """Who owns what in the gallery's segments, as far as it is held and they were read."""
+        with self._lock:
+            gallery = self._held.get(location)
+        return {} if gallery is None else gallery.owners
 
     async def load(self, location: Location) -> None:
         """Read the gallery's newest version into memory."""
@@ -139,16 +211,37 @@ class Galleries:
     ) -> tuple[Snapshot, str | None]:
         """The refreshed snapshot; with the problem when an older one has to do."""
         try:
+            if not gallery.loaded:
+                await self._load(location, gallery)
             snapshot = await self._in_thread(lambda: gallery.refresh(at_least))
         except ServingError as error:
             self._show(location, gallery, error)
-            if not isinstance(error, GalleryCorrupt | GalleryTooNew) or not gallery.loaded:
+            if not isinstance(error, _LASTING) or not gallery.loaded:
                 raise
             # The people who were read before are as good as they were.
             log.error("serving version %d: %s", gallery.snapshot.version, error)
             return gallery.snapshot, str(error)
         self._show(location, gallery, None)
         return snapshot, None
+
+    async def _load(self, location: Location, gallery: Gallery) -> None:
+        """Read a gallery for the first time, for all who wait for it: they occupy no threads."""
+        task = self._loading.get(location)
+        if task is None:
+            task = self._loading[location] = asyncio.create_task(self._read(gallery))
+
+            def done(task: asyncio.Task[None]) -> None:
+                del self._loading[location]
+                if not task.cancelled():
+                    task.exception()  # all who waited may have gone
+
+            task.add_done_callback(done)
+        await asyncio.shield(task)
+
+    async def _read(self, gallery: Gallery) -> None:
+        with deadline.until(None):  # the first caller's is not that of the others
+            async with self._loads:
+                await self._in_thread(lambda: gallery.refresh(0))
 
     async def _soon(self, look: Awaitable[T]) -> T:
         """The result of a look for a newer version. Raises Unavailable when it takes too long; its
@@ -161,9 +254,7 @@ class Galleries:
 
     def _show(self, location: Location, gallery: Gallery, error: ServingError | None) -> None:
         # A collection that a caller made up must not become a label.
-        exists = gallery.snapshot.version or isinstance(
-            error, GalleryCorrupt | GalleryTooNew | ModelMismatch
-        )
+        exists = gallery.snapshot.version or isinstance(error, (*_LASTING, ModelMismatch))
         if exists or self._is_default(location):
             self._gauges.show(location, gallery.snapshot, None if error is None else str(error))
 

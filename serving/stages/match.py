@@ -18,6 +18,7 @@ from serving.gallery.erasure import Erasure, erase_everywhere
 from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
+from serving.matching import quota
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
 from serving.matching.records import (
@@ -97,14 +98,14 @@ class Matcher:
         self._store_pool = ThreadPoolExecutor(
             settings.store_threads, thread_name_prefix="gallery", initializer=_one_core
         )
-        # What takes seconds: one at a time, and never in a thread that identifies.
+        # What takes seconds and memory: one at a time, and never in a thread that identifies.
         self._duplicates = Bounded(
             ThreadPoolExecutor(1, thread_name_prefix="long", initializer=_one_core),
             settings.long_calls,
             "Other searches for duplicates are under way; try again in a moment.",
         )
         self._erasures = Bounded(
-            self._store_pool,
+            ThreadPoolExecutor(1, thread_name_prefix="erasure", initializer=_one_core),
             settings.long_calls,
             "Other erasures are under way; try again in a moment.",
         )
@@ -113,6 +114,7 @@ class Matcher:
         self._galleries = Galleries(
             gallery,
             settings.galleries,
+            settings.memory_bytes,
             lambda: connect(gallery, self._observer),
             self._store_pool,
             shown,
@@ -151,6 +153,7 @@ class Matcher:
         return refs.made(matches.result, matches.result.nbytes, matches.ms)
 
     async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:
+        await self._galleries.snapshot(location, 0)  # so that it is read there, and counted
         gallery = await self._galleries.gallery(location)
         settings = self._settings
         return await _in(self._store_pool, lambda: enrol(gallery, enrolment, settings))
@@ -184,14 +187,21 @@ class Matcher:
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
         gallery = await self._galleries.gallery(location)
-        return await _in(self._store_pool, lambda: gallery.commit(operations, require))
+        most = self._settings.max_people
+
+        def change() -> int:
+            quota.check(gallery, operations, most)
+            return gallery.commit(operations, require)
+
+        return await _in(self._store_pool, change)
 
     async def erase(self, collection: str, person: int) -> Erasure:
         prefix = self._gallery_settings.prefix
         with self._erasures.place() as place:
             store = await self._galleries.store()
+            known = self._galleries.owners
             receipts = await place.work(
-                lambda: erase_everywhere(store, prefix, collection, [person])
+                lambda: erase_everywhere(store, prefix, collection, [person], known)
             )
         return receipts.result
 

@@ -9,6 +9,7 @@ since before the gallery.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -20,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -27,12 +29,14 @@ from typing import Any
 
 import faiss
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from serving.errors import CommitConflict
 from serving.gallery import Gallery, Kind, Operation, Segment, Snapshot
 from serving.gallery.compaction import compact
 from serving.gallery.interchange import ROWS_AT_ONCE, ExportFile, write_export
+from serving.gallery.limits import DEFAULT_LIMITS
 from serving.gallery.location import Location
 from serving.gallery.s3 import connect
 from serving.gallery.segment import normalised
@@ -42,7 +46,10 @@ from serving.gallery.transfer import import_people
 from serving.settings import GallerySettings
 from serving.stack import s3
 from serving.stack.credentials import credentials
-from tests.bench.machine import machine, memory_mib
+from tests.bench.machine import machine
+from tests.support import cgroups
+from tests.support.gallery_memory import measure
+from tests.support.memory import Peak, memory_mib
 
 MODEL = "facenet-bench@0123456789ab"
 DIMENSION = 512
@@ -51,6 +58,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 WRITERS = (1, 8, 32)
 SECONDS = 10.0
 PROBES = 200
+_CHART = Path(__file__).resolve().parents[2] / "helm" / "facenet-serving"
 
 
 class Counting:
@@ -272,10 +280,9 @@ def bench_search(snapshot: Snapshot, probes: NDArray[np.float32]) -> dict[str, f
         times.append(time.perf_counter() - start)
         first.append((int(hits.ids[0, 0]), float(hits.similarities[0, 0])))
     best = np.full(len(probes), -2.0, np.float32)
-    columns = snapshot._columns
     for start in range(0, len(snapshot), ROWS_AT_ONCE):
-        rows = columns.centroids[start : min(start + ROWS_AT_ONCE, len(snapshot))]
-        best = np.maximum(best, (probes @ rows.astype(np.float32).T).max(axis=1))
+        rows = snapshot.centroids(np.arange(start, min(start + ROWS_AT_ONCE, len(snapshot))))
+        best = np.maximum(best, (probes @ rows.T).max(axis=1))
     # Compared by cosine: of two that are equal to the last digit, either is right.
     same = [cosine >= exact - 1e-4 for (_, cosine), exact in zip(first, best, strict=True)]
     return {
@@ -303,17 +310,98 @@ def bench_compact(folder: Path, count: int) -> dict[str, Any]:
     }
 
 
+# --- memory --------------------------------------------------------------------------------------
+
+
+def bench_matcher(folder: Path, count: int) -> dict[str, Any]:
+    """A reload while it serves, and an erasure, in one process."""
+    _, store = open_gallery(folder, f"size-{count}")
+    # 0 was deleted, and 1 may be in the middle of a segment as well as anybody.
+    return measure(store, Location(f"size-{count}", MODEL, DIMENSION), DEFAULT_LIMITS, 1)
+
+
+def bench_fold(folder: Path, count: int) -> dict[str, Any]:
+    """A compaction that folds all segments, which otherwise happens when much has changed."""
+    _, store = open_gallery(folder, f"size-{count}")
+    limits = replace(DEFAULT_LIMITS, fold_factor=2**40)
+    location = Location(f"size-{count}", MODEL, DIMENSION)
+    with Peak() as peak:
+        done = compact(StoredGallery(store, "galleries", location, limits=limits))
+    return {
+        "mib": peak.mib,
+        "seconds": peak.seconds,
+        "before": done.before,
+        "after": done.after,
+    }
+
+
+def memory_of(*path: str) -> int:
+    """Bytes of memory that the chart gives, by default, at this path of its values."""
+    values = yaml.safe_load((_CHART / "values.yaml").read_text())
+    for key in path:
+        values = values[key]
+    units = {"Mi": 2**20, "Gi": 2**30}
+    return int(values[:-2]) * units[values[-2:]]
+
+
+def matcher_memory() -> int:
+    """Bytes that are left to a matcher in its pod, as `facenet-serving.galleryMemory` counts."""
+    limit = memory_of("stages", "match", "resources", "limits", "memory")
+    return limit - memory_of("stages", "match", "objectStoreMemory") - 512 * 2**20
+
+
+def memory_section(folder: Path, count: int) -> list[str]:
+    pod, job = matcher_memory(), memory_of("maintenance", "resources", "limits", "memory")
+    matcher = in_child("matcher", folder, count, limit=pod)
+    fold = in_child("fold", folder, count, limit=job)
+    return [
+        "",
+        "## Memory",
+        "",
+        f"A matcher with {count:,} people that serves all the time, in a control group of "
+        f"{pod / 2**20:,.0f} MiB,",
+        "which is what the chart's pod has beside its object store and 512 MiB for Ray's",
+        "processes; and a compaction that folds the whole gallery, in one of "
+        f"{job / 2**20:,.0f} MiB, that of",
+        "the maintenance Job. MiB at the peak beside those before it. None was killed.",
+        "",
+        "| | MiB | time |",
+        "|---|---:|---:|",
+        f"| a matcher without a gallery | {matcher['bare_mib']:,.0f} | |",
+        f"| loading | {matcher['load_mib']:,.0f} | {matcher['load_s']:.1f} s |",
+        f"| loaded: {matcher['bytes_a_person']:,.0f} bytes a person | "
+        f"{matcher['rest_mib']:,.0f} | |",
+        f"| loading anew while it serves | {matcher['reload_mib']:,.0f} | "
+        f"{matcher['reload_s']:.1f} s |",
+        f"| erasing one person | {matcher['erase_mib']:,.0f} | {matcher['erase_s']:.1f} s |",
+        f"| folding {fold['before']} segments into {fold['after']} | {fold['mib']:,.0f} | "
+        f"{fold['seconds']:.1f} s |",
+    ]
+
+
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
     "import": bench_import,
     "load": bench_load,
     "compact": bench_compact,
+    "matcher": bench_matcher,
+    "fold": bench_fold,
 }
 
 
-def in_child(what: str, folder: Path, count: int, *paths: Path) -> dict[str, Any]:
-    """Measure in a fresh process, so that earlier memory does not count."""
+def in_child(
+    what: str, folder: Path, count: int, *paths: Path, limit: int | None = None
+) -> dict[str, Any]:
+    """Measure in a fresh process, so that earlier memory does not count.
+
+    Args:
+        limit: bytes of memory that it may take.
+    """
     words = [sys.executable, "-m", "tests.bench.gallery", "--child", what, str(folder), str(count)]
-    done = subprocess.run([*words, *map(str, paths)], check=True, stdout=subprocess.PIPE)
+    words += map(str, paths)
+    with contextlib.ExitStack() as group:
+        if limit is not None:
+            words = list(group.enter_context(cgroups.limited(limit)).command(*words))
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
@@ -397,7 +485,9 @@ def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
             f"{done['bytes']:,} |"
         )
         say(lines[-1])
-    return "\n".join(lines) + "\n"
+    memory = memory_section(folder, sizes[-1])
+    say("\n".join(memory))
+    return "\n".join([*lines, *memory]) + "\n"
 
 
 def main() -> None:

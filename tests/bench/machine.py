@@ -23,9 +23,3 @@ def machine(*packages: str) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
     return f"{cpu}, {CORES} cores, {memory:.0f} GiB, Python {platform.python_version()}, {versions}"
-
-
-def memory_mib(field: str) -> float:
-    """Memory of this process. ``VmRSS``: resident now; ``VmHWM``: its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))

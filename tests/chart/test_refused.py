@@ -133,6 +133,22 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"decode": {"memory_bytes": 2**30}}},
         "memory_bytes",
     ),
+    "no room for a collection": (
+        {"stages": {"match": {"objectStoreMemory": "512Mi"}}},
+        r"stages\.match: a collection of settings\.match\.max_people \(1000000\) takes 1600000000",
+    ),
+    "a collection that finds no room": (
+        {"settings": {"match": {"max_people": 1_100_000}}},
+        r"max_people \(1100000\) takes .*raise resources\.limits\.memory",
+    ),
+    "a maintenance that cannot fold a collection": (
+        {"maintenance": {"resources": {"limits": {"memory": "1Gi"}}}},
+        r"maintenance: to fold .*max_people \(1000000\) may take 1468435456 bytes",
+    ),
+    "memory for galleries beside the derived one": (
+        {"settings": {"match": {"memory_bytes": 2**30}}},
+        "memory_bytes",
+    ),
     "memory in no unit": (
         {"stages": {"decode": {"objectStoreMemory": "1 GB"}}},
         "objectStoreMemory|1 GB",

@@ -196,6 +196,40 @@ def test_the_memory_for_photos_follows_that_of_the_pod(
     assert largest <= args.decode.memory_bytes
 
 
+@pytest.mark.parametrize(
+    ("match", "people", "expected"),
+    [
+        ({}, None, 3072 - 256 - 512 - 768),
+        ({"resources": {"limits": {"memory": "5Gi"}}}, 2_000_000, 5120 - 256 - 512 - 768),
+        (
+            {
+                "replicasPerPod": 2,
+                "scale": {"num_cpus": 0.5},
+                "resources": {"limits": {"memory": "6Gi"}},
+            },
+            None,
+            (6144 - 256 - 512) // 2 - 768,
+        ),
+    ],
+)
+def test_the_memory_for_galleries_follows_that_of_the_pod(
+    helm4: Helm, match: Values, people: int | None, expected: int
+) -> None:
+    """And the largest collection finds room in it."""
+    settings: Values = {} if people is None else {"match": {"max_people": people}}
+    maintenance: Values = {"resources": {"limits": {"memory": "3Gi"}}}
+    values: Values = {
+        "stages": {"match": match},
+        "settings": settings,
+        "maintenance": maintenance,
+    }
+    document = serve_config(helm4.template(values, files=[VARIANTS["defaults"]]))
+    (application,) = ServeDeploySchema.model_validate(document).applications
+    args = AppArgs.model_validate(application.args)
+    assert args.match.memory_bytes == expected * 2**20
+    assert args.match.max_people * 1600 <= args.match.memory_bytes
+
+
 @pytest.mark.parametrize("settings", [{}, {"decode": {"max_pixels": 10**6}}])
 def test_the_chart_counts_the_largest_photo_as_the_service_does(
     helm4: Helm, settings: Values

@@ -11,6 +11,7 @@ import pytest
 from serving import errors
 from serving.errors import (
     BadRequest,
+    CollectionFull,
     EnrolmentConflict,
     InvalidInput,
     NotConfirmed,
@@ -55,7 +56,7 @@ def test_invalid_input_is_answered_as_a_bad_request() -> None:
 
 
 # Sent again, these could be done twice, or would be refused again.
-NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict)
+NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict, CollectionFull)
 
 
 @pytest.mark.parametrize(

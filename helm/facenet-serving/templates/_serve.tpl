@@ -9,6 +9,7 @@
     "gallery" $gallery
     "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int))
     "decode" (dict "memory_bytes" (include "facenet-serving.workMemory" .Values.stages.decode | int64))
+    "match" (dict "memory_bytes" (include "facenet-serving.galleryMemory" .Values.stages.match | int64))
     "limits" (dict "body_memory_bytes" (include "facenet-serving.workMemory" .Values.stages.ingress | int64)) -}}
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
@@ -82,6 +83,16 @@ beside its object store. The other half is for the replica itself and Ray's proc
 {{- $memory := include "facenet-serving.bytes" (dig "limits" "memory" "0" .resources) | int64 -}}
 {{- $store := include "facenet-serving.bytes" .objectStoreMemory | int64 -}}
 {{ div (sub $memory $store) (mul 2 (int .replicasPerPod)) }}
+{{- end -}}
+
+{{/*
+The memory for the galleries of one matcher: of what the pod has beside its object store, Ray's processes take 512 MiB
+and each replica 768 MiB for itself and for what it reads, writes and compares. Takes the stage's values.
+*/}}
+{{- define "facenet-serving.galleryMemory" -}}
+{{- $memory := include "facenet-serving.bytes" (dig "limits" "memory" "0" .resources) | int64 -}}
+{{- $store := include "facenet-serving.bytes" .objectStoreMemory | int64 -}}
+{{ sub (div (sub (sub $memory $store) 536870912) (int .replicasPerPod)) 805306368 }}
 {{- end -}}
 
 {{/* Threads of one replica of a stage. */}}

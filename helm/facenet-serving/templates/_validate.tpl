@@ -14,6 +14,7 @@
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.bodies" . -}}
 {{- include "facenet-serving.validate.photos" . -}}
+{{- include "facenet-serving.validate.people" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
@@ -99,6 +100,24 @@ The largest photo has to find room, by the numbers of serving/vision/formats/mem
 {{- $photo := add (mul $pixels 18) 83886080 (mul $file 4) | int64 -}}
 {{- if gt $photo $memory -}}
 {{- fail (printf "stages.decode: half of the memory beside the object store, %d bytes for each of %d replicas, is less than one photo of settings.decode.max_pixels (%d) and settings.limits.max_image_bytes (%d) may take while it is decoded, %d bytes; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod, max_pixels or max_image_bytes." $memory (int $decode.replicasPerPod) $pixels $file $photo) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The largest collection has to find room in a matcher: 1,600 bytes a person, with a name and some metadata; and in the
+maintenance, which may have to fold the whole of it: 1,200 bytes a person and 256 MiB (docs/bench-gallery.md).
+*/}}
+{{- define "facenet-serving.validate.people" -}}
+{{- $match := .Values.stages.match -}}
+{{- $memory := include "facenet-serving.galleryMemory" $match | int64 -}}
+{{- $people := dig "match" "max_people" 1000000 (.Values.settings | default dict) | int64 -}}
+{{- if gt (mul $people 1600) $memory -}}
+{{- fail (printf "stages.match: a collection of settings.match.max_people (%d) takes %d bytes, and each of %d replicas has %d for galleries: what is left of the pod beside the object store, 512 MiB for Ray and 768 MiB for each replica; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_people." $people (mul $people 1600) (int $match.replicasPerPod) $memory) -}}
+{{- end -}}
+{{- $job := include "facenet-serving.bytes" (dig "limits" "memory" "0" .Values.maintenance.resources) | int64 -}}
+{{- $folding := add (mul $people 1200) 268435456 | int64 -}}
+{{- if and .Values.maintenance.enabled (gt $job (int64 0)) (gt $folding $job) -}}
+{{- fail (printf "maintenance: to fold a collection of settings.match.max_people (%d) may take %d bytes, and maintenance.resources.limits.memory is %d; raise it, or lower max_people." $people $folding $job) -}}
 {{- end -}}
 {{- end -}}
 

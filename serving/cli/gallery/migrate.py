@@ -17,7 +17,7 @@ import click
 from serving.cli.config import read_config
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, PATH, Command, Failed, progress_bar
-from serving.gallery.erasure import erase_held, held
+from serving.gallery.erasure import Contents, erase_held, held
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes
@@ -93,9 +93,9 @@ def migrate_command(
             check_conditional_writes(bucket.store, bucket.settings.prefix)
 
         def erase(ids: Collection[int]) -> None:
-            stored = bucket.stored(new)
-            if known := held(stored, ids):
-                erase_held(stored, known)
+            contents = Contents(bucket.stored(new))
+            if known := held(contents, ids):
+                erase_held(contents, known)
 
         new_gallery = bucket.gallery(new)
         migration = Migration(bucket.gallery(old), new_gallery, erase=erase, replace=replace)

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 
 import pytest
 
+from serving.errors import GalleryCorrupt
 from serving.gallery.check import check
 from serving.gallery.compaction import compact, to_fold
 from serving.gallery.erasure import erase
+from serving.gallery.limits import Limits
 from serving.gallery.manifest import SegmentRef
-from serving.gallery.segment import Kind, Operation
+from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.store import StoredObject
+from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
+from tests.support.memory_store import MemoryStore
 from tests.support.people import (
     DIMENSION,
     FOLDER,
+    LOCATION,
     MANIFEST,
     put,
     unit_rows,
@@ -107,7 +115,8 @@ MB = 2**20
     ],
 )
 def test_what_is_folded_is_in_proportion_to_what_is_new(sizes: list[int], folded: int) -> None:
-    assert len(to_fold(refs(*sizes), DIMENSION)) == folded
+    limits = Limits(segment_bytes=256 * MB)
+    assert len(to_fold(refs(*sizes), DIMENSION, limits)) == folded
 
 
 def test_a_compaction_starts_again_when_its_segments_were_swept(bucket: Bucket) -> None:
@@ -178,3 +187,58 @@ def test_writers_compaction_and_sweeping_side_by_side_lose_no_person(bucket: Buc
     assert errors == []
     assert bucket.people() == [n for first in range(0, 400, 100) for n in range(first, first + 25)]
     assert check(bucket.stored()).problems == []
+
+
+def test_what_was_written_before_a_segment_was_missed_is_removed(bucket: Bucket) -> None:
+    """Another process has folded and swept what is being folded, in the middle of it."""
+    limits = Limits(segment_bytes=26 * 2 * DIMENSION)  # of 48 rows
+    bucket.write(*(put(n, 4) for n in range(12)))
+    reads = 0
+
+    def before(request: str, key: str) -> None:
+        nonlocal reads
+        if request == "get" and "/segments/" in key:
+            reads += 1
+            if reads == 12 + 8:
+                del bucket.store.objects[key]
+
+    bucket.store.before = before
+    with pytest.raises(GalleryCorrupt, match="is missing"):
+        compact(StoredGallery(bucket.store, "galleries", LOCATION, limits=limits))
+    assert len(bucket.segments()) == 11
+    assert sum(r == "put" and "/segments/" in k for r, k in bucket.store.requests) == 12 + 1
+
+
+def test_memory_holds_the_embeddings_of_few_segments(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is read twice: for its operations, and when its embeddings are written."""
+    monkeypatch.setattr("serving.gallery.objects._AHEAD_BYTES", 1)
+    rows = 50
+    limits = Limits(segment_bytes=rows * 2 * DIMENSION)
+    for n in range(8):
+        segment = Segment.of([put(100 * n + i) for i in range(rows)], DIMENSION)
+        bucket.gallery().commit_segments(lambda segment=segment: [segment])  # type: ignore[misc]
+    held: weakref.WeakValueDictionary[int, Bytes] = weakref.WeakValueDictionary()
+    numbers, most = itertools.count(), 0
+
+    def copied(key: str) -> StoredObject:
+        nonlocal most
+        found = MemoryStore.get(bucket.store, key)
+        if "/segments/" not in key:
+            return found
+        copy = Bytes(found.data)
+        held[next(numbers)] = copy
+        most = max(most, len(held))
+        return StoredObject(copy, found.etag)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bucket.store, "get", copied)
+    done = compact(StoredGallery(bucket.store, "galleries", LOCATION, limits=limits))
+    assert (done.before, done.after) == (8, 8)
+    assert most <= 4
+    monkeypatch.undo()
+    assert bucket.people() == [100 * n + i for n in range(8) for i in range(rows)]
+
+
+class Bytes(bytearray):
+    """Can be referred to weakly."""

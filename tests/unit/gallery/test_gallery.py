@@ -16,7 +16,7 @@ from serving.gallery import Gallery
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import Manifest
-from serving.gallery.segment import Kind, Operation
+from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import PreconditionFailed, StoredObject
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, FOLDER, MANIFEST, MODEL, put, whole_manifest
@@ -399,6 +399,48 @@ def test_a_gallery_restored_from_a_backup_is_reloaded(store: MemoryStore) -> Non
     gallery.refresh()
     store.put(MANIFEST, backup)
     assert [p.id for p in gallery.refresh().list(9)] == [1]
+
+
+def test_after_more_commits_than_are_remembered_only_the_new_segments_are_read(
+    store: MemoryStore,
+) -> None:
+    writer = open_gallery(store, limits=Limits(remembered_commits=4))
+    reader = open_gallery(store)
+    writer.commit([put(1)])
+    writer.commit([put(2)])
+    reader.refresh()
+    for n in range(3, 12):
+        writer.commit([put(n)])
+    store.requests.clear()
+    assert [p.id for p in reader.refresh().list(99)] == list(range(1, 12))
+    assert sum("/segments/" in key for _, key in store.requests) == 9
+
+
+@pytest.mark.parametrize("what", ["damaged", "sound"])
+def test_a_large_import_is_followed_part_by_part_or_not_at_all(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("serving.gallery.following._FEW_BYTES", 1000)
+    monkeypatch.setattr("serving.gallery.objects._AHEAD_BYTES", 1000)
+    writer, reader = open_gallery(store), open_gallery(store)
+    writer.commit([put(n, name=f"N{n}") for n in range(5)])
+    before = reader.refresh()
+    known = set(store.objects)
+    parts = [Segment.of([put(10 * n + i) for i in range(10)], DIMENSION) for n in range(5)]
+    writer.commit_segments(lambda: parts)
+    if what == "sound":
+        assert len(reader.refresh()) == 50
+    else:
+        last = [key for key in store.objects if key not in known][-1]
+        sound = store.objects[last]
+        store.objects[last] = StoredObject(damage(sound.data), '"x"')
+        with pytest.raises(GalleryCorrupt):
+            reader.refresh()
+        assert reader.snapshot is before
+        store.objects[last] = sound
+        assert len(reader.refresh()) == 50
+    assert [p.name for p in before.list(99)] == [f"N{n}" for n in range(5)]
+    assert [p.name for p in reader.snapshot.list(5)] == [f"N{n}" for n in range(5)]
 
 
 def damage(data: bytes) -> bytes:

@@ -196,7 +196,7 @@ def test_slots_of_the_dead_are_overwritten_once_no_search_shows_them() -> None:
     del searching
     people.overwrite_dead()
     assert [p.name for p in now.list(9)] == ["New"]
-    left = now._columns.centroids[: len(now.alive)].astype(np.float32)
+    left = now.centroids(np.arange(len(now.alive)))
     assert not (left @ rows[1:].T > 0.9).any()
     assert bytes(now._details._bytes).split() == [b'{"name":', b'"New"}']
     assert now.search(rows[1:2], 5).ids.tolist() == [[2]]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from serving.errors import Unavailable
+from serving.errors import CollectionFull, Unavailable
 from serving.gallery import Gallery
 from serving.matching.enrolment import enrol
-from serving.matching.records import Enrolment, Refused
+from serving.matching.records import Enrolled, Enrolment, Refused
 from serving.settings import MatchSettings
 from tests.support.enrolments import alike, enrolled, enrolment
 from tests.support.galleries import away, open_gallery
@@ -50,6 +50,16 @@ class TestEnrol:
         done = enrolled(gallery, enrolment(photos=1))
         assert (done.name, done.photos, done.gallery_version) == ("Ada", 1, 2)
         assert enrolled(gallery, enrolment(name="Eve")).name == "Eve"
+
+    def test_a_full_collection_takes_photos_but_no_people(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(7))
+        full = MatchSettings(max_people=1)
+        with pytest.raises(CollectionFull):
+            enrol(gallery, enrolment(8), full)
+        done = enrol(gallery, enrolment(7, append=True), full)
+        assert isinstance(done, Enrolled)
+        assert done.photos == 4
+        assert [p.id for p in gallery.refresh().list(9)] == [7]
 
     def test_appending_adds_photos(self, gallery: Gallery) -> None:
         enrolled(gallery, enrolment(name="Ada", photos=5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_one_file(tmp_path: Path, config: Config, bucket: OneBucket, gallery: Ga
     assert (found, imported) == ([2], [2])
     assert bucket.credentials == KEYS
     assert [(p.id, p.name) for p in gallery.refresh().list(9)] == [(1, "Ada"), (2, None)]
+
+
+def test_more_people_than_a_collection_may_hold(
+    tmp_path: Path, config: Config, bucket: OneBucket, gallery: Gallery
+) -> None:
+    file = export(tmp_path / "people.safetensors", 1, 2, 3)
+    match = config.args.match.model_copy(update={"max_people": 2})
+    small = replace(config, args=config.args.model_copy(update={"match": match}))
+    with pytest.raises(InvalidInput, match=r"These are 3 people, and match.max_people allows 2"):
+        import_path(file, small, connect=bucket)
+    assert len(gallery.refresh()) == 0
 
 
 def test_a_folder(tmp_path: Path, config: Config, bucket: OneBucket, gallery: Gallery) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from serving.stages.decode import Decoder
 from serving.stages.refs import Ref
 from serving.vision.decode import peak_bytes
 from serving.vision.records import Photo
+from tests.support import cgroups
 from tests.support.images import encode, quadrants
 
 PHOTO = encode(quadrants(1200, 900), "PNG")
@@ -73,3 +76,36 @@ def test_waiting_for_room_ends_at_the_deadline_and_blocks_no_loop() -> None:
         return longest
 
     assert asyncio.run(run()) < 0.25
+
+
+# As many photos at once as a replica has threads, and one more; their pixels stay in this process,
+# where in a pod they are in Ray's object store, which is part of its memory, too.
+_AT_ONCE = """
+import asyncio, sys
+from pathlib import Path
+from serving.settings import DecodeSettings, TracingSettings
+from serving.stages.decode import Decoder
+from serving.stages.refs import Ref
+
+async def main():
+    data = Path(sys.argv[1]).read_bytes()
+    replica = Decoder(DecodeSettings(memory_bytes=int(sys.argv[2])), TracingSettings())
+    made = await asyncio.gather(*(replica.decode(Ref((data,), True)) for _ in range(3)))
+    print([(await photo.get()).pixels.shape for photo in made])
+
+asyncio.run(main())
+"""
+
+
+def test_the_largest_photos_at_once_fit_into_the_pod(tmp_path: Path) -> None:
+    """In a control group: the chart's 3 GiB without the 512 MiB of Ray's own processes."""
+    side = int(DecodeSettings().max_pixels ** 0.5)
+    photo = tmp_path / "large.png"
+    Image.new("RGBA", (side, side), "teal").save(photo, compress_level=1)
+    words = [sys.executable, "-c", _AT_ONCE, str(photo), str(2**30)]
+    try:
+        done, _, _, killed = cgroups.run(2560 * 2**20, *words)
+    except cgroups.NoCgroups as error:
+        pytest.skip(str(error))
+    assert (done.returncode, killed) == (0, 0), done.stderr
+    assert done.stdout == f"{[(side, side, 3)] * 3}\n"

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
 
-from serving.errors import GalleryCorrupt, Unavailable
-from serving.gallery import Gallery, Snapshot
+from serving.errors import GalleryCorrupt, GalleryTooLarge, Overloaded, Unavailable
+from serving.gallery import Gallery, Kind, Operation, Segment, Snapshot
 from serving.gallery.location import Location
 from serving.gallery.store import Store, StoredObject, check_conditional_writes
 from serving.settings import GallerySettings
@@ -21,7 +22,7 @@ from serving.stages.galleries import Galleries
 from serving.telemetry.metrics import GalleryGauges
 from tests.support.galleries import away, open_gallery
 from tests.support.memory_store import MemoryStore
-from tests.support.people import DIMENSION, LOCATION, MODEL, put
+from tests.support.people import DIMENSION, LOCATION, MODEL, put, unit_rows
 
 SHOP, BANK = (Location(name, MODEL, DIMENSION) for name in ("shop", "bank"))
 
@@ -48,11 +49,13 @@ class Gauges(GalleryGauges):
 class LocalGalleries(Galleries):
     """Over a store in memory."""
 
-    def __init__(self, pool: ThreadPoolExecutor, most: int = 8, limit: float = 10) -> None:
+    def __init__(
+        self, pool: ThreadPoolExecutor, most: int = 8, limit: float = 10, memory: int = 2**30
+    ) -> None:
         self.bucket = MemoryStore()
         self.gauges = Gauges()
         settings = GallerySettings(freshness_timeout_s=limit)
-        super().__init__(settings, most, self._opened, pool, self.gauges)
+        super().__init__(settings, most, memory, self._opened, pool, self.gauges)
 
     def _opened(self) -> Store:
         check_conditional_writes(self.bucket, "galleries")
@@ -306,6 +309,151 @@ class TestEviction:
 
         asyncio.run(run())
         assert_checked_once(galleries.bucket)
+
+
+def crowd(bucket: MemoryStore, location: Location, people: int) -> None:
+    """Import so many, without loading them."""
+    rows = unit_rows(people, DIMENSION, seed=1)
+    times = np.ones(people)
+    segment = Segment.of_people(
+        Kind.PUT,
+        np.arange(people),
+        np.ones(people, np.int32),
+        rows,
+        created=times,
+        updated=times,
+    )
+    gallery = Gallery(bucket, "galleries", location)
+    gallery.commit_segments(lambda: [segment])
+
+
+class TestMemory:
+    """Of galleries of 1,000 people, who take some 360 bytes each in these 64 dimensions."""
+
+    ONE = 400_000
+
+    def test_a_gallery_takes_the_memory_of_the_one_that_was_asked_for_longest_ago(
+        self, made: Made
+    ) -> None:
+        galleries = made(memory=2 * self.ONE)
+        locations = [Location(f"c{n}", MODEL, DIMENSION) for n in range(4)]
+
+        async def run() -> None:
+            for location in locations:
+                crowd(galleries.bucket, location, 1000)
+                assert len(await galleries.snapshot(location, None)) == 1000
+            assert galleries.held == locations[2:]
+            await galleries.snapshot(locations[2], None)
+            await galleries.snapshot(locations[0], None)
+            assert galleries.held == [locations[2], locations[0]]
+            await asyncio.sleep(0)
+            forgotten = [n[0] for n in galleries.gauges.notes if "forgotten" in n]
+            assert forgotten == [locations[0], locations[1], locations[3]]
+
+        asyncio.run(run())
+
+    def test_one_that_does_not_fit_alone_is_an_error_that_says_so(self, made: Made) -> None:
+        galleries = made(memory=self.ONE)
+        crowd(galleries.bucket, SHOP, 3000)
+        crowd(galleries.bucket, BANK, 1000)
+
+        async def run() -> None:
+            with pytest.raises(GalleryTooLarge, match=r"shop/.* more memory than .* 0 MB; give"):
+                await galleries.snapshot(SHOP, None)
+            status = await galleries.status(SHOP)
+            assert not status.loaded
+            assert "give the matchers more" in str(status.problem)
+            assert len(await galleries.snapshot(BANK, None)) == 1000
+
+        asyncio.run(run())
+
+    def test_few_people_more_than_fit_are_followed_so_that_deletions_are(self, made: Made) -> None:
+        galleries = made(memory=self.ONE)
+        crowd(galleries.bucket, SHOP, 1000)
+
+        async def run() -> None:
+            await galleries.snapshot(SHOP, None)
+            galleries._memory = 1000
+            other = Gallery(galleries.bucket, "galleries", SHOP)
+            version = other.commit([put(5000), Operation(Kind.DELETE, 7, 1.0)])
+            snapshot = await galleries.snapshot(SHOP, version)
+            assert 5000 in snapshot
+            assert 7 not in snapshot
+
+        asyncio.run(run())
+
+    def test_many_more_than_fit_leave_those_who_were_read_before(
+        self, made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr("serving.gallery.following._FEW_BYTES", 1000)
+        galleries = made(memory=self.ONE)
+        crowd(galleries.bucket, SHOP, 1000)
+
+        async def run() -> None:
+            await galleries.snapshot(SHOP, None)
+            crowd(galleries.bucket, SHOP, 4000)
+            with caplog.at_level(logging.CRITICAL):
+                assert len(await galleries.snapshot(SHOP, 2)) == 1000
+                status = await galleries.status(SHOP)
+            assert (status.loaded, status.version, status.people) == (True, 1, 1000)
+            assert "more memory" in str(status.problem)
+
+        asyncio.run(run())
+
+    def test_without_room_for_both_a_reload_lets_go_of_those_from_before(self, made: Made) -> None:
+        """Others were restored, so that nobody is the same."""
+        galleries = made(memory=self.ONE * 3 // 2)
+        crowd(galleries.bucket, SHOP, 1000)
+
+        async def run() -> None:
+            before = await galleries.snapshot(SHOP, None)
+            for key in [key for key in galleries.bucket.objects if "/shop/" in key]:
+                del galleries.bucket.objects[key]
+            everybody = [put(n, seed=9000 + n) for n in range(1000)]
+            Gallery(galleries.bucket, "galleries", SHOP).commit(everybody)
+            snapshot = await galleries.snapshot(SHOP, None)
+            assert (len(before), len(snapshot)) == (1000, 1000)
+            assert snapshot.nbytes < self.ONE
+
+        asyncio.run(run())
+
+    def test_one_that_is_evicted_while_it_is_read_can_be_asked_for_again(self, made: Made) -> None:
+        galleries = made(memory=self.ONE)
+        for location in (SHOP, BANK):
+            crowd(galleries.bucket, location, 1000)
+        go, reading = threading.Event(), threading.Event()
+
+        def hold(request: str, key: str) -> None:
+            if "/shop/" in key and "/segments/" in key:
+                reading.set()
+                go.wait(10)
+
+        async def run() -> None:
+            galleries.bucket.before = hold
+            shop = asyncio.ensure_future(galleries.snapshot(SHOP, None))
+            await asyncio.to_thread(reading.wait, 10)
+            await galleries.snapshot(BANK, None)
+            galleries._held.pop(SHOP)  # as when a third one needs its memory
+            go.set()
+            with pytest.raises(Overloaded, match="try again in a moment"):
+                await shop
+            galleries.bucket.before = lambda request, key: None
+            assert len(await galleries.snapshot(SHOP, None)) == 1000
+            assert galleries.held == [SHOP]
+
+        asyncio.run(run())
+
+    def test_all_who_wait_for_a_gallery_share_one_reading_of_it(self, made: Made) -> None:
+        galleries = made()
+        crowd(galleries.bucket, SHOP, 100)
+
+        async def run() -> None:
+            asked = (galleries.snapshot(SHOP, 0) for _ in range(50))
+            assert [len(s) for s in await asyncio.gather(*asked)] == [100] * 50
+
+        asyncio.run(run())
+        read = [key for _, key in galleries.bucket.requests if "/segments/" in key]
+        assert len(read) == 1 + 1  # written and read
 
 
 def assert_checked_once(store: MemoryStore) -> None:

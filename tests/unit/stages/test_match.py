@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from serving.errors import Overloaded, Unavailable
-from serving.gallery import Gallery
+from serving.errors import CollectionFull, Overloaded, Unavailable
+from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.location import Location
 from serving.gallery.store import check_conditional_writes
 from serving.matching.records import Enrolled, Enrolment
@@ -181,5 +181,52 @@ def test_many_who_ask_for_duplicates_or_erase_take_no_place_of_those_who_identif
         await asyncio.gather(*long, return_exceptions=True)
         page = await (await replica.duplicates(LOCATION, CARD, None, 10, -1, 2)).get()
         assert page.people == 0  # the erasures were carried out
+
+    asyncio.run(run())
+
+
+def test_a_full_collection_takes_no_people_and_no_embeddings_of_new_ones(
+    store: MemoryStore,
+) -> None:
+    async def run() -> None:
+        replica = await matcher(store)
+        replica._settings = MatchSettings(max_people=1)
+        await replica.enrol(LOCATION, Enrolment(7, unit_rows(1, DIMENSION, seed=7), CARD))
+        with pytest.raises(CollectionFull):
+            await replica.enrol(LOCATION, Enrolment(8, unit_rows(1, DIMENSION, seed=8), CARD))
+        with pytest.raises(CollectionFull):
+            await replica.change(LOCATION, [put(8)], [])
+        assert await replica.change(LOCATION, [put(7, seed=9)], []) == 2
+        assert await replica.change(LOCATION, [Operation(Kind.CLEAR, 0, 1.0)], []) == 3
+        assert await replica.change(LOCATION, [put(8)], []) == 4
+
+    asyncio.run(run())
+
+
+def test_one_erasure_runs_at_a_time_and_few_wait(store: MemoryStore, gallery: Gallery) -> None:
+    gallery.commit([put(n) for n in range(5)])
+    go, running = threading.Event(), 0
+
+    async def run() -> None:
+        nonlocal running
+        replica = await matcher(store)
+
+        def hold(request: str, key: str) -> None:
+            nonlocal running
+            if threading.current_thread().name.startswith("erasure") and not go.is_set():
+                running += 1
+                go.wait(10)
+
+        store.before = hold
+        asked = [asyncio.ensure_future(replica.erase("default", n)) for n in (1, 2)]
+        while not running:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded, match="Other erasures"):
+            await replica.erase("default", 3)
+        assert await who(replica, 3, None) == ([3], 1)
+        assert running == 1
+        go.set()
+        done = await asyncio.gather(*asked)
+        assert [erased.receipts[0].ids for erased in done] == [[1], [2]]
 
     asyncio.run(run())

@@ -1,0 +1,54 @@
+"""Rows of float16 in blocks, so that growing copies nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# 64 MiB of 512 numbers each. Pages that are not written to take no memory, and a search gathers its
+# candidates block by block, so there should not be many.
+_BITS = 16
+_ROWS = 1 << _BITS
+
+Slots = NDArray[np.intp]
+
+
+class Blocks:
+    """``capacity`` rows (C, D) of float16, rounded up to whole blocks.
+
+    What was grown from another one shares its rows.
+    """
+
+    def __init__(self, capacity: int, dimension: int, shared: Blocks | None = None) -> None:
+        self.dimension = dimension
+        self._blocks: list[NDArray[np.float16]] = [] if shared is None else list(shared._blocks)
+        while len(self._blocks) * _ROWS < capacity:
+            self._blocks.append(np.empty((_ROWS, dimension), np.float16))
+
+    def grown(self, capacity: int) -> Blocks:
+        return Blocks(capacity, self.dimension, self)
+
+    def row(self, slot: int) -> NDArray[np.float16]:
+        """A view of one row."""
+        row: NDArray[np.float16] = self._blocks[slot >> _BITS][slot & (_ROWS - 1)]
+        return row
+
+    def __getitem__(self, slots: Slots) -> NDArray[np.float16]:
+        """A copy of these rows: (N, D)."""
+        if len(self._blocks) == 1:
+            only: NDArray[np.float16] = self._blocks[0][slots]
+            return only
+        rows = np.empty((len(slots), self.dimension), np.float16)
+        for block, at, inside in self._parts(slots):
+            rows[at] = block[inside]
+        return rows
+
+    def __setitem__(self, slots: Slots, values: NDArray[np.float16] | int) -> None:
+        for block, at, inside in self._parts(slots):
+            block[inside] = values if isinstance(values, int) else values[at]
+
+    def _parts(self, slots: Slots) -> list[tuple[NDArray[np.float16], NDArray[np.bool_], Slots]]:
+        """By block: which of ``slots`` lie in it, and where."""
+        number, inside = slots >> _BITS, slots & (_ROWS - 1)
+        masks = ((n, number == n) for n in np.flatnonzero(np.bincount(number)))
+        return [(self._blocks[n], at, inside[at]) for n, at in masks]
