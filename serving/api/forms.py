@@ -7,6 +7,7 @@ form are checked first.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from serving.errors import BadRequest, TooLarge
 # More than any option has in UTF-8. Photos are files, whose bytes are bounded elsewhere.
 TEXT_BYTES = 8192
 _FIELDS = 32
+# Of one header. Reading them takes time with the square of their number.
+_PARAMETERS = 100
 # Before the first part; mail programs write a sentence there.
 _PREAMBLE_BYTES = 1024
 # A closed list: decoding with a codec that the caller names could take minutes.
@@ -26,6 +29,9 @@ _BINARY = ("", "binary", "8bit", "7bit")
 # In the data of a part they are another part, whose delimiter was damaged.
 _HEADERS = (b"\nContent-Disposition:", b"\ncontent-disposition:")
 _FILENAME = re.compile(r";\s*filename\*?=", re.IGNORECASE)
+
+# Its warnings name no request; a refusal has a line of its own in the log.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 _NO_END = "The form has no end: it was cut, or its last line is missing."
 _DAMAGED_LINE = (
@@ -116,8 +122,7 @@ def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
             if body[after + 2 :].strip(b" \t\r\n"):
                 raise BadRequest("Something follows the form's end.")
             return first
-        end = body.find(b"\r\n", after)
-        if body[after : end if end >= 0 else len(body)].strip(b" \t"):
+        if after < len(body) and body[after : after + 2] != b"\r\n":
             raise BadRequest(_DAMAGED_LINE)
         parts += 1
         if parts > max_files + _FIELDS:
@@ -154,7 +159,7 @@ class _Reader:
 
     def header_end(self) -> None:
         name, headers = self._name.decode("latin-1").lower(), self.parts[-1].headers
-        if name in headers or b"\n" in self._value:
+        if name in headers or b"\n" in self._value or self._value.count(b";") > _PARAMETERS:
             raise BadRequest(_DAMAGED_HEADERS)
         headers[name] = self._value.decode("latin-1")
         self._name = self._value = b""
