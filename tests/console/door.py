@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 LOOPBACK = "127.0.0.1"
 _LENGTH = re.compile(rb"(?i)(content-length: *)(\d+)")
@@ -52,20 +53,19 @@ async def cut(upload: Upload) -> None:
     upload.service.write(head + upload.body[:_PASSED_BYTES])
 
 
-async def stall(upload: Upload) -> None:
-    """The service gets the beginning of the body, and no more for as long as it waits."""
-    upload.service.write(upload.head + upload.body[:_PASSED_BYTES])
-    await upload.swallow()
+def refuse(status: HTTPStatus) -> Fault:
+    """A proxy in front of the service answers, and passes nothing on."""
 
+    async def fault(upload: Upload) -> None:
+        line = f"{status.value} {status.phrase}".encode()
+        page = b"<html><h1>" + line + b"</h1></html>"
+        await upload.swallow()
+        upload.browser.write(
+            b"HTTP/1.1 %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s"
+            % (line, len(page), page)
+        )
 
-async def refuse(upload: Upload) -> None:
-    """A proxy in front of the service takes no body of this size."""
-    page = b"<html><h1>413 Request Entity Too Large</h1></html>"
-    await upload.swallow()
-    upload.browser.write(
-        b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: text/html\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(page), page)
-    )
+    return fault
 
 
 class Door:
