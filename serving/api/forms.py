@@ -37,6 +37,10 @@ _NO_END = "The form has no end: it was cut, or its last line is missing."
 _DAMAGED_LINE = (
     "The form is damaged: the lines between its parts are -- and the boundary, between two CRLF."
 )
+_OTHER_BOUNDARY = (
+    "The lines between the form's parts have another boundary than its Content-Type; let the HTTP "
+    "client set both."
+)
 _DAMAGED_HEADERS = "The form is damaged: the headers of a part cannot be read."
 
 
@@ -45,7 +49,7 @@ class Form:
     """The parts of a form in their order, each with the name of its field.
 
     Attributes:
-        files: parts with a filename, or with a Content-Type that is not text.
+        files: parts with a filename, or with a Content-Type that is neither text nor JSON.
         fields: the other parts.
     """
 
@@ -128,7 +132,8 @@ def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
         if parts > max_files + _FIELDS:
             raise _too_many(max_files)
         at = body.find(line, after)
-    raise BadRequest(_NO_END)
+    other = first < 0 and body.startswith(b"--") and not line.startswith(body[: len(line)])
+    raise BadRequest(_OTHER_BOUNDARY if other else _NO_END)
 
 
 def _too_many(max_files: int) -> TooLarge:
@@ -186,8 +191,10 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
         media_type, parameters = parse_options_header(
             part.headers.get("content-type", "text/plain")
         )
-        # The filename is optional, and one in `filename*` is not read.
-        if _FILENAME.search(disposition) or not media_type.startswith(b"text/"):
+        # The filename is optional, and one in `filename*` is not read. Some clients (Retrofit,
+        # Spring) write each field as JSON, and no photo is.
+        is_text = media_type.startswith(b"text/") or media_type == b"application/json"
+        if _FILENAME.search(disposition) or not is_text:
             form.files.append((name, part.data))
             continue
         if len(part.data) > TEXT_BYTES:
