@@ -49,6 +49,7 @@ DETECT = each(
         f9_form_no_filename.bin f9_form_filename_star.bin d8_form_preamble.bin h1_form_text.bin
         """: [MIDDLE],
         "f3_closeup.jpg": [(0, 0, 480, 658)],
+        "f3_closeup_and_small.jpg": [(0, 0, 480, 658), (416, 29, 447, 69)],
         "f6_tiff_float_rgb.tif": [(9, 9, 29, 34)],
         "d2_jpeg_cmyk_no_marker.jpg d5_gif_blank_first.gif d6_gif_screen_7000.gif": [],
         "d13_drawn_face.png": [(60, 40, 340, 360)],
