@@ -94,7 +94,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         # Their first part is the place: path or query.
-        errors = [{**found, "loc": found["loc"][1:]} for found in error.errors()]
+        errors: list[Any] = [{**found, "loc": found["loc"][1:]} for found in error.errors()]
         return problem_of(request, BadRequest(sentence_of(errors, None)))
 
     async def framework(request: Request, error: Exception) -> JSONResponse:

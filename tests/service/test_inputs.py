@@ -123,7 +123,7 @@ def overlap(a: Any, b: Any) -> float:
     """Intersection over union."""
     width, height = (max(0, min(a[n + 2], b[n + 2]) - max(a[n], b[n])) for n in (0, 1))
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-    return width * height / (sum(areas) - width * height)
+    return float(width * height / (sum(areas) - width * height))
 
 
 @pytest.mark.parametrize(
