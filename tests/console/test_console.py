@@ -469,7 +469,7 @@ def test_two_photos_are_compared(page: Page, api: httpx.Client) -> None:
     page.choose(OBAMA, selector=second)
     page.shows("Not the same person", ".verdict")
     page.choose(NO_PHOTO, selector=first)
-    page.shows("image_a", ".verdict .trouble")
+    page.shows("The first photo: This is JSON", ".verdict .trouble")
 
 
 def test_the_list_is_paged_and_searched(page: Page, api: httpx.Client) -> None:
