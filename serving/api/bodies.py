@@ -62,7 +62,7 @@ async def read_verify(
         )
         options = _options(VerifyOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _PAIR_FIELDS)
+        files, fields = await _read_form(request, limits, _PAIR_FIELDS, VerifyOptions)
         files.sort()
         if [name for name, _ in files] != list(_PAIR_FIELDS):
             raise BadRequest("Send one file in the field image_a and one in image_b.")
@@ -92,7 +92,7 @@ async def _read_photo(
         (image,) = await decode_base64([parsed.image])
         given = _options(options, request, values=_given(parsed))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _IMAGE_FIELDS)
+        files, fields = await _read_form(request, limits, _IMAGE_FIELDS, options)
         if len(files) != 1:
             raise BadRequest("Send one file in the field image.")
         image = files[0][1]
@@ -116,7 +116,7 @@ async def read_generate(
         images = await decode_base64([i.image for i in parsed.images])
         options = _options(GenerateOptions, request, values=_given(parsed))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _IMAGE_FIELDS[::-1])
+        files, fields = await _read_form(request, limits, _IMAGE_FIELDS[::-1], GenerateOptions)
         images = [image for _, image in files]
         options = _options(GenerateOptions, request, fields)
     else:
@@ -150,13 +150,18 @@ async def _raw(request: Request, kind: str) -> bytes:
 
 
 async def _read_form(
-    request: Request, limits: LimitSettings, names: Sequence[str]
+    request: Request, limits: LimitSettings, names: Sequence[str], options: type[BaseModel]
 ) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
-    """The files, each with its field, which must be one of ``names``; and the other fields."""
+    """The files, each with its field, which must be one of ``names``; and the other fields, which
+    are to be those of ``options``."""
     boundary = boundary_of(request.headers["content-type"])
     body = await body_of(request)
     form = await asyncio.to_thread(read_form, boundary, body, limits.max_images)
     for name, _ in form.files:
+        if name in kinds_of(options):
+            raise BadRequest(
+                f"{name} is no file: send its part without a filename and a Content-Type."
+            )
         if name not in names:
             known = " or ".join(names) if names == _PAIR_FIELDS else names[0]
             raise BadRequest(f"There is no field {shown(name)}; send the file in {known}.")

@@ -7,6 +7,7 @@ form are checked first.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from serving.errors import BadRequest, TooLarge
 # More than any option has in UTF-8. Photos are files, whose bytes are bounded elsewhere.
 TEXT_BYTES = 8192
 _FIELDS = 32
+# Of one header. Reading them takes time with the square of their number.
+_PARAMETERS = 100
 # Before the first part; mail programs write a sentence there.
 _PREAMBLE_BYTES = 1024
 # A closed list: decoding with a codec that the caller names could take minutes.
@@ -27,9 +30,16 @@ _BINARY = ("", "binary", "8bit", "7bit")
 _HEADERS = (b"\nContent-Disposition:", b"\ncontent-disposition:")
 _FILENAME = re.compile(r";\s*filename\*?=", re.IGNORECASE)
 
+# Its warnings name no request; a refusal has a line of its own in the log.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
 _NO_END = "The form has no end: it was cut, or its last line is missing."
 _DAMAGED_LINE = (
     "The form is damaged: the lines between its parts are -- and the boundary, between two CRLF."
+)
+_OTHER_BOUNDARY = (
+    "The lines between the form's parts have another boundary than its Content-Type; let the HTTP "
+    "client set both."
 )
 _DAMAGED_HEADERS = "The form is damaged: the headers of a part cannot be read."
 
@@ -39,7 +49,7 @@ class Form:
     """The parts of a form in their order, each with the name of its field.
 
     Attributes:
-        files: parts with a filename, or with a Content-Type that is not text.
+        files: parts with a filename, or with a Content-Type that is neither text nor JSON.
         fields: the other parts.
     """
 
@@ -116,14 +126,14 @@ def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
             if body[after + 2 :].strip(b" \t\r\n"):
                 raise BadRequest("Something follows the form's end.")
             return first
-        end = body.find(b"\r\n", after)
-        if body[after : end if end >= 0 else len(body)].strip(b" \t"):
+        if after < len(body) and body[after : after + 2] != b"\r\n":
             raise BadRequest(_DAMAGED_LINE)
         parts += 1
         if parts > max_files + _FIELDS:
             raise _too_many(max_files)
         at = body.find(line, after)
-    raise BadRequest(_NO_END)
+    other = first < 0 and body.startswith(b"--") and not line.startswith(body[: len(line)])
+    raise BadRequest(_OTHER_BOUNDARY if other else _NO_END)
 
 
 def _too_many(max_files: int) -> TooLarge:
@@ -154,7 +164,7 @@ class _Reader:
 
     def header_end(self) -> None:
         name, headers = self._name.decode("latin-1").lower(), self.parts[-1].headers
-        if name in headers or b"\n" in self._value:
+        if name in headers or b"\n" in self._value or self._value.count(b";") > _PARAMETERS:
             raise BadRequest(_DAMAGED_HEADERS)
         headers[name] = self._value.decode("latin-1")
         self._name = self._value = b""
@@ -181,8 +191,10 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
         media_type, parameters = parse_options_header(
             part.headers.get("content-type", "text/plain")
         )
-        # The filename is optional, and one in `filename*` is not read.
-        if _FILENAME.search(disposition) or not media_type.startswith(b"text/"):
+        # The filename is optional, and one in `filename*` is not read. Some clients (Retrofit,
+        # Spring) write each field as JSON, and no photo is.
+        is_text = media_type.startswith(b"text/") or media_type == b"application/json"
+        if _FILENAME.search(disposition) or not is_text:
             form.files.append((name, part.data))
             continue
         if len(part.data) > TEXT_BYTES:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -52,8 +53,12 @@ async def check_options(request: Request) -> None:
 
     Raises:
         BadRequest: a parameter of the path or the query is unknown, given twice or not written as
-            its kind is; or there is a body where none is taken.
+            its kind is; the query is not UTF-8; or there is a body where none is taken.
     """
+    try:  # Starlette would put a question mark for what is not
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The query is not UTF-8; encode its text as UTF-8, then by %.") from None
     taken: Taken = request.app.state.taken[request.scope["route"].unique_id]
     for name, kinds in taken.path.items():
         value_of(name, request.path_params[name], kinds)

@@ -68,6 +68,6 @@ def answer(request: Request, file: File, *more_policy: str) -> Response:
     headers = {**_HEADERS, "Content-Security-Policy": policy, "ETag": file.etag}
     # A proxy that compresses turns the tag into a weak one.
     known = request.headers.get("if-none-match", "").replace("W/", "").split(",")
-    if file.etag in (tag.strip() for tag in known):
+    if {file.etag, "*"} & {tag.strip() for tag in known}:
         return Response(status_code=304, headers=headers)
     return Response(file.content, headers=headers, media_type=file.type)

@@ -33,6 +33,8 @@ _PIECE = 2**18
 _BLANKS = " \t\r\n"
 _BLANKS_INSIDE = "There are blanks in the base64: a + was lost on the way."
 _NOT_BASE64 = "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
+_ADDRESS = re.compile(r"(?:https?|ftp|file|blob|s3|gs):", re.IGNORECASE)
+_NOT_FETCHED = "The image is an address, and none is fetched; send the bytes of the file as base64."
 _DATA_URL = re.compile(r"data:([^,]*),", re.IGNORECASE)
 
 
@@ -132,6 +134,8 @@ def from_base64(text: str) -> bytes:
         piece = text[at : at + _PIECE].encode("utf-8", "replace")
         others = piece.translate(None, _BASE64)
         if others:
+            if _ADDRESS.match(text):
+                raise BadRequest(_NOT_FETCHED)
             blanks = not others.strip(b" \t")
             raise BadRequest(_BLANKS_INSIDE if blanks else _NOT_BASE64)
         piece = rest + piece.translate(_TO_STANDARD, _LINE_ENDS)

@@ -74,6 +74,14 @@ def _methods(request: Request) -> list[str]:
     return ["HEAD", *methods] if "GET" in methods else methods
 
 
+def _is_served_without_slash(request: Request) -> bool:
+    path = request.scope["path"]
+    scope = {**request.scope, "path": path.rstrip("/")}
+    return path.endswith("/") and any(
+        route.matches(scope)[0] is not Match.NONE for route in request.app.routes
+    )
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` as a problem: ours, the framework's, and bugs."""
 
@@ -85,7 +93,9 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem_of(request, BadRequest(sentence_of(list(error.errors()), None)))
+        # Their first part is the place: path or query.
+        errors: list[Any] = [{**found, "loc": found["loc"][1:]} for found in error.errors()]
+        return problem_of(request, BadRequest(sentence_of(errors, None)))
 
     async def framework(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -94,6 +104,8 @@ def install(app: FastAPI) -> None:
         detail, headers = f"{error.detail}.", dict(error.headers or {})
         if error.status_code == HTTPStatus.NOT_FOUND:
             detail = "Nothing is served under this path."
+            if _is_served_without_slash(request):
+                detail = "Nothing is served under this path; leave out the slash at its end."
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_methods(request))
             detail = f"This path takes {headers['Allow']}."

@@ -77,13 +77,14 @@ class Number(click.FloatRange):
 
 
 def client(url: str) -> Client:
-    """A client of the service; a warning of it is one line on stderr."""
+    """A client of the service, closed when the command ends; a warning of it is one line on
+    stderr."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         made = Client(url)
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
-    return made
+    return click.get_current_context().with_resource(made)
 
 
 class Failed(click.ClickException):

@@ -41,7 +41,7 @@ def unknown(name: str, known: Collection[str], of: str = "this request", within:
 def shown(text: str) -> str:
     """A caller's text for a sentence: not too long, and with nothing that a terminal obeys."""
     text = "".join(c if c.isprintable() else "?" for c in text[: _SHOWN + 1])
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return (text or '""') if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def sentence_of(

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TypeVar
 
@@ -191,20 +192,28 @@ class Page:
         self.choose(photo)
         self.shows("Answered in", "#view-identify")
 
-    def hand_over(self, event: str, photo: Path) -> None:
-        """Drop or paste a photo: the event that the browser makes of it."""
+    def hand_over(self, event: str, *files: Path, to: str = "body") -> None:
+        """Drop or paste files, or without any a text: the event that the browser makes of it."""
         self.driver.execute_script(
             """
-            const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
+            const [name, to, files] = arguments;
             const data = new DataTransfer();
-            data.items.add(new File([bytes], 'photo.jpg', { type: 'image/jpeg' }));
+            for (const [called, type, text] of files) {
+              const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+              data.items.add(new File([bytes], called, { type }));
+            }
+            if (!files.length) data.setData('text/plain', 'a text');
             const bubbles = { bubbles: true, cancelable: true };
-            document.body.dispatchEvent(arguments[0] === 'drop'
+            document.querySelector(to).dispatchEvent(name === 'drop'
               ? new DragEvent('drop', { ...bubbles, dataTransfer: data })
               : new ClipboardEvent('paste', { ...bubbles, clipboardData: data }));
             """,
             event,
-            base64.b64encode(photo.read_bytes()).decode(),
+            to,
+            [
+                (f.name, guess_type(f)[0] or "", base64.b64encode(f.read_bytes()).decode())
+                for f in files
+            ],
         )
 
     def press(self, *keys: str) -> None:

@@ -72,6 +72,7 @@ ELSEWHERE = {
 }
 # Test files below tests/unit without a module of the same name below serving/.
 OF_MORE = {
+    "api/test_forms_fuzz.py": "api/forms.py, api/bodies.py, with made-up forms",
     "api/test_made_up.py": "all of api, by made-up requests of its own description",
     "client/test_light.py": "what importing serving.client loads",
     "evaluation/test_growth.py": "model, matching and evaluation: false names as a gallery grows",

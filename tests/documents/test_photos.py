@@ -119,7 +119,23 @@ CASES: dict[str, Callable[[], list[bytes]]] = {
         bytes(128) + b"DICM",
         b"\0\0\0\x14ftypisom" + bytes(9),
     ],
-    "Base64": lambda: [b"/9j/4AAQSkZJRg", b"data:image/jpeg;base64,/9j/"],
+    "Base64": lambda: [
+        b"/9j/4AAQSkZJRg",
+        b"data:image/jpeg;base64,/9j/",
+        JPEG.hex().encode(),
+        repr(JPEG).encode(),
+    ],
+    "A photo that was read": lambda: [
+        data.decode(*how).encode()
+        for data in (JPEG, PNG)
+        for how in (("latin-1",), ("utf-8", "replace"))
+    ],
+    "A photo behind": lambda: [
+        before + data
+        for before in (b"\r\n", b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n")
+        for data in (JPEG, PNG)
+    ],
+    "An address": lambda: [b"https://faces/a.jpg"],
     "More than 50": lambda: [images.png_header(10_000, 6_000)],
     "A side of": lambda: [images.png_header(1, 70_000)],
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Literal
 
 import httpx
@@ -76,6 +76,39 @@ class Api:
                 ]
 
         return asyncio.run(ask())
+
+    def in_pieces(
+        self, path: str, headers: dict[str, str], pieces: Sequence[bytes], end: bool = True
+    ) -> httpx.Response:
+        """A body that comes in these pieces; without an ``end`` the caller leaves behind them."""
+        messages = [{"type": "http.request", "body": p, "more_body": True} for p in pieces]
+        messages.append({"type": "http.request"} if end else {"type": "http.disconnect"})
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.encode(), text.encode()) for name, text in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("faces", 80),
+        }
+        sent: list[MutableMapping[str, Any]] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(self.app(scope, receive, send))
+        start, *bodies = sent
+        content = b"".join(message.get("body", b"") for message in bodies)
+        return httpx.Response(start["status"], headers=start["headers"], content=content)
 
     @property
     def asked(self) -> dict[str, Any]:

@@ -172,6 +172,7 @@ FILES = {
             "damage",
             "identify",
             "identities",
+            "inputs",
             "metrics",
             "notebook",
             "object_store",
@@ -188,6 +189,7 @@ FILES = {
     ],
     "keyed_stack": [
         "tests/console/test_console.py",
+        "tests/console/test_photos.py",
         "tests/service/test_chart.py",
         "tests/service/test_keys.py",
     ],

@@ -8,13 +8,29 @@ const KEY = 'faces.key';
 const COLLECTION = 'faces.collection';
 const WITHIN = /^(infer|generate|identities|duplicates|v2)(\/|\?|$)/;
 
-/** The API's own sentence. */
+/**
+ * A sentence for the user: the API's own, unless it speaks of what the page sent for the user; then that is the `hint`.
+ * `again`: whether the same request can have another answer. `status` is 0 where none came.
+ */
 export class Problem extends Error {
-  constructor(sentence, { status = 0, type = '', images = null, conflicts = null, requestId = null } = {}) {
+  constructor(sentence, { status = 0, type = '', images = null, conflicts = null, requestId = null, hint = null,
+    again = status === 0 || status === 408 || status >= 429 } = {}) {
     super(sentence);
-    Object.assign(this, { status, type, images, conflicts, requestId });
+    Object.assign(this, { status, type, images, conflicts, requestId, hint, again });
   }
 }
+
+// Of the forms that this page makes: they are right when it sends them.
+const CUT = /^(The form |The body |Something follows the form)/;
+const NOT_WHOLE = 'The upload did not arrive whole, so nothing was done with it: the connection is slow, or broke off.';
+const BROKEN_OFF = 'The connection broke off before the answer came, though the service answers. '
+  + 'The network is poor, or something in front of the service takes no upload of this size.';
+const AWAY = 'The service does not answer. Is it running, and is the network up?';
+// Of a proxy in front of the service, which writes a page about it.
+const BY_A_PROXY = {
+  408: NOT_WHOLE,
+  413: 'This is larger than something in front of the service allows. Choose a smaller photo.',
+};
 
 // `asked` after every request, with {at, ms, ok}; `away` and `back` with the service; `unauthorized`;
 // `changed` when the key or the collection has changed.
@@ -59,9 +75,11 @@ export async function ask(method, path, { body, quiet = false, expected = [] } =
       { method, headers, body, cache: 'no-store', credentials: 'omit', redirect: 'error' });
     text = await answer.text();
   } catch {
-    noteAway(true);
     tell('asked', { at: Date.now(), ms: null, ok: false });
-    throw new Problem('The service does not answer. Is it running, and is the network up?');
+    // An upload can break although the service is there; with the banner it would be sent for ever.
+    if (body instanceof FormData && await isThere()) throw new Problem(BROKEN_OFF);
+    noteAway(true);
+    throw new Problem(AWAY);
   }
   noteAway(false);
   tell('asked', { at: Date.now(), ms: performance.now() - began, ok: answer.status < 500 });
@@ -70,7 +88,7 @@ export async function ask(method, path, { body, quiet = false, expected = [] } =
     if (told !== null) return { body: told, headers: answer.headers, status: answer.status };
     throw new Problem('The answer is not what this page expects. Is this the address of the service?');
   }
-  const problem = problemOf(answer, told);
+  const problem = problemOf(answer, told, body instanceof FormData);
   if (answer.status === 401 && !quiet) tell('unauthorized', problem);
   throw problem;
 }
@@ -83,13 +101,24 @@ function read(text) {
   }
 }
 
-function problemOf(answer, told) {
-  const sentence = told?.detail ?? told?.error
-    ?? `The service answered ${answer.status} without a sentence; what is in front of it may be at fault.`;
-  return new Problem(sentence, {
-    status: answer.status, type: told?.type ?? '', images: told?.images ?? null,
+async function isThere() {
+  try {
+    return (await fetch(new URL('healthz', BASE),
+      { cache: 'no-store', credentials: 'omit', signal: AbortSignal.timeout(5000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+function problemOf({ status }, told, upload) {
+  const said = told?.detail ?? told?.error ?? BY_A_PROXY[status]
+    ?? `The service answered ${status} without a sentence; what is in front of it may be at fault.`;
+  const cut = upload && (status === 408 || (status === 400 && CUT.test(said)));
+  return new Problem(cut ? NOT_WHOLE : said, {
+    status, type: told?.type ?? '', images: told?.images ?? null,
     conflicts: told?.conflicts?.map(conflictOf) ?? null,
-    requestId: answer.status >= 500 ? told?.request_id : null,
+    requestId: status >= 500 ? told?.request_id : null,
+    ...(cut && { hint: said === NOT_WHOLE ? null : said, again: true }),
   });
 }
 
@@ -144,8 +173,19 @@ export async function freeId() {
   }
 }
 
+/** Rejects with a Problem when the browser cannot read the file: fetch would say that the network failed. */
+export async function check(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Problem(`${file.name} cannot be read: it is a folder, or was moved or changed since it was chosen. `
+      + 'Choose it again.', { again: false });
+  }
+}
+
 /** Identify the faces in the photo: five candidates for each. */
 export async function identify(file) {
+  await check(file);
   const form = new FormData();
   form.set('image', file, 'photo');
   form.set('top_k', '5');

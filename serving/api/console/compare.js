@@ -1,7 +1,7 @@
 // Whether two photos show one person. Does not use the gallery.
 
 import { refusal } from './abilities.js';
-import { call, events, isAway } from './api.js';
+import { call, check, events } from './api.js';
 import { announce, byId, h, plural, trouble } from './dom.js';
 import { percent } from './face.js';
 import { ACCEPT, filesOf, load } from './photo.js';
@@ -25,11 +25,26 @@ export function start() {
     content.hidden = sentence !== null;
   });
   events.addEventListener('changed', () => verdict.replaceChildren());
+  // Before the listeners of Identify, which takes what comes to the other views.
+  for (const [name, transfer] of [['drop', 'dataTransfer'], ['paste', 'clipboardData']]) {
+    document.addEventListener(name, (event) => offered(event, event[transfer]), { capture: true });
+  }
+}
+
+/** Two photos, or one for the first slot that is empty, or for the second. */
+function offered(event, transfer) {
+  const files = filesOf(transfer);
+  if (!files.length || view.hidden || content.hidden || document.querySelector('dialog[open]')) return;
+  if (event.target.closest?.('.slot')) return;
+  event.preventDefault();
+  event.stopPropagation();
+  if (files.length > 1) slots.forEach((each, n) => each.see(files[n]));
+  else (slots.find((each) => each.file === null) ?? slots[1]).see(files[0]);
 }
 
 function slot(title) {
   const shown = h('div', { className: 'picture' });
-  const mine = { file: null };
+  const mine = { file: null, see };
   let url = null;
   const input = h('input', { type: 'file', accept: ACCEPT, hidden: true, onchange: () => {
     const [file] = input.files;
@@ -40,13 +55,19 @@ function slot(title) {
     onclick: () => input.click() }, title);
 
   async function see(file) {
-    const photo = await load(file);
+    let photo;
+    try {
+      photo = await load(file);
+    } catch (error) {
+      verdict.replaceChildren(trouble(error));
+      return;
+    }
     if (url) URL.revokeObjectURL(url);
     ({ url } = photo);
     mine.file = file;
     if (photo.image) photo.image.alt = title;
     shown.replaceChildren(photo.image
-      ?? h('p', { className: 'hint' }, `${file.name} cannot be shown by this browser.`));
+      ?? h('p', { className: 'hint' }, `${file.name}: this browser cannot show ${photo.kind}.`));
     await ask();
   }
 
@@ -68,11 +89,19 @@ async function ask() {
   form.set('image_a', slots[0].file, 'photo');
   form.set('image_b', slots[1].file, 'photo');
   try {
+    await Promise.all(slots.map(({ file }) => check(file)));
     const told = await call('POST', 'verify', { body: form });
     if (mine === asked) render(told);
   } catch (error) {
-    if (mine === asked) verdict.replaceChildren(trouble(error, isAway() || error.status >= 429 ? ask : null));
+    error.message = inWords(error.message);
+    if (mine === asked) verdict.replaceChildren(trouble(error, error.again && ask));
   }
+}
+
+/** The API names its fields, which nobody sees here. */
+function inWords(sentence) {
+  const told = sentence.replaceAll('image_a', 'the first photo').replaceAll('image_b', 'the second photo');
+  return told[0].toUpperCase() + told.slice(1);
 }
 
 function render({ same, similarity, confidence, threshold, image_a: a, image_b: b, model }) {

@@ -48,6 +48,7 @@ export function announce(text) {
 export function trouble(error, again) {
   return h('div', { className: 'trouble', role: 'alert' },
     h('p', {}, error.message),
+    error.hint && h('p', { className: 'hint' }, error.hint),
     error.requestId && h('p', { className: 'hint' }, `Request ${error.requestId}`),
     again && h('button', { type: 'button', onclick: again }, 'Try again'));
 }

@@ -46,7 +46,7 @@ async function dialog({ person, files, preview, expected }) {
     const picked = h('input', { type: 'file', multiple: true, accept: ACCEPT, required: true,
       'data-first': Boolean(person?.id) && !preview });
     const drop = !preview && h('div', { className: 'drop' },
-      labelled('Photos', picked, 'The largest face of each photo counts. Choose many at once, or drop them here.'));
+      labelled('Photos', picked, 'The largest face of each photo counts. Choose many at once, or drop or paste them here.'));
     const go = h('button', { type: 'submit', className: 'primary', 'data-first': Boolean(person?.id && preview) },
       person === null ? 'Enrol' : 'Add');
     const cancel = h('button', { type: 'button', onclick: () => close() }, 'Cancel');
@@ -59,14 +59,17 @@ async function dialog({ person, files, preview, expected }) {
       drop,
       person !== null && h('label', { className: 'check' }, replace, ' Replace the photos that are enrolled'));
 
-    if (drop) {
-      drop.addEventListener('dragover', (event) => event.preventDefault());
-      drop.addEventListener('drop', (event) => {
-        event.preventDefault();
-        event.stopPropagation();
-        picked.files = event.dataTransfer.files;
-      });
+    /** Files that are dropped or pasted come to those that are there. */
+    function offered(event, transfer) {
+      const added = filesOf(transfer);
+      if (!drop || fields.disabled || !added.length) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const all = new DataTransfer();
+      for (const file of [...picked.files, ...added]) all.items.add(file);
+      picked.files = all.files;
     }
+
     let touched = false;
     id.addEventListener('focus', () => { touched = true; });
     if (person === null) suggest();
@@ -219,7 +222,9 @@ async function dialog({ person, files, preview, expected }) {
       }
     }
 
-    return h('form', { onsubmit: submit }, fields, outcome, h('div', { className: 'actions' }, go, cancel));
+    const ways = { ondrop: (event) => offered(event, event.dataTransfer),
+      onpaste: (event) => offered(event, event.clipboardData) };
+    return h('form', { onsubmit: submit, ...ways }, fields, outcome, h('div', { className: 'actions' }, go, cancel));
   });
   await sending; // a request that was under way when the dialog was closed may still write
   return written;

@@ -27,7 +27,8 @@ export function faceView(face, index, { photo, threshold, actions }) {
   const bar = meter(nearest?.similarity ?? 0);
   const card = h('details', {},
     h('summary', {}, h('span', { className: 'number', 'aria-hidden': 'true' }, number),
-      h('span', { className: 'text' }, title, line, bar.element)),
+      h('span', { className: 'text' }, title, line, !photo.image && h('span', { className: 'line' }, placeOf(face)),
+        bar.element)),
     h('div', { className: 'inside' },
       candidates(face),
       h('p', { className: 'hint' }, `Box ${face.box.join(', ')}; detection score ${face.detection_score.toFixed(3)}.`),
@@ -72,6 +73,10 @@ export function faceView(face, index, { photo, threshold, actions }) {
 
   return { box, card: item, update };
 }
+
+/** Where there is no picture to draw the box on. */
+const placeOf = ({ box: [x1, y1, x2, y2] }) => (
+  `${x1} to ${x2} pixels from the left, ${y1} to ${y2} from the top`);
 
 function place(box, [x1, y1, x2, y2], { width, height }) {
   box.style.left = `${(x1 / width) * 100}%`;

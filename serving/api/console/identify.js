@@ -1,7 +1,7 @@
 // Identify the faces in a photo.
 
 import { refusal } from './abilities.js';
-import { events, identify, isAway } from './api.js';
+import { events, identify, Problem } from './api.js';
 import { announce, byId, called, h, plural, trouble } from './dom.js';
 import { enrolFace } from './enrol.js';
 import { faceView } from './face.js';
@@ -40,14 +40,23 @@ export function start() {
     intake.classList.remove('over');
     offered(event.dataTransfer);
   });
-  document.addEventListener('paste', (event) => offered(event.clipboardData));
+  document.addEventListener('paste', (event) => {
+    // Text goes into a field as ever.
+    if (filesOf(event.clipboardData).length || !event.target.closest?.('input, textarea')) offered(event.clipboardData);
+  });
 }
 
 function offered(transfer) {
-  const [file] = filesOf(transfer);
-  if (!file || document.querySelector('dialog[open]') || refusal('identify')) return;
-  location.hash = '#identify';
-  see(file);
+  if (document.querySelector('dialog[open]') || refusal('identify')) return;
+  const [file, ...others] = filesOf(transfer);
+  if (file) {
+    location.hash = '#identify';
+    see(file, others.length);
+  } else if (!view.hidden) {
+    renderIntake();
+    intake.append(trouble(new Problem(
+      'There is no photo in what was dropped or pasted. Save the photo as a file, and choose that.')));
+  }
 }
 
 function take(input) {
@@ -65,12 +74,18 @@ function clear() {
   renderIntake();
 }
 
-async function see(file) {
+async function see(file, others = 0) {
   clear();
   const mine = asked;
-  const loaded = await load(file);
+  let loaded;
+  try {
+    loaded = await load(file);
+  } catch (error) {
+    if (mine === asked) work.replaceChildren(trouble(error));
+    return;
+  }
   if (mine !== asked) return;
-  photo = loaded;
+  photo = { ...loaded, others };
   renderIntake();
   await ask();
 }
@@ -90,7 +105,7 @@ async function ask() {
     if (mine !== asked) return;
     if (!photo.image) work.replaceChildren();
     else renderStage([]);
-    work.append(trouble(error, isAway() || error.status >= 429 ? ask : null));
+    work.append(trouble(error, error.again && ask));
   }
 }
 
@@ -101,7 +116,7 @@ function renderIntake() {
     intake.replaceChildren(h('p', { className: 'note' }, refused));
     return;
   }
-  const coarse = matchMedia('(pointer: coarse)').matches || !navigator.mediaDevices?.getUserMedia;
+  const coarse = matchMedia('(pointer: coarse)').matches;
   const heading = h('h2', { className: photo ? 'away' : '' }, photo ? 'Identify' : 'Who is in a photo?');
   intake.replaceChildren(heading,
     h('div', { className: 'actions' },
@@ -116,13 +131,14 @@ function renderIntake() {
 }
 
 function renderStage(boxes) {
-  if (!photo.image) {
-    work.replaceChildren(h('p', { className: 'note' },
-      'This browser cannot show this file. The service is asked all the same.'));
-    return;
-  }
-  photo.image.alt = 'The photo';
-  work.replaceChildren(h('div', { className: 'stage' }, h('div', { className: 'frame' }, photo.image, boxes)));
+  const { image, kind, others } = photo;
+  const only = others > 0 && h('p', { className: 'hint' }, `Only the first of ${others + 1} files is looked at.`);
+  if (image) image.alt = 'The photo';
+  work.replaceChildren(image
+    ? h('div', { className: 'stage' }, h('div', { className: 'frame' }, image, boxes), only)
+    : h('div', { className: 'note' }, h('p', {}, `This browser cannot show ${kind}, so there is no picture here. ${answer
+      ? 'The service can read it: each face has its place in numbers.'
+      : 'The service is asked all the same.'}`), only));
 }
 
 function render() {
@@ -180,7 +196,7 @@ function actionsOf(face, index) {
   if (refused) return [h('p', { className: 'hint' }, refused)];
   if (!photo.image && answer.faces.length > 1) {
     return [h('p', { className: 'hint' },
-      'Several faces, and this browser cannot cut one out of this file: enrol from photos in People.')];
+      `This browser cannot cut one of several faces out of ${photo.kind}. Save the photo as JPEG, and choose that.`)];
   }
   const enrol = async (person) => {
     if (await enrolFace(photo, answer.faces, index, person)) await ask();

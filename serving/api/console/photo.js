@@ -1,26 +1,45 @@
 // Photos in the browser: from files, the clipboard and the camera; and the crop of one that shows one face.
 
+import { check } from './api.js';
 import { open } from './dialog.js';
 import { h } from './dom.js';
 
-// The types that the service reads. Named one by one, so that a phone converts its own formats.
-export const ACCEPT = 'image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff';
+// The types that the service reads. A phone converts a HEIC where that is not among them, and then every browser
+// can show it; elsewhere a file chooser would hide such photos.
+const TYPES = 'image/jpeg,image/png,image/webp,image/avif,image/gif,image/bmp,image/tiff';
+export const ACCEPT = matchMedia('(pointer: coarse)').matches ? TYPES : `${TYPES},image/heic,image/heif,.heic,.heif`;
 
 // The margin on each side of the face, in parts of its longer side; and the longer side of the JPEG, in pixels.
 const MARGIN = 0.8;
 const LONGEST = 1600;
 
-/** {file, url, image, width, height}; `image` is null when this browser cannot show the file. */
+// By the first bytes: photos that the service reads and most browsers do not show.
+const NOT_SHOWN = [
+  ['HEIC', /^.{4}ftyp(he[iv][cmsx]|mif1|msf1)/s],
+  ['TIFF', /^(II[*+]\0|MM\0[*+])/],
+];
+
+/**
+ * {file, url, image, width, height, kind}; `image` is null when this browser cannot show the file, and `kind` says
+ * what such a file is. Rejects when the file cannot be read.
+ */
 export async function load(file) {
+  await check(file);
   const url = URL.createObjectURL(file);
   const image = new Image();
   image.src = url;
   try {
     await image.decode();
-    return { file, url, image, width: image.naturalWidth, height: image.naturalHeight };
+    return { file, url, image, width: image.naturalWidth, height: image.naturalHeight, kind: null };
   } catch {
-    return { file, url, image: null, width: 0, height: 0 };
+    return { file, url, image: null, width: 0, height: 0, kind: await kindOf(file) };
   }
+}
+
+async function kindOf(file) {
+  const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
+  const [name] = NOT_SHOWN.find(([, pattern]) => pattern.test(start)) ?? ['this file'];
+  return name;
 }
 
 /** The image files of a drop or of the clipboard; files without a type are left to the service. */
@@ -69,12 +88,13 @@ export function overlap(a, b) {
 
 /** A photo from the camera as a File, or undefined. */
 export async function photograph() {
+  const none = (sentence) => open('No camera', () => h('p', {}, `${sentence} Choose a photo instead.`));
+  if (!navigator.mediaDevices) return none('Browsers give a camera only to pages that come by https.');
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'user', width: { ideal: 1920 } } });
   } catch {
-    return open('No camera', () => h('p', {},
-      'This browser gives the page no camera: there is none, or it was not allowed. Choose a photo instead.'));
+    return none('This browser gives the page no camera: there is none, or it was not allowed.');
   }
   try {
     return await open('Take a photo', ({ close }) => {

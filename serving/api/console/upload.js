@@ -1,10 +1,12 @@
 // Photos of one person to POST /generate, in parts that fit into a request.
 
-import { call, conflictOf } from './api.js';
+import { call, check, conflictOf } from './api.js';
 
 // Small enough to show progress; well under the service's limits.
 const PHOTOS = 8;
 const BYTES = 16 * 2 ** 20;
+
+const LOOK = 'Look at the person before you send the photos again: some of them may be enrolled.';
 
 function* parts(files) {
   let part = [];
@@ -34,7 +36,9 @@ export async function* enrol({ id, name, replace, force, files }) {
   const waiting = [...parts(files)];
   let begun = !replace;
   while (waiting.length) {
-    const part = waiting.shift();
+    const { readable: part, others } = await sorted(waiting.shift());
+    if (others.length) yield { photos: others, conflicts: [] };
+    if (!part.length) continue;
     const withFiles = (conflicts) => (conflicts ?? []).map((one) => (
       { ...one, files: one.images.map((index) => part[index]) }));
     let told;
@@ -50,6 +54,7 @@ export async function* enrol({ id, name, replace, force, files }) {
       else if (problem.images && !problem.conflicts) told = problem;
       else {
         problem.left = [part, ...waiting].flat();
+        if (problem.status === 0) problem.message += ` ${LOOK}`;
         problem.begun = begun;
         if (problem.conflicts) problem.conflicts = withFiles(problem.conflicts);
         throw problem;
@@ -60,6 +65,21 @@ export async function* enrol({ id, name, replace, force, files }) {
       conflicts: withFiles(told.conflicts?.map(conflictOf)),
     };
   }
+}
+
+/** The files that the browser can read; the others as photos that are not used. */
+async function sorted(files) {
+  const readable = [];
+  const others = [];
+  for (const file of files) {
+    try {
+      await check(file);
+      readable.push(file);
+    } catch (problem) {
+      others.push({ file, used: false, reason: problem.message, gate: null, box: null });
+    }
+  }
+  return { readable, others };
 }
 
 function send({ id, name, force, files, mode }) {

@@ -36,11 +36,26 @@ _OTHERS = (
         "an SVG",
     ),
     (rb"\s*<", "a page or other text (HTML or XML)"),
-    (rb"\s*[{\[]", "JSON"),
-    (rb"(?i:data:)", "a data: URL, not the bytes that it stands for"),
-    (rb"(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|SUkq|TU0AK)", "base64, not the bytes that it stands for"),
-    (rb"--[^\r\n]+\r\nContent-", "a form; send it as multipart/form-data"),
+    (rb"[\s\"']*(?i:data:)", "a data: URL, not the bytes that it stands for"),
+    (
+        rb"[\s\"']*(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|SUkq|TU0AK)",
+        "base64, not the bytes that it stands for",
+    ),
+    (rb"[\s\"']*(?i:ffd8ff|89504e470d0a1a0a)", "hexadecimal, not the bytes that it stands for"),
+    (rb"\s*(?:b['\"]|bytearray\()", "Python's text of bytes, not the bytes that it stands for"),
+    (rb"\s*(?i:https?|ftp|file|s3|gs)://", "an address, and none is fetched"),
+    (rb"version https://git-lfs", "the pointer of Git LFS to a file"),
+    (rb"\[InternetShortcut\]", "a link of Windows to a file"),
+    (rb"\s*[{\[]\s*[\"\d{\[\]}]", "JSON"),
+    (rb"--[^\r\n]+\r\n(?i:content-)", "a form; send it as multipart/form-data"),
+    (rb"\0\x05\x16[\0\x07]", "what macOS keeps beside a file (its name begins with ._)"),
+    (rb"\xd0\xcf\x11\xe0", "a document of Office"),
+    (rb"....(?:wide|mdat|moov|skip)", "a video"),
 )
+# Behind other bytes: a blank or a byte order mark, headers of HTTP, the length of a chunk.
+_SIGNATURES = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]|\x89PNG\r\n\x1a\n|GIF8[79]a")
+# What is left of the first bytes of JPEG and PNG: as characters, and as question marks.
+_AS_TEXT = (b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG", b"\xef\xbf\xbd")
 
 
 def format_of(data: bytes) -> str | None:
@@ -79,6 +94,13 @@ def refusal(data: bytes) -> str:
             if "not the bytes" in name:
                 return f"This is {name}; send the bytes, or the text as the image of a JSON."
             return f"This is {name}, which is not read; {_SEND}"
+    if start.startswith(_AS_TEXT):
+        return "These bytes were read as text, which destroys a photo; send them as they are."
+    if (found := _SIGNATURES.search(start)) is not None:
+        what = "1 other byte" if found.start() == 1 else f"{found.start()} other bytes"
+        return f"The photo begins behind {what}; send the file without them."
+    if not data.strip(b"\0"):
+        return "The file has only zeros in place of a photo; send the file as it was."
     if start.startswith(b"\xff\xd8"):
         return "This JPEG was cut off after its first bytes; send the whole file again."
     if start.startswith(b"\x89PNG"):

@@ -119,7 +119,7 @@ def orientation_in(exif: bytes, xmp: bytes = b"") -> int:
         tags.load(exif)
         if _ORIENTATION in tags:
             return orientation_of(tags[_ORIENTATION])
-    found = re.search(rb'tiff:Orientation(?:="|>)([0-9])', xmp)
+    found = re.search(rb"tiff:Orientation\s*(?:=\s*[\"']|>\s*)([0-9])", xmp)
     return orientation_of(found[1]) if found else 1
 
 

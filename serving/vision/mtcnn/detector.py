@@ -1,4 +1,4 @@
-"""Face detection with MTCNN at a bounded size, with a second look at tightly cropped photos."""
+"""Face detection with MTCNN at a bounded size, with a second look for faces that fill the photo."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.vision.mtcnn.boxes import Array
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
 
 # The border around a photo for the second look: MTCNN's networks see (x - 127.5) / 128, so this
 # grey is the zero with which their convolutions pad.
 _BORDER_GREY = 128
+# Of the search for large faces alone, which small ones in front of them would suppress (the cascade
+# keeps no face in which another lies): the photo's longest side, in the middle of a square of one
+# size, since OpenVINO compiles each new one; and the smallest face, in pixels.
+_LARGE_SIDE, _LARGE_SQUARE, _LARGE_FACE = 160, 320, 64
+# Two boxes that share more of their union are one face.
+_SAME = 0.3
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class FaceDetector:
         min_face_size: pixels of the smallest face, at the searched size.
         max_side: a larger photo is searched reduced to this longest side, in pixels.
         min_score: detections below this probability are dropped.
-        second_look: when no face is found, search again with a border of half the photo's size.
+        second_look: search again with a border of half the photo's size: for any face when none is
+            found, otherwise for those of 0.4 of the photo's longest side, unless one is found.
         threads: of the networks; 0: as many as there are cores.
         faces: a photo with many more is searched for large ones only, so that the time is bounded;
             None: for all.
@@ -76,7 +84,9 @@ class FaceDetector:
         faces: int | None = None,
         crowd: int | None = None,
     ) -> None:
-        self._cascade = Cascade(Networks.load(threads), min_face_size, faces=faces, crowd=crowd)
+        networks = Networks.load(threads)
+        self._cascade = Cascade(networks, min_face_size, faces=faces, crowd=crowd)
+        self._large = Cascade(networks, _LARGE_FACE)
         self._max_side = max_side
         self._min_score = min_score
         self._second_look = second_look
@@ -87,24 +97,43 @@ class FaceDetector:
         Raises:
             Crowded: the photo has too many places that may be faces; little time was spent on it.
         """
-        detections = self._search(Image.fromarray(pixels))
-        if len(detections) or not self._second_look:
+        image = Image.fromarray(pixels)
+        detections = self._search(image)
+        if not self._second_look:
             return detections
+        if not len(detections):
+            return self._with_border(image)
+        sides = (detections.boxes[:, 2:] - detections.boxes[:, :2]).max(axis=1)
+        if sides.max() >= _LARGE_FACE / _LARGE_SIDE * max(image.size):
+            return detections  # two of that size hardly fit into a photo
+        return _joined(detections, _others(self._large_faces(image), detections))
+
+    def _large_faces(self, image: Image.Image) -> Detections:
+        size = image.size
+        image, scale = self._reduced(image, _LARGE_SIDE)
+        dx, dy = (_LARGE_SQUARE - image.width) // 2, (_LARGE_SQUARE - image.height) // 2
+        square = np.full((_LARGE_SQUARE, _LARGE_SQUARE, 3), _BORDER_GREY, np.uint8)
+        square[dy : dy + image.height, dx : dx + image.width] = np.asarray(image)
+        found = self._likely(self._large.find(square)).moved(scale, -dx * scale, -dy * scale)
+        return _inside(found, size)
+
+    def _with_border(self, image: Image.Image) -> Detections:
         # Reduced first, so that the border does not make a large photo four times as large.
-        image, scale = self._reduced(Image.fromarray(pixels), self._max_side // 2)
+        size = image.size
+        image, scale = self._reduced(image, self._max_side // 2)
         dx, dy = image.width // 2, image.height // 2
         border = ((dy, dy), (dx, dx), (0, 0))
         padded = np.pad(np.asarray(image), border, constant_values=_BORDER_GREY)
-        detections = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
-        # Faces in the border are dropped.
-        centres = detections.boxes.reshape(-1, 2, 2).mean(axis=1)
-        inside = ((centres >= 0) & (centres < pixels.shape[1::-1])).all(axis=1)
-        return detections.select(inside)
+        found = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
+        return _inside(found, size)
 
     def _search(self, image: Image.Image) -> Detections:
         image, scale = self._reduced(image, self._max_side)
-        detections = Detections(*self._cascade.find(np.asarray(image)))
-        return detections.select(detections.scores >= self._min_score).moved(scale)
+        return self._likely(self._cascade.find(np.asarray(image))).moved(scale)
+
+    def _likely(self, found: tuple[Array, Array, Array, bool]) -> Detections:
+        detections = Detections(*found)
+        return detections.select(detections.scores >= self._min_score)
 
     @staticmethod
     def _reduced(image: Image.Image, max_side: int) -> tuple[Image.Image, float]:
@@ -114,3 +143,28 @@ class FaceDetector:
             return image, 1.0
         size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
         return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), scale
+
+
+def _inside(detections: Detections, size: tuple[int, int]) -> Detections:
+    """Those with their middle in the photo, and not in the border around it."""
+    centres = detections.boxes.reshape(-1, 2, 2).mean(axis=1)
+    return detections.select(((centres >= 0) & (centres < np.array(size))).all(axis=1))
+
+
+def _others(detections: Detections, known: Detections) -> Detections:
+    """Those that are none of the ``known`` faces."""
+    a, b = detections.boxes[:, None], known.boxes[None]
+    shared = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
+    both = shared.prod(axis=2)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (a, b)]
+    same = both > _SAME * (areas[0] + areas[1] - both)
+    return detections.select(~same.any(axis=1))
+
+
+def _joined(first: Detections, second: Detections) -> Detections:
+    return Detections(
+        np.concatenate([first.boxes, second.boxes]),
+        np.concatenate([first.scores, second.scores]),
+        np.concatenate([first.landmarks, second.landmarks]),
+        first.cut or second.cut,
+    )

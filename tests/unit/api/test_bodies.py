@@ -445,6 +445,35 @@ def test_the_sentence_says_what_was_sent(api: Api, path: str, body: bytes, detai
     assert not api.pipeline.asked
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=UTF-8", "text/x"])
+def test_fields_may_be_written_as_json(api: Api, kind: str) -> None:
+    """As Retrofit and Spring do for each part that is no file."""
+    body = form_of(("id", "7"), ("mode", "append"), ("images", PHOTO))
+    for name in ("id", "mode"):
+        head = f'name="{name}"'.encode()
+        body = body.replace(head, head + f"\r\nContent-Type: {kind}".encode())
+    answer = api.post("/generate", content=body, headers=FORM)
+    assert answer.status_code == 200, answer.text
+    assert (api.asked["person"], api.asked["append"]) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("/generate", "id"), ("/infer", "top_k"), ("/verify", "threshold")]
+)
+def test_an_option_that_comes_as_a_file_is_named(api: Api, path: str, name: str) -> None:
+    files = form_of(("image", PHOTO)) if path != "/verify" else form_of(*((n, PHOTO) for n in PAIR))
+    body = form_of((name, b"1")).removesuffix(b"--FORM--\r\n") + files
+    expected = f"{name} is no file: send its part without a filename and a Content-Type."
+    assert detail_of(api.post(path, content=body, headers=FORM), 400) == expected
+    assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize("address", ["https://faces/a.jpg", "S3://a/b.jpg", "file:///tmp/a.jpg"])
+def test_an_address_in_place_of_a_photo_is_not_fetched(api: Api, address: str) -> None:
+    assert "none is fetched" in detail_of(api.post("/infer", json={"image": address}), 400)
+    assert not api.pipeline.asked
+
+
 def test_the_charset_of_a_form_is_not_the_callers_choice(api: Api) -> None:
     body = form_of(("max_faces", "b" * 5000 + "-" + "a" * 5000), ("image", PHOTO))
     kinds = [
@@ -478,7 +507,6 @@ class TestWrongForms:
             {"files": {"photo": PHOTO}},  # a file in another field
             {"data": {"image": B64}, "files": {"images": PHOTO}},  # text in an image's field
             {"files": [("image", PHOTO), ("image", PHOTO)]},  # two photos
-            {"files": {"top_k": PHOTO}},
         ],
     )
     def test_fields_that_do_not_fit(self, api: Api, form: dict[str, Any]) -> None:

@@ -132,6 +132,17 @@ def test_no_end_is_said() -> None:
         assert sentence(body) == expected
 
 
+def test_another_boundary_is_said() -> None:
+    with pytest.raises(BadRequest, match="another boundary than its Content-Type"):
+        read(written(FIELDS_FIRST), boundary=b"FROM")
+
+
+def test_the_parser_adds_no_lines_of_its_own_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(BadRequest):
+        one("Content Disposition: form-data; name=a")
+    assert caplog.records == []
+
+
 def test_text_before_the_form() -> None:
     whole = written(FIELDS_FIRST)
     assert read(b"This is a message in MIME format.\r\n" + whole) == read(whole)

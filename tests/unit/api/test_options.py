@@ -74,6 +74,18 @@ FORM_OPTIONS = [(case, name) for case in FORMS for name in case.taken.query]
 WITH_JSON = [case for case in CASES if case.example.body is not None]
 
 
+@pytest.mark.parametrize("text", ["%C8%EC%FF", "%ED%A0%80", "a%ff"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_query_that_is_not_utf8_is_refused(case: Case, text: str) -> None:
+    """It would count as question marks, in a name for good."""
+    api = Api()
+    for query in (f"name={text}", f"{text}=1"):
+        answer = case.ask(api, query)
+        assert answer.status_code == 400
+        assert "not UTF-8" in answer.text
+    assert not api.pipeline.asked
+
+
 def text_of(case: Case, name: str) -> str:
     """A value of the option that is right."""
     kinds = case.taken.query[name]

@@ -29,6 +29,32 @@ def infer(api: Api, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
+    ("path", "served"),
+    [
+        ("/infer/", True),
+        ("/identities/7/", True),
+        ("/collections/shop/identities/", True),
+        ("/v2/", True),
+        ("/nowhere/", False),
+        ("/nowhere", False),
+    ],
+)
+def test_a_slash_too_many_is_named(api: Api, path: str, served: bool) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 404
+    assert ("leave out the slash" in answer.text) is served
+
+
+def test_the_places_of_parameters_are_not_told(api: Api) -> None:
+    for path, sentence in (
+        ("/identities?limit=0", "limit: Input should be greater than or equal to 1."),
+        ("/identities/-1", "id: Input should be greater than or equal to 0."),
+    ):
+        assert detail_of(api.get(path), 400) == sentence
+    assert detail_of(api.request("DELETE", "/identities"), 400) == "confirm: Field required."
+
+
+@pytest.mark.parametrize(
     ("failure", "status", "retry_after"),
     [
         (UnknownIdentity("Nobody is enrolled as 7."), 404, None),

@@ -64,6 +64,7 @@ def test_sentences() -> None:
 
 
 def test_a_text_is_shown_short_and_harmless() -> None:
+    assert shown("") == '""'
     assert shown("a" * 40) == "a" * 40
     assert shown("a" * 1000) == "a" * 40 + "…"
     assert shown("\x1b[2J\u202e\n") == "?[2J??"

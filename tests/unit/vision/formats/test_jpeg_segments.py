@@ -74,6 +74,9 @@ def test_orientation_in_exif_and_xmp() -> None:
         ([segment(0xE1, EXIF)], 3),
         ([segment(0xE1, EXIF[:20]), segment(0xE1, b"Exif\0\0" + EXIF[20:])], 3),
         ([segment(0xE1, xmp)], 1),
+        ([segment(0xE1, xmp.replace(b'"8"', b"'8'"))], 1),
+        ([segment(0xE1, xmp.replace(b'="8"', b' =\n"8"'))], 1),
+        ([segment(0xE1, xmp.replace(b'="8"/', b"> 8 </tiff:Orientation"))], 1),
         ([segment(0xE1, xmp), segment(0xE1, EXIF)], 3),
         ([segment(0xE1, xmp), segment(0xE1, b"Exif\0\0" + bytes(9))], 1),
     ):

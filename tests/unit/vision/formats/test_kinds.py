@@ -12,6 +12,8 @@ from serving.vision.decode import decode
 from serving.vision.formats import kinds
 from tests.support.images import encode, quadrants
 
+JPEG, PNG = encode(quadrants(), "JPEG"), encode(quadrants(), "PNG")
+
 
 @pytest.mark.parametrize(
     ("data", "named"),
@@ -36,11 +38,31 @@ from tests.support.images import encode, quadrants
         (b'{"image": "/9j/"}', "JSON"),
         (b"data:image/jpeg;base64,/9j/4AAQ", "data: URL"),
         (b"/9j/4AAQSkZJRgABAQ", "base64"),
+        (b'\n"/9j/4AAQSkZJRgABAQ"', "base64"),
+        (b"FFD8FFE000104A464946", "hexadecimal"),
+        (b"b'\\xff\\xd8\\xff'", "Python's text"),
+        (b"https://faces/a.jpg", "an address, and none is fetched"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        (b"[InternetShortcut]\r\nURL=x", "link of Windows"),
+        (b"{\\rtf1\\ansi", "no image that can be read"),
+        (b"\0\5\x16\7\0\2\0\0Mac OS X        ", "macOS"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Office"),
+        (b"\0\0\0\x08wide\0\0\0\x08mdat", "video"),
+        (bytes(1000), "only zeros"),
+        (JPEG.decode("latin-1").encode(), "read as text"),
+        (JPEG.decode("utf-8", "replace").encode(), "read as text"),
+        (PNG.decode("latin-1").encode(), "read as text"),
+        (b"\n" + JPEG, "behind 1 other byte;"),
+        (b"\xef\xbb\xbf" + PNG, "behind 3 other bytes"),
+        (b"1a2b\r\n" + JPEG, "behind 6 other bytes"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + JPEG, "behind 19 other bytes"),
+        (b"--FORM\r\ncontent-type: image/jpeg\r\n\r\n" + JPEG, "a form"),
         (b"--FORM\r\nContent-Disposition: form-data", "a form"),
         (b"\xff\xd8", "cut off"),
         (b"\x89PNG\n\x1a\n" + bytes(20), "changed on the way"),
         (b"hello, this is text", "no image that can be read"),
-        (b"\0", "JPEG, PNG"),
+        (b"\0", "zeros"),
+        (b"\1", "JPEG, PNG"),
     ],
 )
 def test_what_is_not_read_is_named(data: bytes, named: str) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from serving.vision.mtcnn.cascade import Crowded
 from serving.vision.mtcnn.detector import NOTHING, Detections, FaceDetector
+from tests.support.images import DATA
 
 Pixels = NDArray[np.uint8]
 
@@ -110,6 +111,45 @@ def test_the_second_look_tells_only_what_lies_in_the_photo(
 ) -> None:
     flat = np.full_like(portrait, 127)
     assert len(detector.detect(flat)) == 0
+
+
+def with_portrait(photo: Image.Image, portrait: Image.Image) -> Pixels:
+    """The photo with somebody in the background."""
+    both = photo.copy()
+    both.paste(portrait, (photo.width - portrait.width, 5))
+    return np.asarray(both)
+
+
+@pytest.mark.parametrize("person", range(5))
+def test_a_face_that_fills_the_photo_is_found_beside_a_small_one(
+    detector: FaceDetector, person: int
+) -> None:
+    """The cascade alone keeps the small one, which lies in the box of the other."""
+    paths = ["2576/photo_01", "people/101/macron_2025", "people/102/obama", "people/103/sunak"]
+    photo = Image.open(DATA / f"{[*paths, 'people/104/collins'][person]}.jpg").convert("RGB")
+    small = Image.open(DATA / "people/104/collins.jpg").convert("RGB").crop((115, 0, 335, 270))
+    small = small.resize((90, 110))
+    x1, y1, x2, y2 = largest(detector.detect(np.asarray(photo)))
+    wide, high = float(x2 - x1), float(y2 - y1)
+    for cut in (-0.05, 0, 0.05, 0.1, 0.15, 0.2, 0.25):
+        place = (x1 + wide * cut, y1 + high * cut, x2 - wide * cut, y2 - high * cut)
+        closeup = photo.crop(tuple(round(float(edge)) for edge in place))  # type: ignore[arg-type]
+        closeup = closeup.resize((600, round(600 * high / wide)))
+        found = detector.detect(with_portrait(closeup, small))
+        whole = np.array([0, 0, *closeup.size], np.float32)
+        inside = np.clip(largest(found), 0, np.tile(whole[2:], 2))
+        assert overlap(inside, whole) > 0.5, cut
+        assert len(found) <= 2, cut
+
+
+def test_the_search_for_large_faces_changes_nothing_else(
+    detector: FaceDetector, group: Pixels, portrait: Pixels
+) -> None:
+    once = FaceDetector(second_look=False)
+    for photo in (group, portrait):
+        found, same = detector.detect(photo), once.detect(photo)
+        assert np.array_equal(found.boxes, same.boxes)
+        assert np.array_equal(found.landmarks, same.landmarks)
 
 
 def test_moved_and_select() -> None:
