@@ -159,7 +159,8 @@ def test_a_made_up_form_that_is_damaged_asks_for_nothing(
     line_ends = [at + len(line) for at in frame[:-1]] + [at - 2 for at in frame[1:]]
     at = data.draw(st.sampled_from(line_ends))
     ending = data.draw(st.sampled_from([b"\n", b"\r", b"", b"\n\r", b"\r\r\n"]))
-    assume(not (ending == b"\r\r\n" and at + 2 in frame))  # then the CR is the content's
+    # Where a content ends with a line end, or a part with its headers, that counts in its place.
+    assume(at + 2 not in frame or not (sent.body[:at] + ending).endswith(b"\r\n"))
     damaged = [
         cut,
         sent.body[:at] + ending + sent.body[at + 2 :],
@@ -216,9 +217,9 @@ def test_whatever_comes_is_read_as_it_is_or_refused(sent: tuple[str, bytes]) -> 
         assert line not in content
     assert body.count(b"--" + boundary) >= len(contents) + 1
     # Written anew it says the same.
-    parts = [part(text, f'name="{name}"') for name, text in read.fields if '"' not in name]
+    parts = [part(text, f'name="{name}"') for name, text in read.fields]
     parts += [part(data, f'name="{name}"; filename=""') for name, data in read.files]
-    if parts and len(parts) == len(contents):
+    if parts and not any(set(name) & {'"', "\\"} for name, _ in [*read.fields, *read.files]):
         assert read_form(boundary, form(parts, boundary), max_files=100) == read
 
 
