@@ -131,10 +131,12 @@ def _names_in_use(home: Home) -> tuple[str, str]:
     query = ("-o", "jsonpath={.spec.containers[0].image}")
     runtime = run(kubectl(home, "get", "clusterservingruntime", "kserve-tritonserver", *query))
     version = re.search(r'runtimeVersion: "?([\w.-]+)', rendered)
-    minio = re.search(r'image: "?(\S*/minio:[\w.-]+)', rendered)
+    minio = re.search(r'image: "?(\S*/minio)(:[\w.-]+)(@[\w:]+)?', rendered)
     if not version or not minio:
         raise ClusterError("The chart names no version of Triton, or no image of MinIO.")
-    return f"{runtime.rpartition(':')[0]}:{version[1]}", minio[1]
+    # containerd looks for what has a digest by that alone, and takes this image's word for it.
+    name, tag, digest = minio.groups()
+    return f"{runtime.rpartition(':')[0]}:{version[1]}", name + (digest or tag)
 
 
 def _serving(folder: Path, python: Python) -> None:
