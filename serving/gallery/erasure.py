@@ -205,6 +205,10 @@ def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str
         return now.folded(commit, segments, gallery.now()).without(erased)
 
     gallery.commit_as("erase", mutate)
+    if not done:
+        # Others who are in them may have been erased meanwhile.
+        for ref in (r for refs in replacements.values() for r in refs):
+            gallery.objects.remove(ref.name)
     return (sorted(replacements), rows) if done else None
 
 
