@@ -15,13 +15,19 @@ import fcntl
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support import fuzzing
 from tests.support.stacks import SHARED, Stack, group_of
 
 ROOT = Path(__file__).resolve().parent
+# The same made-up inputs in every run, so that no change is held up by what another one has done;
+# `make fuzz` makes up new ones.
+hypothesis.settings.register_profile("usual", derandomize=fuzzing.TIMES == 1)
+hypothesis.settings.load_profile("usual")
 # The longest first, so that the workers end at about the same time.
 FIRST = (
     "open_stack",

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.errors import ServingError
 from serving.gallery.fold import fold
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.manifest import Manifest, SegmentRef
+from serving.gallery.objects import Uploads
 from serving.gallery.segment import Segment
 from serving.gallery.stored import StoredGallery
 
@@ -38,7 +40,17 @@ def compact(gallery: StoredGallery) -> Compaction:
         CommitConflict: other writers were faster each time; nothing was committed.
         Unavailable: the store is away, or the gallery is damaged.
     """
-    manifest, run, folded = gallery.file.reading(lambda manifest: _fold(gallery, manifest))
+    uploads = Uploads(gallery.objects)
+
+    def attempt(manifest: Manifest) -> tuple[Manifest, Sequence[SegmentRef], list[SegmentRef]]:
+        uploads.discard()
+        return _fold(gallery, uploads, manifest)
+
+    try:
+        manifest, run, folded = gallery.file.reading(attempt)
+    except ServingError:
+        uploads.discard()
+        raise
     before = len(manifest.segments)
     if not run:
         return Compaction(before, before, 0, 0)
@@ -57,19 +69,13 @@ def compact(gallery: StoredGallery) -> Compaction:
 
     gallery.commit_as("compact", mutate)
     if not done:
-        _remove(gallery, folded)
+        uploads.discard()
     after = len(gallery.file.read()[0].segments)
     return Compaction(before, after, sum(s.bytes for s in run), sum(s.bytes for s in folded))
 
 
-def _remove(gallery: StoredGallery, uploaded: Sequence[SegmentRef]) -> None:
-    """Remove what was not committed: a person who is in it may have been erased meanwhile."""
-    for ref in uploaded:
-        gallery.objects.remove(ref.name)
-
-
 def _fold(
-    gallery: StoredGallery, manifest: Manifest
+    gallery: StoredGallery, uploads: Uploads, manifest: Manifest
 ) -> tuple[Manifest, Sequence[SegmentRef], list[SegmentRef]]:
     """The run that is worth folding, if any, and the segments that replace it."""
     run = to_fold(manifest.segments, gallery.dimension, gallery.limits)
@@ -87,15 +93,9 @@ def _fold(
         return gallery.objects.read(run[number]).embeddings
 
     parts = fold(segments, from_nothing=from_nothing, max_rows=max_rows, embeddings=embeddings)
-    folded: list[SegmentRef] = []
-    try:
-        for segment in parts:
-            folded.append(gallery.objects.write(segment, first, last))
-    except Exception:
-        _remove(gallery, folded)
-        raise
+    folded = [uploads.write(segment, first, last) for segment in parts]
     # When no operation is left, an empty segment still says that these versions are folded.
-    folded = folded or [gallery.objects.write(Segment.of([], gallery.dimension), first, last)]
+    folded = folded or [uploads.write(Segment.of([], gallery.dimension), first, last)]
     return manifest, run, folded
 
 

@@ -12,6 +12,7 @@ from serving.errors import CommitConflict, ServingError, Unavailable, UnknownIde
 from serving.gallery.erased import remembering
 from serving.gallery.location import Location, locate
 from serving.gallery.manifest import Manifest, SegmentRef
+from serving.gallery.objects import Uploads
 from serving.gallery.ownership import Owners, Ownership
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.store import Store
@@ -117,11 +118,9 @@ class Contents:
             self._owners[ref.name] = owners
         return Ownership.of((self._owners[ref.name] for ref in manifest.segments), ids)
 
-    def write(self, segment: Segment, replaced: SegmentRef) -> SegmentRef:
-        """Write a segment that takes the place of another one, or of a part of it."""
-        ref = self.gallery.objects.write(segment, replaced.first, replaced.last)
+    def add(self, ref: SegmentRef, segment: Segment) -> None:
+        """What was just written need not be read."""
         self._owners[ref.name] = Owners.of(segment)
-        return ref
 
 
 def held(contents: Contents, ids: Collection[int]) -> set[int]:
@@ -190,7 +189,17 @@ def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str
         process was faster.
     """
     gallery = contents.gallery
-    manifest, replacements, rows = gallery.file.reading(lambda now: _without(contents, now, ids))
+    uploads = Uploads(gallery.objects)
+
+    def attempt(now: Manifest) -> tuple[Manifest, dict[str, list[SegmentRef]], int]:
+        uploads.discard()
+        return _without(contents, uploads, now, ids)
+
+    try:
+        manifest, replacements, rows = gallery.file.reading(attempt)
+    except ServingError:
+        uploads.discard()
+        raise
     done = False
 
     def mutate(now: Manifest, commit: str) -> Manifest | None:
@@ -206,14 +215,12 @@ def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str
 
     gallery.commit_as("erase", mutate)
     if not done:
-        # Others who are in them may have been erased meanwhile.
-        for ref in (r for refs in replacements.values() for r in refs):
-            gallery.objects.remove(ref.name)
+        uploads.discard()
     return (sorted(replacements), rows) if done else None
 
 
 def _without(
-    contents: Contents, manifest: Manifest, ids: Collection[int]
+    contents: Contents, uploads: Uploads, manifest: Manifest, ids: Collection[int]
 ) -> tuple[Manifest, dict[str, list[SegmentRef]], int]:
     """The replacements of the segments that hold them, by name; and the number of rows removed."""
     gallery = contents.gallery
@@ -225,10 +232,11 @@ def _without(
         keep = np.ones(len(segment), np.bool_)
         keep[operations] = False
         rows += int(np.diff(segment.row_starts())[operations].sum())
-        replacements[ref.name] = [
-            contents.write(part, ref)
-            for part in _parts(segment, keep, gallery.limits.segment_bytes)
-        ]
+        replacements[ref.name] = []
+        for part in _parts(segment, keep, gallery.limits.segment_bytes):
+            written = uploads.write(part, ref.first, ref.last)
+            contents.add(written, part)
+            replacements[ref.name].append(written)
     return manifest, replacements, rows
 
 

@@ -38,10 +38,14 @@ class SegmentObjects:
         self._folder = folder
         self.dimension = dimension
 
-    def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
-        """Write a new object; its reference covers the versions ``first`` to ``last``."""
+    def write(self, segment: Segment, first: int, last: int, name: str | None = None) -> SegmentRef:
+        """Write a new object; its reference covers the versions ``first`` to ``last``.
+
+        Args:
+            name: None: a new one.
+        """
         data = segment.to_bytes()
-        name = uuid.uuid4().hex
+        name = name or uuid.uuid4().hex
         self._store.put(self.key(name), data)
         return SegmentRef(
             name=name,
@@ -121,3 +125,23 @@ class SegmentObjects:
 
     def key(self, name: str) -> str:
         return key_of(self._folder, name)
+
+
+class Uploads:
+    """New objects that may come to nothing: others who are in them may be erased meanwhile."""
+
+    def __init__(self, objects: SegmentObjects) -> None:
+        self._objects = objects
+        self._names: list[str] = []
+
+    def write(self, segment: Segment, first: int, last: int) -> SegmentRef:
+        """See `SegmentObjects.write`."""
+        # Noted before it is sent: when the reply is lost, it may have arrived.
+        self._names.append(uuid.uuid4().hex)
+        return self._objects.write(segment, first, last, self._names[-1])
+
+    def discard(self) -> None:
+        """Remove all, when they were not committed."""
+        while self._names:
+            self._objects.remove(self._names[-1])
+            self._names.pop()

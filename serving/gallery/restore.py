@@ -14,6 +14,7 @@ import numpy as np
 
 from serving.errors import InvalidInput
 from serving.gallery.manifest import INDEXES, NO_INDEX, Manifest, SegmentRef
+from serving.gallery.objects import Uploads
 from serving.gallery.ownership import Owners, Ownership
 from serving.gallery.segment import Segment
 from serving.gallery.store import NotFound
@@ -52,31 +53,27 @@ def restore(gallery: StoredGallery, backup: Manifest) -> Restored:
         Unavailable: the store is away, or an object is damaged.
     """
     base: Manifest | None = None  # for which the copies were made
+    uploads = Uploads(gallery.objects)
     copies: list[SegmentRef] = []
     left_out: set[int] = set()
 
     def mutate(now: Manifest, commit: str) -> Manifest:
-        nonlocal base, left_out
+        nonlocal base, copies, left_out
         version = max(now.version, backup.version) + 1
         # A sweep that came between may have removed what was uploaded, and an erasure is to count.
         if base is None or not _still(now, base):
-            discard()
+            base = None
+            uploads.discard()
             left_out = _erased_since(gallery, now, backup)
-            for copy in _copied(gallery, backup, left_out, version):
-                copies.append(copy)  # one by one, so that none is left when it breaks off
+            copies = list(_copied(gallery, uploads, backup, left_out, version))
             base = now
         erased = now.erased or backup.erased
         return now.restored(commit, copies, version, gallery.now(), erased)
 
-    def discard() -> None:
-        # They may hold people who were erased meanwhile.
-        while copies:
-            gallery.objects.remove(copies.pop().name)
-
     try:
         version = gallery.commit_as("restore", mutate)
     except InvalidInput:
-        discard()
+        uploads.discard()
         raise
     return Restored(version, backup.version, sum(ref.rows for ref in copies), left_out)
 
@@ -133,7 +130,11 @@ def _erased_since(gallery: StoredGallery, now: Manifest, backup: Manifest) -> se
 
 
 def _copied(
-    gallery: StoredGallery, backup: Manifest, left_out: Collection[int], version: int
+    gallery: StoredGallery,
+    uploads: Uploads,
+    backup: Manifest,
+    left_out: Collection[int],
+    version: int,
 ) -> Iterator[SegmentRef]:
     """References to new objects that hold the backup's segments without these people."""
     dropped: dict[int, list[int]] = {}
@@ -143,10 +144,10 @@ def _copied(
         keep = np.ones(len(segment), np.bool_)
         keep[dropped.get(number, [])] = False
         kept = segment if keep.all() else segment.select(keep)
-        yield gallery.objects.write(kept, 1, version)
+        yield uploads.write(kept, 1, version)
     if not backup.segments:
         # Without any, a reader would have nothing to load anew from.
-        yield gallery.objects.write(Segment.of([], gallery.dimension), 1, version)
+        yield uploads.write(Segment.of([], gallery.dimension), 1, version)
 
 
 def _read(gallery: StoredGallery, backup: Manifest) -> Iterator[Segment]:

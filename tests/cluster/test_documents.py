@@ -40,6 +40,10 @@ class Run:
 
 _CLUSTER = "k8s/SCALING.md: cluster="
 _HEAD = "k8s/RUNBOOK.md: CLUSTER="
+_JOB = """\
+kubectl -n $NS create job $JOB --from=cronjob/$RELEASE-maintenance
+kubectl -n $NS wait job/$JOB --for=condition=complete --timeout=120s
+"""
 RUNS = (
     Run("k8s/SCALING.md: kubectl -n faces get raycluster,pods", "detect", (_CLUSTER,)),
     Run(
@@ -62,6 +66,21 @@ RUNS = (
         "k8s/RUNBOOK.md: kubectl -n $NS logs -l ray.io/is-ray-node=yes",
         "",
         changes=(("grep ID", "grep -c ."),),
+    ),
+    Run(
+        "k8s/RUNBOOK.md: kubectl -n $NS logs -l ray.io/group=ingress",
+        "",
+        # Nothing to find is no fault.
+        changes=(("{4,\\}'", "{4,\\}' || true"),),
+    ),
+    Run(
+        "k8s/RUNBOOK.md: kubectl -n $NS get jobs -l app.kubernetes.io/component=maint",
+        "by-hand",
+        # The CronJob's turn may not have come yet.
+        changes=(
+            ("kubectl -n $NS get jobs", f"JOB=by-hand\n{_JOB}kubectl -n $NS get jobs"),
+            ("--tail=30", "--tail=30\nkubectl -n $NS delete job $JOB"),
+        ),
     ),
     Run(_HEAD, "HEALTHY"),
     Run("k8s/RUNBOOK.md: MATCH_POD=", "people"),
@@ -107,6 +126,7 @@ LEFT = {
     "k8s/SCALING.md: helm upgrade": "test_helm.py changes scale; four pods find no room",
     "k8s/SCALING.md: cluster=": "nine pods find no room; its first line is run by others",
     "k8s/SCALING.md: # hpa": "three pods find no room",
+    "k8s/RUNBOOK.md: faces key check": "on the reader's machine; test_key.py runs it",
     "k8s/UPGRADES.md: helm rollback": "of an upgrade that cannot come up: minutes",
     "k8s/UPGRADES.md: helm upgrade": "test_upgrade.py changes the pods in this way",
     "k8s/UPGRADES.md: helm install faces-b": "two releases find no room",

@@ -1,7 +1,7 @@
 """The duration of the random tests.
 
-In `make test` they run long enough to find obvious faults; FUZZ=40, which `make fuzz` sets, tries
-forty times as many inputs.
+In `make test` they run long enough to find obvious faults, with the same inputs each time; FUZZ=40,
+which `make fuzz` sets, tries forty times as many, and others in each run.
 """
 
 from __future__ import annotations
