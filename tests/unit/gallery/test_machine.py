@@ -327,7 +327,7 @@ class Task:
         since: how many manifests there had been when it began.
         meanwhile: how many other deeds came between.
         version: what its changes were committed as; ``state``: the people with them.
-        restores: the people that it brings back, and the version that they had.
+        restores: the people that it brings back, and the manifest that they had.
         accepted: which of those that were asked for are in it.
         rejected: whoever asked was told that nothing was written.
         failed: it did not come to its end.
@@ -344,7 +344,7 @@ class Task:
     meanwhile: int = 0
     version: Version | None = None
     state: State | None = None
-    restores: tuple[State, int] | None = None
+    restores: tuple[State, Manifest] | None = None
     accepted: list[bool] = field(default_factory=list)
     rejected: bool = False
     failed: bool = False
@@ -759,7 +759,7 @@ class GalleryMachine(RuleBasedStateMachine):
         backup, state = list(self.manifests.values())[deed.which % len(self.manifests)]
         if not backup.version:
             return "nothing to restore"
-        task.restores = state, backup.version
+        task.restores = state, backup
         missing = {key_of(FOLDER, n) for n in backup.names} - self.store.objects.keys()
         try:
             done = self._keep(task, lambda keeper: restore(keeper, backup))
@@ -872,8 +872,12 @@ class GalleryMachine(RuleBasedStateMachine):
         task = self.tasks[commit.id]
         if task.restores is not None:
             assert task.version is None, "it was committed twice"
-            state, version = task.restores
-            assert manifest.version == max(before.version, version) + 1
+            state, backup = task.restores
+            assert manifest.version == max(before.version, backup.version) + 1
+            # Mostly their objects are gone; but not when what they held was somebody else's at the
+            # end, or when the previous release has dropped what was remembered.
+            erased = before.erased.among(state.people, backup.erased) if before.erased else ()
+            state = state.after(Change(Kind.DELETE, i, self.now, self.now) for i in erased)
             task.version = manifest.at
         elif manifest.version != before.version:
             assert manifest.version == before.version + 1
