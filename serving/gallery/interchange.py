@@ -62,7 +62,14 @@ class ExportFile:
             if metadata.get("format") != FORMAT:
                 raise InvalidInput(f"{path.name} is no export of a gallery.")
             ids, counts = file.get_tensor("ids"), file.get_tensor("counts")
+            for name, column in (("ids", ids), ("counts", counts)):
+                # Of a fraction, or a large id as a float, another person's id would be made.
+                if not np.issubdtype(column.dtype, np.integer):
+                    raise InvalidInput(
+                        f"{path.name}: {name} are whole numbers, and these are {column.dtype}."
+                    )
             rows = file.get_slice("embeddings").get_shape()
+            _check_details(file, len(ids))
             export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
         if len(np.unique(ids)) != len(ids):
             raise InvalidInput(f"{path.name} holds an id twice.")
@@ -143,6 +150,20 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
     finally:
         with suppress(FileNotFoundError):
             part.unlink()
+
+
+def _check_details(file: Any, people: int) -> None:
+    """Raise ValueError when the lengths of the details are not those of the details."""
+    found = {"details", "details_length"} & set(file.keys())
+    if not found:
+        return
+    if len(found) == 1:
+        raise ValueError("details need details_length, and the other way round")
+    lengths = file.get_tensor("details_length")
+    (size,) = file.get_slice("details").get_shape()
+    whole = np.issubdtype(lengths.dtype, np.integer) and lengths.shape == (people,)
+    if not whole or (lengths < 0).any() or lengths.sum(dtype=np.int64) != size:
+        raise ValueError("details_length does not add up to the details")
 
 
 @contextmanager

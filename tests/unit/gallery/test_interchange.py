@@ -175,3 +175,42 @@ def test_a_name_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "x.safetensors", columns(), metadata)
     with pytest.raises(InvalidInput, match="7 is given twice"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ids": np.array([7.5, 3.0, 5.0])},
+        {"ids": np.array([2.0**60, 3.0, 5.0], np.float32)},
+        {"ids": np.array([True, False, True])},
+        {"counts": np.array([2.0, 1.0, 3.0])},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_ids_and_counts_are_whole_numbers(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = write(tmp_path / "x.safetensors", {**columns(), **change}, METADATA)
+    with pytest.raises(InvalidInput, match="are whole numbers"):
+        ExportFile.open(path)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "size"),
+    [
+        ([13, 0, 0], 12),
+        ([15, -3, 0], 12),
+        ([0, 0, 0], 12),
+        ([12, 0], 12),
+        (None, 12),
+        ([0] * 3, -1),
+    ],
+)
+def test_details_are_as_long_as_they_say(
+    tmp_path: Path, lengths: list[int] | None, size: int
+) -> None:
+    details = b'{"name":"A"}'
+    change = {} if lengths is None else {"details_length": np.array(lengths, np.int32)}
+    if size > 0:
+        change["details"] = np.frombuffer(details, np.uint8)
+    path = write(tmp_path / "x.safetensors", {**columns(), **change}, METADATA)
+    with pytest.raises(InvalidInput, match="details"):
+        ExportFile.open(path)
