@@ -12,6 +12,8 @@ from typing import Any
 
 NAME_CHARACTERS = 200
 METADATA_BYTES = 4096
+# Requests cannot bring more levels, and answers cannot tell many more.
+METADATA_LEVELS = 200
 
 # They reorder the text around them, so that a list shows another name than is stored: the marks,
 # embeddings, overrides and isolates that Unicode calls Bidi_Control.
@@ -47,6 +49,8 @@ def name_problem(name: str) -> str | None:
 
 def metadata_problem(metadata: Mapping[str, Any]) -> str | None:
     """Why ``metadata`` cannot be a person's, as a sentence; None: it can."""
+    if _is_deeper(metadata, METADATA_LEVELS):
+        return f"Metadata has at most {METADATA_LEVELS} levels of objects and lists."
     try:
         encoded = json.dumps(
             metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -56,6 +60,17 @@ def metadata_problem(metadata: Mapping[str, Any]) -> str | None:
     if len(encoded) > METADATA_BYTES:
         return f"Metadata has at most {METADATA_BYTES} bytes, as JSON in UTF-8 without blanks."
     return None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists lie in each other on more than so many levels."""
+    level = [value]
+    for _ in range(levels + 1):
+        inside = [v for v in level if isinstance(v, dict | list)]
+        level = [v for of in inside for v in (of.values() if isinstance(of, dict) else of)]
+        if not inside:
+            return False
+    return True
 
 
 def details_problem(details: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from serving.api.schemas import IdentitiesAnswer, Identity
 from serving.gallery.names import details_problem, metadata_problem, name_problem
 from tests.support.names import INVISIBLE, SCRIPTS
 
@@ -78,3 +79,19 @@ def test_details_may_be_left_out_or_empty() -> None:
     assert details_problem({}) is None
     assert details_problem({"name": None, "metadata": None}) is None
     assert details_problem({"name": "Имя", "metadata": {}, "origin": "x"}) is None
+
+
+@pytest.mark.parametrize("inner", [lambda value: [value], lambda value: {"a": value}])
+def test_metadata_has_no_more_levels_than_an_answer_can_tell(inner: Any) -> None:
+    value: Any = 1
+    for _ in range(199):
+        value = inner(value)
+    fits = {"a": value}
+    assert metadata_problem(fits) is None
+    person = Identity(id=7, name=None, metadata=fits, photos=1, model="m", created=0.0, updated=0.0)
+    page = IdentitiesAnswer(identities=[person], next=None, total=1, model="m", gallery_version=1)
+    assert json.loads(page.model_dump_json())["identities"][0]["metadata"] == fits
+    for more in (1, 2000):
+        for _ in range(more):
+            value = inner(value)
+        assert "200 levels" in str(metadata_problem({"a": value}))
