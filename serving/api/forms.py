@@ -15,6 +15,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from serving.errors import BadRequest, TooLarge
+from serving.reading.spelling import shown
+from serving.vision.formats.kinds import format_of
 
 # More than any option has in UTF-8. Photos are files, whose bytes are bounded elsewhere.
 TEXT_BYTES = 8192
@@ -132,8 +134,18 @@ def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
         if parts > max_files + _FIELDS:
             raise _too_many(max_files)
         at = body.find(line, after)
-    other = first < 0 and body.startswith(b"--") and not line.startswith(body[: len(line)])
-    raise BadRequest(_OTHER_BOUNDARY if other else _NO_END)
+    raise BadRequest(_NO_END if first >= 0 else _why_none(body, line))
+
+
+def _why_none(body: bytes, line: bytes) -> str:
+    """What is wrong with a body in which no line parts a form."""
+    if body.startswith(b"--") and not line.startswith(body[: len(line)]):
+        return _OTHER_BOUNDARY
+    if (kind := format_of(body)) is not None:
+        return f"The body is no form, but a {kind}; set Content-Type to its own, as image/jpeg."
+    if body.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
+        return "The body is no form, but looks like JSON; set Content-Type to application/json."
+    return _NO_END
 
 
 def _too_many(max_files: int) -> TooLarge:
@@ -187,7 +199,7 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
         name = _text("The name of a field", options[b"name"])
         encoding = part.headers.get("content-transfer-encoding", "").strip().lower()
         if encoding not in _BINARY:
-            raise BadRequest(f"Send {name[:40]} without a Content-Transfer-Encoding.")
+            raise BadRequest(f"Send {shown(name)} without a Content-Transfer-Encoding.")
         media_type, parameters = parse_options_header(
             part.headers.get("content-type", "text/plain")
         )
@@ -198,9 +210,9 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
             form.files.append((name, part.data))
             continue
         if len(part.data) > TEXT_BYTES:
-            raise BadRequest(f"{name[:40]} has more than {TEXT_BYTES} bytes.")
-        _check_charset(name[:40], parameters)
-        form.fields.append((name, _text(name[:40], part.data)))
+            raise BadRequest(f"{shown(name)} has more than {TEXT_BYTES} bytes.")
+        _check_charset(shown(name), parameters)
+        form.fields.append((name, _text(shown(name), part.data)))
     if len(form.files) > max_files or len(form.fields) > _FIELDS:
         raise _too_many(max_files)
     return form

@@ -284,3 +284,33 @@ def test_what_clients_write_is_read() -> None:
     form = read_form(boundary, request.read(), 100)
     assert form.files == [("images", PHOTO), ("images", b"")]
     assert form.fields == [("id", "7"), ("name", "Ünal")]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"\xff\xd8\xff\xe0 photo", "a JPEG; set Content-Type"),
+        (b"\x89PNG\r\n\x1a\n photo", "a PNG; set Content-Type"),
+        (b' {"image": "QUJD"}', "JSON; set Content-Type to application/json"),
+    ],
+)
+def test_what_is_sent_as_a_form_and_is_none_is_named(body: bytes, named: str) -> None:
+    with pytest.raises(BadRequest, match=named):
+        read_form(b"FORM", body, 10)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"\r\n\r\n" + b"x" * (TEXT_BYTES + 1),
+        b"\r\n\r\n\xff",
+        b"\r\nContent-Transfer-Encoding: base64\r\n\r\nQQ==",
+        b"\r\nContent-Type: text/plain; charset=hex\r\n\r\nx",
+    ],
+)
+def test_no_refusal_brings_back_what_a_terminal_obeys(part: bytes) -> None:
+    head = b'--FORM\r\nContent-Disposition: form-data; name="\x1b[31m' + b"x" * 100 + b'"'
+    with pytest.raises(BadRequest) as caught:
+        read_form(b"FORM", head + part + b"\r\n--FORM--", 10)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200
