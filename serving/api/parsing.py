@@ -16,12 +16,15 @@ from serving.api.memory import VALUE_BYTES, lease_of
 from serving.errors import BadRequest, TooLarge, UnsupportedEncoding
 from serving.reading.spelling import problem_of, shown
 from serving.reading.strict import Twice, check_keys
+from serving.vision.formats.kinds import format_of
 
 M = TypeVar("M", bound=BaseModel)
 
 # A JSON body is parsed as a whole before it can be refused, and each value, however short, takes
 # hundreds of bytes, and as an error thousands. So values are counted first: base64 has no commas.
 JSON_VALUES = 10_000
+# Headers that say how a body is read; of two the first would count without a word.
+_ONCE = ("Content-Type", "Content-Encoding", "Inference-Header-Content-Length")
 _BOM = b"\xef\xbb\xbf"  # programs on Windows write it
 
 _LINE_ENDS = b"\r\n"
@@ -35,6 +38,8 @@ _BLANKS_INSIDE = "There are blanks in the base64: a + was lost on the way."
 _NOT_BASE64 = "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
 _ADDRESS = re.compile(r"(?:https?|ftp|file|blob|s3|gs):", re.IGNORECASE)
 _NOT_FETCHED = "The image is an address, and none is fetched; send the bytes of the file as base64."
+_HEX = re.compile(r"(?:0x|\\\\?x)?(?:ffd8ff|89504e47)", re.IGNORECASE)
+_IS_HEX = "The image is hexadecimal; encode the bytes of the image file as base64."
 _DATA_URL = re.compile(r"data:([^,]*),", re.IGNORECASE)
 
 
@@ -48,8 +53,12 @@ async def body_of(request: Request) -> bytes:
 
     Raises:
         UnsupportedEncoding: it has a Content-Encoding.
-        BadRequest: its length is not what Content-Length says.
+        BadRequest: its length is not what Content-Length says, or a header that says what it is
+            comes twice.
     """
+    for name in _ONCE:
+        if len(given := dict.fromkeys(request.headers.getlist(name))) > 1:
+            raise BadRequest(f"{name} is given twice, as {' and '.join(map(shown, given))}.")
     if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding("Send the body without a Content-Encoding.")
     body = b"".join([part async for part in request.stream()])
@@ -92,6 +101,13 @@ def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
             raise TooLarge(f"The JSON has {JSON_VALUES} escaped quotes, and no such request does.")
         check_keys(body)
     except ValidationError as error:
+        if (kind := format_of(body)) is not None:
+            raise BadRequest(
+                f"The body is no JSON, but a {kind}: send it with its own Content-Type, or as "
+                "base64 in JSON."
+            ) from None
+        if body.startswith(b"--"):
+            raise BadRequest("The body is no JSON, but looks like a form.") from None
         if not _is_utf8(body):
             raise BadRequest("The body is not UTF-8; send JSON as UTF-8.") from None
         raise BadRequest(problem_of(error, model, "this request")) from None
@@ -125,6 +141,8 @@ def from_base64(text: str) -> bytes:
         if not url[1].lower().endswith(";base64"):
             raise BadRequest("A data: URL of an image must be base64.")
         text = text[url.end() :].strip(_BLANKS)
+    if _HEX.match(text):  # read as base64 it would be other bytes
+        raise BadRequest(_IS_HEX)
     padding = len(text) - len(text.rstrip("=\r\n"))
     if padding:
         text, tail = text[:-padding], text[-padding:]

@@ -119,6 +119,10 @@ class TestBase64:
             ("QUJD====", "not base64"),
             ("QQ==QQ==", "not base64"),
             ("QU%2B", "not base64"),
+            ("ffd8ffe000104a464946", "is hexadecimal"),
+            ("FFD8FFE1", "is hexadecimal"),
+            ("0x89504E470D0A1A0A", "is hexadecimal"),
+            ("\\xffd8ffe0", "is hexadecimal"),
             ("QUJ\u00e9", "not base64"),
             ("\uff11\uff11\uff11\uff11", "not base64"),
             ("data:image/png,QUJD", "must be base64"),
@@ -152,6 +156,43 @@ class TestWholeBodies:
     def test_identity_is_no_encoding(self, api: Api) -> None:
         headers = {**JPEG, "content-encoding": "identity"}
         assert api.post("/infer", content=PHOTO, headers=headers).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("name", "first", "second"),
+        [
+            ("content-type", "image/jpeg", "application/json"),
+            ("content-type", "application/json", "image/jpeg"),
+            ("content-encoding", "identity", "gzip"),
+            ("inference-header-content-length", "5", "6"),
+        ],
+    )
+    def test_what_says_how_it_is_read_comes_once(
+        self, api: Api, name: str, first: str, second: str
+    ) -> None:
+        headers = [("content-type", "image/jpeg")] if name != "content-type" else []
+        both = [*headers, (name, first), (name, second)]
+        answer = api.post("/infer", content=PHOTO, headers=both)
+        assert "is given twice, as" in detail_of(answer, 400)
+        assert not api.pipeline.asked
+        same = [*headers, (name, first), (name, first)]
+        answer = api.post("/infer", content=PHOTO, headers=same)
+        assert "given twice" not in answer.text
+
+    @pytest.mark.parametrize(
+        ("body", "named"),
+        [
+            (b"\xff\xd8\xff\xe0 photo", "no JSON, but a JPEG"),
+            (b"\x89PNG\r\n\x1a\n photo", "no JSON, but a PNG"),
+            (b"GIF89a", "no JSON, but a GIF"),
+            (b"--FORM\r\nContent-Disposition: form-data\r\n\r\n\xff", "looks like a form"),
+        ],
+    )
+    def test_what_is_sent_as_json_and_is_none_is_named(
+        self, api: Api, body: bytes, named: str
+    ) -> None:
+        assert named in detail_of(api.post("/infer", content=body, headers=JSON), 400)
+        answer = api.post("/v2/models/face-identification/infer", content=body, headers=JSON)
+        assert named in answer.json()["error"]
 
     def test_json_may_begin_with_a_byte_order_mark(self, api: Api) -> None:
         body = b"\xef\xbb\xbf" + json.dumps({"image": B64}).encode()
