@@ -113,7 +113,8 @@ def options_of(model: type[M], query: Mapping[str, Any], body: Mapping[str, Any]
         BadRequest: they contradict each other, or are no options of ``model``.
     """
     for name in query.keys() & body.keys():
-        if (first := json.dumps(query[name])) != (second := json.dumps(body[name])):
+        if query[name] != body[name]:  # 1 and 1.0 are the same
+            first, second = json.dumps(query[name]), json.dumps(body[name])
             raise BadRequest(
                 f"{name} is given twice, as {shown(first)} in the query and {shown(second)} in "
                 "the body."

@@ -362,3 +362,11 @@ def test_what_a_caller_writes_is_shown_short_and_without_control_characters(api:
 
 def test_the_files_of_the_page_take_whatever_a_link_is_given() -> None:
     assert Api().get("/?utm_source=mail").status_code == 200
+
+
+def test_a_number_that_is_written_in_two_ways_is_no_contradiction() -> None:
+    for query, body in (("1", 1.0), ("1.0", 1), ("5e-1", 0.5)):
+        answer = Api().post(f"/infer?threshold={query}", json={"image": "QUJD", "threshold": body})
+        assert answer.status_code == 200, answer.text
+    answer = Api().post("/infer?threshold=1", json={"image": "QUJD", "threshold": 0.9})
+    refused(answer, "threshold is given twice")
