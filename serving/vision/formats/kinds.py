@@ -47,11 +47,16 @@ _OTHERS = (
     (rb"version https://git-lfs", "the pointer of Git LFS to a file"),
     (rb"\[InternetShortcut\]", "a link of Windows to a file"),
     (rb"\s*[{\[]\s*[\"\d{\[\]}]", "JSON"),
-    (rb"--[^\r\n]+\r\n(?i:content-)", "a form; send it as multipart/form-data"),
+    (rb"--[^\r\n]+\r\n(?i:content-)", "a form"),
     (rb"\0\x05\x16[\0\x07]", "what macOS keeps beside a file (its name begins with ._)"),
     (rb"\xd0\xcf\x11\xe0", "a document of Office"),
     (rb"....(?:wide|mdat|moov|skip)", "a video"),
 )
+# What is to be done with those that cannot be sent as JPEG or PNG.
+_INSTEAD = {
+    "a form": "send it with the Content-Type multipart/form-data and its boundary",
+    "an address, and none is fetched": "send the bytes of the photo",
+}
 # Behind other bytes: a blank or a byte order mark, headers of HTTP, the length of a chunk.
 _SIGNATURES = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]|\x89PNG\r\n\x1a\n|GIF8[79]a")
 # What is left of the first bytes of JPEG and PNG: as characters, and as question marks.
@@ -92,7 +97,12 @@ def refusal(data: bytes) -> str:
     for pattern, name in _OTHERS:
         if re.match(pattern, start, re.DOTALL):
             if "not the bytes" in name:
-                return f"This is {name}; send the bytes, or the text as the image of a JSON."
+                return (
+                    f"This is {name}; send the bytes, or base64 of them, made once, as the image "
+                    "of a JSON."
+                )
+            if name in _INSTEAD:
+                return f"This is {name}; {_INSTEAD[name]}."
             return f"This is {name}, which is not read; {_SEND}"
     if start.startswith(_AS_TEXT):
         return "These bytes were read as text, which destroys a photo; send them as they are."

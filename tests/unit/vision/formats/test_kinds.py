@@ -75,3 +75,25 @@ def test_what_is_not_read_is_named(data: bytes, named: str) -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_what_is_read_is_known_by_its_first_bytes(format: str) -> None:
     assert kinds.format_of(encode(quadrants(), format)[:16]) == format
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (
+            b"--FORM\r\nContent-Disposition: form-data",
+            "This is a form; send it with the Content-Type multipart/form-data and its boundary.",
+        ),
+        (
+            b"https://faces/a.jpg",
+            "This is an address, and none is fetched; send the bytes of the photo.",
+        ),
+        (
+            b"/9j/4AAQSkZJRgABAQ",
+            "This is base64, not the bytes that it stands for; send the bytes, or base64 of them, "
+            "made once, as the image of a JSON.",
+        ),
+    ],
+)
+def test_what_to_do_fits_what_was_sent(data: bytes, sentence: str) -> None:
+    assert kinds.refusal(data) == sentence
