@@ -25,13 +25,13 @@ def essential(data: bytes) -> tuple[bytes, int]:
 
     Of the application's segments those stay that say which colours the components are.
     """
-    kept, exif, xmp = [b"\xff\xd8"], b"", b""
+    kept, exif, xmp = [b"\xff\xd8"], list[bytes](), b""
     for at, marker, content in of(data):
         if marker == SCAN:
             kept.append(data[at:])
-            return b"".join(kept), opened.orientation_in(exif, xmp)
+            return b"".join(kept), opened.orientation_in(b"".join(exif), xmp)
         if marker == 0xE1 and content.startswith(_EXIF):
-            exif += content[len(_EXIF) :]  # a long block comes in several segments
+            exif.append(content[len(_EXIF) :])  # a long block comes in several segments
         elif marker == 0xE1 and content.startswith(_XMP):
             xmp = xmp or content[len(_XMP) :]
         jfif = marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 14
