@@ -47,7 +47,7 @@ def essential(data: bytes) -> bytes:
         UnsupportedImage: a chunk that makes the photo is damaged.
     """
     kept: list[bytes | memoryview] = [_SIGNATURE]
-    oriented = False
+    oriented = needs_palette = False
     for chunk in _chunks(data):
         if chunk.kind == b"CgBI":
             raise UnsupportedImage(
@@ -59,6 +59,12 @@ def essential(data: bytes) -> bytes:
             raise UnsupportedImage(
                 f"This PNG is damaged: the checksum of its {name} is wrong; send it again."
             )
+        if chunk.kind == b"IHDR":
+            needs_palette = bytes(chunk.content[9:10]) == b"\3"
+        elif chunk.kind == b"PLTE":
+            needs_palette = False
+        elif chunk.kind == b"IDAT" and needs_palette:  # Pillow would take its indices for greys
+            raise UnsupportedImage("This PNG is damaged: its palette is missing; send it again.")
         # Of tRNS and eXIf those with a wrong checksum are left out, as libpng does it.
         if chunk.kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND") or (
             chunk.kind in (b"tRNS", b"eXIf") and chunk.sound

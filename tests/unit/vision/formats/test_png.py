@@ -134,3 +134,13 @@ def test_orientation_in_exif_and_in_text() -> None:
 def test_of_an_animation_the_default_image() -> None:
     other = Image.new("RGB", NOISE.size)
     assert_same(encode(NOISE, "PNG", save_all=True, append_images=[other, other]))
+
+
+def test_indices_without_a_palette_are_no_greys() -> None:
+    image = quadrants().convert("P", palette=Image.Palette.ADAPTIVE)
+    data = encode(image, "PNG")
+    assert png.read(data, SETTINGS)
+    at = data.index(b"PLTE") - 4
+    end = at + 12 + struct.unpack_from(">I", data, at)[0]
+    with pytest.raises(UnsupportedImage, match="palette is missing"):
+        png.read(data[:at] + data[end:], SETTINGS)
