@@ -25,18 +25,9 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
         UnsupportedImage: damaged, or of a kind that no other program writes for photos.
         TooLarge: see `opened.check_size`.
     """
-    cut = UnsupportedImage("This BMP was cut off; send the whole file again.")
-    if len(data) < 26:
-        raise cut
-    (header_size,) = struct.unpack_from("<I", data, 14)
+    header_size = header_size_of(data)
     if header_size == 12:  # OS/2, without compression
         return opened.read(data, "BMP", settings)
-    if header_size not in (40, 52, 56, 64, 108, 124):
-        raise UnsupportedImage(
-            f"A BMP with a header of {header_size} bytes cannot be read; send it as PNG or JPEG."
-        )
-    if len(data) < 14 + header_size:
-        raise cut
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if width <= 0:
         raise UnsupportedImage(f"This BMP is damaged: its width is {width}; send it again.")
@@ -53,11 +44,33 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     return opened.read(data, "BMP", settings)
 
 
+def header_size_of(data: bytes) -> int:
+    """The bytes of the header behind the file's own of 14.
+
+    Raises:
+        UnsupportedImage: it is cut, or of a size that no BMP has, as in a text that begins with BM.
+    """
+    cut = UnsupportedImage("This BMP was cut off; send the whole file again.")
+    if len(data) < 26:
+        raise cut
+    (size,) = struct.unpack_from("<I", data, 14)
+    if size not in (12, 40, 52, 56, 64, 108, 124):
+        raise UnsupportedImage(
+            f"A BMP with a header of {size} bytes cannot be read; send it as PNG or JPEG."
+        )
+    if len(data) < 14 + size:
+        raise cut
+    return int(size)
+
+
 def _masked(data: bytes, header_size: int, width: int, height: int, bits: int) -> Photo:
     """Pixels of which masks say where each colour lies, in any order and of any number of bits."""
     (start,) = struct.unpack_from("<I", data, 10)
     # Behind a header of 40 bytes, else inside of it: the same place.
     masks = struct.unpack_from("<4I", data.ljust(70, b"\0"), 54)
+    if start == 0:  # some programs leave it out: the pixels follow the header and its masks
+        behind = {3: 12, 6: 16}[struct.unpack_from("<I", data, 30)[0]] if header_size == 40 else 0
+        start = 14 + header_size + behind
     with_alpha = header_size >= 56 or struct.unpack_from("<I", data, 30)[0] == 6
     if not all(masks[:3]):
         raise UnsupportedImage("This BMP is damaged: a colour has no bits; send it again.")

@@ -10,7 +10,7 @@ import re
 import struct
 
 from serving.settings import DecodeSettings
-from serving.vision.formats import heif, jpeg, opened, png, tiff, webp
+from serving.vision.formats import bmp, heif, jpeg, opened, png, tiff, webp
 from serving.vision.formats import jpeg_segments as segments
 from serving.vision.formats.tiff_pages import MOST_SAMPLES, photo_page
 
@@ -92,7 +92,7 @@ def _of_frames(data: bytes, format: str, settings: DecodeSettings) -> int:
 
 
 def _of_bmp(data: bytes, settings: DecodeSettings) -> int:
-    old = data[14] == 12  # the size of its header
+    old = bmp.header_size_of(data) == 12
     width, height, _, bits = struct.unpack_from("<HHHH" if old else "<iiHH", data, 18)
     opened.check_size(width, abs(height), settings.max_pixels)
     image = _COLOURS + _BMP_MASKED if bits > 8 else _image("P")

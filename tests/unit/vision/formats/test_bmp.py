@@ -11,7 +11,7 @@ from PIL import Image
 
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
-from serving.vision.decode import decode
+from serving.vision.decode import decode, peak_bytes
 from tests.support.images import encode, quadrants
 
 SETTINGS = DecodeSettings()
@@ -120,3 +120,15 @@ def test_cut_ones_are_refused() -> None:
 def test_size_is_checked_on_the_header() -> None:
     with pytest.raises(TooLarge):
         decode(patched(22, "<i", -2_000_000_000), SETTINGS)
+
+
+@pytest.mark.parametrize("header", [40, 56, 124])
+def test_pixels_whose_place_is_not_told_follow_the_header(header: int) -> None:
+    data = bmp((0xFF0000, 0xFF00, 0xFF), 32, header=header)
+    data = data[:10] + bytes(4) + data[14:]
+    assert off(decode(data, SETTINGS).pixels) == 0
+
+
+def test_a_text_that_begins_with_bm_is_not_too_large() -> None:
+    with pytest.raises(UnsupportedImage, match="header of"):
+        peak_bytes(b"BMW is a car, and no photo of one, and this is a text of it. " * 3, SETTINGS)
