@@ -182,6 +182,8 @@ def _wanted(
     for output in outputs:
         if output.name not in OUTPUTS:
             raise BadRequest(f"There is no such output; there are {', '.join(OUTPUTS)}.")
+        if output.name in wanted:
+            raise BadRequest(f"The output {output.name} is given twice.")
         given = output.parameters.binary_data if output.parameters else None
         wanted[output.name] = default if given is None else given
     return wanted

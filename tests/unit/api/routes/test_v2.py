@@ -466,3 +466,11 @@ class TestHostile:
         answer = post_binary(Api(), binary, length, shape=shape)
         if answer.status_code != 200:
             error_of(answer, 400)
+
+
+@pytest.mark.parametrize("second", [{}, {"parameters": {"binary_data": True}}])
+def test_an_output_comes_once(api: Api, second: dict[str, Any]) -> None:
+    outputs = [{"name": "ID"}, {"name": "BOX"}, {"name": "ID", **second}]
+    answer = api.post(INFER, json=body_of(PHOTO, outputs=outputs))
+    assert error_of(answer, 400) == "The output ID is given twice."
+    assert not api.pipeline.asked
