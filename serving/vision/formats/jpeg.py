@@ -25,6 +25,14 @@ _END = b"\xff\xd9"
 _OTHER_CODES = b"".join(b"\xaa\x55" * 32 + bytes([0xFF, 0xD0 + n % 8]) for n in range(16))
 
 
+# The first markers of frames that hardly any program writes.
+_OTHER_FRAMES = {
+    **dict.fromkeys((0xC3, 0xCB), "lossless"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical"),
+    0xF7: "lossless (JPEG-LS)",
+}
+
+
 class Header(NamedTuple):
     image: JpegImageFile  # of the size that it will be decoded at
     size: tuple[int, int]  # width and height before it is reduced
@@ -72,7 +80,12 @@ def header(data: bytes, settings: DecodeSettings) -> Iterator[Header]:
 
 def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
     with header(data, settings) as found:
-        found.image.load()
+        try:
+            found.image.load()
+        except OSError:
+            if _is_of_another_kind(data):
+                raise UnsupportedImage(_why_not(data)) from None
+            raise
         return opened.upright(found.image, orientation, found.size)
 
 
@@ -135,8 +148,19 @@ def _digest(photo: Photo) -> bytes:
     return hashlib.blake2b(photo.pixels.data, digest_size=16).digest()
 
 
+def _is_of_another_kind(data: bytes) -> bool:
+    for _, marker, _ in segments.of(data):
+        if marker in _OTHER_FRAMES:
+            return True
+        if segments.is_frame(marker) or marker == segments.SCAN:
+            break
+    return False
+
+
 def _why_not(data: bytes) -> str:
     for _, marker, content in segments.of(data):
+        if marker in _OTHER_FRAMES:
+            return f"A {_OTHER_FRAMES[marker]} JPEG cannot be read; send an ordinary one, or a PNG."
         if segments.is_frame(marker) and len(content) > 5:
             if content[0] != 8:
                 return (
@@ -146,6 +170,11 @@ def _why_not(data: bytes) -> str:
             if content[5] not in (1, 3, 4):
                 return (
                     f"A JPEG of {content[5]} colours cannot be read; send it in grey, RGB or CMYK."
+                )
+            if content[1:3] == b"\0\0":
+                return (
+                    "A JPEG that tells its height only behind its pixels (DNL) cannot be read; "
+                    "save it anew, as JPEG or PNG."
                 )
             break
     return "This JPEG is damaged, or cut off before its pixels; send the whole file again."

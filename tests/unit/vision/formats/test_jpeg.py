@@ -172,6 +172,23 @@ class TestKinds:
         with pytest.raises(UnsupportedImage, match="2 colours cannot be read; send"):
             decode(bytes(data), SETTINGS)
 
+    @pytest.mark.parametrize(
+        ("marker", "named"), [(0xC3, "lossless"), (0xC5, "hierarchical"), (0xF7, "JPEG-LS")]
+    )
+    def test_rare_kinds_are_named_and_not_said_to_be_damaged(self, marker: int, named: str) -> None:
+        data = bytearray(encode(quadrants(), "JPEG"))
+        data[data.index(b"\xff\xc0") + 1] = marker
+        with pytest.raises(UnsupportedImage, match=named) as told:
+            decode(bytes(data), SETTINGS)
+        assert "damaged" not in str(told.value)
+
+    def test_a_height_behind_the_pixels_is_named(self) -> None:
+        data = bytearray(encode(quadrants(), "JPEG"))
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 7] = b"\0\0"
+        with pytest.raises(UnsupportedImage, match="DNL"):
+            decode(bytes(data), SETTINGS)
+
     def test_one_without_pixels_is_damaged(self) -> None:
         with pytest.raises(UnsupportedImage, match="damaged"):
             decode(encode(quadrants(), "JPEG")[:40], SETTINGS)
