@@ -146,7 +146,7 @@ def _read_names(path: Path | None) -> dict[int, str]:
         return {}
     found: dict[int, str] = {}
     try:
-        names = load_json(path.read_text(encoding="utf-8"))
+        names = load_json(path.read_text(encoding="utf-8-sig"))
         for text, name in names.items():
             person = _id(text)
             if person is None or person in found or not isinstance(name, str):

@@ -133,6 +133,12 @@ class TestNames:
             (8, None),
         ]
 
+    def test_they_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
+        photos_in(tmp_path / "7", "a.jpg")
+        names = tmp_path / "names.json"
+        names.write_bytes(b'\xef\xbb\xbf{"7": "Ada"}')  # as Windows writes it
+        assert [p.name for p in people_in(tmp_path, names).people] == ["Ada"]
+
     @pytest.mark.parametrize(
         "content",
         [
