@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -95,8 +96,8 @@ def check(file: Path) -> None:
     Ends with 1 when something is wrong.
     """
     try:
-        content = read(file.read_text())
-    except (OSError, UnicodeDecodeError, InvalidInput) as error:
+        content = read(_text_of(file))
+    except (OSError, InvalidInput) as error:
         raise Failed(f"{file}: {error} The service takes none of it.") from None
     now = datetime.now(timezone.utc)
     for found in content.keys:
@@ -119,10 +120,19 @@ def _rights(found: Key, now: datetime) -> str:
     return "; ".join(parts)
 
 
+def _text_of(file: Path) -> str:
+    """The text of a key file. Raises OSError, and InvalidInput: it is not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("The keys are not UTF-8.") from None
+
+
 def _add(file: Path, entry: dict[str, object]) -> None:
     """Add an entry to a key file. Raises Failed when it is no key file, or has the name already."""
+    file = file.resolve()  # not a link to it, which would be replaced by the file
     try:
-        text = file.read_text() if file.exists() else "keys: []\n"
+        text = _text_of(file) if file.exists() else "keys: []\n"
         parse(text)
         document = yaml.safe_load(text)
         document["keys"].append(entry)
@@ -130,7 +140,9 @@ def _add(file: Path, entry: dict[str, object]) -> None:
         parse(text)
         # Whole or not at all: the service may be reading it.
         part = file.with_name(f".{file.name}.part")
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
+        if file.exists():
+            shutil.copymode(file, part)
         os.replace(part, file)
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}.") from None

@@ -55,6 +55,28 @@ def test_what_cannot_be_added_leaves_the_file_as_it_was(
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("content", [b"keys: []  # caf\xe9\n", "keys: []\n".encode("utf-16")])
+def test_a_file_of_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_bytes(content)
+    _, told = run("a", "--scope", "identify", "--file", str(path), exit_code=1)
+    assert "The keys are not UTF-8." in told
+    checked = CliRunner().invoke(cli, ["key", "check", str(path)])
+    assert (checked.exit_code, "The keys are not UTF-8." in checked.stderr) == (1, True)
+    assert path.read_bytes() == content
+
+
+def test_a_file_keeps_its_permissions_and_the_links_to_it(tmp_path: Path) -> None:
+    path, link = tmp_path / "keys.yaml", tmp_path / "link.yaml"
+    path.write_text("keys: []\n")
+    path.chmod(0o640)
+    link.symlink_to(path.name)
+    run("a", "--scope", "identify", "--file", str(link))
+    assert link.is_symlink()
+    assert [key.name for key in parse(path.read_text())] == ["a"]
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_key_for_nothing_is_wrong_usage() -> None:
     run("kiosk", exit_code=2)
     run("kiosk", "--scope", "everything", exit_code=2)
