@@ -84,6 +84,9 @@ def _read(path: Path) -> NDArray[np.float32]:
         raise InvalidInput(f"{path} holds no tensor that can be read safely.") from error
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         raise InvalidInput(f"{path} holds no tensor of floating-point numbers.")
+    # Sparse ones, nested ones and those without data have no rows to copy.
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_meta:
+        raise InvalidInput(f"{path} holds a tensor that is not dense; save it by to_dense().")
     if tensor.ndim not in (1, 2) or not len(tensor):
         raise InvalidInput(
             f"{path} holds a tensor of the shape {tuple(tensor.shape)}, not one row a photo."

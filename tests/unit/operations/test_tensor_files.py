@@ -72,10 +72,12 @@ class Evil:
         torch.empty(0, DIMENSION),
         torch.ones(2, 3, DIMENSION),
         torch.ones(1, DIMENSION, dtype=torch.int64),
+        torch.ones(1, DIMENSION).to_sparse(),
+        torch.ones(1, DIMENSION, device="meta"),
         {"7": torch.ones(1, DIMENSION)},
         [1.0],
     ],
-    ids=["zeros", "nan", "empty", "three dimensions", "integers", "dict", "list"],
+    ids=["zeros", "nan", "empty", "three dimensions", "integers", "sparse", "meta", "dict", "list"],
 )
 def test_what_is_no_embedding(tmp_path: Path, value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"7\.pt"):
