@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -172,7 +173,19 @@ async def _read_form(
         if name in fields:
             raise twice(name, fields[name], text)
         fields[name] = text
+    for name in form.as_json & fields.keys():
+        if "string" in kinds_of(options).get(name, ()):
+            fields[name] = _unquoted(fields[name])
     return form.files, fields
+
+
+def _unquoted(text: str) -> str:
+    """A text that came as JSON, which some clients put between quotes and others do not."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text
 
 
 def _given(parsed: BaseModel) -> dict[str, Any]:

@@ -53,10 +53,12 @@ class Form:
     Attributes:
         files: parts with a filename, or with a Content-Type that is neither text nor JSON.
         fields: the other parts.
+        as_json: names of the fields whose Content-Type is that of JSON.
     """
 
     files: list[tuple[str, bytes]]
     fields: list[tuple[str, str]]
+    as_json: set[str] = field(default_factory=set)
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -213,6 +215,8 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
             raise BadRequest(f"{shown(name)} has more than {TEXT_BYTES} bytes.")
         _check_charset(shown(name), parameters)
         form.fields.append((name, _text(shown(name), part.data)))
+        if media_type == b"application/json":
+            form.as_json.add(name)
     if len(form.files) > max_files or len(form.fields) > _FIELDS:
         raise _too_many(max_files)
     return form

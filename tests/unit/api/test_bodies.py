@@ -458,6 +458,35 @@ def test_fields_may_be_written_as_json(api: Api, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "sent", "stored"),
+    [
+        ("application/json", '"Ada \\u00dc"', "Ada Ü"),
+        ("application/json", "Ada", "Ada"),
+        ("application/json", "7", "7"),
+        ("application/json", '"7"', "7"),
+        ("application/json", '"Ada', '"Ada'),
+        ("text/plain", '"Ada"', '"Ada"'),
+    ],
+)
+def test_a_name_that_is_written_as_json_has_no_quotes(
+    api: Api, kind: str, sent: str, stored: str
+) -> None:
+    body = form_of(("id", "7"), ("mode", "append"), ("images", PHOTO), ("name", sent))
+    head = b'name="name"'
+    body = body.replace(head, head + f"\r\nContent-Type: {kind}".encode())
+    answer = api.post("/generate", content=body, headers=FORM)
+    assert answer.status_code == 200, answer.text
+    assert api.asked["name"] == stored
+
+
+def test_a_number_that_is_written_as_json_has_no_quotes_either(api: Api) -> None:
+    head = b'name="id"'
+    body = form_of(("id", '"7"'), ("images", PHOTO))
+    body = body.replace(head, head + b"\r\nContent-Type: application/json")
+    assert "whole number" in detail_of(api.post("/generate", content=body, headers=FORM), 400)
+
+
+@pytest.mark.parametrize(
     ("path", "name"), [("/generate", "id"), ("/infer", "top_k"), ("/verify", "threshold")]
 )
 def test_an_option_that_comes_as_a_file_is_named(api: Api, path: str, name: str) -> None:
