@@ -208,7 +208,9 @@ async def _answer(
 def _array(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:
     if len({len(row) for row in rows}) != 1:
         raise BadRequest("The embeddings have different lengths.")
-    vectors = np.array(rows, np.float32)
+    with np.errstate(over="ignore"):
+        vectors = np.array(rows, np.float32)
+    # JSON has no other numbers than finite ones.
     if not np.isfinite(vectors).all():
-        raise BadRequest("An embedding holds a number that is not finite.")
+        raise BadRequest("An embedding holds a number that is too large for 32 bits.")
     return vectors

@@ -86,3 +86,11 @@ def test_metadata_is_counted_in_bytes_of_utf8(character: str, escaped: bool) -> 
     patch(text)
     assert described == [{"t": text}]
     assert "4096 bytes" in detail_of(patch(text + "x"), 400)
+
+
+@pytest.mark.parametrize("number", ["1e39", "-1e300", "1e999"])
+def test_a_number_that_no_embedding_can_hold_is_told_so(api: Api, number: str) -> None:
+    body = f'{{"model": "m", "embeddings": [[{number}, 0.5]]}}'
+    headers = {"content-type": "application/json"}
+    detail = detail_of(api.post("/identities/7/embeddings", content=body, headers=headers), 400)
+    assert "too large" in detail or "finite number" in detail
