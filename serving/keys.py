@@ -34,6 +34,7 @@ from serving.errors import InvalidInput
 from serving.reading.spelling import problem_of, shown
 from serving.reading.strict import Twice, load_yaml
 from serving.settings import CollectionName
+from serving.written import Written
 
 # An optional field of the file. It is read and not written yet, so that the release before this one
 # reads every file of `faces key new`.
@@ -65,7 +66,14 @@ class Key(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=100)
-    hash: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    hash: Annotated[
+        str,
+        Written(
+            r"^sha256:[0-9a-f]{64}$",
+            "should be sha256: and 64 hexadecimal digits in small letters, as `faces key new` "
+            "writes it; never the key itself",
+        ),
+    ]
     scopes: frozenset[Scope] = Field(min_length=1)
     collections: frozenset[CollectionName] | None = None
     rate: Annotated[float, Field(strict=True, ge=0.001, le=1e6)] | None = Field(

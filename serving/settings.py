@@ -10,12 +10,23 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.written import Written
+
 # A part of URLs and of keys in the bucket.
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
+CollectionName = Annotated[
+    str,
+    Written(COLLECTION_PATTERN, "a collection's name is up to 63 small letters, digits and dashes"),
+]
 
 # As browsers send it: lower case, no port.
-HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+HostName = Annotated[
+    str,
+    Written(
+        r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$",
+        "a host is named in small letters, digits, dots and dashes, without a port",
+    ),
+]
 
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1

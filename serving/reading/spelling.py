@@ -14,6 +14,12 @@ from pydantic_core import ErrorDetails
 
 # A caller may make up names of any length, and of any characters.
 _SHOWN = 40
+# Of files that people write, which know no types of Python.
+_IN_PLAIN_WORDS = {
+    "frozen_set_type": "Input should be a list",
+    "tuple_type": "Input should be a list",
+    "model_type": "Input should be an object",
+}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
@@ -74,7 +80,7 @@ def _sentence(error: ErrorDetails, model: type[BaseModel] | None, of: str) -> st
         if message[0].isupper():
             return message
     else:
-        message = error["msg"]
+        message = _IN_PLAIN_WORDS.get(error["type"], error["msg"])
     return f"{place or 'the body'}: {message}"
 
 

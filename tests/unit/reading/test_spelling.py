@@ -100,3 +100,24 @@ def test_a_mistake_is_named_with_its_place(document: dict[str, Any], sentence: s
 
 def test_only_the_first_few_are_told() -> None:
     assert problem({f"x{n}": 1 for n in range(50)}).count("is no option") == 3
+
+
+class Lists(BaseModel):
+    a: frozenset[str] = frozenset()
+    b: tuple[str, ...] = ()
+    c: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"a": "x"}, "a: Input should be a list."),
+        ({"b": "x"}, "b: Input should be a list."),
+        ({"c": None}, "c: Input should be an object."),
+        ("x", "the body: Input should be an object."),
+    ],
+)
+def test_no_sentence_names_a_type_of_python(given: Any, sentence: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Lists.model_validate(given)
+    assert problem_of(caught.value, Lists, "this request") == sentence
