@@ -28,13 +28,25 @@ def read_config(path: Path) -> Config:
         InvalidInput: it is no such document.
     """
     try:
-        document = load_yaml(path.read_text(encoding="utf-8"))
-        args = AppArgs.model_validate(document["applications"][0]["args"])
-    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
+        args = AppArgs.model_validate(_args_of(load_yaml(path.read_text(encoding="utf-8"))))
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise InvalidInput(f"{path} is no serveConfigV2 of this service: {_why(error)}") from None
     if "AWS_ACCESS_KEY_ID" in os.environ or not (path.parent / KEYS).is_file():
         return Config(args)
     return Config(args, credentials(path.parent))
+
+
+def _args_of(document: Any) -> Any:
+    """The arguments of the application. Raises ValueError: there are none."""
+    if not isinstance(document, dict) or not isinstance(document.get("applications"), list):
+        spec = document.get("spec") if isinstance(document, dict) else None
+        if isinstance(spec, dict) and "serveConfigV2" in spec:
+            raise ValueError("it is a RayService; give what stands in its spec.serveConfigV2")
+        raise ValueError("it has no list `applications`")
+    application = next(iter(document["applications"]), None)
+    if not isinstance(application, dict) or "args" not in application:
+        raise ValueError("its first application has no `args`")
+    return application["args"]
 
 
 def read_overrides(path: Path) -> dict[str, Any]:

@@ -88,6 +88,32 @@ def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence:
 
 
 @pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "it has no list `applications`"),
+        ("[1]", "it has no list `applications`"),
+        ("hello", "it has no list `applications`"),
+        ("image: {tag: x}", "it has no list `applications`"),
+        ("spec: 7", "it has no list `applications`"),
+        ("applications: {args: {}}", "it has no list `applications`"),
+        ("applications: []", "its first application has no `args`"),
+        ("applications: [{name: faces}]", "its first application has no `args`"),
+        ("applications: [7]", "its first application has no `args`"),
+        (
+            "kind: RayService\nspec: {serveConfigV2: 'applications: []'}",
+            "it is a RayService; give what stands in its spec.serveConfigV2",
+        ),
+    ],
+)
+def test_what_a_document_lacks_is_said(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as caught:
+        read_config(path)
+    assert str(caught.value) == f"{path} is no serveConfigV2 of this service: {sentence}"
+
+
+@pytest.mark.parametrize(
     "content",
     [
         b"",
