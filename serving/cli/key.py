@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
+from serving.gallery.names import name_problem
 from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
 
 
@@ -70,6 +71,9 @@ def new(
 
     Without --file the entry for the key file is printed too, to standard error.
     """
+    # Logs and `faces key check` show it.
+    if (problem := name_problem(name)) is not None:
+        raise click.BadParameter(problem, param_hint="NAME")
     made = new_key()
     entry: dict[str, object] = {"name": name, "hash": hash_of(made), "scopes": list(scopes)}
     if collections:

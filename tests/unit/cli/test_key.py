@@ -82,6 +82,13 @@ def test_a_key_for_nothing_is_wrong_usage() -> None:
     run("kiosk", "--scope", "everything", exit_code=2)
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nboss: admin", "\x1b[2J", "\u202ea", "\u200b"])
+def test_a_name_that_misleads_who_reads_it_is_wrong_usage(name: str) -> None:
+    out, told = run(name, "--scope", "identify", exit_code=2)
+    assert out == ""
+    assert "A name" in told
+
+
 def test_a_key_may_have_an_end(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     end = datetime(2027, 1, 31, 10, tzinfo=timezone.utc)
