@@ -70,6 +70,9 @@ class ExportFile:
                     )
             rows = file.get_slice("embeddings").get_shape()
             _check_details(file, len(ids))
+            for name in {*_TIMES} & set(file.keys()):
+                if not np.isfinite(file.get_tensor(name)).all():  # no JSON of an answer holds them
+                    raise ValueError(f"{name} holds a time that is not finite")
             export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
         if len(np.unique(ids)) != len(ids):
             raise InvalidInput(f"{path.name} holds an id twice.")

@@ -214,3 +214,14 @@ def test_details_are_as_long_as_they_say(
     path = write(tmp_path / "x.safetensors", {**columns(), **change}, METADATA)
     with pytest.raises(InvalidInput, match="details"):
         ExportFile.open(path)
+
+
+@pytest.mark.parametrize("column", ["created", "updated"])
+@pytest.mark.parametrize("time", [np.nan, np.inf])
+def test_a_time_that_no_answer_can_tell_is_refused(
+    tmp_path: Path, column: str, time: float
+) -> None:
+    change = {column: np.array([1.0, time, 3.0])}
+    path = write(tmp_path / "x.safetensors", {**columns(), **change}, METADATA)
+    with pytest.raises(InvalidInput, match=f"{column} holds a time that is not finite"):
+        ExportFile.open(path)
