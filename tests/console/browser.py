@@ -153,6 +153,19 @@ class Page:
             self.driver.refresh()
         self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
 
+    def reload(self) -> None:
+        """Load the page anew, and wait until it asks for nothing more: what it learns makes it draw
+        some of itself again, and the focus goes with what is drawn again."""
+        self.driver.refresh()
+
+        def asks_no_more() -> bool:
+            asked = "return performance.getEntriesByType('resource').length"
+            before = self.driver.execute_script(asked)
+            time.sleep(0.5)
+            return bool(before and before == self.driver.execute_script(asked))
+
+        self.until(asks_no_more, "the page goes on loading")
+
     def go(self, view: str) -> None:
         self.click(view.capitalize(), "nav a")
         self.until(lambda: self.all(f"#view-{view}"), f"{view} is not shown")
@@ -224,8 +237,11 @@ class Page:
         seen: list[str] = []
         for _ in range(60):
             self.press(Keys.TAB)
-            focused = self.driver.switch_to.active_element
-            name = _words(focused.accessible_name)
+            try:
+                focused = self.driver.switch_to.active_element
+                name = _words(focused.accessible_name)
+            except StaleElementReferenceException:
+                continue  # drawn anew meanwhile
             if name.startswith(words):
                 there, outline = self.driver.execute_script(
                     "const now = document.activeElement;"
@@ -233,7 +249,7 @@ class Page:
                     focused,
                 )
                 if not there:
-                    continue  # drawn anew meanwhile, as long as the page loads
+                    continue
                 assert outline != "none", f"nobody sees that {name!r} has the focus"
                 return focused
             seen.append(name)

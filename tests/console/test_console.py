@@ -497,7 +497,7 @@ def test_the_list_is_paged_and_searched(page: Page, api: httpx.Client) -> None:
 def test_all_of_it_goes_by_keyboard(page: Page, api: httpx.Client) -> None:
     enrol(api, 2576, *ARDERN[:3], name="Jacinda Ardern")
     page.open(key=KEYS["boss"])
-    page.driver.refresh()
+    page.reload()
     assert page.tab_to("Skip to the content")
     page.press(Keys.ENTER)
     assert page.driver.switch_to.active_element.get_attribute("id") == "main"
@@ -518,7 +518,7 @@ def test_all_of_it_goes_by_keyboard(page: Page, api: httpx.Client) -> None:
     page.until(lambda: person_of(api, 2576)["photos"] == 4, "the face is not added")
     page.until(lambda: not page.all("dialog"), "the dialog stays open")
 
-    page.driver.refresh()
+    page.reload()
     page.tab_to("People")
     page.press(Keys.ENTER)
     page.tab_to("Search by id or name")
