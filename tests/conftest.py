@@ -3,16 +3,12 @@
 A group is a file, or all files whose tests share a stack. With pytest-xdist one worker runs a whole
 group. A stack is stopped when its group is over: Ray takes memory and a share of a core even when
 nobody asks it anything.
-
-A test that is marked `alone` measures how long something takes, or kills what others use: while it
-runs, the other workers begin no test.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -72,26 +68,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _place(group: str) -> int:
     return FIRST.index(group) if group in FIRST else len(FIRST)
-
-
-# Outside pytest-timeout's: waiting does not count.
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    with _turn(item):
-        return (yield)
-
-
-@contextlib.contextmanager
-def _turn(item: pytest.Item) -> Iterator[None]:
-    """Tests share the machine, but for those that are marked `alone`."""
-    alone = item.get_closest_marker("alone") is not None
-    # Any two files that all workers have.
-    with open(__file__) as door, (ROOT / "__init__.py").open() as room:
-        # While a test waits to be alone, none comes in; otherwise its turn might never come.
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -71,7 +71,7 @@ OVERRIDES: dict[str, Any] = {
 WORK_S = 6.0
 RECOVERY_S = 60.0
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass

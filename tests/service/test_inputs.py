@@ -1,6 +1,6 @@
 """Photos, forms and JSON that users of such services report, sent to the real one.
 
-The files lie beside the project, in ``../shared/findings/inputs``, and are no part of it.
+The files are no part of the project, and not everybody has them.
 """
 
 from __future__ import annotations

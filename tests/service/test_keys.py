@@ -216,7 +216,6 @@ class Drip:
         pytest.fail("There was no answer.")
 
 
-@pytest.mark.alone
 def test_bodies_that_drip_take_the_places_of_their_key_alone_and_not_for_long(
     service: httpx.Client, data: Path
 ) -> None:
@@ -253,7 +252,6 @@ def p95_of(service: httpx.Client, photo: bytes, count: int) -> float:
     return sorted(seconds)[int(0.95 * (count - 1))]
 
 
-@pytest.mark.alone
 def test_one_key_cannot_starve_another(service: httpx.Client, data: Path) -> None:
     """The short form of `make attack`."""
     photo = (data / "people/103/sunak.jpg").read_bytes()

@@ -48,7 +48,6 @@ def watched(processes: list[Process]) -> Iterator[set[str]]:
         thread.join()
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_nothing_is_left_of_photos(stack: StackSettings, processes: list[Process]) -> None:
     began = time.time()
@@ -108,7 +107,6 @@ def huge() -> bytes:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.alone
 def test_a_store_that_is_full_refuses_at_once(
     stack: StackSettings, processes: list[Process], huge: bytes, data: Path
 ) -> None:

@@ -24,7 +24,7 @@ CLIENTS = 6
 # What takes seconds on a quiet machine.
 LONGEST_S = 180.0
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(3 * LONGEST_S)]
+pytestmark = pytest.mark.timeout(3 * LONGEST_S)
 
 
 @dataclass(frozen=True)
