@@ -2,71 +2,63 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 
 import click
 
 from serving import __version__
 from serving.actor import acting
-from serving.cli.calibrate import calibrate_command
-from serving.cli.enroll import enroll
-from serving.cli.evaluate import evaluate_command
-from serving.cli.gallery import change, look, transfer, upkeep
-from serving.cli.gallery.group import gallery
-from serving.cli.gallery.migrate import migrate_command
-from serving.cli.gallery.restore import restore
-from serving.cli.infer import infer
-from serving.cli.key import key
-from serving.cli.model import model
-from serving.cli.status import status
+from serving.cli.lazy import LazyGroup
 from serving.cli.terminal import Failed
-from serving.cli.up import up
-from serving.client import ClientError
-from serving.errors import ServingError
-from serving.model.repository import ModelError
-from serving.operations import audit
-from serving.operations.folders import NotPeople
-from serving.stack.process import StackError
+
+PLACES = {
+    "calibrate": "serving.cli.calibrate:calibrate_command",
+    "enroll": "serving.cli.enroll:enroll",
+    "evaluate": "serving.cli.evaluate:evaluate_command",
+    "gallery": "serving.cli.gallery.group:gallery",
+    "import": "serving.cli.gallery.transfer:import_",
+    "infer": "serving.cli.infer:infer",
+    "key": "serving.cli.key:key",
+    "model": "serving.cli.model:model",
+    "status": "serving.cli.status:status",
+    "up": "serving.cli.up:up",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=PLACES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Identify faces: run the service, enrol people, ask who is in a photo."""
-    context.with_resource(acting(audit.user()))
+    context.with_resource(acting(user()))
 
 
-command: click.Command
-for command in (
-    look.list_,
-    look.show,
-    look.duplicates_,
-    change.rename,
-    change.describe,
-    change.delete,
-    change.merge,
-    change.erase,
-    transfer.import_,
-    transfer.export,
-    restore,
-    upkeep.compact,
-    upkeep.sweep,
-    upkeep.check,
-    migrate_command,
-):
-    gallery.add_command(command)
-for command in (up, enroll, infer, status, gallery, key, model):
-    cli.add_command(command)
-for command in (evaluate_command, calibrate_command):
-    cli.add_command(command)
-cli.add_command(transfer.import_)
+def user() -> str:
+    """The user of this process as the audit log and the manifest name it."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return "cli:unknown"
 
 
 def main() -> None:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
     try:
         cli()
-    except (ClientError, ServingError, StackError, NotPeople, ModelError) as error:
+    except Exception as error:
+        if not isinstance(error, _foreseen()):
+            raise
         Failed(str(error)).show()
         raise SystemExit(1) from None
+
+
+def _foreseen() -> tuple[type[Exception], ...]:
+    """The errors whose text is a sentence for the user."""
+    from serving.client import ClientError
+    from serving.errors import ServingError
+    from serving.model.repository import ModelError
+    from serving.operations.folders import NotPeople
+    from serving.stack.process import StackError
+
+    return ClientError, ServingError, StackError, NotPeople, ModelError

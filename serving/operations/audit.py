@@ -6,7 +6,6 @@ manifest, with the commit; see `serving.gallery.manifest.Act`.
 
 from __future__ import annotations
 
-import getpass
 import logging
 from collections.abc import Collection
 
@@ -16,14 +15,6 @@ from serving.gallery.location import Location
 log = logging.getLogger("faces.audit")
 # Always INFO: a higher level on the root logger must not drop audit lines.
 log.setLevel(logging.INFO)
-
-
-def user() -> str:
-    """The user of this process as the manifest names it."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return "cli:unknown"
 
 
 def changed(action: str, location: Location, ids: Collection[int], gallery_version: int) -> None:

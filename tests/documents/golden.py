@@ -20,6 +20,7 @@ from serving.keys import hash_of
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
 from tests.support.api import Api
+from tests.support.commands import children
 
 FOLDER = Path(__file__).parent / "golden"
 _WIDTH = 100  # of the terminal, or the texts would be those of whoever runs this
@@ -52,7 +53,7 @@ def _help(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
     )
     yield path, result.output
     if isinstance(command, click.Group):
-        for name, child in sorted(command.commands.items()):
+        for name, child in children(command):
             yield from _help(child, f"{path} {name}")
 
 

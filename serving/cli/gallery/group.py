@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from serving.cli.config import read_config
+from serving.cli.lazy import LazyGroup
 from serving.cli.services import Services
 from serving.cli.terminal import CONFIG, Integer
 from serving.gallery import Kind, Operation
@@ -23,7 +24,29 @@ MODEL = click.option("--model", help="Id of the model, where several have a gall
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+PLACES = {
+    name: f"serving.cli.gallery.{place}"
+    for name, place in {
+        "check": "upkeep:check",
+        "compact": "upkeep:compact",
+        "delete": "change:delete",
+        "describe": "change:describe",
+        "duplicates": "look:duplicates_",
+        "erase": "change:erase",
+        "export": "transfer:export",
+        "import": "transfer:import_",
+        "list": "look:list_",
+        "merge": "change:merge",
+        "migrate": "migrate:migrate_command",
+        "rename": "change:rename",
+        "restore": "restore:restore",
+        "show": "look:show",
+        "sweep": "upkeep:sweep",
+    }.items()
+}
+
+
+@click.group(cls=LazyGroup, places=PLACES)
 def gallery() -> None:
     """Look at the gallery in the bucket, change it, and keep it in order."""
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from serving.cli import cli
 from serving.cli.terminal import Integer, Number
+from tests.support.commands import children
 from tests.support.service import FakeService
 from tests.unit.cli.shell import Ended, Faces
 
@@ -43,7 +44,7 @@ def person(id_: int | None, name: str | None = None) -> dict[str, Any]:
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in sorted(group.commands.items()):
+    for name, command in children(group):
         if isinstance(command, click.Group):
             yield from commands(command, *path, name)
         else:

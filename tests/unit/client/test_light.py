@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from serving.cli.root import PLACES
+
 HEAVY = {"ray", "torch", "kserve", "fastapi", "pydantic", "boto3", "faiss", "openvino"}
 
 
@@ -28,10 +30,14 @@ def test_it_imports_nothing_heavy() -> None:
     assert {m for m in ours if not m.startswith("serving.client")} == {"serving", "serving.errors"}
 
 
+SLOW = {"ray", "torch", "cryptography", "trustme"}
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("serving.cli", {"ray", "torch", "cryptography", "trustme"}),
+        ("serving.cli", {*HEAVY, "numpy", "PIL", "serving.gallery"} - {"pydantic"}),
+        *((place.partition(":")[0], SLOW) for place in PLACES.values()),
         ("serving.stages.decode", {"faiss"}),
         ("serving.app", {"torch", "torchvision"}),
     ],
