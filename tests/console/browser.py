@@ -262,8 +262,9 @@ class Page:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
-    def dark(self) -> None:
-        feature = {"name": "prefers-color-scheme", "value": "dark"}
+    def colours(self, scheme: str) -> None:
+        """Those that the reader prefers: light or dark."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def violations(self, axe: Path) -> list[str]:

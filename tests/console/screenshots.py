@@ -45,7 +45,7 @@ def main() -> None:
             page.shows("4 people", "#view-people")
             _save(page, out / "console-people.png")
             page.size(*_PHONE)
-            page.dark()
+            page.colours("dark")
             page.go("identify")
             page.driver.execute_script("scrollTo(0, 0)")
             _save(page, out / "console-phone.png")
