@@ -56,7 +56,7 @@ ELSEWHERE = {
     "gallery/snapshot.py": "gallery/test_state.py, gallery/test_fold.py",
     "gallery/stored.py": "gallery/test_compaction.py, gallery/test_erasure.py",
     "gallery/writer.py": "gallery/test_gallery.py, gallery/test_machine.py",
-    "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_migrate.py",
+    "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_story.py",
     "pipeline/verification.py": "pipeline/test_pipeline.py",
     "stack/config.py": "what it writes is what every stack of tests/service is started with",
     "stack/credentials.py": "stack/test_s3.py",

@@ -1,15 +1,21 @@
-"""The stack that most service tests share, and a client of it."""
+"""The stack that most service tests share, a client of it, and the table of faults.
+
+FAULTS_TABLE names a file to write what clients saw of each fault to, in markdown.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from serving.stack.config import StackSettings
 from serving.stack.process import Process
+from tests.support.load import Row, table
 from tests.support.stacks import Stack
 
 
@@ -41,3 +47,14 @@ def new_id(_ids: Iterator[int]) -> int:
 @pytest.fixture(scope="session")
 def _ids() -> Iterator[int]:
     return itertools.count(1_000_000)
+
+
+@pytest.fixture(scope="session")
+def rows() -> Iterator[list[Row]]:
+    """Faults, and what clients saw of them."""
+    rows: list[Row] = []
+    yield rows
+    told = table(rows)
+    print(f"\n{told}")
+    if path := os.environ.get("FAULTS_TABLE"):
+        Path(path).write_text(told)

@@ -1,7 +1,4 @@
-"""The service under load while what it needs fails: what its clients see, and that it comes back.
-
-FAULTS_TABLE names a file to write the table of what was seen to, in markdown.
-"""
+"""The service under load while what it needs fails: what clients see, and that it comes back."""
 
 from __future__ import annotations
 
@@ -12,8 +9,6 @@ import itertools
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,16 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from serving.gallery import Gallery
-from serving.gallery.location import locate
-from serving.gallery.s3 import connect
 from serving.model.repository import REPOSITORY
-from serving.settings import GallerySettings
 from serving.stack import s3, triton
 from serving.stack.config import BUCKET, StackSettings
-from serving.stack.credentials import credentials
 from serving.stack.process import LOOPBACK, Process
 from serving.stack.run import running
 from tests.service import logs
@@ -42,7 +31,6 @@ from tests.support.load import (
     Load,
     Row,
     alive,
-    descendants,
     loaded,
     replicas,
     stopped,
@@ -53,7 +41,6 @@ from tests.support.seaweed import kill
 
 PORT = 17060
 S3_ELSEWHERE = PORT + 20
-OTHER_PORT = PORT + 40
 TIMEOUT_S = 8.0
 TRITON_TIMEOUT_S = 3.0
 FRESHNESS_S = 1.0
@@ -136,16 +123,6 @@ def load(stack: Stack, photos: list[bytes], ids: Iterator[int]) -> Iterator[Load
     with loaded(stack.settings.url, photos, ids) as load:
         load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
         yield load
-
-
-@pytest.fixture(scope="module")
-def rows() -> Iterator[list[Row]]:
-    rows: list[Row] = []
-    yield rows
-    told = table(rows)
-    print(f"\n{told}")
-    if path := os.environ.get("FAULTS_TABLE"):
-        Path(path).write_text(told)
 
 
 @dataclass
@@ -401,65 +378,3 @@ def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: lis
     all_honest(fault.answers, *honest)
     health = [a for a in fault.answers if a.what == "health"]
     assert max(a.seconds for a in health) < WORK_S
-
-
-# --- the whole service ---------------------------------------------------------------------------
-
-
-def test_the_service_is_stopped_under_load(
-    tmp_path: Path, photos: list[bytes], ids: Iterator[int], rows: list[Row]
-) -> None:
-    folder, overrides = tmp_path / "run", tmp_path / "args.yaml"
-    overrides.write_text(yaml.safe_dump(OVERRIDES))
-    options = ["--port", str(OTHER_PORT), "--folder", folder, "--args", overrides]
-    command = [sys.executable, "-m", "serving", "up", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
-        try:
-            assert service.stdout is not None
-            assert any("Ctrl-C" in line for line in service.stdout)
-            with loaded(f"http://{LOOPBACK}:{OTHER_PORT}", photos, ids) as load:
-                load.recovered(time.monotonic(), ("identify", "enrol"), RECOVERY_S)
-                family = [service.pid, *descendants(service.pid)]
-                time.sleep(2)
-                # At this moment some wait for their answers.
-                wait_until(lambda: len(load.waiting) >= 3, 30)
-                began = time.monotonic()
-                service.send_signal(signal.SIGTERM)
-                assert service.wait(60) == 0
-                ended = time.monotonic()
-        finally:
-            service.kill()
-    assert [pid for pid in family if alive(pid)] == []
-    answers = load.between(began, ended)
-    enrolled = enrolled_in(folder)
-    acknowledged = {a.person for a in load.answers if a.what == "enrol" and a.written}
-    lost = len(acknowledged - enrolled)
-    rows.append(
-        Row("SIGTERM to the whole stack", ended - began, answers, {}, len(acknowledged), lost)
-    )
-    print(f"\n{table(rows[-1:])}")
-    assert lost == 0
-    accepted = [a for a in answers if a.sent < began]
-    assert accepted
-    assert refusals(accepted) == []
-    # Who comes while the door is being closed is not let in, or put out unheard.
-    shut = {"ConnectError", "ReadError", "WriteError", "RemoteProtocolError"}
-    assert {a.kind for a in refusals(answers)} <= {"503", *(f"no answer {e}" for e in shut)}
-
-
-def enrolled_in(folder: Path) -> set[int]:
-    """Whom the bucket holds, read without the service."""
-    port = OTHER_PORT + 3
-    server = s3.start(folder, folder / "logs" / "again", port)
-    try:
-        server.wait_until(lambda: s3.make_bucket(folder, port, BUCKET), 60)
-        settings = GallerySettings(bucket=BUCKET, endpoint=f"http://{LOOPBACK}:{port}")
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in credentials(folder).items():
-                patch.setenv(name, value)
-            store = connect(settings)
-            (location,) = locate(store, settings.prefix)
-            gallery = Gallery(store, settings.prefix, location)
-            return {person.id for person in gallery.refresh().list(100_000)}
-    finally:
-        kill(server)

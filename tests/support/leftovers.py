@@ -184,6 +184,6 @@ def shared_memory(processes: list[Process]) -> dict[Path, int]:
     return found
 
 
-def rest() -> None:
+def rest(gathered_s: float = GATHERED_S) -> None:
     """Wait until Ray has gathered its metrics again."""
-    time.sleep(GATHERED_S)
+    time.sleep(gathered_s)

@@ -1,7 +1,7 @@
 """The stacks that several test files share: each is started once, and stopped after its last test.
 
-Only three have a stack of their own: the tests that kill its parts (test_faults), those of its
-start and stop (test_story), and those that need another model (test_migrate).
+Only two have a stack of their own: the tests that kill its parts (test_faults), and those of its
+start, its stop and another model (test_story).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ from tests.support.chart.values import VARIANTS
 # Apart from those of `make run`, and from each other: all of them may run side by side.
 OPEN_PORT, KEYED_PORT, TUNED_PORT = 15000, 15500, 15700
 COLLECTOR_PORT = OPEN_PORT + 50
+# How often its processes report their metrics; Ray's default is 10 s.
+OPEN_REPORT_S = 3
 
 # What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
 # Triton (10 s), or /readyz could not say that Triton does not answer.
@@ -73,8 +75,23 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
         "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
     }
     settings = StackSettings(folder=folder, port=OPEN_PORT, overrides=overrides)
-    with running(settings) as processes:
+    sooner = {
+        "RAY_metrics_report_interval_ms": OPEN_REPORT_S * 1000,
+        "OTEL_BSP_SCHEDULE_DELAY": 500,
+    }
+    with _running(settings, sooner) as processes:
         yield Stack(settings, processes)
+
+
+@contextmanager
+def _running(settings: StackSettings, environment: Mapping[str, object]) -> Iterator[list[Process]]:
+    """Run the stack with these environment variables."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, str(value))
+            processes = stack.enter_context(running(settings))
+        yield processes
 
 
 @functools.cache
@@ -145,12 +162,11 @@ def tuned(folder: Path) -> Iterator[Stack]:
         for stage, target in TARGETS.items()
     ]
     settings = StackSettings(folder=folder, port=TUNED_PORT, document=document)
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            for told_by in ("HANDLE", "REPLICA"):
-                name = f"RAY_SERVE_{told_by}_AUTOSCALING_METRIC_PUSH_INTERVAL_S"
-                patch.setenv(name, "1")
-            processes = stack.enter_context(running(settings))
+    sooner = {
+        f"RAY_SERVE_{told_by}_AUTOSCALING_METRIC_PUSH_INTERVAL_S": 1
+        for told_by in ("HANDLE", "REPLICA")
+    }
+    with _running(settings, sooner) as processes:
         yield Stack(settings, processes)
 
 
