@@ -16,10 +16,15 @@ from serving.gallery.limits import Limits
 
 
 class ErasedTogether(Stored):
-    """The people of one erasure, by the hashes of their ids."""
+    """The people of one erasure, by the hashes of their ids.
+
+    Attributes:
+        version: the gallery's, when their embeddings went.
+    """
 
     time: float
     hashes: tuple[str, ...]
+    version: int | None = None
 
 
 class Erased(Stored):
@@ -39,17 +44,24 @@ class Erased(Stored):
         hashes = {h for e in self.erasures if e not in known for h in e.hashes}
         return {p for p in people if self.hash_of(p) in hashes} if hashes else set()
 
+    def known_at(self, version: int) -> Erased:
+        """The erasures that came before a version of the gallery; of the others it may hold people
+        that were erased since."""
+        kept = tuple(e for e in self.erasures if e.version is not None and e.version < version)
+        return self.model_copy(update={"erasures": kept})
+
     def later_than(self, time: float) -> bool:
         """Whether somebody was erased after ``time``, in seconds since 1970."""
         return any(e.time > time for e in self.erasures)
 
 
 def remembering(
-    before: Erased | None, people: Collection[int], now: float, limits: Limits
+    before: Erased | None, people: Collection[int], version: int, now: float, limits: Limits
 ) -> Erased:
     """With an erasure of ``people`` more, and without those that are too old or too many."""
     erased = before or Erased(salt=secrets.token_hex(16))
-    newest = ErasedTogether(time=now, hashes=tuple(erased.hash_of(p) for p in sorted(people)))
+    hashes = tuple(erased.hash_of(p) for p in sorted(people))
+    newest = ErasedTogether(time=now, hashes=hashes, version=version)
     kept: list[ErasedTogether] = []
     room = limits.remembered_erased
     for erasure in (newest, *reversed(erased.erasures)):

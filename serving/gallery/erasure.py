@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from serving.errors import CommitConflict, ServingError, Unavailable, UnknownIdentity
+from serving.gallery.contents import Contents, held, without
 from serving.gallery.erased import remembering
 from serving.gallery.location import Location, locate
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.objects import Uploads
-from serving.gallery.ownership import Owners, Ownership
-from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.ownership import Owners
+from serving.gallery.segment import Kind, Operation
 from serving.gallery.store import Store
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
+from serving.gallery.version import Version
 from serving.gallery.writer import Writer
 
 
@@ -98,42 +97,6 @@ def erase_everywhere(
     return Erasure(receipts, [Left(gallery, str(error)) for gallery, error in failed.items()])
 
 
-class Contents:
-    """Who owns what in a gallery's segments. Reads each segment once, one after the other, however
-    often it is asked: memory holds a few segments at a time, and of each only its `Owners`.
-
-    Args:
-        known: the owners of segments that were read before, by name; it adds those that it reads.
-    """
-
-    def __init__(self, gallery: StoredGallery, known: dict[str, Owners] | None = None) -> None:
-        self.gallery = gallery
-        self._owners = {} if known is None else known
-
-    def owned(self, manifest: Manifest, ids: Collection[int]) -> Ownership:
-        """The operations of these people. Raises NotFound, as reading them does."""
-        unread = [ref for ref in manifest.segments if ref.name not in self._owners]
-        read = map(Owners.of, self.gallery.objects.read_all(unread))
-        for ref, owners in zip(unread, read, strict=True):
-            self._owners[ref.name] = owners
-        return Ownership.of((self._owners[ref.name] for ref in manifest.segments), ids)
-
-    def add(self, ref: SegmentRef, segment: Segment) -> None:
-        """What was just written need not be read."""
-        self._owners[ref.name] = Owners.of(segment)
-
-
-def held(contents: Contents, ids: Collection[int]) -> set[int]:
-    """The ids about which the bucket holds anything: enrolled, deleted, or in objects to sweep."""
-    gallery = contents.gallery
-    manifest, owned = gallery.file.reading(lambda now: (now, contents.owned(now, ids)))
-    known = {i for i in ids if owned.ever(i)}
-    for name, _ in gallery.objects.all():
-        if name not in manifest.names and len(known) < len(ids):
-            known.update(set(ids).intersection(gallery.objects.ids_in(name)))
-    return known
-
-
 def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
     """Forget these people for good: delete them, and remove their embeddings from the bucket.
 
@@ -141,7 +104,7 @@ def erase(gallery: StoredGallery, ids: Collection[int]) -> Receipt:
 
     Raises:
         UnknownIdentity: no object holds anything about one of the ids; nothing was written.
-        CommitConflict: compactions came between too often; they are deleted, but not yet erased.
+        CommitConflict: compactions or restores came between too often; they are not erased yet.
         Unavailable: the store is away, or the gallery is damaged.
     """
     contents = Contents(gallery)
@@ -153,26 +116,72 @@ def erase_held(contents: Contents, ids: Collection[int]) -> Receipt:
     """Like `erase`, for ids that `held` has returned, with the same contents: so what was read for
     that is not read again."""
     gallery = contents.gallery
-    Writer(gallery).commit([Operation(Kind.DELETE, i, gallery.now()) for i in ids])
+    rewritten: list[str] = []
+    removed: list[str] = []
+    rows = 0
+    epoch: str | None = None
     for _ in range(gallery.limits.erase_tries):
-        rewritten = _rewrite_without(contents, ids)
-        if rewritten is not None:
+        try:
+            epoch = epoch or _delete(gallery, ids)
+            replaced = _rewrite_without(contents, ids, epoch)
+            if replaced is None:
+                continue
+            rewritten += replaced[0]
+            rows += replaced[1]
+            removed += sweep(gallery, grace_s=0).removed
+            version = _end(gallery, epoch)
+        except _OtherEpoch:
+            epoch = None  # the people may be back
+        else:
             break
     else:
-        raise CommitConflict("Compactions came between; the people are deleted, erase them again.")
-    removed = sweep(gallery, grace_s=0).removed
-    after, _ = gallery.file.read()
+        raise CommitConflict("Compactions or restores came between: erase them again.")
     now = gallery.now()
     return Receipt(
-        model=after.model,
+        model=gallery.location.model,
         ids=sorted(ids),
-        embeddings=rewritten[1],
-        objects_rewritten=rewritten[0],
+        embeddings=rows,
+        objects_rewritten=rewritten,
         objects_removed=removed,
-        gallery_version=after.version,
+        gallery_version=version,
         time=now,
         sweep_until=now + gallery.limits.writer_life_s,
     )
+
+
+class _OtherEpoch(Exception):
+    """A restore came between, or a commit of the previous release, which knows of no epochs and
+    may have hidden one."""
+
+
+def _delete(gallery: StoredGallery, ids: Collection[int]) -> str:
+    """Delete these people; returns an epoch that had begun before."""
+    epoch = ""
+
+    def mutate(now: Manifest, commit: str) -> Manifest | None:
+        nonlocal epoch
+        epoch = now.epoch or commit
+        return None if now.epoch else now.in_epoch(commit, gallery.now())
+
+    gallery.commit_as("erase", mutate)
+    Writer(gallery).commit([Operation(Kind.DELETE, i, gallery.now()) for i in ids])
+    return epoch
+
+
+def _end(gallery: StoredGallery, epoch: str) -> Version:
+    """Commit a fence: a restore that has read objects which are gone now has to start again, and
+    finds them missing. Raises _OtherEpoch when one was faster."""
+
+    def mutate(now: Manifest, commit: str) -> Manifest:
+        _require_epoch(now, epoch)
+        return now.fenced(commit, gallery.now())
+
+    return gallery.commit_as("erase", mutate)
+
+
+def _require_epoch(manifest: Manifest, epoch: str) -> None:
+    if manifest.epoch != epoch:
+        raise _OtherEpoch
 
 
 def _require_known(ids: Collection[int], *known: set[int]) -> None:
@@ -181,19 +190,24 @@ def _require_known(ids: Collection[int], *known: set[int]) -> None:
         raise UnknownIdentity(f"The gallery holds nothing of the id {min(unknown)}.")
 
 
-def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str], int] | None:
+def _rewrite_without(
+    contents: Contents, ids: Collection[int], epoch: str
+) -> tuple[list[str], int] | None:
     """Commit segments without these people.
 
     Returns:
         The names of the segments that held them, and the number of rows removed; None: another
         process was faster.
+
+    Raises:
+        _OtherEpoch: a restore was faster.
     """
     gallery = contents.gallery
     uploads = Uploads(gallery.objects)
 
     def attempt(now: Manifest) -> tuple[Manifest, dict[str, list[SegmentRef]], int]:
         uploads.discard()
-        return _without(contents, uploads, now, ids)
+        return without(contents, uploads, now, ids)
 
     try:
         manifest, replacements, rows = gallery.file.reading(attempt)
@@ -204,47 +218,21 @@ def _rewrite_without(contents: Contents, ids: Collection[int]) -> tuple[list[str
 
     def mutate(now: Manifest, commit: str) -> Manifest | None:
         nonlocal done
+        _require_epoch(now, epoch)
         # Another process may have folded them, or swept what was just written.
         listed = {s.name: s for s in manifest.segments if s.name in replacements}
         done = set(listed.values()) <= set(now.segments) and now.fence <= manifest.version
         if not done:
             return None
         segments = tuple(r for s in now.segments for r in replacements.get(s.name, (s,)))
-        erased = remembering(now.erased, ids, gallery.now(), gallery.limits)
+        erased = remembering(now.erased, ids, now.version, gallery.now(), gallery.limits)
         return now.folded(commit, segments, gallery.now()).without(erased)
 
-    gallery.commit_as("erase", mutate)
+    try:
+        gallery.commit_as("erase", mutate)
+    except _OtherEpoch:
+        uploads.discard()
+        raise
     if not done:
         uploads.discard()
     return (sorted(replacements), rows) if done else None
-
-
-def _without(
-    contents: Contents, uploads: Uploads, manifest: Manifest, ids: Collection[int]
-) -> tuple[Manifest, dict[str, list[SegmentRef]], int]:
-    """The replacements of the segments that hold them, by name; and the number of rows removed."""
-    gallery = contents.gallery
-    replacements: dict[str, list[SegmentRef]] = {}
-    rows = 0
-    for number, operations in contents.owned(manifest, ids).dead(ids).items():
-        ref = manifest.segments[number]
-        segment = gallery.objects.read(ref)
-        keep = np.ones(len(segment), np.bool_)
-        keep[operations] = False
-        rows += int(np.diff(segment.row_starts())[operations].sum())
-        replacements[ref.name] = []
-        for part in _parts(segment, keep, gallery.limits.segment_bytes):
-            written = uploads.write(part, ref.first, ref.last)
-            contents.add(written, part)
-            replacements[ref.name].append(written)
-    return manifest, replacements, rows
-
-
-def _parts(segment: Segment, keep: NDArray[np.bool_], most_bytes: int) -> Iterator[Segment]:
-    """The operations to keep, in segments of at most so many bytes of embeddings or of one
-    operation; an empty one when none is left."""
-    most_rows = most_bytes // (2 * segment.dimension)
-    rows = np.cumsum(np.where(keep, np.diff(segment.row_starts()), 0))
-    part = (rows - 1).clip(0) // max(most_rows, 1)
-    for number in np.unique(part[keep]) if keep.any() else [0]:
-        yield segment.select(keep & (part == number))

@@ -98,6 +98,9 @@ class Manifest(Stored):
     unknown_in_index: frozenset[str] = Field(frozenset(), exclude=True)
     commits: tuple[CommitRef, ...] = ()
     erased: Erased | None = None
+    epoch: str | None = Field(
+        None, description="a restore begins another one; absent before the first erasure or restore"
+    )
     updated: float = Field(0.0, description="seconds since 1970, by the writer's clock")
 
     def after(
@@ -129,6 +132,10 @@ class Manifest(Stored):
         *older, last = self.commits
         last = last.model_copy(update={"acts": some})
         return self.model_copy(update={"commits": (*older, last)})
+
+    def in_epoch(self, commit: str, now: float) -> Manifest:
+        """The same people in the same segments; the commit begins an epoch."""
+        return self.folded(commit, self.segments, now).model_copy(update={"epoch": commit})
 
     def without(self, erased: Erased) -> Manifest:
         """The same segments; people of whom they hold nothing any more are remembered as erased."""
@@ -234,12 +241,13 @@ class Manifest(Stored):
         now: float,
         erased: Erased | None,
     ) -> Manifest:
-        """Other people, in ``segments`` that hold all of them, as ``version``.
+        """Other people, in ``segments`` that hold all of them, as ``version``, in another epoch.
 
         The segments cover all versions so far, so whoever has an earlier one loads anew.
         """
         refs = tuple(s.model_copy(update={"first": 1, "last": version}) for s in segments)
-        return self._next(commit, version, refs, now).model_copy(update={"erased": erased})
+        after = self._next(commit, version, refs, now)
+        return after.model_copy(update={"erased": erased, "epoch": commit})
 
     def newer_than(self, version: int) -> tuple[SegmentRef, ...] | None:
         """The segments to apply at ``version``; None: the gallery has to be loaded from nothing."""

@@ -98,7 +98,8 @@ def as_of(gallery: StoredGallery, version: int) -> Manifest:
         # Of an index it is known only that it is of its last segment's version or a later one.
         reaches = segments is now.segments or (segments and segments[-1].last >= version)
         if reaches and not any(s.first <= version < s.last for s in segments):
-            update = {"version": version, "segments": older, "commits": ()}
+            erased = now.erased and now.erased.known_at(version)
+            update = {"version": version, "segments": older, "commits": (), "erased": erased}
             return now.model_copy(update=update)
     raise InvalidInput(
         f"Version {version} cannot be read any more: it was folded into others, and what was "

@@ -56,4 +56,5 @@ def test_a_gallery_says_who_changed_it() -> None:
         (6, [("delete", "unknown")]),
         (6, [("erase", "unknown")]),
         (7, [("sweep", "unknown")]),
+        (8, [("erase", "unknown")]),
     ]

@@ -17,7 +17,8 @@ import click
 from serving.cli.config import read_config
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, PATH, Command, Failed, progress_bar
-from serving.gallery.erasure import Contents, erase_held, held
+from serving.gallery.contents import Contents, held
+from serving.gallery.erasure import erase_held
 from serving.gallery.location import Location
 from serving.gallery.migration import Migration
 from serving.gallery.store import check_conditional_writes

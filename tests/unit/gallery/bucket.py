@@ -18,6 +18,7 @@ from tests.support.people import (
     MANIFEST,
     whole_manifest,
 )
+from tests.unit.gallery.beside import AtOnce
 
 
 class Bucket:
@@ -71,7 +72,7 @@ class Bucket:
         return self.store, "galleries", LOCATION
 
     def _how(self) -> dict[str, Any]:
-        return {"clock": lambda: self.now, "sleep": lambda s: None}
+        return {"clock": lambda: self.now, "sleep": lambda s: None, "executor": AtOnce}
 
 
 def delete(person: int) -> Operation:
