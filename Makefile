@@ -76,7 +76,7 @@ fuzz: install ## run the tests with generated inputs, for FUZZ=40 times as long
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
 
 fuzz-gallery: install ## run the gallery's state machine for some 100,000 steps
-	FUZZ=35 $(BIN)/python -m pytest --timeout 0 tests/unit/gallery/test_machine.py
+	FUZZ=35 $(BIN)/python -m pytest -rP --timeout 0 tests/unit/gallery/test_machine.py
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
@@ -137,10 +137,10 @@ bench-ramp: install model ## measure how replicas scale under a ramp of clients,
 	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
 
 bench-soak: install model ## measure whether anything grows with the photos sent, into docs/bench-soak.md
-	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md
+	$(BIN)/python -m tests.bench.soak --photos 3000 --out docs/bench-soak.md
 
-attack: install model ## measure what one key can take from another: SECONDS=60 for each attack
-	$(BIN)/python -m tests.bench.attack --seconds $(SECONDS)
+attack: install model ## measure what one key can take from another, into docs/attacks.md
+	$(BIN)/python -m tests.bench.attack --seconds $(SECONDS) --out docs/attacks.md
 
 bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }

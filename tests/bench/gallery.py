@@ -29,7 +29,6 @@ from typing import Any
 
 import faiss
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from serving.errors import CommitConflict
@@ -47,6 +46,7 @@ from serving.settings import GallerySettings
 from serving.stack import s3
 from serving.stack.credentials import credentials
 from tests.bench.machine import machine
+from tests.bench.pods import memory_of
 from tests.support import cgroups
 from tests.support.gallery_memory import measure
 from tests.support.memory import Peak, memory_mib
@@ -58,7 +58,6 @@ SIZES = (10_000, 100_000, 1_000_000)
 WRITERS = (1, 8, 32)
 SECONDS = 10.0
 PROBES = 200
-_CHART = Path(__file__).resolve().parents[2] / "helm" / "facenet-serving"
 
 
 class Counting:
@@ -333,15 +332,6 @@ def bench_fold(folder: Path, count: int) -> dict[str, Any]:
         "before": done.before,
         "after": done.after,
     }
-
-
-def memory_of(*path: str) -> int:
-    """Bytes of memory that the chart gives, by default, at this path of its values."""
-    values = yaml.safe_load((_CHART / "values.yaml").read_text())
-    for key in path:
-        values = values[key]
-    units = {"Mi": 2**20, "Gi": 2**30}
-    return int(values[:-2]) * units[values[-2:]]
 
 
 def matcher_memory() -> int:

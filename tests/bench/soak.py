@@ -26,6 +26,7 @@ from serving.stack.config import StackSettings
 from serving.stack.process import Process
 from serving.stack.run import running
 from tests.bench.machine import machine
+from tests.bench.pods import own_memory
 from tests.support import leftovers
 from tests.support.load import replicas
 
@@ -105,18 +106,12 @@ def sample(photos: int, stack: StackSettings, application: Process, began: float
     return Sample(
         photos=photos,
         store=leftovers.object_store(stack.port),
-        memory={stage: own_memory_mib(pid) for stage, pid in pids.items()},
+        memory={stage: own_memory(pid) / 2**20 for stage, pid in pids.items()},
         files={stage: len(list(Path(f"/proc/{pid}/fd").iterdir())) for stage, pid in pids.items()},
         disk=disk,
         logs=logs,
         found=len(leftovers.photos_on_disk(where | {Path(tempfile.gettempdir())}, began)),
     )
-
-
-def own_memory_mib(pid: int) -> float:
-    """Private memory: a photo in shared memory adds no private page to a replica."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 def sizes(folders: set[Path]) -> Iterator[tuple[Path, int]]:

@@ -30,6 +30,10 @@ class Cgroup:
         join = f'echo $$ > "{self.folder / "cgroup.procs"}" && exec "$@"'
         return ["sh", "-c", join, "sh", *words]
 
+    def add(self, pid: int) -> None:
+        """Move a process here; what it holds already stays charged to the group that it leaves."""
+        (self.folder / "cgroup.procs").write_text(str(pid))
+
     @property
     def killed(self) -> int:
         """Processes that the kernel has killed for want of memory."""
@@ -68,6 +72,22 @@ def limited(nbytes: int) -> Iterator[Cgroup]:
         _remove(folder)
 
 
+def leave(pid: int) -> None:
+    """Move a process out of its group, into the one of this process."""
+    parent, version = _parent()
+    mine = parent if version == 1 else _ROOT / _of_this_process()[""]
+    (mine / "cgroup.procs").write_text(str(pid))
+
+
+def _of_this_process() -> dict[str, str]:
+    """Controller -> the path of the group; of version 2, the controller is ''."""
+    mine: dict[str, str] = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        mine.update(dict.fromkeys(controllers.split(","), path.strip("/")))
+    return mine
+
+
 def _remove(folder: Path) -> None:
     for _ in range(50):
         try:
@@ -82,10 +102,7 @@ def _remove(folder: Path) -> None:
 def _parent() -> tuple[Path, int]:
     """Where groups can be made, and of which version: below that of this process, or for version 2,
     where a group with processes has none below it, beside it."""
-    mine = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        mine.update(dict.fromkeys(controllers.split(","), path.strip("/")))
+    mine = _of_this_process()
     if "memory" in mine:
         return _ROOT / "memory" / mine["memory"], 1
     parent = (_ROOT / mine.get("", "")).parent if mine.get("") else _ROOT

@@ -364,6 +364,8 @@ class Erasure:
 
 
 class GalleryMachine(RuleBasedStateMachine):
+    steps = 0  # of all runs together
+
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000_000.0
@@ -467,6 +469,7 @@ class GalleryMachine(RuleBasedStateMachine):
     # --- after each of them ------------------------------------------------------------------
 
     def _step(self, *deeds: Deed) -> None:
+        GalleryMachine.steps += 1
         for deed in deeds:
             self._do(deed)
         try:
@@ -946,3 +949,4 @@ def test_any_faults_at_any_moment_lose_nothing(
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
+    print(f"{GalleryMachine.steps:,} steps")
