@@ -53,6 +53,7 @@ class Sample:
         disk: files below Ray's and the stack's folders, without logs and the S3 server's data.
         logs: the logs.
         found: files with a photo in them.
+        pids: of the replicas.
     """
 
     photos: int
@@ -62,6 +63,7 @@ class Sample:
     disk: float
     logs: float
     found: int
+    pids: frozenset[int]
 
 
 def measure(photos: int) -> tuple[list[Sample], Counter[str], float]:
@@ -111,6 +113,7 @@ def sample(photos: int, stack: StackSettings, application: Process, began: float
         disk=disk,
         logs=logs,
         found=len(leftovers.photos_on_disk(where | {Path(tempfile.gettempdir())}, began)),
+        pids=frozenset(pids.values()),
     )
 
 
@@ -130,6 +133,8 @@ def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
         "objects in it": (float(end.store.pinned - warm.store.pinned), 0.0),
         "disk": (end.disk - warm.disk, DISK_MIB),
         "files with a photo": (float(end.found), 0.0),
+        # One that was killed begins with little memory again.
+        "new replicas": (float(len(end.pids - samples[0].pids)), 0.0),
     }
     for stage in STAGES:
         found[f"memory of {stage}"] = (end.memory[stage] - warm.memory[stage], MEMORY_MIB)
@@ -178,7 +183,7 @@ metrics.
 - Memory is each replica's private memory (`RssAnon`), without shared memory such as Ray's store.
   Flat means, at the end compared with photo {WARM:,}: at most {MEMORY_MIB:g} MiB more memory, at
   most {STORE_MIB:g} MiB more in the store and on disk, at most {FILES} more open files, no more
-  objects, and no file with a photo.
+  objects, no file with a photo, and the same replicas as at the start.
 - Disk is Ray's folder and the stack's, without the gallery and the logs. Logs grow by {logs:.1f}
   KiB a photo, until they are rotated.
 - Files with a photo are files in these folders and in the system's temporary folder, written since
