@@ -75,7 +75,7 @@ unit: install ## run the tests that need no server
 fuzz: install ## run the tests with generated inputs, for FUZZ=40 times as long
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
 
-fuzz-gallery: install ## run the gallery's state machine for some 100,000 steps
+fuzz-gallery: install ## run the gallery's state machine for some 109,000 steps, half an hour
 	FUZZ=35 $(BIN)/python -m pytest -rP --timeout 0 tests/unit/gallery/test_machine.py
 
 chart: install tools ## run the tests of the chart, with real helm

@@ -145,6 +145,12 @@ def _numbers() -> bytes:
     return f'{{"model": "any", "embeddings": [{rows}]}}'.encode()
 
 
+def _most_numbers() -> bytes:
+    """1,024,000 in 21 MB."""
+    rows = ",".join(["[" + ",".join([repr(512**-0.5)] * 512) + "]"] * 2000)
+    return f'{{"model": "any", "embeddings": [{rows}]}}'.encode()
+
+
 def _large_png() -> bytes:
     """190 kB of which each pixel takes four bytes."""
     return images.encode(Image.new("RGBA", (7071, 7071)), "PNG")
@@ -194,6 +200,11 @@ ATTACKS: tuple[Attack, ...] = (
         "8 MB of numbers",
         4,
         posted("/identities/1/embeddings", "application/json", _numbers),
+    ),
+    Attack(
+        "as many numbers as are taken",
+        4,
+        posted("/identities/1/embeddings", "application/json", _most_numbers),
     ),
     Attack("transparent PNGs of 50 megapixels", 8, posted("/detect", "image/png", _large_png)),
     Attack("photos of noise, 12 megapixels", 10, posted("/detect", "image/jpeg", _noise)),

@@ -1,6 +1,6 @@
 """Everything at once on one gallery, with faults at every request, against the obvious way.
 
-A run of some 100,000 steps: make fuzz-gallery
+A run of some 109,000 steps: make fuzz-gallery
 """
 
 from __future__ import annotations
