@@ -1,4 +1,5 @@
-"""Texts of one form in settings and keys, with a sentence for those that have another."""
+"""Texts of one form, and fields that have a value, in settings and keys; with a sentence for
+others."""
 
 from __future__ import annotations
 
@@ -39,3 +40,27 @@ class Written:
         if re.fullmatch(self.pattern.removesuffix("$"), text) is None:
             raise ValueError(self.sentence)
         return text
+
+
+class Given:
+    """Annotates an optional field, ``X | None``, that is left out or has a value.
+
+    An empty one (null) is refused: it may be a value that got lost, and would count as no limit.
+    """
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        written = handler(schema)
+        (value,) = (one for one in written["anyOf"] if one != {"type": "null"})
+        return dict(value)
+
+    def _checked(self, value: object) -> object:
+        if value is None:
+            raise ValueError("it is empty: give it a value, or leave the line out")
+        return value

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
-from serving.gallery.names import NAME_CHARACTERS, metadata_problem, name_problem
+from serving.gallery.names import metadata_problem
+from serving.reading.names import NAME_CHARACTERS, name_problem
 from serving.settings import MAX_FACES, MAX_ID
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ Name = Annotated[
     str,
     _without(name_problem),
     Field(
-        # What of `serving.gallery.names` a schema can say.
+        # What of `serving.reading.names` a schema can say.
         json_schema_extra={
             "minLength": 1,
             "maxLength": NAME_CHARACTERS,

@@ -12,10 +12,11 @@ import click
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from serving.cli.key_file import with_entry
 from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
-from serving.gallery.names import name_problem
 from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
+from serving.reading.names import name_problem
 
 
 def _expiry(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
@@ -115,7 +116,7 @@ def check(file: Path) -> None:
 def _rights(found: Key, now: datetime) -> str:
     parts = [", ".join(scope.value for scope in Scope if scope in found.scopes)]
     if found.collections is not None:
-        parts.append(f"in {', '.join(sorted(found.collections))}")
+        parts.append(f"in {', '.join(sorted(found.collections)) or 'no collection'}")
     if found.rate is not None:
         parts.append(f"{found.rate:g} a second")
     if found.expires is not None:
@@ -127,24 +128,20 @@ def _rights(found: Key, now: datetime) -> str:
 def _text_of(file: Path) -> str:
     """The text of a key file. Raises OSError, and InvalidInput: it is not UTF-8."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_bytes().decode()  # with its line ends
     except UnicodeDecodeError:
         raise InvalidInput("The keys are not UTF-8.") from None
 
 
 def _add(file: Path, entry: dict[str, object]) -> None:
-    """Add an entry to a key file. Raises Failed when it is no key file, or has the name already."""
+    """Add an entry to a key file, which keeps its comments. Raises Failed when it is no key file,
+    or has the name already."""
     file = file.resolve()  # not a link to it, which would be replaced by the file
     try:
-        text = _text_of(file) if file.exists() else "keys: []\n"
-        parse(text)
-        document = yaml.safe_load(text)
-        document["keys"].append(entry)
-        text = yaml.safe_dump(document, sort_keys=False)
-        parse(text)
+        text = with_entry(_text_of(file) if file.exists() else "keys: []\n", entry)
         # Whole or not at all: the service may be reading it.
         part = file.with_name(f".{file.name}.part")
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(text.encode())
         if file.exists():
             shutil.copymode(file, part)
         os.replace(part, file)

@@ -6,45 +6,14 @@ One rule for all ways in: requests, imported files, folders of photos and comman
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-NAME_CHARACTERS = 200
+from serving.reading.names import name_problem
+
 METADATA_BYTES = 4096
 # Requests cannot bring more levels, and answers cannot tell many more.
 METADATA_LEVELS = 200
-
-# They reorder the text around them, so that a list shows another name than is stored: the marks,
-# embeddings, overrides and isolates that Unicode calls Bidi_Control.
-_BIDIRECTIONAL = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
-# Letters and symbols by their category, but drawn as nothing: fillers of Hangul, and the empty
-# pattern of Braille.
-_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-
-
-def name_problem(name: str) -> str | None:
-    """Why ``name`` cannot be a person's name, as a sentence; None: it can.
-
-    Any script is taken, also one that this Python's Unicode tables do not know yet.
-    """
-    if not 1 <= len(name) <= NAME_CHARACTERS:
-        return f"A name has 1 to {NAME_CHARACTERS} characters."
-    if name.isascii() and name.isprintable():
-        return None if name.strip() else "A name needs a character that can be seen."
-    categories = [unicodedata.category(c) for c in name]
-    if "Cs" in categories:
-        return "A name is Unicode text, without half a surrogate pair."
-    # Separators of lines and paragraphs break a line as a control character does.
-    if not {"Cc", "Zl", "Zp"}.isdisjoint(categories):
-        return "A name has no control characters."
-    if not _BIDIRECTIONAL.isdisjoint(name):
-        return "A name has no characters that change the direction of the text."
-    if not any(map(_is_seen, name, categories)):
-        return "A name needs a character that can be seen."
-    return None
 
 
 def metadata_problem(metadata: Mapping[str, Any]) -> str | None:
@@ -86,9 +55,3 @@ def details_problem(details: Mapping[str, Any]) -> str | None:
             metadata_problem(metadata) if isinstance(metadata, dict) else "Metadata is an object."
         )
     return None
-
-
-def _is_seen(character: str, category: str) -> bool:
-    if category in ("Cn", "Co"):  # not assigned, as far as known here; or of a private font
-        return not ("\U000e0000" <= character <= "\U000e0fff" or ord(character) & 0xFFFE == 0xFFFE)
-    return category[0] in "LNPS" and character not in _BLANK

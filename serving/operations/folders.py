@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.gallery.names import name_problem
+from serving.reading.names import name_problem
 from serving.reading.strict import load_json
 from serving.settings import MAX_ID
 from serving.vision.formats.kinds import format_of

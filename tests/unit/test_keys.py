@@ -48,14 +48,15 @@ def test_a_key_is_bound_to_its_collections() -> None:
         ("keys: [{name: [a]}]", "hash"),
         ("keys: {a: b}", "list"),
         ("keys: []\nmore: 1", "not known: more"),
-        ("keys: [{expires: 2026-13-45}]", "no YAML"),
-        ("keys: [!!int '']", "no YAML"),
+        ("keys: [!!int '']", "entry 1: a value in it cannot be read"),
+        ("keys:\n- name: a\n  hash: [", r"no YAML \(line 3\)"),
         ("[" * 400, "no YAML"),
         ("format: faces-keys/2\nkeys: []", "newer version"),
         (file_of({**entry("x"), "hash": "sha256:12"}), "hash"),
         (file_of({**entry("x"), "hash": "secret-in-clear"}), "hash"),
         (file_of(entry("x", scopes=["identifi"])), "scopes"),
         (file_of(entry("x", scopes=[])), "scopes"),
+        (file_of(entry("x", scopes=None)), "scopes"),
         (file_of(entry("x", collections=["../other"])), "collections"),
         (file_of(entry("x", rate=0)), "rate"),
         (file_of(entry("x", rate=1e-320)), "rate"),
@@ -65,10 +66,6 @@ def test_a_key_is_bound_to_its_collections() -> None:
         (file_of(entry("x", rate=True)), "rate"),
         (file_of(entry("x", rate="2")), "rate"),
         (file_of(entry("x")) + "keys: []", "keys is given twice"),
-        (file_of(entry("x", expires="2027-01-31")), "expires"),
-        (file_of(entry("x", expires="2027-01-31T00:00:00")), "expires"),
-        (file_of(entry("x", expires=1800000000)), "expires"),
-        (file_of(entry("x", expires="1800000000")), "expires"),
         (file_of(entry("x"), entry("y")), "same name"),
         (file_of(entry("x"), entry("x", "other", scopes=["admin"])), "same hash"),
     ],
@@ -77,6 +74,99 @@ def test_a_bad_file_is_refused_without_repeating_it(text: str, says: str) -> Non
     with pytest.raises(InvalidInput, match=says) as caught:
         parse(text)
     assert "secret-in-clear" not in str(caught.value)
+
+
+EMPTY = "it is empty: give it a value, or leave the line out"
+NO_TIME = "should be a date and a time that exist, with a time zone, as 2027-01-31T00:00:00Z"
+# What may go wrong within one entry, as it is written, and what is said about it.
+SLIPS = [
+    ("collections:", f"collections: {EMPTY}"),
+    ("collections: null", f"collections: {EMPTY}"),
+    ("collections: ~", f"collections: {EMPTY}"),
+    ("collections: ''", "collections: Input should be a list"),
+    ("collections: shop", "collections: Input should be a list"),
+    ("collections: {shop: yes}", "collections: Input should be a list"),
+    ("collections: [null]", "collections.0: Input should be a valid string"),
+    ("collections: [7]", "collections.0: Input should be a valid string"),
+    ("rate:", f"rate: {EMPTY}"),
+    ("rate: 010", "rate: Input should be a valid number"),
+    ("rate: 1:30", "rate: Input should be a valid number"),
+    ("rate: 0b_", "rate: Input should be a valid number"),
+    (f"rate: {'1' * 5000}", "rate: Input should be a valid number"),
+    ("rate: .nan", "rate: Input should be less than or equal to 1000000"),
+    ("expires:", f"expires: {EMPTY}"),
+    ("expires: 2026-02-30", f"expires: {NO_TIME}"),
+    ("expires: 2026-02-30T00:00:00Z", f"expires: {NO_TIME}"),
+    ("expires: '2026-02-30T00:00:00Z'", f"expires: {NO_TIME}"),
+    ("expires: 0000-01-01T00:00:00Z", f"expires: {NO_TIME}"),
+    ("expires: 10000-01-01T00:00:00Z", f"expires: {NO_TIME}"),
+    ("expires: 2026-13-45", f"expires: {NO_TIME}"),
+    ("expires: 2027-01-31", f"expires: {NO_TIME}"),
+    ("expires: 2027-01-31T00:00:00", f"expires: {NO_TIME}"),
+    ("expires: 2027-01-31T25:00:00Z", f"expires: {NO_TIME}"),
+    ("expires: 2027-01-31T00:00:00+99:00", f"expires: {NO_TIME}"),
+    ("expires: 1800000000", f"expires: {NO_TIME}"),
+    ("expires: '1800000000'", f"expires: {NO_TIME}"),
+    ("expires: true", f"expires: {NO_TIME}"),
+    ("expires: !!timestamp soon", "a value in it cannot be read"),
+    ("rate: !!float soon", "a value in it cannot be read"),
+    ("rate: !!python/name:os.getcwd", "a value in it cannot be read"),
+    ("? [rate]\n    : 2", "a value in it cannot be read"),
+    ("rate: 1\n    rate: 1", "rate is given twice"),
+    ("scopes: [admin]", "scopes is given twice"),
+]
+
+
+@pytest.mark.parametrize(("slip", "says"), SLIPS)
+def test_a_slip_in_an_entry_is_named_and_takes_no_other_with_it(slip: str, says: str) -> None:
+    content = read(f"""
+keys:
+  - {{name: first, hash: {hash_of("a")!r}, scopes: [identify]}}
+  - name: slip
+    hash: {hash_of("b")}
+    scopes: [identify]
+    {slip}
+  - {{name: last, hash: {hash_of("c")!r}, scopes: [identify]}}
+""")
+    assert [key.name for key in content.keys] == ["first", "last"]
+    assert content.problems == (f"entry 2 ('slip'): {says}",)
+
+
+def test_what_an_entry_has_twice_is_taken_from_no_other() -> None:
+    twice = f"""
+- name: desk
+  name: kiosk
+  hash: {hash_of("x")}
+  hash: {hash_of("y")}
+  scopes: [admin]
+"""
+    for other in (entry("z", "kiosk"), entry("z", "desk"), entry("x", "a"), entry("y", "a")):
+        content = read(file_of(other) + twice)
+        assert content.keys == ()
+        assert "entry 2 ('desk') ('kiosk'): name is given twice" in content.problems
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nboss: admin", "\x1b[2J", "\u202ea", "\u200b"])
+def test_a_name_that_misleads_who_reads_the_log_is_refused(name: str) -> None:
+    content = read(file_of(entry("x", name), entry("y", "desk")))
+    assert [key.name for key in content.keys] == ["desk"]
+    assert content.problems[0].startswith(f"entry 1 ({name!r}): ")
+    assert content.problems[0].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("written", "open_to"),
+    [
+        ("", {"shop", "default"}),
+        ("collections: []", set()),
+        ("collections: [shop]", {"shop"}),
+    ],
+)
+def test_a_key_opens_what_it_names_and_all_only_where_it_says_nothing(
+    written: str, open_to: set[str]
+) -> None:
+    (key,) = parse(f"keys: [{{name: a, hash: {hash_of('x')!r}, scopes: [admin], {written}}}]")
+    assert {name for name in ("shop", "default") if key.may_use(name)} == open_to
 
 
 @pytest.mark.parametrize("written", ["2027-01-31T12:00:00Z", "'2027-01-31T13:00:00+01:00'"])

@@ -173,6 +173,25 @@ def test_a_slip_in_one_entry_costs_only_that_one(
     assert keys.problem is None
 
 
+@pytest.mark.parametrize(
+    "slip", ["expires: 2026-02-30T00:00:00Z", "expires:", "collections:", "rate: 1\n  rate: 2"]
+)
+@pytest.mark.parametrize("running", [False, True])
+def test_an_entry_that_is_no_value_costs_only_that_one(
+    path: Path, clock: Clock, running: bool, slip: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kiosk, desk = new_key(), new_key()
+    right = file_of(entry(desk, "desk"), entry(kiosk))
+    path.write_text(right if running else f"{right}  {slip}\n")
+    keys = following(path, clock)
+    path.write_text(f"{right}  {slip}\n")
+    for _ in range(3):
+        clock.now += GRACE_SECONDS
+        assert [find(keys, key) is not None for key in (kiosk, desk)] == [False, True]
+    assert "entry 2 ('kiosk')" in caplog.text
+    assert keys.problem is not None
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_file_that_is_gone_withdraws_all_after_a_grace(
     path: Path, clock: Clock, hidden: bool, caplog: pytest.LogCaptureFixture

@@ -17,9 +17,10 @@ from serving.cli.terminal import CONFIG, Command, Failed
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
 from serving.gallery.location import Location
-from serving.gallery.names import metadata_problem, name_problem
+from serving.gallery.names import metadata_problem
 from serving.operations import audit
 from serving.operations.bucket import Bucket
+from serving.reading.names import name_problem
 from serving.reading.spelling import shown
 from serving.reading.strict import Twice, load_json
 

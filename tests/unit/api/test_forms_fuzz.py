@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from serving.api.forms import boundary_of, read_form
 from serving.errors import BadRequest, TooLarge
-from serving.gallery.names import name_problem
+from serving.reading.names import name_problem
 from tests.support.api import Api, detail_of
 from tests.support.forms import BROKEN, END, ID, PHOTO, WHOLE, Asked, Sent, form, part
 from tests.support.fuzzing import TIMES, examples

@@ -34,6 +34,16 @@ def test_a_key_is_added_to_a_file_that_others_keep(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_comments_of_a_file_stay(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    text = f"# Ask the desk.\r\nkeys:\r\n- name: a  # till May\r\n  hash: {hash_of('x')}\r\n"
+    text += "  scopes: [admin]\r\n"
+    path.write_bytes(text.encode())
+    run("b", "--scope", "identify", "--file", str(path))
+    assert path.read_bytes().decode().startswith(text)
+    assert [key.name for key in parse(path.read_text())] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -127,6 +137,16 @@ class TestCheck:
         assert out.splitlines() == ["boss: admin"]
         assert "entry 2 ('kiosk')" in err
         assert "scopes" in err
+
+    def test_a_key_for_no_collection_is_shown_as_such(self, tmp_path: Path) -> None:
+        path = tmp_path / "keys.yaml"
+        path.write_text(
+            f"keys:\n- {{name: a, hash: '{hash_of('x')}', scopes: [identify], collections: []}}\n"
+            f"- {{name: b, hash: '{hash_of('y')}', scopes: [identify], collections: }}\n"
+        )
+        out, err = self.check(path, 1)
+        assert out == "a: identify; in no collection\n"
+        assert "entry 2 ('b'): collections: it is empty" in err
 
     @pytest.mark.parametrize(
         ("text", "says"),

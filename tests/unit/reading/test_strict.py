@@ -10,7 +10,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.reading.strict import INTEGER, NUMBER, Twice, check_keys, load_json, load_yaml
+from serving.reading.strict import (
+    INTEGER,
+    NUMBER,
+    Broken,
+    Twice,
+    check_keys,
+    load_entries,
+    load_json,
+    load_yaml,
+)
 from tests.support import fuzzing
 
 VALUES = st.recursive(
@@ -93,6 +102,55 @@ def test_yaml() -> None:
     text = "a: &x {b: 1}\nc: {<<: *x, b: 2}\nd: [1, {b: 1}, {b: 2}]\n"
     assert load_yaml(text) == yaml.safe_load(text)
     assert load_yaml("") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0", "10", "-3", "+5", "9" * 100, "1.5", "-0.5", ".5", "1.", "1.5e+3", "-.inf", "true", "~"],
+)
+def test_plain_values_of_yaml(text: str) -> None:
+    assert load_yaml(text) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("010", "-010", "00", "0_0", "1_000", "0x1F", "0x_", "0b1", "0b_", "0o10", "9" * 5000),
+        *("1:30", "190:20:30", "1:30.5", "1_0.5", "010.5", "1e3"),
+        *("2026-02-30", "0000-01-01T00:00:00Z", "2027-01-31T00:00:00+99:00"),
+    ],
+)
+def test_what_two_people_read_as_two_numbers_stays_text(text: str) -> None:
+    assert load_yaml(f"a: {text}") == {"a": text}
+
+
+def test_an_entry_that_cannot_be_read_takes_no_other_with_it() -> None:
+    text = "a: 1\nkeys: [&x {b: 1}, {b: 1, b: [2]}, !!int z, {<<: *x, c: 2}, !!set {d}, "
+    text += '&y {<<: *x, e: 1}, {f: *y}, {"\\e": 1, "\\e": 1}]'
+    assert load_entries(text, "keys") == {
+        "a": 1,
+        "keys": [
+            {"b": 1},
+            Broken("b is given twice", (("b", "1"),)),
+            Broken("a value in it cannot be read", ()),
+            {"b": 1, "c": 2},
+            {"d"},
+            {"b": 1, "e": 1},
+            {"f": {"b": 1, "e": 1}},
+            Broken("? is given twice", (("\x1b", "1"), ("\x1b", "1"))),
+        ],
+    }
+
+
+@pytest.mark.parametrize("text", ["", "7", "[1]", "keys: 7", "keys: {a: 1}", "other: [1]"])
+def test_what_has_no_such_list_is_read_as_usual(text: str) -> None:
+    assert load_entries(text, "keys") == load_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["keys: []\nkeys: []", "a: {b: 1, b: 2}\nkeys: []"])
+def test_what_is_twice_outside_of_the_entries_is_refused(text: str) -> None:
+    with pytest.raises(Twice):
+        load_entries(text, "keys")
 
 
 @pytest.mark.parametrize(
