@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from serving.errors import ServingError, UnsupportedImage
 from serving.settings import DecodeSettings
-from serving.vision.formats import bmp, heif, jpeg, kinds, memory, opened, png, tiff, webp
+from serving.vision.formats import bmp, gif, heif, jpeg, kinds, memory, png, tiff, webp
 from serving.vision.records import Photo
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ _READERS: dict[str, Callable[[bytes, DecodeSettings], Photo]] = {
     "WEBP": webp.read,
     "HEIC": heif.read_heic,
     "AVIF": heif.read_avif,
-    "GIF": lambda data, settings: opened.read(data, "GIF", settings),
+    "GIF": gif.read,
     "TIFF": tiff.read,
     "BMP": bmp.read,
 }

@@ -37,6 +37,11 @@ def cut_webp() -> bytes:
     return encode(quadrants(), "WEBP", save_all=True, append_images=[OTHER])[:-20]
 
 
+def cut_in_its_last_scan() -> bytes:
+    data = encode(quadrants(), "JPEG", progressive=True)
+    return data[: data.rindex(b"\xff\xda") + 20] + data[-2:]
+
+
 def patched(data: bytes, at: int, form: str, value: int) -> bytes:
     changed = bytearray(data)
     struct.pack_into(form, changed, at, value)
@@ -60,7 +65,8 @@ CASES: dict[str, Callable[[], list[bytes]]] = {
         *(encode(quadrants().convert(mode), "JPEG") for mode in ("L", "CMYK")),
     ],
     "JPEG without its end": lambda: [JPEG[:-2]],
-    "JPEG that was cut": lambda: [JPEG[:-60]],
+    "JPEG that was cut": lambda: [JPEG[:-60], JPEG[:-60] + JPEG[-2:]],
+    "Progressive JPEG that was": lambda: [cut_in_its_last_scan()],
     "JPEG of 12 bits": lambda: [patched(JPEG, JPEG.index(b"\xff\xc0") + 4, "B", 12)],
     "PNG: 1 to 16": lambda: [
         images.deep_png(np.zeros((4, 4), np.uint16)),
@@ -68,6 +74,7 @@ CASES: dict[str, Callable[[], list[bytes]]] = {
     ],
     "PNG with long": lambda: [PNG[:33] + CHUNK + PNG[33:]],
     "PNG with damaged": lambda: [patched(PNG, PNG.index(b"IDAT") + 12, "I", 0)],
+    "PNG that was cut": lambda: [PNG[:-60], images.png_of_fewer_rows(PNG)],
     "PNG of Apple": lambda: [PNG[:8] + bytes(4) + b"CgBI" + bytes(4) + PNG[8:]],
     "WebP: lossy": lambda: [encode(quadrants(), "WEBP", lossless=flag) for flag in (True, False)],
     "WebP animation": lambda: [cut_webp()],

@@ -98,6 +98,16 @@ def _png(width: int, height: int, depth: int, colour: int, data: bytes) -> bytes
     )
 
 
+def png_of_fewer_rows(data: bytes, part: float = 0.5) -> bytes:
+    """The PNG, of one IDAT, with a part of its inflated pixels, in a stream that is closed."""
+    at = data.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", data, at)
+    pixels = zlib.decompress(data[at + 8 : at + 8 + length])
+    content = b"IDAT" + zlib.compress(pixels[: int(len(pixels) * part)])
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return data[:at] + chunk + data[at + 12 + length :]
+
+
 def flat_jpeg(width: int, height: int, *, scans: int) -> bytes:
     """A grey baseline JPEG of three components: all in one scan, or each in one of its own."""
     sizes = struct.pack(">HH", height, width)

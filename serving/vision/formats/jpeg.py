@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     """
     bare, orientation = segments.essential(data)
     # Pillow takes some files without an end marker for whole, with rows that are missing.
-    photo = _decoded if _has_end(bare) else _without_end
+    photo = _with_end if _has_end(bare) else _without_end
     return photo(bare, orientation, settings)
 
 
@@ -74,11 +75,22 @@ def header(data: bytes, settings: DecodeSettings) -> Iterator[Header]:
             scale = _scale(width, height, settings)
             # draft() takes the strongest reduction, up to 1/8, that keeps at least this size.
             image.draft("RGB", (max(1, width // scale), max(1, height // scale)))
+        else:
+            segments.check_scans(data)
         opened.check_size(*image.size, settings.max_pixels)
         yield Header(image, (width, height), whole=not reducible)
 
 
+class _Decoded(NamedTuple):
+    photo: Photo
+    may_lack_rows: bool  # it ends as libjpeg fills up where there are no codes, or lacks scans
+
+
 def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
+    return _decoded_to_its_end(data, orientation, settings).photo
+
+
+def _decoded_to_its_end(data: bytes, orientation: int, settings: DecodeSettings) -> _Decoded:
     with header(data, settings) as found:
         try:
             found.image.load()
@@ -86,7 +98,51 @@ def _decoded(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
             if _is_of_another_kind(data):
                 raise UnsupportedImage(_why_not(data)) from None
             raise
-        return opened.upright(found.image, orientation, found.size)
+        photo = opened.upright(found.image, orientation, found.size)
+        return _Decoded(photo, _may_lack_rows(found, data))
+
+
+def _may_lack_rows(header: Header, data: bytes) -> bool:
+    image = header.image
+    width, height = image.size
+    last = image.crop((width - 1, height - 1, width, height))
+    if header.whole:
+        if not segments.all_scans(data):
+            return True
+        if image.mode == "RGB":  # the colours may be there, and the brightness missing
+            last = last.convert("L")
+    # The middle grey of a block without codes; of CMYK it is turned over.
+    return all(126 <= sample <= 129 for sample in last.tobytes())
+
+
+def _with_end(data: bytes, orientation: int, settings: DecodeSettings) -> Photo:
+    """Decode a JPEG with an end marker, if every row is there.
+
+    libjpeg takes an end marker in the middle of the rows without a word. Where the photo may lack
+    some, it is decoded once more with other codes behind each scan: if it depends on them, the
+    file has none in their place. Not seen are a cut within the last block, and one within the last
+    scan of a progressive JPEG, which costs some rows half a step of their detail.
+    """
+    photo, may_lack_rows = _decoded_to_its_end(data, orientation, settings)
+    if not may_lack_rows:
+        return photo
+    digest = _digest(photo)
+    del photo  # two would be more memory than `memory` counts
+    ends = [0, *segments.scan_ends(data), len(data)]
+    parts = [data[a:b] for a, b in itertools.pairwise(ends)]
+    try:
+        photo = _decoded(_OTHER_CODES.join(parts), orientation, settings)
+    except OSError:
+        raise _cut() from None
+    if _digest(photo) != digest:
+        raise _cut()
+    return photo
+
+
+def _cut() -> UnsupportedImage:
+    return UnsupportedImage(
+        "This JPEG was cut off: its last rows are missing. Send the whole file again."
+    )
 
 
 def _reducible(image: Image.Image, data: bytes) -> bool:
@@ -128,19 +184,16 @@ def _without_end(data: bytes, orientation: int, settings: DecodeSettings) -> Pho
     # Disks and downloads fill up with zeros; the one behind an 0xFF belongs to it.
     end = data.rstrip(b"\0")
     data = end + b"\0" if end.endswith(b"\xff") and len(end) < len(data) else end.rstrip(b"\xff")
-    cut = UnsupportedImage(
-        "This JPEG was cut off: its last rows are missing. Send the whole file again."
-    )
     if not segments.all_scans(data):
-        raise cut
+        raise _cut()
     try:
         shortened = _digest(_decoded(data[:-4] + _OTHER_CODES + _END, orientation, settings))
         extended = _digest(_decoded(data + _OTHER_CODES + _END, orientation, settings))
         photo = _decoded(data + _END, orientation, settings)
     except OSError:
-        raise cut from None
+        raise _cut() from None
     if _digest(photo) != extended or extended == shortened:
-        raise cut
+        raise _cut()
     return photo
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from serving.errors import UnsupportedImage
 from serving.vision.formats import opened
 
 SCAN = 0xDA
+# Phones and editors write some hundreds (depth, long XMP), programs that compress well some dozens
+# of scans. Each takes time, whatever it holds; a scan as much as all of the photo.
+MOST_SEGMENTS = 4096
+MOST_SCANS = 64
+# Not a zero, a fill byte, a restart or a start: those have no segment.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+_END = 0xD9
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -61,15 +70,51 @@ def scans(data: bytes) -> Iterator[Scan]:
 
 
 def of(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Each marker with its place and its segment; pixels and bare markers are skipped."""
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 < len(data):
+    """Each marker with its place and its segment; pixels and bare markers are skipped.
+
+    Raises:
+        UnsupportedImage: more than `MOST_SEGMENTS`.
+    """
+    at, count, scanned = 2, 0, False
+    while (found := _MARKER.search(data, at)) is not None and found.start() + 4 < len(data):
+        at = found.start()
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9:
-            at += 1
+        if marker == _END and scanned:
+            return
+        count += 1
+        if count > MOST_SEGMENTS:
+            raise UnsupportedImage(
+                f"This JPEG has more than {MOST_SEGMENTS:,} segments; save it anew, as JPEG or PNG."
+            )
+        if marker == _END:
+            at += 2
             continue
         yield at, marker, data[at + 4 : at + 2 + length]
+        scanned = scanned or marker == SCAN
         at += 2 + length
+
+
+def scan_ends(data: bytes) -> Iterator[int]:
+    """Where the pixels of each scan end: at the next marker, or with the file."""
+    for at, marker, content in of(data):
+        if marker == SCAN:
+            found = _MARKER.search(data, at + 4 + len(content))
+            yield len(data) if found is None else found.start()
+
+
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG for each of whose scans the decoder goes through all of the photo again.
+
+    Raises:
+        UnsupportedImage: more than `MOST_SCANS`.
+    """
+    # Counted without a look at what is a segment's content: most files have few in any case.
+    if data.count(b"\xff\xda") <= MOST_SCANS:
+        return
+    if sum(marker == SCAN for _, marker, _ in of(data)) > MOST_SCANS:
+        raise UnsupportedImage(
+            f"This JPEG has more than {MOST_SCANS} scans; save it anew, as JPEG or PNG."
+        )
 
 
 def is_frame(marker: int) -> bool:

@@ -10,7 +10,7 @@ import re
 import struct
 
 from serving.settings import DecodeSettings
-from serving.vision.formats import bmp, heif, jpeg, opened, png, tiff, webp
+from serving.vision.formats import bmp, gif, heif, jpeg, opened, png, tiff, webp
 from serving.vision.formats import jpeg_segments as segments
 from serving.vision.formats.tiff_pages import MOST_SAMPLES, photo_page
 
@@ -65,6 +65,8 @@ def peak_bytes(data: bytes, format: str, settings: DecodeSettings) -> int:
         data = webp.first_frame(data)
     elif format == "PNG":
         data = png.essential(data)
+    elif format == "GIF":
+        gif.check_blocks(data)
     with opened.header(data, format, settings) as image:
         pixels, mode = image.width * image.height, image.mode
     if format == "WEBP":

@@ -21,6 +21,22 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # orientation.
 _ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 _MOST_TEXT = 1 << 20
+# libpng cuts the pixels into chunks of 8 KiB, others into some of 1 KiB. Each takes time, also an
+# empty one.
+MOST_CHUNKS = 25_000
+_INFLATED_AT_ONCE = 1 << 18
+# By the type of colour in the header.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Of an interlaced PNG: the first column and row, and the steps.
+_PASSES = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 
 
 class _Chunk(NamedTuple):
@@ -34,10 +50,57 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     """Decode a PNG; of an animated one the default image.
 
     Raises:
-        UnsupportedImage: damaged where it matters, or of Apple's own kind.
+        UnsupportedImage: damaged where it matters, cut off, or of Apple's own kind.
         TooLarge: see `opened.check_size`.
     """
-    return opened.read(essential(data), "PNG", settings)
+    bare = essential(data)
+    with opened.header(bare, "PNG", settings) as image:
+        try:
+            image.load()
+        except OSError:
+            _check_rows(bare)
+            raise
+        # Rows that the stream does not have are at 0; Pillow often says nothing about them.
+        width, height = image.size
+        last = image.crop((0, height - 1, width, height))
+        if image.info.get("interlace") or not any(last.tobytes()):
+            _check_rows(bare)
+        return opened.upright(image, opened.orientation(image))
+
+
+def _check_rows(data: bytes) -> None:
+    """Refuse a PNG whose stream of pixels is shorter than its header says; nothing of it is kept.
+
+    Raises:
+        UnsupportedImage: it is.
+        zlib.error: it is damaged.
+    """
+    needed, inflater = 0, zlib.decompressobj()
+    for chunk in _chunks(data):
+        if chunk.kind == b"IHDR" and len(chunk.content) == 13:
+            needed = _stream_bytes(bytes(chunk.content))
+        elif chunk.kind == b"IDAT":
+            part = bytes(chunk.content)
+            while part and needed > 0 and not inflater.eof:
+                needed -= len(inflater.decompress(part, _INFLATED_AT_ONCE))
+                part = inflater.unconsumed_tail
+    if needed > 0:
+        raise UnsupportedImage(
+            "This PNG was cut off: its last rows are missing. Send the whole file again."
+        )
+
+
+def _stream_bytes(header: bytes) -> int:
+    """How long the inflated pixels are: rows of the image or of its seven passes, each with a byte
+    for its filter."""
+    width, height, depth, colours, interlaced = struct.unpack(">IIBBxxB", header)
+    bits = depth * _SAMPLES.get(colours, 4)
+    total = 0
+    for x, y, across, down in _PASSES if interlaced else [(0, 0, 1, 1)]:
+        columns, rows = -(-(width - x) // across), -(-(height - y) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * bits + 7) // 8)
+    return total
 
 
 def essential(data: bytes) -> bytes:
@@ -79,9 +142,18 @@ def essential(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """The chunks up to the first that is cut, which comes as far as it goes."""
-    view, at = memoryview(data), len(_SIGNATURE)
+    """The chunks up to the first that is cut, which comes as far as it goes.
+
+    Raises:
+        UnsupportedImage: more than `MOST_CHUNKS`.
+    """
+    view, at, count = memoryview(data), len(_SIGNATURE), 0
     while at + 8 <= len(data):
+        count += 1
+        if count > MOST_CHUNKS:
+            raise UnsupportedImage(
+                f"This PNG has more than {MOST_CHUNKS:,} chunks; save it anew, as JPEG or PNG."
+            )
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         content = view[at + 8 : at + 8 + length]

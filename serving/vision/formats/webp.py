@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import struct
 
+from serving.errors import UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.formats import opened
 from serving.vision.records import Photo
+
+# Animations have a chunk a frame.
+MOST_CHUNKS = 25_000
 
 
 def read(data: bytes, settings: DecodeSettings) -> Photo:
@@ -20,9 +24,18 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
 
 
 def first_frame(data: bytes) -> bytes:
-    """The same file without the frames behind the first; libwebp wants all of them whole."""
-    kept, frames, at = [], 0, 12
+    """The same file without the frames behind the first; libwebp wants all of them whole.
+
+    Raises:
+        UnsupportedImage: more than `MOST_CHUNKS`.
+    """
+    kept, frames, at, count = [], 0, 12, 0
     while at + 8 <= len(data):
+        count += 1
+        if count > MOST_CHUNKS:
+            raise UnsupportedImage(
+                f"This WebP has more than {MOST_CHUNKS:,} chunks; save it anew, as JPEG or PNG."
+            )
         kind, length = struct.unpack_from("<4sI", data, at)
         end = at + 8 + length + length % 2
         if kind == b"ANMF":

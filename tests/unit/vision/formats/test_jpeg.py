@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from serving.errors import TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
+from serving.vision.formats import jpeg_segments as segments
 from tests.support import images
 from tests.support.images import RED, encode, quadrants
 
@@ -120,6 +122,63 @@ class TestEnd:
             except UnsupportedImage:
                 refused += 1
         assert refused >= len(cuts) - 12
+
+    @pytest.mark.parametrize(
+        ("mode", "options"),
+        [*KINDS, ("L", {"progressive": True}), ("RGB", {"keep_rgb": True})],
+    )
+    @pytest.mark.parametrize("orientation", [1, 6])
+    def test_an_end_marker_does_not_stand_for_rows(
+        self, mode: str, options: dict[str, Any], orientation: int
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encode(PORTRAIT.convert(mode), "JPEG", exif=exif, **options)
+        wanted = decode(data, SETTINGS).pixels
+        starts = [n for n in range(len(data)) if data[n : n + 2] == b"\xff\xda"]
+        scans = list(zip(starts, segments.scan_ends(data), strict=True))
+        if options.get("progressive"):  # its last scan has the last bit of what is there already
+            scans.pop()
+        says = "its last rows are missing"
+        for cut in (n for start, end in scans for n in range(start + 20, end - 20, 97)):
+            with pytest.raises(UnsupportedImage, match=says):
+                decode(data[:cut] + END, SETTINGS)
+            with pytest.raises(UnsupportedImage, match=says):
+                decode(data[:cut] + END + data[cut:], SETTINGS)
+        assert np.array_equal(decode(data, SETTINGS).pixels, wanted)
+
+    @pytest.mark.parametrize("colour", [126, 127, 128, 129])
+    @pytest.mark.parametrize(("mode", "options"), KINDS)
+    def test_a_photo_that_ends_in_grey_is_whole(
+        self, mode: str, options: dict[str, Any], colour: int
+    ) -> None:
+        grey = Image.new("RGB", PORTRAIT.size, (colour,) * 3)
+        grey.paste(PORTRAIT.resize((60, 50)))
+        data = encode(grey.convert(mode), "JPEG", **options)
+        assert decode(data, SETTINGS).pixels[-1, -1] == pytest.approx([colour] * 3, abs=3)
+
+    def test_a_whole_photo_is_decoded_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loads = []
+        load = JpegImageFile.load
+
+        def counted(image: JpegImageFile) -> Any:
+            loads.append(image)
+            return load(image)
+
+        monkeypatch.setattr(JpegImageFile, "load", counted)
+        for options in ({}, {"progressive": True}):
+            decode(encode(PORTRAIT, "JPEG", **options), SETTINGS)
+        once = len(loads)
+        decode(encode(Image.new("RGB", (9, 9), (128,) * 3), "JPEG"), SETTINGS)
+        # Pillow's own methods load, too, but what is loaded stays.
+        assert (len(set(map(id, loads[:once]))), len(set(map(id, loads)))) == (2, 4)
+
+    def test_scans_that_a_progressive_jpeg_never_had_are_not_missed(self) -> None:
+        data = encode(PORTRAIT, "JPEG", progressive=True)
+        starts = [n for n in range(len(data)) if data[n : n + 2] == b"\xff\xda"]
+        for start in starts[1:]:
+            coarser = data[: data.rindex(b"\xff\xc4", 0, start)] + END
+            assert decode(coarser, SETTINGS).width == PORTRAIT.width
 
     def test_the_refusal_says_what_is_missing(self) -> None:
         data = encode(PORTRAIT, "JPEG")

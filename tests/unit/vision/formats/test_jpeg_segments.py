@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import struct
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.errors import UnsupportedImage
 from serving.settings import DecodeSettings
-from serving.vision.decode import decode
+from serving.vision.decode import decode, peak_bytes
 from serving.vision.formats import jpeg_segments
 from tests.support.fuzzing import examples
 from tests.support.images import encode, flat_jpeg, quadrants, turned
@@ -110,8 +112,61 @@ def test_scans_and_the_bits_that_they_bring() -> None:
 
 
 def test_a_block_of_many_segments_takes_no_time_in_their_square() -> None:
-    data = with_segments(segment(0xE1, EXIF), segment(0xE1, b"Exif\0\0" + bytes(1000)) * 20_000)
+    data = with_segments(segment(0xE1, EXIF), segment(0xE1, b"Exif\0\0" + bytes(5000)) * 4000)
     start = time.process_time()
     assert jpeg_segments.essential(data)[1] == 6
     # Each copy of what came before would be of 10 MB on average.
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    "bare", [segment(marker, b"") for marker in (0xFE, 0xE5, 0xDB, 0xC4, 0xC0)] + [b"\xff\xd9"]
+)
+def test_millions_of_empty_segments_are_refused_at_once(bare: bytes, before: bool) -> None:
+    data = encode(quadrants(), "JPEG", progressive=True)
+    at = 2 if before else data.rindex(b"\xff\xda")
+    data = data[:at] + bare * (2**20 // len(bare)) + data[at:]
+    start = time.process_time()
+    with contextlib.suppress(UnsupportedImage):  # behind an end nothing is read
+        decode(data, SETTINGS)
+    with contextlib.suppress(UnsupportedImage):
+        peak_bytes(data, SETTINGS)
+    # In Python each takes a microsecond or more.
+    assert time.process_time() - start < 0.2
+
+
+def test_the_refusal_names_the_limit() -> None:
+    for count, refused in ((4000, False), (4100, True)):
+        data = with_segments(*[segment(0xFE, b"")] * count)
+        if refused:
+            with pytest.raises(UnsupportedImage, match="more than 4,096 segments"):
+                decode(data, SETTINGS)
+        else:
+            assert np.array_equal(decode(data, SETTINGS).pixels, PIXELS)
+
+
+def test_fill_bytes_before_a_segment_are_no_segments() -> None:
+    data = JPEG[:2] + b"\xff" * 2**20 + JPEG[2:]
+    start = time.process_time()
+    assert np.array_equal(decode(data, SETTINGS).pixels, PIXELS)
+    assert time.process_time() - start < 0.5
+
+
+def test_no_scan_bombs() -> None:
+    """Each scan of some bytes takes the decoder through all of the photo."""
+    data = encode(quadrants(), "JPEG", progressive=True)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    for count, refused in ((40, False), (100, True)):
+        bomb = data[:-2] + last * count + data[-2:]
+        if refused:
+            for read in (decode, peak_bytes):
+                with pytest.raises(UnsupportedImage, match="more than 64 scans"):
+                    read(bomb, SETTINGS)
+        else:
+            assert decode(bomb, SETTINGS).width == quadrants().width
+
+
+def test_scans_of_another_picture_behind_the_end_do_not_count() -> None:
+    data = encode(quadrants(), "JPEG", progressive=True)
+    assert np.array_equal(decode(data * 20, SETTINGS).pixels, decode(data, SETTINGS).pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 import tracemalloc
 import zlib
 
@@ -15,7 +16,7 @@ from serving.errors import UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.formats import png
 from tests.support.fuzzing import examples
-from tests.support.images import corners, encode, quadrants, turned
+from tests.support.images import corners, encode, png_of_fewer_rows, quadrants, turned
 
 SETTINGS = DecodeSettings()
 NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (24, 31, 3), dtype=np.uint8))
@@ -144,3 +145,68 @@ def test_indices_without_a_palette_are_no_greys() -> None:
     end = at + 12 + struct.unpack_from(">I", data, at)[0]
     with pytest.raises(UnsupportedImage, match="palette is missing"):
         png.read(data[:at] + data[end:], SETTINGS)
+
+
+def interlaced(width: int, height: int, rows: bytes = b"") -> bytes:
+    """A grey interlaced PNG of 8 bits, of zeros, or of these rows of its passes."""
+    passes = (
+        *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)),
+        (0, 1, 1, 2),
+    )
+    sizes = [(len(range(x, width, i)), len(range(y, height, j))) for x, y, i, j in passes]
+    stream = rows or bytes(sum((1 + w) * h for w, h in sizes if w))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+    idat = chunk(b"IDAT", zlib.compress(stream))
+    return PNG[:8] + chunk(b"IHDR", header) + idat + chunk(b"IEND", b"")
+
+
+MODES = ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_stream_that_ends_too_early_does_not_stand_for_rows(mode: str) -> None:
+    image = (
+        NOISE.convert("L").convert("I").convert("I;16") if mode == "I;16" else NOISE.convert(mode)
+    )
+    data = encode(image, "PNG")
+    wanted = png.read(data, SETTINGS).pixels
+    for keep in (0.0, 0.1, 0.5, 0.9, 0.99):
+        with pytest.raises(UnsupportedImage, match="its last rows are missing"):
+            png.read(png_of_fewer_rows(data, keep), SETTINGS)
+    assert np.array_equal(png.read(png_of_fewer_rows(data, 1.0), SETTINGS).pixels, wanted)
+
+
+@pytest.mark.parametrize("mode", [*MODES[:-1]])
+def test_a_photo_that_ends_in_zeros_is_whole(mode: str) -> None:
+    image = Image.new("RGBA", (31, 24), (0, 0, 0, 0))
+    image.paste(NOISE.resize((9, 7)))
+    data = encode(image.convert(mode), "PNG")
+    assert png.read(data, SETTINGS).pixels.shape == (24, 31, 3)
+    with pytest.raises(UnsupportedImage, match="its last rows are missing"):
+        png.read(png_of_fewer_rows(data, 0.99), SETTINGS)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8), (2, 1), (1, 2), (17, 9), (4, 4)])
+def test_interlaced_photos_have_the_rows_of_their_passes(size: tuple[int, int]) -> None:
+    data = interlaced(*size)
+    assert png.read(data, SETTINGS).pixels.shape == (size[1], size[0], 3)
+    stream = zlib.decompress(data[data.index(b"IDAT") + 4 : -16])
+    with pytest.raises(UnsupportedImage, match="its last rows are missing"):
+        png.read(interlaced(*size, stream[:-1] or b""), SETTINGS)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"eXIf", b"tRNS"])
+def test_millions_of_empty_chunks_are_refused_at_once(kind: bytes) -> None:
+    data = with_chunk(chunk(kind, b"") * 200_000)
+    start = time.process_time()
+    with pytest.raises(UnsupportedImage, match="more than 25,000 chunks"):
+        png.read(data, SETTINGS)
+    assert time.process_time() - start < 0.5
+
+
+def test_small_chunks_of_pixels_are_read() -> None:
+    at = PNG.index(b"IDAT") - 4
+    (length,) = struct.unpack_from(">I", PNG, at)
+    pixels = PNG[at + 8 : at + 8 + length]
+    small = b"".join(chunk(b"IDAT", pixels[n : n + 1]) for n in range(length))
+    assert_same(PNG[:at] + small + PNG[at + 12 + length :])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import time
+
 import pytest
 from PIL import Image
 
@@ -39,3 +42,13 @@ def test_a_cut_first_frame_is_refused() -> None:
         decode(data[: data.index(b"ANMF") + 40], SETTINGS)
     with pytest.raises(UnsupportedImage):
         decode(encode(quadrants(), "WEBP")[:-10], SETTINGS)
+
+
+@pytest.mark.parametrize("kind", [b"ANMF", b"JUNK"])
+def test_millions_of_empty_chunks_are_refused_at_once(kind: bytes) -> None:
+    content = encode(quadrants(), "WEBP")[8:] + (kind + bytes(4)) * 200_000
+    data = b"RIFF" + struct.pack("<I", len(content)) + content
+    start = time.process_time()
+    with pytest.raises(UnsupportedImage, match="more than 25,000 chunks"):
+        decode(data, SETTINGS)
+    assert time.process_time() - start < 0.5
