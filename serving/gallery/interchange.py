@@ -8,13 +8,13 @@
 | `created`, `updated` | float64 (N,), optional | seconds since 1970 |
 | `details_length`, `details` | int32 (N,), uint8 (B,), optional | as in a segment |
 
-Metadata: `format` = `faces-export/1`, `model` = the model id, and optionally `names`, a JSON object
-from id to name, for files that are made by hand.
+Metadata: `format` = `faces-export/1`, `model` = the model id, and optionally, instead of details,
+`names`, a JSON object from id to name, for files that are made by hand. Nothing else: what would
+not be read is refused.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,12 +31,15 @@ from serving.errors import InvalidInput
 from serving.gallery.formats import is_newer
 from serving.gallery.names import details_problem
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
-from serving.reading.strict import load_json
+from serving.reading.spelling import shown, unknown
+from serving.reading.strict import Twice, load_json
 
 FORMAT = "faces-export/1"
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.
 ROWS_AT_ONCE = 50_000
 _TIMES = ("created", "updated")
+_METADATA = ("format", "model", "names")
+_DETAILS = ("name", "metadata", "origin")
 _TENSORS = {"ids", "counts", "embeddings", *_TIMES, "details_length", "details"}
 
 
@@ -61,6 +64,8 @@ class ExportFile:
                 )
             if metadata.get("format") != FORMAT:
                 raise InvalidInput(f"{path.name} is no export of a gallery.")
+            for name in set(metadata) - set(_METADATA):
+                raise InvalidInput(f"{path.name}: {unknown(name, _METADATA, 'its metadata')}")
             ids, counts = file.get_tensor("ids"), file.get_tensor("counts")
             for name, column in (("ids", ids), ("counts", counts)):
                 # Of a fraction, or a large id as a float, another person's id would be made.
@@ -74,6 +79,10 @@ class ExportFile:
                 if not np.isfinite(file.get_tensor(name)).all():  # no JSON of an answer holds them
                     raise ValueError(f"{name} holds a time that is not finite")
             export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
+            if "names" in metadata:
+                if "details" in file.keys():  # noqa: SIM118 - no mapping
+                    raise ValueError("it has names and details; leave one of them out")
+                _check_names(load_json(metadata["names"]), ids.tolist())
         if len(np.unique(ids)) != len(ids):
             raise InvalidInput(f"{path.name} holds an id twice.")
         if counts.shape != ids.shape or len(rows) != 2 or counts.sum(dtype=np.int64) != rows[0]:
@@ -101,16 +110,16 @@ class ExportFile:
             for start, end in _parts(rows, rows_at_once):
                 part = slice(start, end)
                 times = {t: optional.get(t, np.full(len(self.ids), time))[part] for t in _TIMES}
-                details = [
-                    json.loads(blob[texts[n] : texts[n + 1]]) if texts[n + 1] > texts[n] else {}
-                    for n in range(start, end if blob else start)
-                ]
-                if not blob and names:
-                    names_of_part = [names.get(str(i)) for i in self.ids[part].tolist()]
-                    details = [{"name": n} if n else {} for n in names_of_part]
-                for person, known in zip(self.ids[part].tolist(), details, strict=False):
+                people = self.ids[part].tolist()
+                if blob:
+                    encoded = (blob[texts[n] : texts[n + 1]] for n in range(start, end))
+                    details = [self._details(*one) for one in zip(people, encoded, strict=True)]
+                else:
+                    found = [names.get(str(person)) for person in people] if names else []
+                    details = [{} if name is None else {"name": name} for name in found]
+                for person, known in zip(people, details, strict=False):
                     if (problem := details_problem(known)) is not None:
-                        raise InvalidInput(f"{self.path.name}: the person {person}: {problem}")
+                        raise self._refusal(person, problem)
                 yield Segment.of_people(
                     kind,
                     self.ids[part],
@@ -119,6 +128,23 @@ class ExportFile:
                     details=details,
                     **times,
                 )
+
+    def _details(self, person: int, encoded: bytes) -> dict[str, Any]:
+        """The details of one person. Raises InvalidInput: not known ones; ValueError: no JSON."""
+        if not encoded:
+            return {}
+        try:
+            details = load_json(encoded.decode())
+        except Twice as error:
+            raise self._refusal(person, f"{shown(error.key)} is given twice.") from None
+        if not isinstance(details, dict):
+            raise self._refusal(person, "The details are no object.")
+        for name in details.keys() - set(_DETAILS):
+            raise self._refusal(person, unknown(name, _DETAILS, "the details"))
+        return details
+
+    def _refusal(self, person: int, problem: str) -> InvalidInput:
+        return InvalidInput(f"{self.path.name}: the person {person}: {problem}")
 
 
 def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segment]) -> None:
@@ -155,6 +181,20 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
             part.unlink()
 
 
+def _check_names(names: Any, ids: Sequence[int]) -> None:
+    """Raise ValueError when a name is nobody's."""
+    if not isinstance(names, dict):
+        raise ValueError("names is no JSON object from id to name")
+    known = {str(person) for person in ids}
+    for written in names:
+        if written in known:
+            continue
+        number = written.strip()
+        meant = number.lstrip("0") or "0"
+        hint = f"; write {meant}" if meant in known else ""
+        raise ValueError(f"names has {shown(written)}, which is no id of the file{hint}")
+
+
 def _check_details(file: Any, people: int) -> None:
     """Raise ValueError when the lengths of the details are not those of the details."""
     found = {"details", "details_length"} & set(file.keys())
@@ -176,7 +216,14 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise InvalidInput(f"{path.name} is no usable export of a gallery: {error}.") from error
 
 

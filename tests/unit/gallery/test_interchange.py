@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,80 @@ def test_names_that_are_none(tmp_path: Path, names: str) -> None:
     said = r"x\.safetensors(: the person 7: A name is text| is no usable export)"
     with pytest.raises(InvalidInput, match=said):
         read(write(tmp_path / "x.safetensors", columns(), METADATA | {"names": names}))
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"007": "Ada"}, "names has 007, which is no id of the file; write 7"),
+        ({" 7": "Ada"}, "names has  7, which is no id of the file; write 7"),
+        ({"7": "Ada", "8": "Eve"}, "names has 8, which is no id of the file$"),
+        ({"7.0": "Ada"}, r"names has 7\.0, which is no id of the file$"),
+        ({"Ada": "7"}, "names has Ada, which is no id of the file$"),
+        ({"": "Ada"}, 'names has "", which is no id of the file$'),
+        ({"0" * 9000: "Ada"}, "which is no id of the file$"),
+        ({"7": ""}, "the person 7: A name has 1 to 200 characters"),
+    ],
+)
+def test_a_name_that_is_nobodys_is_not_ignored(
+    tmp_path: Path, names: dict[str, str], says: str
+) -> None:
+    path = write(tmp_path / "x.safetensors", columns(), METADATA | {"names": json.dumps(names)})
+    with pytest.raises(InvalidInput, match=says.replace("$", r"\.$")):
+        read(path)
+
+
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    names = METADATA | {"names": '{"7": "Ada", "7": "Eve"}'}
+    with pytest.raises(InvalidInput, match="7 is given twice"):
+        ExportFile.open(write(tmp_path / "x.safetensors", columns(), names))
+
+
+def test_names_beside_details_would_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="it has names and details"):
+        ExportFile.open(write(tmp_path / "x.safetensors", with_details(b"{}"), METADATA))
+
+
+def test_metadata_that_would_not_be_read(tmp_path: Path) -> None:
+    wrong = {**METADATA, "Names": "{}"}
+    says = "Names is no option of its metadata; did you mean names?"
+    with pytest.raises(InvalidInput, match=re.escape(says)):
+        ExportFile.open(write(tmp_path / "x.safetensors", columns(), wrong))
+
+
+def with_details(*each: bytes) -> dict[str, Any]:
+    lengths = [len(one) for one in each] + [0] * (3 - len(each))
+    return columns() | {
+        "details_length": np.array(lengths, np.int32),
+        "details": np.frombuffer(b"".join(each), np.uint8),
+    }
+
+
+@pytest.mark.parametrize(
+    ("details", "says"),
+    [
+        (b'{"nmae": "Ada"}', "the person 7: nmae is no option of the details; did you mean name?"),
+        (b'{"Name": "Ada"}', "the person 7: Name is no option of the details; did you mean name?"),
+        (b'{"name": "Ada", "name": "Eve"}', "the person 7: name is given twice."),
+        (b'{"metadata": {"a": 1, "a": 2}}', "the person 7: a is given twice."),
+        (b'["Ada"]', "the person 7: The details are no object."),
+        (b'{"name": ""}', "the person 7: A name has 1 to 200 characters."),
+        (b"[" * 20_000 + b"]" * 20_000, "is no usable export"),
+        (b'{"name": "\xff"}', "is no usable export"),
+    ],
+)
+def test_details_that_would_not_be_read(tmp_path: Path, details: bytes, says: str) -> None:
+    metadata = {"format": "faces-export/1", "model": MODEL}
+    path = write(tmp_path / "x.safetensors", with_details(details), metadata)
+    with pytest.raises(InvalidInput, match=re.escape(says)):
+        read(path)
+
+
+def test_details_that_are_known(tmp_path: Path) -> None:
+    metadata = {"format": "faces-export/1", "model": MODEL}
+    known = b'{"name": "Ada", "metadata": {"x": {"x": 1}}}'
+    (segment,) = read(write(tmp_path / "x.safetensors", with_details(b"", known), metadata))
+    assert list(segment.each_details()) == [{}, json.loads(known), {}]
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "other"}, {"format": "faces-export/1"}])
