@@ -503,14 +503,14 @@ KNOBS = {
         },
     ),
     "ray.tokenAuth": Knob(
-        {"ray": {"tokenAuth": {"enabled": True}}},
+        {"ray": {"tokenAuth": {"enabled": False}}},
         {RAY},
-        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token"}},
+        {(RAY, f"{_CLUSTER}.authOptions"): None},
     ),
     "ray.tokenAuth.existingSecret": Knob(
-        {"ray": {"tokenAuth": {"enabled": True, "existingSecret": "ray-token"}}},
+        {"ray": {"tokenAuth": {"existingSecret": "ray-token"}}},
         {RAY},
-        {(RAY, f"{_CLUSTER}.authOptions"): {"mode": "token", "secretName": "ray-token"}},
+        {(RAY, f"{_CLUSTER}.authOptions.secretName"): "ray-token"},
     ),
     # Helm reads numbers as floats: all digits must be there.
     "test.personId": Knob(
