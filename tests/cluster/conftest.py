@@ -45,6 +45,7 @@ ORDER = (
     "test_helm.py",
     "test_scaling.py",
     "test_eviction.py",
+    "test_trouble.py",
     "test_upgrade.py",
     "test_uninstall.py",
 )

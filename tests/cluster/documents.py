@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,27 @@ class Block:
 def commands() -> list[Block]:
     """The blocks that hold commands, in the order of the documents."""
     return [block for name in DOCUMENTS for block in _blocks(name) if _COMMAND.search(block.text)]
+
+
+def block(start: str) -> Block:
+    """The one whose name begins so."""
+    (found,) = [block for block in commands() if block.name.startswith(start)]
+    return found
+
+
+def shell(text: str, seconds: float = 300) -> str:
+    """Run it as a reader would, in the checkout; returns what it prints. Raises
+    CalledProcessError."""
+    done = subprocess.run(
+        ["bash", "-euc", text],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=seconds,
+    )
+    return done.stdout
 
 
 def _blocks(document: str) -> Iterator[Block]:

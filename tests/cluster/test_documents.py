@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.caller import Caller
 from tests.cluster.cluster import Cluster, wait
-from tests.cluster.documents import Block, commands
+from tests.cluster.documents import block, commands
 from tests.support.chart.helm import ROOT
 
 _WATCH_S = 4
@@ -127,7 +127,7 @@ LEFT = {
     "k8s/SCALING.md: cluster=": "nine pods find no room; its first line is run by others",
     "k8s/SCALING.md: # hpa": "three pods find no room",
     "k8s/RUNBOOK.md: faces key check": "on the reader's machine; test_key.py runs it",
-    "k8s/UPGRADES.md: helm rollback": "of an upgrade that cannot come up: minutes",
+    "k8s/UPGRADES.md: helm rollback": "test_trouble.py runs it",
     "k8s/UPGRADES.md: helm upgrade": "test_upgrade.py changes the pods in this way",
     "k8s/UPGRADES.md: helm install faces-b": "two releases find no room",
     "k8s/UPGRADES.md: pod=$(kubectl -n faces get pod -l app": "two releases find no room",
@@ -150,7 +150,7 @@ def test_every_block_of_commands_is_run_or_has_a_reason() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.start)
 def test_a_block_does_what_it_is_for(cluster: Cluster, release: Caller, run: Run) -> None:
-    text = "\n".join(_block(start).text for start in (*run.before, run.start))
+    text = "\n".join(block(start).text for start in (*run.before, run.start))
     for old, new in run.changes:
         assert old in text
         text = text.replace(old, new)
@@ -165,8 +165,3 @@ def test_a_block_does_what_it_is_for(cluster: Cluster, release: Caller, run: Run
     assert done.returncode == (_STOPPED if run.watches else 0), done.stderr
     assert run.expects in done.stdout
     wait("the RayService", 60, lambda: cluster.ready("rayservice"))
-
-
-def _block(start: str) -> Block:
-    (found,) = [block for block in commands() if block.name.startswith(start)]
-    return found

@@ -1,0 +1,111 @@
+"""What goes wrong in a cluster, and what RUNBOOK.md and UPGRADES.md do about it, under load."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.caller import PHOTO, Caller
+from tests.cluster.cluster import Cluster, Object, names, wait
+from tests.cluster.documents import block, shell
+
+pytestmark = pytest.mark.long
+
+_PATIENCE_S = 300
+# A kubelet looks at a Secret every minute or two.
+_SECRET_S = 240
+_LOAD = ("/identities=4", f"/infer=1@{PHOTO}")
+
+
+def test_settings_change_under_load(cluster: Cluster, release: Caller) -> None:
+    begin = time.monotonic()
+    before = cluster.clusters()
+    with release.load(*_LOAD) as outcome:
+        cluster.upgrade("settings.match.threshold=0.9")
+        wait("the new threshold", _PATIENCE_S, lambda: _threshold(release) == 0.9)
+        wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
+        cluster.upgrade()
+        wait("the old threshold", _PATIENCE_S, lambda: _threshold(release) != 0.9)
+        wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
+    print(f"there and back in {time.monotonic() - begin:.0f} s")
+    assert outcome.failures == []
+    assert outcome.sent > 50
+    assert cluster.clusters() == before
+
+
+def test_an_upgrade_that_cannot_come_up_is_taken_back(cluster: Cluster, release: Caller) -> None:
+    before = cluster.clusters()
+    with release.load(*_LOAD) as outcome:
+        cluster.upgrade("image.tag=missing")
+        wait("a second cluster", 60, lambda: len(cluster.clusters()) == 2)
+        time.sleep(10)
+        shell(block("k8s/UPGRADES.md: helm rollback").text)
+        wait("the pending cluster's end", _PATIENCE_S, lambda: cluster.clusters() == before)
+        wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
+    assert outcome.failures == []
+    assert outcome.sent > 50
+
+
+def test_a_key_is_given_and_withdrawn(cluster: Cluster, release: Caller, tmp_path: Path) -> None:
+    there = cluster.get("secret", "faces-keys")["data"]["keys.yaml"]
+    command = f"faces key new guest --scope identify --file {tmp_path}/keys.yaml"
+    guest = Caller(cluster, shell(command).strip())
+    assert _status(guest) == 401
+    entries = yaml.safe_load((tmp_path / "keys.yaml").read_text())["keys"]
+    _replace_keys(cluster, there, entries)
+    wait("the new key", _SECRET_S, lambda: _status(guest) == 200)
+    _replace_keys(cluster, there, [])
+    wait("its end", _SECRET_S, lambda: _status(guest) == 401)
+    assert _status(release) == 200
+
+
+def test_the_head_is_lost_without_a_redis(cluster: Cluster, release: Caller) -> None:
+    """Without one its death is an outage: a short one, in which nobody gets a bare error."""
+    (head,) = cluster.pods("ray.io/node-type=head")
+    with release.load(*_LOAD) as outcome:
+        cluster.kubectl("delete", "pod", head["metadata"]["name"], "--grace-period=0", "--force")
+        wait("another head", _PATIENCE_S, lambda: _other(cluster, head))
+        wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
+        wait("an answer", _PATIENCE_S, lambda: release.ask("GET", "/readyz")[0] == 200)
+        time.sleep(5)
+    print(f"away for {_away(outcome.failures):.0f} s")
+    bare = [what for *_, what in outcome.failures if what[:3].isdigit() and "urn:" not in what]
+    assert bare == []
+
+
+def _threshold(caller: Caller) -> float:
+    """As the service uses it."""
+    status, answer = caller.ask("POST", "/infer", f"image=@{PHOTO}")
+    assert status == 200, answer
+    found: float = answer["threshold"]
+    return found
+
+
+def _status(caller: Caller) -> int:
+    return caller.ask("POST", "/infer", f"image=@{PHOTO}")[0]
+
+
+def _replace_keys(cluster: Cluster, there: str, more: list[object]) -> None:
+    """The entries of the Secret as it was first, in base64, and more."""
+    entries = [*yaml.safe_load(base64.b64decode(there))["keys"], *more]
+    document = {"keys.yaml": yaml.safe_dump({"keys": entries})}
+    metadata = {"name": "faces-keys"}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": document}
+    )
+
+
+def _other(cluster: Cluster, head: Object) -> bool:
+    return bool(names(cluster.pods("ray.io/node-type=head")) - names([head]))
+
+
+def _away(failures: Sequence[tuple[float, float, str, str]]) -> float:
+    """From the first failure's request to the last one's end, in seconds."""
+    if not failures:
+        return 0.0
+    return max(sent + took for sent, took, *_ in failures) - min(sent for sent, *_ in failures)
