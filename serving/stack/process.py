@@ -45,6 +45,7 @@ class Process:
     ) -> None:
         self.name = name
         self.log = log
+        self._asked = False
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         libc = ctypes.CDLL(None)
         # A core dump would hold photos. With a limit of 1 byte the kernel neither writes one nor
@@ -88,10 +89,17 @@ class Process:
         if code is not None:
             raise StackError(f"{self.name} ended with exit code {code}{self._why()}")
 
+    def terminate(self) -> None:
+        """Ask the child to end, and do not wait. It is asked once: some servers take a second
+        signal for impatience."""
+        if self._child.poll() is None and not self._asked:
+            self._asked = True
+            self._child.terminate()
+
     def stop(self, timeout_s: float) -> None:
         """Terminate the child; after ``timeout_s`` kill it, and in any case all that it started."""
+        self.terminate()
         if self._child.poll() is None:
-            self._child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(timeout_s)
         with contextlib.suppress(ProcessLookupError):

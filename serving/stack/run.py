@@ -65,6 +65,7 @@ def running(
         s3_server = s3.start(folder, logs, settings.s3_port)
         # A clean stop takes 15 s. No process writes any more, so it can be killed earlier.
         stack.callback(s3_server.stop, 2)
+        stack.callback(triton_server.terminate)  # it takes 3 s
         keys = credentials(folder)
         scratch = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="faces-", ignore_cleanup_errors=True)

@@ -117,6 +117,15 @@ class TestStopping:
         assert written(process) == "up\nasked\n"
         assert not alive(process.pid)
 
+    def test_it_is_asked_once(self, start: Start) -> None:
+        process = start("trap 'echo asked' TERM; echo up; while :; do sleep 0.02; done")
+        until(lambda: "up" in written(process))
+        process.terminate()
+        until(lambda: "asked" in written(process))
+        process.stop(0.2)
+        assert written(process) == "up\nasked\n"
+        assert not alive(process.pid)
+
     def test_who_does_not_listen_is_ended(self, start: Start) -> None:
         process = start("trap '' TERM; echo up; while :; do sleep 0.02; done")
         until(lambda: "up" in written(process))
