@@ -9,6 +9,7 @@ from typing import Any
 from serving import __version__
 from serving.api import v2_codec
 from serving.api.example_photos import OTHER_PHOTO, PHOTO
+from serving.api.v2_schemas import INPUT
 
 _MODEL = "facenet-casia-webface@d89e293bc6bc"
 _PERSON = 2576
@@ -179,7 +180,7 @@ V2_METADATA = Example(
         "name": v2_codec.MODEL,
         "versions": [v2_codec.VERSION],
         "platform": "ray_serve",
-        "inputs": [{"name": v2_codec.INPUT, "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [
             {"name": name, "datatype": datatype, "shape": shape}
             for name, (datatype, shape) in v2_codec.OUTPUTS.items()
@@ -191,7 +192,7 @@ V2_INFER = Example(
     parameters=_V2,
     body={
         "id": "job-7",
-        "inputs": [{"name": v2_codec.INPUT, "shape": [1], "datatype": "BYTES", "data": [PHOTO]}],
+        "inputs": [{"name": INPUT, "shape": [1], "datatype": "BYTES", "data": [PHOTO]}],
         "outputs": [{"name": "PHOTO"}, {"name": "ID"}, {"name": "BOX"}],
     },
     answer={

@@ -15,17 +15,23 @@ import numpy as np
 from kserve import InferOutput, InferResponse
 from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from serving.api.bodies import check_size
 from serving.api.parsing import from_base64, parse
-from serving.errors import BadRequest, Unavailable
+from serving.api.v2_schemas import (
+    INPUT,
+    InferParameters,
+    InputTensor,
+    OutputTensor,
+    ProtocolRequest,
+    check_datatype,
+)
+from serving.errors import BadRequest, TooLarge, Unavailable
 from serving.pipeline.reports import Identified
-from serving.settings import MAX_FACES, LimitSettings
+from serving.settings import LimitSettings
 
 MODEL = "face-identification"
 VERSION = "1"
-INPUT = "IMAGE"
 # Datatype and shape of each output; one row is one face.
 OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "PHOTO": ("INT64", [-1]),
@@ -37,48 +43,6 @@ OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "DETECTION_SCORE": ("FP32", [-1]),
 }
 UNKNOWN_ID = -1  # ids are never negative
-
-
-class _Strict(BaseModel):
-    # An unknown field or parameter would silently be ignored.
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
-
-
-class InferParameters(_Strict):
-    threshold: float | None = Field(None, ge=-1, le=1)
-    max_faces: int | None = Field(None, ge=1, le=MAX_FACES)
-    binary_data_output: bool = False
-
-
-class InputParameters(_Strict):
-    binary_data_size: int | None = Field(None, ge=0)
-
-
-class OutputParameters(_Strict):
-    binary_data: bool | None = None
-
-
-class InputTensor(_Strict):
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[str] | None = Field(None, description="base64 of the image files")
-    parameters: InputParameters | None = None
-
-
-class OutputTensor(_Strict):
-    name: str
-    parameters: OutputParameters | None = None
-
-
-class ProtocolRequest(_Strict):
-    """An inference request; a field that only other servers know is an error."""
-
-    id: str | None = None
-    model_name: str | None = Field(None, description="as in the path; kserve's clients repeat it")
-    parameters: InferParameters | None = None
-    inputs: list[InputTensor]
-    outputs: list[OutputTensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +76,10 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Infer
         TooLarge: a photo has too many bytes, or the JSON too many values.
     """
     json_length = len(body) if header_length is None else _length(header_length, len(body))
-    request = parse(ProtocolRequest, body[:json_length])
+    try:
+        request = parse(ProtocolRequest, body[:json_length])
+    except TooLarge as error:
+        raise TooLarge(f"{error} Send image files ({INPUT}, BYTES), not pixels.") from None
     parameters = request.parameters or InferParameters()
     if request.model_name not in (None, MODEL):
         raise BadRequest(f"model_name is {MODEL}, as in the path.")
@@ -132,8 +99,10 @@ def _length(text: str, most: int) -> int:
 
 
 def _images(tensor: InputTensor, binary: memoryview, most: int) -> list[bytes]:
-    if tensor.datatype != "BYTES":
-        raise BadRequest(f"{INPUT} has the datatype BYTES: encoded image files.")
+    try:
+        check_datatype(tensor.datatype)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
     # [n, 1] is what a server that batches calls the same photos.
     if tensor.shape[1:] not in ([], [1]) or not 1 <= sum(tensor.shape[:1]) <= most:
         raise BadRequest(f"{INPUT} has the shape [n] or [n, 1]: n photos, 1 to {most}.")

@@ -12,14 +12,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from serving.reading.kinds import in_words, place_of
+
 # A caller may make up names of any length, and of any characters.
 _SHOWN = 40
-# Of files that people write, which know no types of Python.
-_IN_PLAIN_WORDS = {
-    "frozen_set_type": "Input should be a list",
-    "tuple_type": "Input should be a list",
-    "model_type": "Input should be an object",
-}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
@@ -60,7 +56,10 @@ def sentence_of(
         model: what was read; None: not known, so no name can be proposed.
         of: what was read, for people.
     """
-    sentences = [_sentence(error, model, of) for error in errors[:3]]
+    fields: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for error in errors:  # of a field of several kinds there is one for each of them
+        fields.setdefault(place_of(error["loc"], model), []).append(error)
+    sentences = [_sentence(loc, found, model, of) for loc, found in list(fields.items())[:3]]
     return " ".join(s if s.endswith((".", "?")) else f"{s}." for s in sentences)
 
 
@@ -69,10 +68,15 @@ def problem_of(error: ValidationError, model: type[BaseModel], of: str) -> str:
     return sentence_of(error.errors(include_url=False), model, of)
 
 
-def _sentence(error: ErrorDetails, model: type[BaseModel] | None, of: str) -> str:
-    place = ".".join(shown(str(part)) for part in error["loc"])
+def _sentence(
+    loc: tuple[int | str, ...],
+    errors: Sequence[ErrorDetails],
+    model: type[BaseModel] | None,
+    of: str,
+) -> str:
+    error = errors[0]
     if error["type"] == "extra_forbidden" and model is not None:
-        *path, name = error["loc"]
+        *path, name = loc
         within = "".join(f"{shown(str(part))}." for part in path)
         return unknown(str(name), _names_at(model, path), of, within)
     if error["type"] == "value_error":  # of our own validators, in our own words
@@ -80,8 +84,8 @@ def _sentence(error: ErrorDetails, model: type[BaseModel] | None, of: str) -> st
         if message[0].isupper():
             return message
     else:
-        message = _IN_PLAIN_WORDS.get(error["type"], error["msg"])
-    return f"{place or 'the body'}: {message}"
+        message = in_words(errors, model)
+    return f"{'.'.join(shown(str(part)) for part in loc) or 'the body'}: {message}"
 
 
 def _names_at(model: type[BaseModel], path: Sequence[int | str]) -> Collection[str]:

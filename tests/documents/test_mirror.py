@@ -27,6 +27,7 @@ ELSEWHERE = {
     "api/routes/health.py": "api/test_problems.py, matching/test_threshold.py",
     "api/routes/infer.py": "api/test_bodies.py, api/test_answers.py, api/test_problems.py",
     "api/v2_codec.py": "api/routes/test_v2.py",
+    "api/v2_schemas.py": "api/routes/test_v2.py",
     "cli/calibrate.py": "cli/test_evaluate.py",
     "cli/evaluation.py": "cli/test_evaluate.py",
     "cli/infer.py": "cli/test_root.py",

@@ -30,7 +30,8 @@ from serving.api.memory import keep_photos
 from serving.api.parsing import body_of
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
-from serving.api.v2_codec import INPUT, MODEL, OUTPUTS, VERSION, ProtocolRequest, photo_name
+from serving.api.v2_codec import MODEL, OUTPUTS, VERSION, photo_name
+from serving.api.v2_schemas import INPUT, ProtocolRequest
 from serving.errors import Unavailable, UnknownModel
 from serving.keys import Scope
 from serving.pipeline.gather import all_of

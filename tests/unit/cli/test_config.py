@@ -73,6 +73,32 @@ def test_overrides(tmp_path: Path) -> None:
         ("match: {threads: 2.0}", "match.threads: Input should be a valid integer."),
         ("match: {fpir: true}", "match.fpir: Input should be a valid number."),
         ("console: 1", "console: Input should be a valid boolean."),
+        (
+            "match: {threshold: Auto}",
+            "match.threshold: Input should be a number from -1 to 1 or 'auto'; did you mean auto?",
+        ),
+        (
+            "match: {threshold: 2}",
+            "match.threshold: Input should be a number from -1 to 1 or 'auto'.",
+        ),
+        (
+            "match: {threshold: '0.5'}",
+            "match.threshold: Input should be a number from -1 to 1 or 'auto'.",
+        ),
+        (
+            "match: {near_misses: Enrol}",
+            "match.near_misses: Input should be 'identify' or 'enrol'; did you mean enrol?",
+        ),
+        (
+            "match: {threads: 010}",
+            "match.threads: Input should be a valid integer, in digits alone, without a zero "
+            "before them.",
+        ),
+        (
+            "triton: {timeout_s: 1:30}",
+            "triton.timeout_s: Input should be a valid number, in digits alone, without a zero "
+            "before them.",
+        ),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence: str) -> None:

@@ -161,6 +161,35 @@ def test_json_is_answered_with_json(api: Api) -> None:
     ]
 
 
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("photos", [[PHOTO], [PHOTO, b"other"]])
+def test_data_of_a_batch_may_be_nested(api: Api, photos: list[bytes], nested: bool) -> None:
+    body = body_of(*photos)
+    tensor = body["inputs"][0]
+    tensor["shape"] = [len(photos), 1]
+    if nested:
+        tensor["data"] = [[text] for text in tensor["data"]]
+    answer = api.post(INFER, json=body)
+    assert answer.status_code == 200, answer.text
+    assert len(api.pipeline.asked) == len(photos)
+
+
+def test_nested_data_have_the_shape_that_they_say(api: Api) -> None:
+    one = b64(PHOTO)
+    for shape, data in (
+        ([1], [[one]]),
+        ([2, 1], [[one]]),
+        ([2, 1], [[one, one]]),
+        ([2, 1], [[one], one]),
+        ([1, 1], [[[one]]]),
+        ([1, 1], [[]]),
+    ):
+        body = body_of(PHOTO)
+        body["inputs"][0] |= {"shape": shape, "data": data}
+        error_of(api.post(INFER, json=body), 400)
+    assert not api.pipeline.asked
+
+
 def test_an_output_may_be_in_json_though_the_default_is_binary(api: Api) -> None:
     outputs = [{"name": "ID", "parameters": {"binary_data": False}}, {"name": "PHOTO"}]
     body = body_of(PHOTO, outputs=outputs, parameters={"binary_data_output": True})
@@ -412,6 +441,34 @@ class TestHostile:
         body["inputs"][0] |= change
         error_of(api.post(INFER, json=body), 400)
         assert not api.pipeline.asked
+
+    @pytest.mark.parametrize("datatype", ["UINT8", "FP32", "uint8", "INT8"])
+    @pytest.mark.parametrize("binary", [True, False])
+    def test_pixels_are_refused_with_what_to_send(
+        self, api: Api, datatype: str, binary: bool
+    ) -> None:
+        shape = [1, 4, 4, 3]
+        if binary:
+            answer = post_binary(api, bytes(48), shape=shape, datatype=datatype)
+        else:
+            body = body_of(PHOTO)
+            body["inputs"][0] |= {"shape": shape, "datatype": datatype, "data": [0] * 48}
+            answer = api.post(INFER, json=body)
+        said = f"IMAGE has the datatype BYTES, not {datatype}: send image files as they are"
+        assert error_of(answer, 400).startswith(said)
+
+    def test_pixels_in_place_of_texts_are_named(self, api: Api) -> None:
+        body = body_of(PHOTO)
+        pixels: tuple[Any, ...] = ([0, 1, 2], [[0.5]], [[["QUJD"]]], [[]])
+        for data in pixels:
+            body["inputs"][0] |= {"data": data}
+            assert "base64 of an image file; not pixels" in error_of(
+                api.post(INFER, json=body), 400
+            )
+        body["inputs"][0] |= {"datatype": "UINT8", "data": [0] * 20_000}
+        assert "Send image files (IMAGE, BYTES), not pixels" in error_of(
+            api.post(INFER, json=body), 413
+        )
 
     @pytest.mark.parametrize(
         "change",
