@@ -75,8 +75,9 @@ def drip() -> Once:
 
 
 def unfinished() -> Once:
-    """A header that does not end, without any key."""
-    return lambda target, client: _dripped(target, "GET /healthz HT")
+    """Headers that do not end, without any key."""
+    head = f"GET /healthz HTTP/1.1\r\nHost: {LOOPBACK}\r\nX: a"
+    return lambda target, client: _dripped(target, head)
 
 
 def _dripped(target: Target, head: str) -> str:
