@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -203,6 +204,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), help="these attacks")
     parser.add_argument("--out", type=Path, help="a page in markdown; by default the terminal")
     args = parser.parse_args()
+    # The groups and the stack are removed also when it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("It was told to end."))
     attacks = [a for a in ATTACKS if args.only is None or a.name in args.only]
     text = page(*measure(args.seconds, attacks), args.seconds)
     if args.out is None:
