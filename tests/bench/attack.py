@@ -181,7 +181,8 @@ on one machine, with keys and a gallery of {PEOPLE:,} people. During each attack
 erasures: of an administrator's) another key sends one ordinary /infer after the other for
 {seconds:g} s. Every stage and Triton are in a control group of the memory of the chart's pod, and
 the budgets are those that the chart derives from it. The attackers run on the same cores as the
-service and obey no `Retry-After`. {machine("ray", "starlette")}
+service and obey no `Retry-After`.
+{machine("ray", "starlette")}
 
 {slow} {died}.
 
@@ -192,8 +193,9 @@ service and obey no `Retry-After`. {machine("ray", "starlette")}
 {chr(10).join(lines)}
 
 - MiB: the highest use of the group until then, with what it had before it was put into the group.
-  The limits are {pods.limits_in_words}: those of the pods without
-  {Pods.OF_RAY // 2**20} MiB for Ray's own processes, which are not in the group.
+- The limits are those of the chart's pods, without {Pods.OF_RAY // 2**20} MiB for Ray's own
+  processes, which are not in the groups:
+  {pods.limits_in_words}.
 - `closed`: the service closed the connection without an answer. `held`: it was open for 90 s.
 """
 
