@@ -145,14 +145,13 @@ def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
 def page(samples: Sequence[Sample], answers: Counter[str], seconds: float) -> str:
     end = samples[-1]
     steep = {what: by for what, (by, most) in grown(samples).items() if by > most}
-    verdict = (
-        f"**Flat from photo {WARM:,} on.**"
-        if end.photos > WARM and not steep
-        else f"**Not flat from photo {WARM:,} on:** "
-        + ", ".join(f"{what} +{by:.1f}" for what, by in steep.items())
-        if steep
-        else f"Too few photos to say whether it is flat past photo {WARM:,}."
-    )
+    if end.photos <= WARM:
+        verdict = f"Too few photos to say whether it is flat past photo {WARM:,}."
+    elif steep:
+        by_what = ", ".join(f"{what} +{by:.1f}" for what, by in steep.items())
+        verdict = f"**Not flat from photo {WARM:,} on:** {by_what}"
+    else:
+        verdict = f"**Flat from photo {WARM:,} on.**"
     rows = [
         f"| {s.photos:,} | {s.store.pinned} | {s.store.used / 2**20:.1f} | "
         f"{s.store.spilled + s.store.on_disk} | "
