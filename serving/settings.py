@@ -28,6 +28,15 @@ HostName = Annotated[
     ),
 ]
 
+# Without its scheme a library would take the host for one, or send nothing.
+Address = Annotated[
+    str,
+    Written(
+        r"^https?://[^/?#\s]+[^?#\s]*$",
+        "an address begins with http:// or https://, and has no blanks, ? or #",
+    ),
+]
+
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1
 # Upper limit of faces processed in one photo, whatever a caller or the settings request.
@@ -39,8 +48,9 @@ Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 
 class Settings(BaseModel):
-    # Strict: `threads: "2"` and `threshold: true` are slips, not numbers.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Strict: `threads: "2"` and `threshold: true` are slips, not numbers. Nor is infinity a time to
+    # wait for, or a share.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Scale(Settings):
@@ -120,7 +130,13 @@ class DetectSettings(Settings):
 
 
 class TritonSettings(Settings):
-    url: str = Field(
+    url: Annotated[
+        str,
+        Written(
+            r"^(https?://[^/?#\s]+[^?#\s]*|unix:/.+)$",
+            "the address begins with http://, https:// or unix:/",
+        ),
+    ] = Field(
         "http://127.0.0.1:8001",
         description="http(s)://host:port of KServe or Triton; or unix:/its/socket",
     )
@@ -134,7 +150,9 @@ class GallerySettings(Settings):
     bucket: str = "faces"
     prefix: str = "galleries"
     collection: CollectionName = Field("default", description="where a path names none")
-    endpoint: str | None = Field(None, description="None: AWS; otherwise the URL of the S3 server")
+    endpoint: Address | None = Field(
+        None, description="None: AWS; otherwise the URL of the S3 server"
+    )
     region: str = "us-east-1"
     ca_file: str | None = Field(
         None, description="authorities to trust, PEM; None: AWS_CA_BUNDLE or botocore's"
@@ -216,7 +234,7 @@ class KeySettings(Settings):
 
 
 class TracingSettings(Settings):
-    endpoint: str | None = Field(
+    endpoint: Address | None = Field(
         None, description="OTLP/HTTP collector, as http://host:4318; None: no traces"
     )
     # Share of the requests whose caller has not decided it by a traceparent.

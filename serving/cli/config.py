@@ -62,4 +62,8 @@ def read_overrides(path: Path) -> dict[str, Any]:
 def _why(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return problem_of(error, AppArgs, "the settings")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}."
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8."
     return str(error)

@@ -85,7 +85,9 @@ def _sentence(
             return message
     else:
         message = in_words(errors, model)
-    return f"{'.'.join(shown(str(part)) for part in loc) or 'the body'}: {message}"
+    # A request's body has no name; a file has the one that its reader gives it.
+    whole = "the body" if of == "this request" else of
+    return f"{'.'.join(shown(str(part)) for part in loc) or whole}: {message}"
 
 
 def _names_at(model: type[BaseModel], path: Sequence[int | str]) -> Collection[str]:

@@ -42,8 +42,14 @@ def running(
         StackError: it cannot run; nothing is left running.
     """
     folder = settings.folder.resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    make_private(folder)  # it holds embeddings and names; an older version may have left it open
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)  # embeddings and names; an older version may have left it open
+    except OSError as error:
+        raise StackError(
+            f"The folder {folder} cannot be used: {error.strerror}. Choose one that you may write "
+            "to with faces up --folder FOLDER."
+        ) from None
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         stack.enter_context(_lock(folder))

@@ -70,12 +70,40 @@ def test_settings_cannot_be_changed() -> None:
         ("scale.detect.min_replicas", 0),
         ("scale.detect.resources", {"detect": 0}),
         ("scale.detect.resources", {"detect": "one"}),
+        ("limits.timeout_s", float("inf")),
+        ("limits.min_upload_rate", float("nan")),
+        ("scale.detect.num_cpus", float("inf")),
+        ("tracing.endpoint", "localhost:4318"),
+        ("tracing.endpoint", "ftp://localhost"),
+        ("tracing.endpoint", "http://"),
+        ("tracing.endpoint", ""),
+        ("gallery.endpoint", "minio.faces.svc:9000"),
+        ("gallery.endpoint", "http://minio:9000/?region=x"),
+        ("triton.url", "localhost:8001"),
+        ("triton.url", "grpc://localhost:8001"),
     ],
 )
 def test_values_out_of_range_are_refused(path: str, value: Any) -> None:
     *section, key = path.split(".")
     with pytest.raises(ValidationError, match=key):
         AppArgs.model_validate(_nested(tuple(section), {key: value}))
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("tracing.endpoint", "http://otel-collector.observability:4318"),
+        ("tracing.endpoint", "https://collector.example.com/otlp/"),
+        ("gallery.endpoint", "https://s3.eu-central-1.example.com"),
+        ("gallery.endpoint", "http://[::1]:9000/"),
+        ("triton.url", "https://faces-predictor.example.com"),
+        ("triton.url", "unix:/run/faces of us/triton.sock"),
+    ],
+)
+def test_addresses_are_taken_as_they_are_written(path: str, address: str) -> None:
+    section, key = path.split(".")
+    args = AppArgs.model_validate({section: {key: address}})
+    assert getattr(getattr(args, section), key) == address
 
 
 def test_fewer_replicas_at_most_than_at_least() -> None:

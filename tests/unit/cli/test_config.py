@@ -99,6 +99,15 @@ def test_overrides(tmp_path: Path) -> None:
             "triton.timeout_s: Input should be a valid number, in digits alone, without a zero "
             "before them.",
         ),
+        (
+            "match: {threshold: high}",
+            "match.threshold: Input should be a number from -1 to 1 or 'auto'.",
+        ),
+        (
+            "tracing: {endpoint: 'localhost:4318'}",
+            "tracing.endpoint: an address begins with http:// or https://, and has no blanks, ? "
+            "or #.",
+        ),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence: str) -> None:
@@ -111,6 +120,25 @@ def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence:
     with pytest.raises(InvalidInput) as whole:
         read_config(path)
     assert str(whole.value).endswith(f": {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"[1, 2]", "the settings: Input should be an object."),
+        (b"hello", "the settings: Input should be an object."),
+        (b"# Schl\xfcssel", "it is not UTF-8."),
+        (None, "Is a directory."),
+    ],
+)
+def test_what_holds_no_settings_at_all(
+    tmp_path: Path, content: bytes | None, sentence: str
+) -> None:
+    path = tmp_path / "args.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(StackError) as caught:
+        read_overrides(path)
+    assert str(caught.value) == f"{path} holds no settings of the application: {sentence}"
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,13 @@ class TestUp:
         assert f"Port {port} (HTTP) is taken" in ended.err
         assert not (tmp_path / "logs").exists()  # nothing was started
 
+    def test_a_folder_that_cannot_be_made(self, faces: Faces) -> None:
+        ended = faces("up", "--folder", "/proc/faces")
+        assert ended.code == 1
+        assert ended.err.startswith("Error: The folder /proc/faces cannot be used: ")
+        assert "--folder" in ended.err
+        assert "Traceback" not in ended.err
+
     def test_wrong_settings(self, faces: Faces, tmp_path: Path) -> None:
         (tmp_path / "args.yaml").write_text("tritn: {}")
         ended = faces("up", "--args", tmp_path / "args.yaml", "--folder", tmp_path / "run")
