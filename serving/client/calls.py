@@ -85,7 +85,7 @@ def detect(
     photo: Photo, max_faces: int | None, timeout_s: float | None
 ) -> Call[answers.DetectAnswer]:
     params, files = _given(max_faces=max_faces), [("image", file_of(photo))]
-    return Call("POST", "/detect", params=params, files=files, timeout_s=timeout_s)
+    return Call("POST", "/detect", params=params, files=files, shared=True, timeout_s=timeout_s)
 
 
 def verify(
@@ -93,7 +93,7 @@ def verify(
 ) -> Call[answers.VerifyAnswer]:
     files = [("image_a", file_of(photo_a)), ("image_b", file_of(photo_b))]
     params = _given(threshold=threshold)
-    return Call("POST", "/verify", params=params, files=files, timeout_s=timeout_s)
+    return Call("POST", "/verify", params=params, files=files, shared=True, timeout_s=timeout_s)
 
 
 def generate(
@@ -105,11 +105,13 @@ def generate(
     timeout_s: float | None,
 ) -> Call[answers.GenerateAnswer]:
     fields = {
-        "id": str(operator.index(person)),
+        "id": str(_id(person)),
         "mode": "append" if append else "replace",
         **({"force": "true"} if force else {}),
         **_given(name=name),
     }
+    if not isinstance(name, str | None):
+        raise TypeError(f"A name is text, not {type(name).__name__}.")
     try:
         (name or "").encode()
     except UnicodeEncodeError:
@@ -199,7 +201,7 @@ def merge(
     return Call(
         "POST",
         f"{_path(person)}/merge",
-        json=_json({"from": [operator.index(source) for source in sources]}),
+        json=_json({"from": [_id(source) for source in sources]}),
         writes=True,
         rejections=_NOTHING_WRITTEN,
         timeout_s=timeout_s,
@@ -234,7 +236,14 @@ def health(timeout_s: float | None) -> Call[answers.Health]:
 
 
 def _path(person: SupportsIndex) -> str:
-    return f"/identities/{operator.index(person)}"
+    return f"/identities/{_id(person)}"
+
+
+def _id(person: SupportsIndex) -> int:
+    """Raises TypeError: it is no whole number. True would be person 1."""
+    if isinstance(person, bool):
+        raise TypeError("An id is a whole number, not bool.")
+    return operator.index(person)
 
 
 def _given(**options: Any) -> dict[str, Any]:

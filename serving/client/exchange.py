@@ -107,6 +107,8 @@ class Exchange:
                 )
             self._below = f"/collections/{collection}"
         self._headers = {"User-Agent": f"facenet-serving/{__version__}"}
+        if not isinstance(key, str | None):
+            raise TypeError(f"An API key is text, not {type(key).__name__}.")
         key = (os.environ.get("FACES_KEY", "") if key is None else key).strip()
         if not (key.isascii() and key.isprintable()):
             raise ClientError("The API key holds characters that no key has.")

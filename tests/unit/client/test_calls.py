@@ -197,6 +197,46 @@ def test_a_collection(
     assert named == (plain if of_the_service else f"{verb} /collections/night-shift{path}")
 
 
+@pytest.mark.parametrize(
+    ("method", "photos", "asked"),
+    [
+        ("infer", 1, "POST /collections/shop/infer"),
+        ("detect", 1, "POST /detect"),  # these two use no gallery
+        ("verify", 2, "POST /verify"),
+    ],
+)
+def test_a_collection_and_photos(
+    service: FakeService, call: Caller, photo: Path, method: str, photos: int, asked: str
+) -> None:
+    call.options["collection"] = "shop"
+    call(method, *[photo] * photos)
+    assert service.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "options"),
+    [
+        ("enrol", (True, b"photo"), {}),
+        ("enrol", ("7", b"photo"), {}),
+        ("enrol", (7.0, b"photo"), {}),
+        ("enrol", (7, b"photo"), {"name": 5}),
+        ("identity", (True,), {}),
+        ("delete", (False,), {}),
+        ("merge", (7, [True]), {}),
+    ],
+)
+def test_arguments_of_another_type(
+    service: FakeService,
+    call: Caller,
+    method: str,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> None:
+    with pytest.raises(TypeError):
+        call(method, *args, **options)
+    assert service.asked == []
+
+
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "a" * 64, "-a", "a\n"])
 def test_a_collection_that_is_none(call: Caller, name: str) -> None:
     call.options["collection"] = name

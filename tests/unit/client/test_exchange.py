@@ -288,6 +288,11 @@ def test_an_error_can_be_copied_and_pickled() -> None:
         assert vars(other) == vars(error)
 
 
+def test_a_key_that_is_no_text() -> None:
+    with pytest.raises(TypeError, match="API key is text, not int"):
+        Client(key=5)  # type: ignore[arg-type]
+
+
 def test_names_of_collections_are_those_of_the_settings() -> None:
     from serving.client.exchange import _COLLECTION
 
