@@ -83,6 +83,8 @@ def read_form(boundary: bytes, body: bytes, max_files: int) -> Form:
             UTF-8.
         TooLarge: more than ``max_files`` files.
     """
+    if not body:
+        raise BadRequest("The body is empty; send a form.")
     start = _check_lines(body, b"--" + boundary, max_files)
     reader = _Reader()
     parser = MultipartParser(
@@ -212,7 +214,10 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
             form.files.append((name, part.data))
             continue
         if len(part.data) > TEXT_BYTES:
-            raise BadRequest(f"{shown(name)} has more than {TEXT_BYTES} bytes.")
+            raise BadRequest(
+                f"{shown(name)} is text of more than {TEXT_BYTES} bytes. The part of a file needs "
+                "a filename or a Content-Type, and base64 is read in JSON alone."
+            )
         _check_charset(shown(name), parameters)
         form.fields.append((name, _text(shown(name), part.data)))
         if media_type == b"application/json":

@@ -93,6 +93,8 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
 
 def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
     """Parse JSON of the shape of ``model``. Raises BadRequest and TooLarge, as in `json_of`."""
+    if not body:
+        raise BadRequest("The body is empty; send JSON.")
     if body.count(b",") >= values:
         raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
     try:

@@ -6,6 +6,7 @@ decodes BYTES as UTF-8, which photos are not, and trusts the sizes that a caller
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from serving.api.v2_schemas import (
 from serving.errors import BadRequest, TooLarge, Unavailable
 from serving.pipeline.reports import Identified
 from serving.settings import LimitSettings
+from serving.vision.formats.kinds import format_of
 
 MODEL = "face-identification"
 VERSION = "1"
@@ -76,10 +78,7 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Infer
         TooLarge: a photo has too many bytes, or the JSON too many values.
     """
     json_length = len(body) if header_length is None else _length(header_length, len(body))
-    try:
-        request = parse(ProtocolRequest, body[:json_length])
-    except TooLarge as error:
-        raise TooLarge(f"{error} Send image files ({INPUT}, BYTES), not pixels.") from None
+    request = _parsed(body, header_length, json_length)
     parameters = request.parameters or InferParameters()
     if request.model_name not in (None, MODEL):
         raise BadRequest(f"model_name is {MODEL}, as in the path.")
@@ -89,6 +88,38 @@ def read(body: bytes, header_length: str | None, limits: LimitSettings) -> Infer
     for index, image in enumerate(images):
         check_size(photo_name(index), image, limits)
     return Inference(request.id, images, parameters, _wanted(request.outputs, parameters))
+
+
+def _parsed(body: bytes, header_length: str | None, json_length: int) -> ProtocolRequest:
+    if (kind := format_of(body)) is not None:
+        raise BadRequest(
+            f"The body is no JSON, but a {kind}: send it in the input {INPUT}, as base64 in JSON "
+            "or as binary data."
+        )
+    try:
+        return parse(ProtocolRequest, body[:json_length])
+    except TooLarge as error:
+        raise TooLarge(f"{error} Send image files ({INPUT}, BYTES), not pixels.") from None
+    except BadRequest as error:
+        if header_length is None and b'"binary_data_size"' in body:
+            raise BadRequest(
+                "Binary data follows the JSON: the header Inference-Header-Content-Length has to "
+                "say how many bytes are JSON."
+            ) from None
+        if json_length < len(body) and not _is_json(body[:json_length]):
+            raise BadRequest(
+                f"By Inference-Header-Content-Length the first {json_length} bytes are the JSON, "
+                "but they are none."
+            ) from None
+        raise error from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _length(text: str, most: int) -> int:
@@ -126,9 +157,14 @@ def _elements(binary: memoryview, count: int) -> Iterator[bytes]:
         start = at + 4
         if start > len(binary):
             raise BadRequest(f"The shape says {count} photos, but the binary data has {index}.")
-        at = start + struct.unpack_from("<I", binary, at)[0]
+        length = struct.unpack_from("<I", binary, at)[0]
+        at = start + length
         if at > len(binary):
-            raise BadRequest(f"{photo_name(index)} is longer than the binary data.")
+            raise BadRequest(
+                f"By the 4 bytes before it {photo_name(index)} has {length} bytes, but only "
+                f"{len(binary) - start} follow: before each photo stand 4 bytes, its length, "
+                "little-endian."
+            )
         yield bytes(binary[start:at])
     if at != len(binary):
         raise BadRequest(f"The shape says {count} photos, but the binary data has more.")

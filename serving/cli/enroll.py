@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from serving.cli.terminal import PATH, URL, Command, Failed, client, progress_bar
+from serving.cli.terminal import PATH, URL, Command, Failed, client, harmless, progress_bar
 from serving.client import Client, ClientError, ConflictBody
 from serving.errors import NoUsableFace
 from serving.operations.folders import PersonFolder, people_in
@@ -70,10 +70,10 @@ def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str
             except ClientError as error:
                 failed.append(f"{person.id}: {error}")
     for line in failed:
-        click.echo(line, err=True)
+        click.echo(harmless(line), err=True)
     click.echo(f"{len(people) - len(failed)} of {len(people)} people are enrolled.")
     if found.passed_over is not None:
-        click.echo(found.passed_over)
+        click.echo(harmless(found.passed_over))
     if failed:
         raise Failed(f"{len(failed)} could not be enrolled.")
 

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from serving.cli.config import read_overrides
-from serving.cli.terminal import PATH, Failed, Integer, plain, progress_bar
+from serving.cli.terminal import PATH, Failed, Integer, harmless, plain, progress_bar
 from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
@@ -89,7 +89,7 @@ def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Ope
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
     found = people_in(folder)
     if found.passed_over is not None:
-        click.echo(found.passed_over, err=True)
+        click.echo(harmless(found.passed_over), err=True)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations.offline import Cropper, LocalModel
 
@@ -108,7 +108,7 @@ def print_section(section: Section) -> None:
 def list_failures(sample: Sample, folder: Path) -> None:
     for photo, problem in zip(sample.photos, sample.problems, strict=True):
         if problem is not None:
-            click.echo(f"{_inside(photo, folder)}: {problem}")
+            click.echo(harmless(f"{_inside(photo, folder)}: {problem}"))
 
 
 def _inside(photo: Path, folder: Path) -> Path:

@@ -90,6 +90,14 @@ def client(url: str) -> Client:
 class Failed(click.ClickException):
     """Shown as one sentence; exit code 1."""
 
+    def format_message(self) -> str:
+        return harmless(self.message)
+
+
+def harmless(text: str) -> str:
+    """The text without what a terminal would obey: names of files may hold any characters."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
 
 def progress_bar() -> Progress:
     return Progress(
@@ -102,4 +110,9 @@ def progress_bar() -> Progress:
 
 def plain(stderr: bool = False) -> Console:
     """A console that prints names of people and files as they are: [a] is no markup in them."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return _Plain(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+class _Plain(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(harmless(o) if isinstance(o, str) else o for o in objects), **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.reading.names import name_problem
-from serving.reading.strict import load_json
+from serving.reading.spelling import shown
+from serving.reading.strict import Twice, load_json
 from serving.settings import MAX_ID
 from serving.vision.formats.kinds import format_of
 
@@ -144,16 +146,30 @@ def _files(folder: Path) -> Iterator[Path]:
 def _read_names(path: Path | None) -> dict[int, str]:
     if path is None:
         return {}
-    found: dict[int, str] = {}
     try:
         names = load_json(path.read_text(encoding="utf-8-sig"))
-        for text, name in names.items():
-            person = _id(text)
-            if person is None or person in found or not isinstance(name, str):
-                raise ValueError
-            found[person] = name
-    except (OSError, ValueError, AttributeError, RecursionError):
-        raise NotPeople(f"{path} is no JSON object from id to name, each id once.") from None
+    except OSError as error:
+        raise NotPeople(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise NotPeople(f"{path} is not UTF-8.") from None
+    except Twice as error:
+        raise NotPeople(f"{path}: the id {shown(error.key)} is given twice.") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise NotPeople(f"{path} is no JSON: {error.msg} ({place}).") from None
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, dict):
+        raise NotPeople(f"{path} is no JSON object from id to name, each id once.")
+    found: dict[int, str] = {}
+    for text, name in names.items():
+        if (person := _id(text)) is None:
+            raise NotPeople(f"{path}: {shown(text)} is no id; ids are whole numbers.")
+        if person in found:
+            raise NotPeople(f"{path}: the id {person} is given twice, once as {shown(text)}.")
+        if not isinstance(name, str):
+            raise NotPeople(f"{path}: the name of {person} is no text.")
+        found[person] = name
     for person, name in found.items():
         if (problem := name_problem(name)) is not None:
             raise NotPeople(f"{path}: the name of {person}: {problem}")

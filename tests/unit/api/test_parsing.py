@@ -194,6 +194,14 @@ class TestWholeBodies:
         answer = api.post("/v2/models/face-identification/infer", content=body, headers=JSON)
         assert named in answer.json()["error"]
 
+    @pytest.mark.parametrize(
+        "path", ["/infer", "/generate", "/verify", "/v2/models/face-identification/infer"]
+    )
+    def test_without_bytes_it_is_empty(self, api: Api, path: str) -> None:
+        answer = api.post(path, headers=JSON)
+        assert answer.status_code == 400
+        assert "The body is empty; send JSON." in answer.text
+
     def test_json_may_begin_with_a_byte_order_mark(self, api: Api) -> None:
         body = b"\xef\xbb\xbf" + json.dumps({"image": B64}).encode()
         assert api.post("/infer", content=body, headers=JSON).status_code == 200

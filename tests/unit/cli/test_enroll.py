@@ -171,3 +171,24 @@ def test_what_was_passed_over_is_the_last_line(
     )
     assert modes(service) == ["replace", "replace"]
     assert [body.count(b"\xff\xd8\xff photo") for body in service.bodies] == [2, 1]
+
+
+def test_no_file_name_reaches_the_terminal_as_a_command_to_it(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    name = os.fsdecode(b"caf\xe9\x1b[31m\x9b2J\r.jpg")
+    photos_in(tmp_path / "people" / "7", name, "good.jpg")
+    photos_in(tmp_path / "people" / "7" / "\x1b[2J", "deeper.jpg")
+    service.answers = [(200, report(False, True))]
+    ended = faces("enroll", tmp_path / "people")
+    assert ended.code == 0
+    service.answers = [(422, {"detail": "No photo is usable.", **report(False, False)})]
+    failed = faces("enroll", tmp_path / "people")
+    assert failed.code == 1
+    refused = faces("infer", tmp_path / "people" / "7" / "\x1b[2J")
+    assert refused.code == 1
+    for text in (ended.out, ended.err, failed.out, failed.err, refused.err):
+        assert all(c.isprintable() or c == "\n" for c in text)
+    assert "not used" in ended.err
+    assert "?[2J" in ended.out
+    assert "?[2J cannot be read" in refused.err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -140,28 +139,36 @@ class TestNames:
         assert [p.name for p in people_in(tmp_path, names).people] == ["Ada"]
 
     @pytest.mark.parametrize(
-        "content",
+        ("content", "sentence"),
         [
-            "[]",
-            "7",
-            "{",
-            '{"ada": "7"}',
-            '{"7": null}',
-            '{"7": 8}',
-            "\udcff",
-            '{"7": "Ada", "7": "Eve"}',
-            '{"7": "Ada", "007": "Eve"}',
-            '{"1_0": "Ada"}',
-            '{"+7": "Ada"}',
-            '{"٧": "Ada"}',
+            ("[]", " is no JSON object from id to name, each id once."),
+            ("7", " is no JSON object from id to name, each id once."),
+            ('{"7": NaN}', " is no JSON object from id to name, each id once."),
+            ("[" * 100_000, " is no JSON object from id to name, each id once."),
+            ("", " is no JSON: Expecting value (line 1, column 1)."),
+            (
+                '{"7": "Ada"\n "8": "Eve"}',
+                " is no JSON: Expecting ',' delimiter (line 2, column 2).",
+            ),
+            ("\udcff", " is not UTF-8."),
+            ('{"7": "Jos\udce9"}', " is not UTF-8."),
+            ('{"ada": "7"}', ": ada is no id; ids are whole numbers."),
+            ('{"1_0": "Ada"}', ": 1_0 is no id; ids are whole numbers."),
+            ('{"+7": "Ada"}', ": +7 is no id; ids are whole numbers."),
+            ('{"٧": "Ada"}', ": ٧ is no id; ids are whole numbers."),
+            ('{"7": null}', ": the name of 7 is no text."),
+            ('{"7": 8}', ": the name of 7 is no text."),
+            ('{"7": "Ada", "7": "Eve"}', ": the id 7 is given twice."),
+            ('{"7": "Ada", "007": "Eve"}', ": the id 7 is given twice, once as 007."),
         ],
     )
-    def test_a_file_that_holds_no_names(self, tmp_path: Path, content: Any) -> None:
+    def test_a_file_that_holds_no_names(self, tmp_path: Path, content: str, sentence: str) -> None:
         photos_in(tmp_path / "7", "a.jpg")
         names = tmp_path / "names.json"
         names.write_bytes(content.encode(errors="surrogateescape"))
-        with pytest.raises(NotPeople, match=r"names\.json is no JSON object from id to name"):
+        with pytest.raises(NotPeople) as caught:
             people_in(tmp_path, names)
+        assert str(caught.value) == f"{names}{sentence}"
 
     @pytest.mark.parametrize("name", INVISIBLE.values(), ids=list(INVISIBLE))
     def test_a_name_that_no_request_could_store(self, tmp_path: Path, name: str) -> None:

@@ -20,6 +20,7 @@ from serving.api.v2_codec import OUTPUTS
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.matching.records import GalleryStatus
 from tests.support.api import Api
+from tests.support.images import DATA
 from tests.support.stages import CARD, faces
 
 PHOTO, OTHER, EMPTY = b"\xff\xd8 one \x00", b"\x89PNG two", b"nobody"
@@ -377,6 +378,29 @@ class TestHostile:
     def test_binary_data_that_does_not_hold_what_it_says(self, api: Api, binary: bytes) -> None:
         error_of(post_binary(api, binary), 400)
         assert not api.pipeline.asked
+
+    def test_the_header_that_is_missing_is_named(self, api: Api) -> None:
+        whole = post_binary(api, packed(PHOTO)).request.content
+        for headers in ({}, {"Content-Type": "application/json"}):
+            error = error_of(api.post(INFER, content=whole, headers=headers), 400)
+            assert LENGTH in error
+            assert "UTF-8" not in error
+
+    @pytest.mark.parametrize("length", ["0", "20"])
+    def test_a_length_that_cuts_the_json_is_named(self, api: Api, length: str) -> None:
+        whole = post_binary(api, packed(PHOTO)).request.content
+        error = error_of(api.post(INFER, content=whole, headers={LENGTH: length}), 400)
+        assert error.startswith(f"By {LENGTH} the first {length} bytes are the JSON")
+
+    def test_photos_without_their_lengths_say_what_is_missing(self, api: Api) -> None:
+        jpeg = (DATA / "id_is_2576.jpg").read_bytes()
+        assert "4 bytes, its length, little-endian" in error_of(post_binary(api, jpeg), 400)
+
+    @pytest.mark.parametrize("kind", ["image/jpeg", "application/octet-stream"])
+    def test_a_photo_as_the_body_belongs_into_the_input(self, api: Api, kind: str) -> None:
+        jpeg = (DATA / "id_is_2576.jpg").read_bytes()
+        error = error_of(api.post(INFER, content=jpeg, headers={"Content-Type": kind}), 400)
+        assert error.startswith("The body is no JSON, but a JPEG: send it in the input IMAGE")
 
     @pytest.mark.parametrize("size", [-1, 0, 4, 6, 2**31, 2**64, 10**30, 5.0, "5", None, True, []])
     def test_a_size_that_lies(self, api: Api, size: Any) -> None:
