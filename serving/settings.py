@@ -16,7 +16,11 @@ from serving.written import Written
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 CollectionName = Annotated[
     str,
-    Written(COLLECTION_PATTERN, "a collection's name is up to 63 small letters, digits and dashes"),
+    Written(
+        COLLECTION_PATTERN,
+        "a collection's name is up to 63 small letters, digits and dashes, with no dash at its "
+        "ends",
+    ),
 ]
 
 # As browsers send it: lower case, no port.

@@ -74,7 +74,10 @@ function nameCollection() {
     return h('form', { onsubmit: (event) => {
       event.preventDefault();
       if (NAME.test(field.value.trim())) close(field.value.trim());
-      else said.textContent = 'A collection’s name is up to 63 small letters, digits and dashes.';
+      else {
+        said.textContent = 'A collection’s name is up to 63 small letters, digits and dashes, with no '
+          + 'dash at its ends.';
+      }
     } },
     labelled('Name', field, 'One that is new begins with its first enrolment.'),
     said,

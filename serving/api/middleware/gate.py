@@ -126,7 +126,10 @@ class Gate:
         if target.collection is None:
             return self._default
         if _NAME.fullmatch(target.collection) is None:
-            sentence = "A collection's name is up to 63 small letters, digits and dashes."
+            sentence = (
+                "A collection's name is up to 63 small letters, digits and dashes, with no dash at "
+                "its ends."
+            )
             raise _Refused(BadRequest(sentence))
         return target.collection
 
