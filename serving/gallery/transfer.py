@@ -66,9 +66,18 @@ def import_people(
         raise InvalidInput(f"The id {ids[times > 1][0]} comes more than once.")
     kind, now = Kind.APPEND if append else Kind.PUT, gallery.now()
 
+    def parts() -> Iterator[Segment]:
+        for source in sources:
+            for part in source.segments(kind, now):
+                if part.dimension != gallery.dimension:
+                    raise InvalidInput(
+                        f"The embeddings of {part.id[0]} have {part.dimension} numbers, and those "
+                        f"of {model} have {gallery.dimension}. Nothing was imported."
+                    )
+                yield part
+
     def segments() -> Iterator[Segment]:
-        parts = (part for source in sources for part in source.segments(kind, now))
-        return _joined(parts, rows_at_once)
+        return _joined(parts(), rows_at_once)
 
     try:
         return gallery.commit_segments(segments, lambda segment: imported(len(segment)))

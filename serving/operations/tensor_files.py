@@ -38,6 +38,12 @@ class TensorFiles:
         times = np.array([time])
         for person, files in self.people:
             rows = [_read(path) for path in files]
+            for path, read in zip(files, rows, strict=True):
+                if read.shape[1] != rows[0].shape[1]:
+                    raise InvalidInput(
+                        f"{path} holds embeddings of {read.shape[1]} numbers, but {files[0]} holds "
+                        f"some of {rows[0].shape[1]}."
+                    )
             try:
                 together = np.concatenate(rows)
                 yield Segment.of_people(

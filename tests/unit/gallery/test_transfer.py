@@ -90,6 +90,18 @@ def test_another_dimension_is_refused(tmp_path: Path, store: MemoryStore) -> Non
         import_people(gallery, MODEL, [export(tmp_path / "x", put(1))])
 
 
+def test_the_person_of_another_dimension_is_named(tmp_path: Path, gallery: Gallery) -> None:
+    good = export(tmp_path / "good.safetensors", put(1))
+    longer = Operation(Kind.PUT, 7, 1.0, embeddings=unit_rows(1, DIMENSION + 1))
+    write_export(
+        tmp_path / "7.safetensors", MODEL, DIMENSION + 1, [Segment.of([longer], DIMENSION + 1)]
+    )
+    other = ExportFile.open(tmp_path / "7.safetensors")
+    with pytest.raises(InvalidInput, match=f"embeddings of 7 have {DIMENSION + 1} numbers"):
+        import_people(gallery, MODEL, [good, other])
+    assert gallery.refresh().version == 0
+
+
 def test_an_id_in_two_files_is_refused(tmp_path: Path, gallery: Gallery) -> None:
     files = [export(tmp_path / str(n), put(7, seed=n)) for n in range(2)]
     with pytest.raises(InvalidInput, match="id 7 comes more than once"):

@@ -100,3 +100,14 @@ def test_what_is_not_named_by_an_id(tmp_path: Path, name: str) -> None:
     save(tmp_path / "people" / name, rows(1))
     with pytest.raises(InvalidInput, match="numeric id"):
         read(tmp_path / "people")
+
+
+def test_files_of_one_person_that_do_not_fit_together(tmp_path: Path) -> None:
+    save(tmp_path / "7" / "a.pt", rows(2))
+    save(tmp_path / "7" / "b.pt", torch.randn(1, DIMENSION + 1))
+    with pytest.raises(InvalidInput) as caught:
+        read(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / '7' / 'b.pt'} holds embeddings of {DIMENSION + 1} numbers, but "
+        f"{tmp_path / '7' / 'a.pt'} holds some of {DIMENSION}."
+    )
