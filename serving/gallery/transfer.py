@@ -100,8 +100,17 @@ def export_folder(
 
     Args:
         exported: called with the number of people written since the last call.
+
+    Raises:
+        InvalidInput: the folder holds an export. Files of people who were forgotten since would
+            stay, and an import of the folder would bring them back.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("*.safetensors")):
+        raise InvalidInput(
+            f"{folder} holds .safetensors files, and an import would read them too; export into "
+            "an empty folder."
+        )
     version, segments = gallery.everybody()
     people = 0
     for segment in segments:

@@ -66,7 +66,8 @@ def export(
 ) -> None:
     """Export everybody with all embeddings and names.
 
-    Into one file, when PATH ends in .safetensors; otherwise into a folder, one file a person.
+    Into one file, when PATH ends in .safetensors; otherwise into an empty folder, one file a
+    person.
     """
     opened = Opened(services, config, collection, model)
     try:

@@ -166,3 +166,12 @@ def test_an_export_has_a_file_for_each_person(
     other = open_gallery(store, "other")
     import_people(other, MODEL, [ExportFile.open(f) for f in files])
     assert other.refresh().list(9) == gallery.refresh().list(9)
+
+
+def test_nobody_of_an_earlier_export_stays_in_the_folder(tmp_path: Path, gallery: Gallery) -> None:
+    gallery.commit([put(1), put(2)])
+    export_folder(gallery, MODEL, tmp_path, lambda people: None)
+    gallery.commit([Operation(Kind.DELETE, 1, 500.0)])
+    with pytest.raises(InvalidInput, match="export into an empty folder"):
+        export_folder(gallery, MODEL, tmp_path, lambda people: None)
+    assert (tmp_path / "1.safetensors").exists()  # what is there is the operator's
