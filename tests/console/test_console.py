@@ -607,14 +607,14 @@ def test_every_view_fits_every_screen_and_can_be_used_by_everybody(
     light or dark colours."""
     enrol(api, LONGEST_ID, *ARDERN[:3], name="W" * 200)
     page.open(key=KEYS["boss"])
-    wrong = {}
+    wrong: dict[tuple[object, ...], list[object]] = {}
     for name in shown_in_turn(page):
         for width in (1280, 768, 360):  # the last is where the next click is done
             page.size(width, 800)
-            wrong[name, width, "pixels too wide"] = too_wide(page, width)
+            wrong[name, width, "pixels too wide"] = [*too_wide(page, width)]
             for scheme in ("light", "dark") if width != 768 else ():
                 page.colours(scheme)
-                wrong[name, width, scheme] = page.violations(axe)
+                wrong[name, width, scheme] = [*page.violations(axe)]
     assert {where: what for where, what in wrong.items() if what} == {}
 
 
