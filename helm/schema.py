@@ -31,7 +31,7 @@ DERIVED = {
     "TritonSettings": {"url", "model"},
 }
 # Like `Scale`, except for their defaults.
-_SCALES = ("IngressScale", "DetectScale", "MatchScale")
+_SCALES = ("IngressScale", "MatchScale")
 # Keywords that add nothing for a reader of the schema.
 _NOISE = {"title", "default"}
 

@@ -63,7 +63,9 @@ class Scale(Settings):
     min_replicas: int = Field(1, ge=1)
     max_replicas: int = Field(4, ge=1)
     target_ongoing_requests: float = Field(2, gt=0)
-    max_ongoing_requests: int = Field(8, ge=1)
+    # More than one key may have in flight (`limits.key_share`): a replica takes its callers in
+    # turns, and what waits at the ingress for a place in it is first come, first served.
+    max_ongoing_requests: int = Field(24, ge=1)
     # When this many wait at one caller, further ones get 503 at once instead of a late answer.
     max_queued_requests: int = Field(64, ge=1)
     upscale_delay_s: float = Field(10, ge=0)
@@ -87,10 +89,6 @@ class IngressScale(Scale):
     target_ongoing_requests: float = Field(16, gt=0)
 
 
-class DetectScale(Scale):
-    max_ongoing_requests: int = Field(4, ge=1)
-
-
 class MatchScale(Scale):
     max_ongoing_requests: int = Field(32, ge=1)
     target_ongoing_requests: float = Field(8, gt=0)
@@ -103,7 +101,7 @@ class ScaleSettings(Settings):
 
     ingress: IngressScale = IngressScale()
     decode: Scale = Scale()
-    detect: DetectScale = DetectScale()
+    detect: Scale = Scale()
     match: MatchScale = MatchScale()
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from serving.settings import DetectSettings, TracingSettings
 from serving.stages import calls, refs
-from serving.stages.pool import work
+from serving.stages.turns import Turns
 from serving.telemetry import replica
 from serving.vision.faces import detector_of, find_faces
 from serving.vision.mtcnn.cascade import Crowded
@@ -32,12 +30,12 @@ class Detector:
         self._detector = detector_of(settings, settings.threads, faces=max_faces, crowd=_CROWD)
         # One photo at a time with all of the replica's threads: two at once would take turns on the
         # same cores, and both would be late.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="detect")
+        self._turns = Turns(1, "detect")
         # But a crowd may take a second or more. It has networks of its own with half of the
         # threads, so what comes meanwhile is served beside it, and gets most of the cores.
         half = max(1, settings.threads // 2)
         self._crowd_detector = detector_of(settings, half, faces=max_faces)
-        self._crowd_pool = ThreadPoolExecutor(1, thread_name_prefix="crowd")
+        self._crowd_turns = Turns(1, "crowd")
         # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
 
@@ -46,16 +44,17 @@ class Detector:
 
     async def detect(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces] | None:
         try:
-            return await self._find(self._pool, self._detector, photo, most)
+            return await self._find(self._turns, self._detector, photo, most)
         except Crowded:
             return None
 
     async def detect_crowd(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces]:
-        return await self._find(self._crowd_pool, self._crowd_detector, photo, most)
+        return await self._find(self._crowd_turns, self._crowd_detector, photo, most)
 
     async def _find(
-        self, pool: ThreadPoolExecutor, detector: FaceDetector, photo: refs.Ref[Photo], most: int
+        self, turns: Turns, detector: FaceDetector, photo: refs.Ref[Photo], most: int
     ) -> refs.Ref[Faces]:
-        pixels = await photo.get()
-        faces = await work(pool, lambda: find_faces(pixels, detector, most))
+        async with turns.turn() as turn:
+            pixels = await photo.get()
+            faces = await turn.work(lambda: find_faces(pixels, detector, most))
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

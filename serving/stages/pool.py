@@ -35,10 +35,12 @@ async def work(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Worked[T]:
     Raises:
         TimedOut: the deadline had passed when a thread became free.
     """
-    return await asyncio.wrap_future(_submitted(pool, call))
+    return await asyncio.wrap_future(submitted(pool, call))
 
 
-def _submitted(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[Worked[T]]:
+def submitted(pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[Worked[T]]:
+    """See `work`."""
+
     def checked() -> Worked[T]:
         deadline.check()
         start = time.perf_counter()
@@ -87,7 +89,7 @@ class BoundedPlace:
 
     async def work(self, call: Callable[[], T]) -> Worked[T]:
         """See `work`."""
-        self._call = future = _submitted(self._pool, call)
+        self._call = future = submitted(self._pool, call)
         return await asyncio.wrap_future(future)
 
     def when_done(self, then: Callable[[], None]) -> None:

@@ -48,7 +48,7 @@ Takes the stage's values. No `merge`, for which a zero is nothing.
 */}}
 {{- define "facenet-serving.scale" -}}
 {{- $scale := dict
-    "min_replicas" 1 "max_replicas" 4 "target_ongoing_requests" 2 "max_ongoing_requests" 8
+    "min_replicas" 1 "max_replicas" 4 "target_ongoing_requests" 2 "max_ongoing_requests" 24
     "max_queued_requests" 64 "upscale_delay_s" 10 "downscale_delay_s" 300 "num_cpus" 1 "num_gpus" 0
     "graceful_shutdown_timeout_s" 30 -}}
 {{- range $key, $value := .scale -}}
