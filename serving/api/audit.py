@@ -14,7 +14,6 @@ from contextlib import contextmanager
 
 from fastapi import Request
 
-from serving.actor import acting
 from serving.api.problems import request_id_of
 from serving.errors import CommitConflict, NotConfirmed, Overloaded, TimedOut, Unavailable
 from serving.pipeline.reports import Identified
@@ -32,9 +31,8 @@ _UNKNOWN = (asyncio.CancelledError, TimedOut, NotConfirmed)
 Done = Callable[..., None]
 
 
-def who(request: Request) -> str:
-    """The caller as the manifest names it."""
-    key: str = request.state.key
+def who(key: str) -> str:
+    """The caller as the manifest names it, by the name of the key or ANONYMOUS."""
     return key if key == ANONYMOUS else f"key:{key}"
 
 
@@ -60,8 +58,7 @@ def change(
         _line(request, action, ids, "done", gallery_version, more)
 
     try:
-        with acting(who(request)):
-            yield done
+        yield done
     except (*_UNKNOWN, CommitConflict, Unavailable) as error:
         unknown = isinstance(error, _UNKNOWN) or (in_parts and not isinstance(error, Overloaded))
         if unknown and begun():

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from serving.actor import acting
 from serving.api import audit
 from serving.api.audit import ANONYMOUS
 from serving.api.facts import note
@@ -106,7 +107,8 @@ class Gate:
             refusal = self._places.refusal(name, alone=caller is None)
             if refusal is not None:
                 raise _Refused(refusal)
-            with self._places.taken(name), self._metered(scope, caller):
+            acts = acting(audit.who(name))
+            with self._places.taken(name), self._metered(scope, caller), acts:
                 state.update(key=name, collection=collection)
                 note(Request(scope), key=name, collection=collection)
                 await self._app(scope, receive, send_private)
