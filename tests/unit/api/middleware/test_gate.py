@@ -10,10 +10,12 @@ import httpx
 import pytest
 import yaml
 
+from serving import actor
 from serving.keys import Scope, hash_of, new_key
 from serving.matching.records import DuplicatesPage, GalleryStatus
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
+from serving.vision.records import Faces
 from tests.support.api import Api, detail_of
 from tests.support.stages import faces
 
@@ -95,6 +97,27 @@ def test_health_and_the_description_are_open() -> None:
     api = Api(keys=keys_of())
     for path in ("/healthz", "/readyz", "/openapi.json", "/docs"):
         assert api.get(path).status_code == 200
+
+
+def test_the_caller_goes_with_what_is_asked() -> None:
+    """Stages take their callers in turns, by these names."""
+
+    def caller(api: Api, headers: dict[str, str]) -> str | None:
+        actors: list[str | None] = []
+
+        async def faces_of(data: bytes, *more: Any) -> Faces:
+            actors.append(actor.current())
+            return faces((10, 60, 110, 160))
+
+        api.pipeline.faces = faces_of  # type: ignore[method-assign,assignment]
+        assert infer(api, headers, "/detect").status_code == 200
+        return actors[0]
+
+    keys = keys_of()
+    assert caller(Api(keys=keys), bearer("identify")) == "key:identify"
+    assert caller(Api(keys=keys), bearer("admin")) == "key:admin"
+    assert caller(Api(), {}) == "anonymous"
+    assert actor.current() is None
 
 
 def test_duplicates_are_for_who_enrols_and_within_his_collections() -> None:
