@@ -38,6 +38,17 @@ ALLOWED = {
 }
 
 
+# Without the token and with it.
+_ASKS_TWICE = """\
+import os, sys, urllib.error, urllib.request
+for headers in {}, {"x-ray-authorization": "Bearer " + os.environ["RAY_AUTH_TOKEN"]}:
+    try:
+        print(urllib.request.urlopen(urllib.request.Request(sys.argv[1], headers=headers)).status)
+    except urllib.error.HTTPError as error:
+        print(error.code)
+"""
+
+
 @pytest.fixture(scope="module")
 def addresses(cluster: Cluster, release: Caller) -> dict[str, str]:
     """The addresses of the pods by role, and of the API."""
@@ -60,6 +71,16 @@ def test_the_api_of_kubernetes_is_for_the_head_alone(cluster: Cluster, source: s
     api = f"{endpoints['addresses'][0]['ip']}:{endpoints['ports'][0]['port']}"
     assert connections(*_pod(cluster, "head"), [api]) == {api: True}
     assert connections(*_pod(cluster, source), [api]) == {api: False}
+
+
+def test_the_dashboard_wants_the_token_of_the_cluster(
+    cluster: Cluster, addresses: dict[str, str]
+) -> None:
+    """From Ray's own pods, too, whose containers have it."""
+    url = f"http://{addresses['head']}:{DASHBOARD}/api/serve/applications/"
+    namespace, pod, container = _pod(cluster, "decode")
+    words = ("exec", pod, "-c", str(container), "--", "python", "-c", _ASKS_TWICE, url)
+    assert cluster.kubectl(*words, namespace=namespace).split() == ["401", "200"]
 
 
 def _pod(cluster: Cluster, source: str) -> tuple[str, str, str | None]:
