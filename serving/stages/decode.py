@@ -47,9 +47,7 @@ class Decoder:
         self, data: refs.Ref[bytes], turns: Turns, most: int
     ) -> refs.Ref[Photo] | None:
         """None: it would take more than ``most`` bytes of memory."""
-        async with turns.turn() as turn:
-            raw = await data.get()  # not before: files that wait would take memory, too
-            photo = await turn.work(lambda: self._decode(raw, most))
+        photo = await turns.work(data.get, lambda raw: self._decode(raw, most))
         if photo.result is None:
             return None
         return refs.made(photo.result, photo.result.pixels.nbytes, photo.ms)

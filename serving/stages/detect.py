@@ -54,7 +54,5 @@ class Detector:
     async def _find(
         self, turns: Turns, detector: FaceDetector, photo: refs.Ref[Photo], most: int
     ) -> refs.Ref[Faces]:
-        async with turns.turn() as turn:
-            pixels = await photo.get()
-            faces = await turn.work(lambda: find_faces(pixels, detector, most))
+        faces = await turns.work(photo.get, lambda pixels: find_faces(pixels, detector, most))
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from serving import actor, deadline
 from serving.stages.pool import Worked, submitted
 
+D = TypeVar("D")
 T = TypeVar("T")
 
 
@@ -31,20 +32,32 @@ class Turns:
         self._last: dict[str | None, int] = {}
         self._number = 0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Wait for a thread; it is taken until the ``with`` ends and its call has.
+    async def work(self, get: Callable[[], Awaitable[D]], call: Callable[[D], T]) -> Worked[T]:
+        """Wait for a thread, get what the call needs, and run it; see `serving.stages.pool.work`.
+
+        A thread cannot be stopped: when the caller leaves, it is free only after its call has
+        ended.
+
+        Args:
+            get: called when there is a thread, so that what waits takes no memory.
 
         Raises:
             TimedOut: the deadline came first.
         """
         await self._granted(actor.current())
-        turn = Turn(self._pool)
+        future: Future[Worked[T]] | None = None
         try:
             deadline.check()
-            yield turn
+            future = submitted(self._pool, functools.partial(call, await get()))
+            return await asyncio.wrap_future(future)
         finally:
-            turn.when_done(self._next)
+            if future is None:
+                self._next()
+            else:
+                loop = asyncio.get_running_loop()
+                future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._next))
+                # A traceback keeps this frame, which shall keep no photo.
+                del future
 
     async def _granted(self, caller: str | None) -> None:
         if self._free:
@@ -82,25 +95,3 @@ class Turns:
     def _count(self, caller: str | None) -> None:
         self._number += 1
         self._last[caller] = self._number
-
-
-class Turn:
-    """A thread for one call. A thread cannot be stopped: when the caller leaves, it is free only
-    after its call has ended."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-        self._call: Future[Any] | None = None
-
-    async def work(self, call: Callable[[], T]) -> Worked[T]:
-        """See `serving.stages.pool.work`."""
-        self._call = future = submitted(self._pool, call)
-        return await asyncio.wrap_future(future)
-
-    def when_done(self, then: Callable[[], None]) -> None:
-        """Call ``then`` in the event loop."""
-        if self._call is None:
-            then()
-        else:
-            loop = asyncio.get_running_loop()
-            self._call.add_done_callback(lambda _: loop.call_soon_threadsafe(then))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,20 @@ def test_ordinary_photos_do_not_wait_for_large_ones() -> None:
     large = encode(Image.new("RGB", (3000, 2000)), "PNG")
     assert peak_bytes(large, DecodeSettings()) > 2**28 / 8
 
+    async def nothing() -> None:
+        pass
+
     async def run() -> None:
         replica = decoder(memory_bytes=2**28, threads=1)
-        async with replica._large.turn():
-            until = deadline.Left(time.monotonic() + 0.3)
-            waiting = asyncio.ensure_future(decoded(replica, large, until=until))
-            assert (await decoded(replica, PHOTO)).width == 1200
-            with pytest.raises(TimedOut):
-                await waiting
+        over = threading.Event()
+        first = asyncio.ensure_future(replica._large.work(nothing, lambda _: over.wait(10)))
+        until = deadline.Left(time.monotonic() + 0.3)
+        waiting = asyncio.ensure_future(decoded(replica, large, until=until))
+        assert (await decoded(replica, PHOTO)).width == 1200
+        with pytest.raises(TimedOut):
+            await waiting
+        over.set()
+        await first
         assert (await decoded(replica, large)).width == 3000  # and nothing of it is left
 
     asyncio.run(run())
