@@ -112,16 +112,11 @@ def test_plain_values_of_yaml(text: str) -> None:
     assert load_yaml(text) == yaml.safe_load(text)
 
 
-@pytest.mark.parametrize("text", ["1e-3", "-2E5", "1.5e3", ".5e3", "0e0"])
-def test_exponents_as_in_json(text: str) -> None:
-    assert load_yaml(text) == float(text)
-
-
 @pytest.mark.parametrize(
     "text",
     [
         *("010", "-010", "00", "0_0", "1_000", "0x1F", "0x_", "0b1", "0b_", "0o10", "9" * 5000),
-        *("1:30", "190:20:30", "1:30.5", "1_0.5", "010.5"),
+        *("1:30", "190:20:30", "1:30.5", "1_0.5", "010.5", "1e3"),
         *("2026-02-30", "0000-01-01T00:00:00Z", "2027-01-31T00:00:00+99:00"),
     ],
 )
