@@ -22,7 +22,7 @@ from tests.support.stacks import OPEN_REPORT_S
 JPEG = {"content-type": "image/jpeg"}
 # On a busy machine a process reports later than it should.
 LOOK_S = 1
-QUIET_S = 3 * OPEN_REPORT_S
+QUIET_S = 4 * OPEN_REPORT_S
 LONGEST_S = 240
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -47,16 +47,19 @@ class Pages:
         }
 
     def settled(self) -> Series:
-        """When what came before has been gathered: nothing new has come for a while."""
+        """When what came before has been gathered: no count has changed for a while. Gauges are as
+        they were last: a page has only those that were set since the report before."""
         deadline = time.monotonic() + LONGEST_S
         now, since = self.read(), time.monotonic()
+        shown = now
         while time.monotonic() < since + QUIET_S:
             assert time.monotonic() < deadline
             time.sleep(LOOK_S)
             before, now = now, self.read()
             if counted(before) != counted(now):
-                since = time.monotonic()
-        return now
+                shown, since = {}, time.monotonic()
+            shown = {**shown, **now}
+        return shown
 
 
 def ours_of(series: Series) -> Series:

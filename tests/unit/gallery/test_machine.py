@@ -909,8 +909,10 @@ class GalleryMachine(RuleBasedStateMachine):
 
     def _respects_grace(self, task: Task, names: set[str]) -> None:
         if isinstance(task.deed, Sweep) and task.deed.grace:
+            # The sweep goes by the manifest that it read; an older writer drops the erased.
+            erased = any(manifest.erased for manifest, _ in self._since(task))
             for name in names - self.doomed:
-                if self.manifest.erased and name not in self.once_listed and "/" not in name:
+                if erased and name not in self.once_listed and "/" not in name:
                     continue  # an upload that an erasure could not see
                 assert self.now - self.unlisted[name] >= task.deed.grace - SKEW
 
