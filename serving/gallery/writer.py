@@ -63,10 +63,6 @@ class _Waiting:
     woken: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def kinds(self) -> set[Kind]:
-        return {operation.kind for operation in self.operations}
-
-    @property
     def done(self) -> bool:
         return self.version is not None or self.error is not None
 
@@ -164,11 +160,7 @@ class Writer:
             if segment is None or accepted != before:
                 operations = [o for w in accepted for o in w.operations]
                 segment = Segment.of(operations, self._gallery.dimension)
-            # A gallery begins with its first enrolment, and not because nobody in it is forgotten.
-            nobody = manifest.version == 0 and {k for w in accepted for k in w.kinds} == {
-                Kind.CLEAR
-            }
-            return segment if accepted and not nobody else None
+            return segment if accepted else None
 
         try:
             version = self._commit(prepare, lambda: [a for w in accepted for a in w.acts])

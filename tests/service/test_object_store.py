@@ -21,12 +21,10 @@ from serving.stack.config import StackSettings
 from serving.stack.process import Process
 from tests.support import leftovers
 from tests.support.load import Answer, ask, replicas, stopped
-from tests.support.stacks import OPEN_REPORT_S
 
 PHOTOS = int(os.environ.get("FACES_PHOTOS", "200"))
 CLIENTS = 4
 REST_S = 15.0
-GATHERED_S = 2.0 * OPEN_REPORT_S
 # Decoded each takes 147 MB, so that 1 GiB holds seven of them.
 SIDE, HUGE = 7000, 12
 
@@ -53,7 +51,7 @@ def watched(processes: list[Process]) -> Iterator[set[str]]:
 @pytest.mark.timeout(300)
 def test_nothing_is_left_of_photos(stack: StackSettings, processes: list[Process]) -> None:
     began = time.time()
-    leftovers.rest(GATHERED_S)
+    leftovers.rest()
     before = leftovers.object_store(stack.port)
     photos = list(itertools.islice(leftovers.mixed(), PHOTOS))
     with (
@@ -71,7 +69,7 @@ def test_nothing_is_left_of_photos(stack: StackSettings, processes: list[Process
     assert wrong == Counter()
 
     # What is read may be as old as that.
-    rested = time.monotonic() + REST_S + GATHERED_S
+    rested = time.monotonic() + REST_S + leftovers.GATHERED_S
     while (after := leftovers.object_store(stack.port)).pinned > before.pinned:
         if time.monotonic() > rested:
             break

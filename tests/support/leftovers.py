@@ -184,6 +184,6 @@ def shared_memory(processes: list[Process]) -> dict[Path, int]:
     return found
 
 
-def rest(gathered_s: float = GATHERED_S) -> None:
+def rest() -> None:
     """Wait until Ray has gathered its metrics again."""
-    time.sleep(gathered_s)
+    time.sleep(GATHERED_S)

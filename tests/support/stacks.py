@@ -30,8 +30,6 @@ from tests.support.chart.values import VARIANTS
 # Apart from those of `make run`, and from each other: all of them may run side by side.
 OPEN_PORT, KEYED_PORT, TUNED_PORT = 15000, 15500, 15700
 COLLECTOR_PORT = OPEN_PORT + 50
-# How often its processes report their metrics; Ray's default is 10 s.
-OPEN_REPORT_S = 3
 
 # What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
 # Triton (10 s), or /readyz could not say that Triton does not answer.
@@ -75,11 +73,8 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
         "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
     }
     settings = StackSettings(folder=folder, port=OPEN_PORT, overrides=overrides)
-    sooner = {
-        "RAY_metrics_report_interval_ms": OPEN_REPORT_S * 1000,
-        "OTEL_BSP_SCHEDULE_DELAY": 500,
-    }
-    with _running(settings, sooner) as processes:
+    # Milliseconds; by default spans go after 5 s.
+    with _running(settings, {"OTEL_BSP_SCHEDULE_DELAY": 500}) as processes:
         yield Stack(settings, processes)
 
 

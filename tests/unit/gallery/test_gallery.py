@@ -62,16 +62,6 @@ def test_a_gallery_that_nobody_wrote_is_empty(store: MemoryStore) -> None:
     assert not store.objects
 
 
-def test_forgetting_everybody_where_nobody_was_begins_no_gallery(store: MemoryStore) -> None:
-    gallery, clear = open_gallery(store), Operation(Kind.CLEAR, 0, 1.0)
-    assert gallery.commit([clear]) == gallery.commit([clear, clear]) == 0
-    assert not store.objects
-    assert gallery.commit([clear, put(1)]) == 1
-    assert everybody(store) == [1]
-    assert gallery.commit([clear]) == 2
-    assert everybody(store) == []
-
-
 def test_others_see_a_commit(store: MemoryStore) -> None:
     writer, reader = open_gallery(store), open_gallery(store)
     assert writer.commit([put(1, name="Ada"), put(2)]) == 1
