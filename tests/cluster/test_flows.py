@@ -73,6 +73,7 @@ def test_the_api_of_kubernetes_is_for_the_head_alone(cluster: Cluster, source: s
     assert connections(*_pod(cluster, source), [api]) == {api: False}
 
 
+@pytest.mark.long
 def test_the_dashboard_wants_the_token_of_the_cluster(
     cluster: Cluster, addresses: dict[str, str]
 ) -> None:
