@@ -137,7 +137,7 @@ bench-ramp: install model ## measure how replicas scale under a ramp of clients,
 	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
 
 bench-soak: install model ## measure whether anything grows with the photos sent, into docs/bench-soak.md
-	$(BIN)/python -m tests.bench.soak --photos 3000 --out docs/bench-soak.md
+	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md
 
 attack: install model ## measure what one key can take from another, into docs/attacks.md
 	$(BIN)/python -m tests.bench.attack --seconds $(SECONDS) --out docs/attacks.md

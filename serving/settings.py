@@ -14,13 +14,12 @@ from serving.written import Written
 
 # A part of URLs and of keys in the bucket.
 COLLECTION_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+COLLECTION_RULE = (
+    "a collection's name is up to 63 small letters, digits and dashes, with no dash at its ends"
+)
 CollectionName = Annotated[
     str,
-    Written(
-        COLLECTION_PATTERN,
-        "a collection's name is up to 63 small letters, digits and dashes, with no dash at its "
-        "ends",
-    ),
+    Written(COLLECTION_PATTERN, COLLECTION_RULE),
 ]
 
 # As browsers send it: lower case, no port.
@@ -112,10 +111,11 @@ class DecodeSettings(Settings):
     # A baseline JPEG larger than this is decoded reduced, to no less than this many pixels a side.
     reduce_above_side: int = Field(4096, ge=64)
     threads: int = Field(2, ge=1, description="photos decoded at once in one replica")
-    # By estimates that `serving.vision.formats.memory` has. Beside it the process itself needs
-    # memory, and Ray's object store, the files that wait and the photos that are handed on.
+    # By estimates that `serving.vision.formats.memory` has. What takes more than an eighth of it is
+    # decoded alone, beside the others. Beside it the process itself needs memory, and Ray's object
+    # store, the files and the photos that are handed on.
     memory_bytes: int = Field(
-        2**30, ge=1, description="memory for the photos that one replica decodes at once"
+        2**30, ge=1, description="memory for the largest photo that a replica decodes"
     )
 
 

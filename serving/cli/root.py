@@ -31,10 +31,10 @@ PLACES = {
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Identify faces: run the service, enrol people, ask who is in a photo."""
-    context.with_resource(acting(user()))
+    context.with_resource(acting(_user()))
 
 
-def user() -> str:
+def _user() -> str:
     """The user of this process as the audit log and the manifest name it."""
     try:
         return f"cli:{getpass.getuser()}"

@@ -30,13 +30,7 @@ _BEGIN = "Input should be "
 
 def place_of(loc: Sequence[int | str], model: type[BaseModel] | None) -> tuple[int | str, ...]:
     """The place of an error, without Pydantic's word for the kind of value that was tried."""
-    at: Any = model
-    for n, part in enumerate(loc):
-        kinds = _kinds(at)
-        if len(kinds) > 1:
-            return tuple(loc[:n])
-        at = _inside(kinds[0], part) if kinds else None
-    return tuple(loc)
+    return tuple(loc[: _written(loc, model)[0]])
 
 
 def in_words(errors: Sequence[ErrorDetails], model: type[BaseModel] | None) -> str:
@@ -63,17 +57,24 @@ def in_words(errors: Sequence[ErrorDetails], model: type[BaseModel] | None) -> s
 
 def _limits(loc: Sequence[int | str], model: type[BaseModel] | None) -> str | None:
     """The range of the number that is one of the kinds of a field; None: it has none."""
-    at: Any = model
-    for part in loc[: len(place_of(loc, model))]:
-        kinds = _kinds(at)
-        at = _inside(kinds[0], part) if kinds else None
-    for kind in _kinds(at):
+    for kind in _kinds(_written(loc, model)[1]):
         limits = [limit for field in get_args(kind)[1:] for limit in getattr(field, "metadata", ())]
         lowest = [limit.ge for limit in limits if isinstance(limit, Ge)]
         highest = [limit.le for limit in limits if isinstance(limit, Le)]
         if lowest and highest:
             return f"a number from {lowest[0]} to {highest[0]}"
     return None
+
+
+def _written(loc: Sequence[int | str], model: type[BaseModel] | None) -> tuple[int, Any]:
+    """How many parts of the place people have written, and the annotation of what is there."""
+    at: Any = model
+    for n, part in enumerate(loc):
+        kinds = _kinds(at)
+        if len(kinds) > 1:
+            return n, at
+        at = _inside(kinds[0], part) if kinds else None
+    return len(loc), at
 
 
 def _kinds(annotation: Any) -> list[Any]:

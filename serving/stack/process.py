@@ -99,9 +99,8 @@ class Process:
     def stop(self, timeout_s: float) -> None:
         """Terminate the child; after ``timeout_s`` kill it, and in any case all that it started."""
         self.terminate()
-        if self._child.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(timeout_s)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout_s)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 
 import pytest
 
 from tests.cluster.caller import Caller
 from tests.cluster.cluster import Cluster, wait
-from tests.cluster.documents import block, commands
-from tests.support.chart.helm import ROOT
+from tests.cluster.documents import STOPPED, block, commands, shell
 
 _WATCH_S = 4
 _PATIENCE_S = 180
-_STOPPED = 124  # by timeout(1)
 
 # What RUNBOOK.md says of its names.
 _NAMES = "NS=faces RELEASE=faces\n"
@@ -154,14 +151,7 @@ def test_a_block_does_what_it_is_for(cluster: Cluster, release: Caller, run: Run
     for old, new in run.changes:
         assert old in text
         text = text.replace(old, new)
-    patience = str(_WATCH_S if run.watches else _PATIENCE_S)
-    done = subprocess.run(
-        ["timeout", patience, "bash", "-euc", _NAMES + text],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == (_STOPPED if run.watches else 0), done.stderr
+    done = shell(_NAMES + text, _WATCH_S if run.watches else _PATIENCE_S)
+    assert done.returncode == (STOPPED if run.watches else 0), done.stderr
     assert run.expects in done.stdout
     wait("the RayService", 60, lambda: cluster.ready("rayservice"))

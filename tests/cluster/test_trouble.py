@@ -44,7 +44,8 @@ def test_an_upgrade_that_cannot_come_up_is_taken_back(cluster: Cluster, release:
         cluster.upgrade("image.tag=missing")
         wait("a second cluster", 60, lambda: len(cluster.clusters()) == 2)
         time.sleep(10)
-        shell(block("k8s/UPGRADES.md: helm rollback").text)
+        done = shell(block("k8s/UPGRADES.md: helm rollback").text, _PATIENCE_S)
+        assert done.returncode == 0, done.stderr
         wait("the pending cluster's end", _PATIENCE_S, lambda: cluster.clusters() == before)
         wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
     assert outcome.failures == []
@@ -53,8 +54,9 @@ def test_an_upgrade_that_cannot_come_up_is_taken_back(cluster: Cluster, release:
 
 def test_a_key_is_given_and_withdrawn(cluster: Cluster, release: Caller, tmp_path: Path) -> None:
     there = cluster.get("secret", "faces-keys")["data"]["keys.yaml"]
-    command = f"faces key new guest --scope identify --file {tmp_path}/keys.yaml"
-    guest = Caller(cluster, shell(command).strip())
+    made = shell(f"faces key new guest --scope identify --file {tmp_path}/keys.yaml", 60)
+    assert made.returncode == 0, made.stderr
+    guest = Caller(cluster, made.stdout.strip())
     assert _status(guest) == 401
     entries = yaml.safe_load((tmp_path / "keys.yaml").read_text())["keys"]
     _replace_keys(cluster, there, entries)

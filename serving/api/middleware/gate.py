@@ -34,7 +34,7 @@ from serving.errors import (
 )
 from serving.keys import Key
 from serving.pipeline.units import Meter, metered
-from serving.settings import COLLECTION_PATTERN
+from serving.settings import COLLECTION_PATTERN, COLLECTION_RULE
 from serving.valid_keys import Keys
 
 
@@ -128,11 +128,7 @@ class Gate:
         if target.collection is None:
             return self._default
         if _NAME.fullmatch(target.collection) is None:
-            sentence = (
-                "A collection's name is up to 63 small letters, digits and dashes, with no dash at "
-                "its ends."
-            )
-            raise _Refused(BadRequest(sentence))
+            raise _Refused(BadRequest(f"{COLLECTION_RULE.capitalize()}."))
         return target.collection
 
     async def _known(self, scope: AsgiScope) -> Key | None:

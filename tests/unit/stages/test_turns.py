@@ -22,12 +22,20 @@ async def nothing() -> None:
     """What a call needs that needs nothing."""
 
 
+async def taken(turns: Turns) -> tuple[asyncio.Future[Any], threading.Event]:
+    """Take a thread with a call that runs until the event is set; the call, and the event."""
+    over = threading.Event()
+    with acting("holder"):
+        call = asyncio.ensure_future(turns.work(nothing, lambda _: over.wait(10)))
+    await asyncio.sleep(0.02)
+    return call, over
+
+
 async def in_turns(orders: Callable[[Send], Awaitable[None]], turns: Turns) -> list[str]:
     """Run ``orders`` while the only thread is taken, then let it go; returns what was done, in
     order."""
     done: list[str] = []
     sent: list[asyncio.Task[str]] = []
-    over = threading.Event()
 
     async def one(caller: str, what: str) -> str:
         with acting(caller):
@@ -38,9 +46,7 @@ async def in_turns(orders: Callable[[Send], Awaitable[None]], turns: Turns) -> l
         sent.append(asyncio.ensure_future(one(caller, what)))
         return sent[-1]
 
-    with acting("holder"):
-        holder = asyncio.ensure_future(turns.work(nothing, lambda _: over.wait(10)))
-    await asyncio.sleep(0.01)
+    holder, over = await taken(turns)
     await orders(send)
     await asyncio.sleep(0.01)
     over.set()
@@ -87,22 +93,20 @@ def test_who_goes_away_takes_no_turn() -> None:
 def test_one_that_goes_away_in_the_moment_of_its_turn_hands_it_on() -> None:
     async def run() -> None:
         turns = Turns(1, "test")
-        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        release = asyncio.Event()
 
-        async def held() -> None:
-            await release
-
-        async def fails() -> None:
+        async def get() -> None:
+            await release.wait()
             raise ZeroDivisionError
 
         # Its call never begins, so its turn ends in the event loop and not in a thread.
-        first = asyncio.ensure_future(turns.work(lambda: _then(held(), fails()), print))
+        first = asyncio.ensure_future(turns.work(get, print))
         await asyncio.sleep(0.01)
         waiting = asyncio.ensure_future(turns.work(nothing, lambda _: "waiting"))
         behind = asyncio.ensure_future(turns.work(nothing, lambda _: "behind"))
         await asyncio.sleep(0.01)
         first.add_done_callback(lambda _: waiting.cancel())
-        release.set_result(None)
+        release.set()
         with pytest.raises(ZeroDivisionError):
             await first
         assert (await asyncio.wait_for(behind, 5)).result == "behind"
@@ -113,17 +117,10 @@ def test_one_that_goes_away_in_the_moment_of_its_turn_hands_it_on() -> None:
     asyncio.run(run())
 
 
-async def _then(*steps: Awaitable[Any]) -> None:
-    for step in steps:
-        await step
-
-
 def test_a_thread_whose_caller_has_gone_is_taken_until_its_call_ends() -> None:
     async def run() -> None:
         turns = Turns(1, "test")
-        over = threading.Event()
-        left = asyncio.ensure_future(turns.work(nothing, lambda _: over.wait(10)))
-        await asyncio.sleep(0.02)
+        left, over = await taken(turns)
         left.cancel()
         waiting = asyncio.ensure_future(turns.work(nothing, lambda _: None))
         await asyncio.sleep(0.05)
@@ -137,15 +134,13 @@ def test_a_thread_whose_caller_has_gone_is_taken_until_its_call_ends() -> None:
 def test_what_a_call_needs_is_got_when_there_is_a_thread() -> None:
     async def run() -> None:
         turns = Turns(1, "test")
-        over = threading.Event()
         got: list[int] = []
 
         async def get() -> int:
             got.append(7)
             return 7
 
-        first = asyncio.ensure_future(turns.work(nothing, lambda _: over.wait(10)))
-        await asyncio.sleep(0.01)
+        first, over = await taken(turns)
         second = asyncio.ensure_future(turns.work(get, lambda number: number + 1))
         await asyncio.sleep(0.02)
         assert got == []
@@ -159,9 +154,7 @@ def test_what_a_call_needs_is_got_when_there_is_a_thread() -> None:
 def test_waiting_ends_at_the_deadline() -> None:
     async def run() -> float:
         turns = Turns(1, "test")
-        over = threading.Event()
-        first = asyncio.ensure_future(turns.work(nothing, lambda _: over.wait(10)))
-        await asyncio.sleep(0.01)
+        first, over = await taken(turns)
         start = time.monotonic()
         with deadline.until(start + 0.05), pytest.raises(TimedOut):
             await turns.work(nothing, lambda _: pytest.fail("there was no thread"))
