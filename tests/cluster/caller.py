@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cluster import CALLERS, NAMESPACE, RELEASE, Cluster, Object, kubectl_program
+from tests.cluster.cluster import CALLERS, Cluster, Object, kubectl_program
 
-SERVICE = f"http://{RELEASE}-serve-svc.{NAMESPACE}.svc:8000"
 PHOTO = "/app/data/id_is_2576.jpg"
 NAME = "caller"
 
@@ -43,31 +42,37 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Caller:
-    """A pod that may call the HTTP API, with a key of the scope admin."""
+    """A pod that may call the HTTP API.
+
+    Attributes:
+        key: of the scope admin, unless a test is about another one.
+        url: of the release's Service, or of its Ingress.
+    """
 
     cluster: Cluster
     key: str
+    url: str
 
-    def ask(self, method: str, path: str, *parts: str, url: str = SERVICE) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, *parts: str) -> tuple[int, Any]:
         """One request; returns the status, and the body read as JSON where it is.
 
         Args:
             parts: NAME=VALUE of the form, or NAME=@PATH of a photo in the pod.
         """
-        answer = json.loads(self._python("ask.py", method, url + path, *parts))
+        answer = json.loads(self._python("ask.py", method, self.url + path, *parts))
         with contextlib.suppress(json.JSONDecodeError):
             return answer["status"], json.loads(answer["body"])
         return answer["status"], answer["body"]
 
     @contextlib.contextmanager
-    def load(self, *kinds: str, url: str = SERVICE) -> Iterator[Outcome]:
+    def load(self, *kinds: str) -> Iterator[Outcome]:
         """A load for as long as the block runs; its outcome is complete after the block.
 
         Args:
             kinds: PATH=RATE to get, PATH=RATE@PHOTO to post, as pods/load.py takes them.
         """
         end = f"/tmp/end-{uuid.uuid4().hex}"
-        command = self._command("load.py", url, end, str(_LONGEST_LOAD_S), *kinds)
+        command = self._command("load.py", self.url, end, str(_LONGEST_LOAD_S), *kinds)
         outcome = Outcome()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
@@ -90,6 +95,11 @@ class Caller:
         environment = ("env", f"FACES_KEY={self.key}")
         python = (*environment, "python", "-c", (_PROGRAMS / program).read_text())
         return [*_exec(CALLERS, NAME), *python, *arguments]
+
+
+def service(cluster: Cluster) -> str:
+    """The address of the HTTP API within the cluster."""
+    return f"http://{cluster.release}-serve-svc.{cluster.namespace}.svc:8000"
 
 
 def connections(namespace: str, pod: str, container: str | None, addresses: list[str]) -> Any:

@@ -39,19 +39,25 @@ class Cluster:
 
     Attributes:
         image: the serving image, in the cluster's nodes or in a registry that they reach.
+        release: the name of the release, and of its RayService and InferenceService.
+        namespace: where it is, and where kubectl looks unless it is told another one.
+        values: the release's files of values.
     """
 
     image: str
+    release: str = RELEASE
+    namespace: str = NAMESPACE
+    values: Sequence[Path] = VALUES
 
-    def kubectl(self, *words: str, namespace: str = NAMESPACE, input: str | None = None) -> str:
+    def kubectl(self, *words: str, namespace: str | None = None, input: str | None = None) -> str:
         """The command's output. Raises CommandError."""
-        return run([kubectl_program(), "--namespace", namespace, *words], input)
+        return run([kubectl_program(), "--namespace", namespace or self.namespace, *words], input)
 
-    def get(self, *words: str, namespace: str = NAMESPACE) -> Object:
+    def get(self, *words: str, namespace: str | None = None) -> Object:
         found: Object = json.loads(self.kubectl("get", *words, "-o", "json", namespace=namespace))
         return found
 
-    def select(self, kind: str, selector: str = "", namespace: str = NAMESPACE) -> list[Object]:
+    def select(self, kind: str, selector: str = "", namespace: str | None = None) -> list[Object]:
         items: list[Object] = self.get(kind, "-l", selector, namespace=namespace)["items"]
         return items
 
@@ -65,31 +71,31 @@ class Cluster:
 
     def stage(self, stage: str) -> list[Object]:
         return self.pods(
-            f"app.kubernetes.io/component={stage},app.kubernetes.io/instance={RELEASE}"
+            f"app.kubernetes.io/component={stage},app.kubernetes.io/instance={self.release}"
         )
 
     def helm(self, *words: str, major: int = 4) -> str:
         """Both outputs of a command of Helm. Raises CommandError."""
-        return run([str(Helm(major).binary), "--namespace", NAMESPACE, *words], together=True)
+        return run([str(Helm(major).binary), "--namespace", self.namespace, *words], together=True)
 
     def upgrade(self, *values: str, major: int = 4, install: bool = False) -> str:
-        """`helm upgrade` or `helm install` with the tests' values, and ``--set`` of these.
+        """`helm upgrade` or `helm install` with the release's values, and ``--set`` of these.
 
         An upgrade returns as soon as the objects are changed, an install when they are ready.
         """
         repository, _, tag = self.image.rpartition(":")
-        files = [word for file in VALUES for word in ("--values", str(file))]
+        files = [word for file in self.values for word in ("--values", str(file))]
         settings = (f"image.repository={repository}", f"image.tag={tag}", *values)
         sets = [word for setting in settings for word in ("--set", setting)]
         words = ["install", "--wait", "--timeout", "8m"] if install else ["upgrade"]
-        return self.helm(*words, RELEASE, str(CHART), *files, *sets, major=major)
+        return self.helm(*words, self.release, str(CHART), *files, *sets, major=major)
 
-    def apply(self, *objects: Object, namespace: str = NAMESPACE) -> None:
+    def apply(self, *objects: Object, namespace: str | None = None) -> None:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.kubectl("apply", "--server-side", "-f", "-", namespace=namespace, input=document)
 
     def ready(self, kind: str) -> bool:
-        states = self.get(kind, RELEASE).get("status", {}).get("conditions", [])
+        states = self.get(kind, self.release).get("status", {}).get("conditions", [])
         return any(state["type"] == "Ready" and state["status"] == "True" for state in states)
 
     def clusters(self) -> list[str]:

@@ -44,10 +44,12 @@ ORDER = (
     "test_flows.py",
     "test_helm.py",
     "test_scaling.py",
+    "test_soak.py",
     "test_eviction.py",
     "test_trouble.py",
     "test_upgrade.py",
     "test_uninstall.py",
+    "test_other.py",
 )
 # One test can wait for a second cluster beside the first, and for the first to go.
 _TIMEOUT_S = 900
@@ -115,21 +117,14 @@ def key(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     faces = [str(Path(sys.executable).with_name("faces")), "key", "new", "tests"]
     command = [*faces, "--scope", "admin", "--file", str(file)]
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    endpoint = f"{RELEASE}-minio.{NAMESPACE}.svc:9000"
-    annotations = {
-        "serving.kserve.io/s3-endpoint": endpoint,
-        "serving.kserve.io/s3-usehttps": "0",
-        "serving.kserve.io/s3-usevirtualbucket": "0",
-        "serving.kserve.io/s3-region": "us-east-1",
-    }
     s3 = {
         "AWS_ACCESS_KEY_ID": secrets.token_hex(10),
         "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
     }
     cluster.apply(
-        _secret("faces-s3", s3, annotations),
-        _secret("faces-keys", {"keys.yaml": file.read_text()}),
-        _secret("faces-admin-key", {"key": made}),
+        secret("faces-s3", s3, endpoint=f"{RELEASE}-minio.{NAMESPACE}.svc:9000"),
+        secret("faces-keys", {"keys.yaml": file.read_text()}),
+        secret("faces-admin-key", {"key": made}),
     )
     return made
 
@@ -140,7 +135,7 @@ def caller(cluster: Cluster, key: str) -> Caller:
     cluster.apply(callers.pod("stranger", cluster.image), namespace=STRANGERS)
     for namespace, name in ((CALLERS, callers.NAME), (STRANGERS, "stranger")):
         wait(name, 120, functools.partial(_pod_is_ready, cluster, namespace, name))
-    return Caller(cluster, key)
+    return Caller(cluster, key, callers.service(cluster))
 
 
 @pytest.fixture(scope="session")
@@ -163,8 +158,15 @@ def _pod_is_ready(cluster: Cluster, namespace: str, name: str) -> bool:
     return is_ready(cluster.get("pod", name, namespace=namespace))
 
 
-def _secret(name: str, data: dict[str, str], annotations: dict[str, str] | None = None) -> Object:
-    metadata = {"name": name, "annotations": annotations or {}}
+def secret(name: str, data: dict[str, str], endpoint: str = "") -> Object:
+    """A Secret; with the annotations by which KServe learns of an S3 server, where one is named."""
+    annotations = {
+        "serving.kserve.io/s3-endpoint": endpoint,
+        "serving.kserve.io/s3-usehttps": "0",
+        "serving.kserve.io/s3-usevirtualbucket": "0",
+        "serving.kserve.io/s3-region": "us-east-1",
+    }
+    metadata = {"name": name, "annotations": annotations if endpoint else {}}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
 
 

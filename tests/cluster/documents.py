@@ -22,8 +22,6 @@ _COMMAND = re.compile(
     r"^\s*(\w+=\$?\(?)?\"?(kubectl|helm|make|faces|curl|docker|aws|k8s/\S+\.sh) ", re.MULTILINE
 )
 
-STOPPED = 124  # by timeout(1)
-
 
 @dataclass(frozen=True)
 class Block:
@@ -54,9 +52,13 @@ def block(start: str) -> Block:
 
 
 def shell(text: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run it as a reader would, in the checkout, for so long at most: then it is `STOPPED`."""
+    """Run it as a reader would, in the checkout, for so long at most.
+
+    What it starts in the background ends with it.
+    """
+    end = "trap 'jobs -p | xargs -r kill' EXIT"
     return subprocess.run(
-        ["timeout", str(seconds), "bash", "-euc", text],
+        ["timeout", str(seconds), "bash", "-euc", f"{end}\n{text}"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -7,11 +7,12 @@ import json
 import pytest
 
 from tests.cluster.caller import PHOTO, Caller
-from tests.cluster.cluster import NAMESPACE, STAGES, Cluster, is_ready, names, wait
+from tests.cluster.cluster import NAMESPACE, STAGES, Cluster, Object, is_ready, names, wait
 
 pytestmark = pytest.mark.long
 
 _PATIENCE_S = 240
+_DETECT = 1  # of the groups, in the order of their names
 _OPERATORS = "kuberay-system"
 _VERSION = "ray.io/kuberay-version"
 _LOAD = ("/identities=4", f"/infer=1@{PHOTO}")
@@ -32,8 +33,16 @@ def test_no_pod_is_left_over(cluster: Cluster, release: Caller) -> None:
 
 
 def test_an_operator_of_another_version_takes_over(cluster: Cluster, release: Caller) -> None:
-    """KubeRay writes a cluster that another version made anew; its pods go on."""
+    """KubeRay writes a cluster that another version made anew: patches go, and its pods go on."""
     (name,) = cluster.clusters()
+    written = cluster.get("rayservice", cluster.release)["spec"]["rayClusterConfig"]
+    most = _most(written)
+    patch = {
+        "op": "replace",
+        "path": f"/spec/workerGroupSpecs/{_DETECT}/maxReplicas",
+        "value": most + 3,
+    }
+    cluster.kubectl("patch", "raycluster", name, "--type", "json", "-p", json.dumps([patch]))
     before = names(cluster.pods("ray.io/is-ray-node=yes"))
     mark = f"{_VERSION}=v1.0.0"
     with release.load(*_LOAD) as outcome:
@@ -45,6 +54,15 @@ def test_an_operator_of_another_version_takes_over(cluster: Cluster, release: Ca
         wait("the new version's mark", 120, lambda: _version(cluster, name) != "v1.0.0")
     assert outcome.failures == []
     assert names(cluster.pods("ray.io/is-ray-node=yes")) == before
+    assert _most(cluster.get("raycluster", name)["spec"]) == most
+
+
+def _most(raycluster: Object) -> int:
+    """Pods of detect."""
+    group = raycluster["workerGroupSpecs"][_DETECT]
+    assert group["groupName"] == "detect"
+    most: int = group["maxReplicas"]
+    return most
 
 
 def _version(cluster: Cluster, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_a_key_is_given_and_withdrawn(cluster: Cluster, release: Caller, tmp_pat
     there = cluster.get("secret", "faces-keys")["data"]["keys.yaml"]
     made = shell(f"faces key new guest --scope identify --file {tmp_path}/keys.yaml", 60)
     assert made.returncode == 0, made.stderr
-    guest = Caller(cluster, made.stdout.strip())
+    guest = dataclasses.replace(release, key=made.stdout.strip())
     assert _status(guest) == 401
     entries = yaml.safe_load((tmp_path / "keys.yaml").read_text())["keys"]
     _replace_keys(cluster, there, entries)

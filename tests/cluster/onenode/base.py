@@ -11,18 +11,21 @@ from tests.cluster.onenode.home import Home
 from tests.cluster.onenode.machine import SUITE
 from tests.cluster.onenode.shell import run, say
 
-# What the chart's containers and KubeRay's probes call, and what pip's tritonserver is linked with.
+# What the chart's containers and KubeRay's probes call, what pip's tritonserver is linked with, and
+# the Redis of a test.
 _PACKAGES = (
     *("ca-certificates", "curl", "wget", "openssl", "procps"),
     *("python3", "libpython3.11", "libgomp1", "libgl1", "libglib2.0-0"),
     *("libb64-0d", "libre2-9", "libnuma1", "libarchive13"),
+    "redis-server",
 )
 _WASTE = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "dev")
 
 
 def build(home: Home) -> None:
-    """Make the layer, unless it is there."""
-    if home.base.is_file():
+    """Make the layer, unless it is there with these packages."""
+    wanted, stamp = "\n".join(_PACKAGES), home.base.with_suffix(".packages")
+    if home.base.is_file() and stamp.is_file() and stamp.read_text() == wanted:
         return
     say(f"base image: Debian {SUITE}")
     with tempfile.TemporaryDirectory(dir=home.folder) as folder:
@@ -37,6 +40,7 @@ def build(home: Home) -> None:
         _append(root / "etc/group", "faces:x:1000:")
         _append(root / "etc/passwd", "faces:x:1000:1000::/tmp:/bin/bash")
         oci.layer(root, home.base)
+        stamp.write_text(wanted)
 
 
 def _mirrors() -> list[str]:

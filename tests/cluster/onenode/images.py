@@ -21,6 +21,7 @@ _PROGRAMS = {
     "coredns": ("coredns/coredns", "coredns", 0),
     "kuberay-operator": ("kuberay/ray-operator", "manager", 65532),
     "kserve-controller": ("kserve/manager", "manager", 65532),
+    "skipper": ("skipper/skipper", "skipper", 65532),
     "metrics-server": ("metrics-server/metrics-server", "metrics-server", 1000),
 }
 

@@ -1,4 +1,4 @@
-"""Installs CoreDNS, KubeRay, KServe and metrics-server, from the sources that were built."""
+"""Installs CoreDNS, KubeRay, KServe, metrics-server and Skipper, as they were built."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _OPERATORS = (
     "kuberay-system/kuberay-operator",
     "kserve/kserve-controller-manager",
     "kube-system/metrics-server",
+    "skipper/skipper",
 )
 
 
@@ -36,6 +37,7 @@ def install(home: Home) -> None:
     apply(home, _kserve(home))
     metrics = go.module(home, "metrics-server", "sigs.k8s.io/metrics-server")
     apply(home, _kustomized(home, "metrics-server", metrics / "manifests/base"))
+    apply(home, (HERE / "manifests/skipper.yaml").read_text())
     for operator in _OPERATORS:
         namespace, name = operator.split("/")
         rollout = ("rollout", "status", f"deployment/{name}", "--timeout=1s")
