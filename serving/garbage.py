@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
-# By then the stages have been told, and their threads are done.
 SECONDS = 3.0
+# The stages are told at once, but their threads end when they have done what they began.
+_TIMES = 5
 
-_planned: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+# Event loop -> when it was last asked; as long as it collects.
+_asked: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()
 
 
 def begin() -> None:
@@ -27,13 +29,17 @@ def begin() -> None:
 
 
 def collect_soon() -> None:
-    """Collect once in `SECONDS`, however often this is called until then."""
+    """Collect every `SECONDS`, until it was done `_TIMES` times since this was called last."""
     loop = asyncio.get_running_loop()
-    if loop not in _planned:
-        _planned.add(loop)
+    collects = loop in _asked
+    _asked[loop] = loop.time()
+    if not collects:
         loop.call_later(SECONDS, _collect, loop)
 
 
 def _collect(loop: asyncio.AbstractEventLoop) -> None:
-    _planned.discard(loop)
     gc.collect()
+    if loop.time() - _asked[loop] < _TIMES * SECONDS:
+        loop.call_later(SECONDS, _collect, loop)
+    else:
+        del _asked[loop]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -37,31 +37,72 @@ def _python_does_not_look(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.enable()
 
 
-def test_what_a_call_leaves_that_is_given_up_goes_soon() -> None:
+@pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When garbage was collected, by the loop's clock."""
+    times: list[float] = []
+    collect = gc.collect
+
+    def note() -> None:
+        times.append(asyncio.get_running_loop().time())
+        collect()
+
+    monkeypatch.setattr(gc, "collect", note)
+    return times
+
+
+async def _until(there: Callable[[], bool]) -> None:
+    while not there():  # noqa: ASYNC110 (no event tells)
+        await asyncio.sleep(0.005)
+
+
+def test_what_a_call_leaves_that_is_given_up_goes_soon(collected: list[float]) -> None:
     made = Hangs()
 
     async def give_up() -> list[bool]:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(call(Method("decode", made.hang), Ref((Held(7),), False)), 0.01)
         left = [made.left() is not None]
-        await asyncio.sleep(0.1)
+        await _until(lambda: len(collected) >= 1)
         return [*left, made.left() is not None]
 
     assert asyncio.run(give_up()) == [True, False]
 
 
-def test_many_are_collected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    collected: list[int] = []
-    monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
+def test_what_a_thread_holds_on_to_goes_after_it(collected: list[float]) -> None:
+    """It is no circle yet when the first collection runs."""
 
-    async def twice() -> None:
-        for _ in range(2):
-            for _ in range(9):
-                garbage.collect_soon()
-            await asyncio.sleep(0.1)
+    async def give_up() -> list[bool]:
+        circle = Circle()
+        left = weakref.ref(circle)
+        garbage.collect_soon()
+        await _until(lambda: len(collected) >= 1)
+        del circle
+        found = [left() is not None]
+        await _until(lambda: len(collected) >= 2)
+        return [*found, left() is not None]
 
-    asyncio.run(twice())
-    assert len(collected) == 2
+    assert asyncio.run(give_up()) == [True, False]
+
+
+def test_many_are_collected_at_once_and_the_last_one_several_times(collected: list[float]) -> None:
+    async def twice() -> float:
+        loop = asyncio.get_running_loop()
+        for _ in range(9):
+            garbage.collect_soon()
+        await _until(lambda: bool(collected))
+        garbage.collect_soon()
+        last = loop.time()
+        await _until(lambda: loop not in garbage._asked)
+        return last
+
+    last = asyncio.run(twice())
+    before = [time for time in collected if time <= last]
+    after = [time for time in collected if time > last]
+    assert len(before) == 1
+    # Fewer where the machine is slow: then there was more time between them.
+    assert 1 <= len(after) <= 5
+    assert after[-1] - last >= 5 * garbage.SECONDS
 
 
 def test_what_is_there_at_the_start_is_left_out() -> None:
