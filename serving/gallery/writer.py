@@ -160,7 +160,9 @@ class Writer:
             if segment is None or accepted != before:
                 operations = [o for w in accepted for o in w.operations]
                 segment = Segment.of(operations, self._gallery.dimension)
-            return segment if accepted else None
+            # A gallery begins with its first enrolment, not by removing everybody from nobody.
+            changes = any(o.kind is not Kind.CLEAR for w in accepted for o in w.operations)
+            return segment if accepted and (manifest.version or changes) else None
 
         try:
             version = self._commit(prepare, lambda: [a for w in accepted for a in w.acts])

@@ -427,7 +427,8 @@ def report(folder: Path, sizes: tuple[int, ...], say: Callable[[str], None]) -> 
             say(lines[-1])
     empty, store = open_gallery(folder, "empty")
     # So that it has had one commit, as imported galleries have.
-    empty.commit([Operation(Kind.CLEAR, 0, time.time())])
+    rows = people_rows(1, np.random.default_rng(0))
+    empty.commit([Operation(Kind.PUT, 0, 0.0, rows), Operation(Kind.CLEAR, 0, time.time())])
     cost = enrol_one(empty, store)
     lines += [
         "",

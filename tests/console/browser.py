@@ -190,8 +190,12 @@ class Page:
 
     def fill(self, label: str, text: str) -> None:
         field = self.field(label)
+        # The page proposes ids until the field has the focus, which clearing an empty one does not
+        # give it: a proposal would come between, and the text behind it.
+        self.driver.execute_script("arguments[0].focus()", field)
         field.clear()
         field.send_keys(text)
+        assert field.get_property("value") == text
 
     def choose(self, *files: Path, selector: str = "#view-identify > input[type=file]") -> None:
         """Give files to the file field."""

@@ -128,3 +128,12 @@ def test_everybody_is_forgotten(api: httpx.Client, enrol: Enrol, new_id: int) ->
     assert api.get("/identities").json()["total"] == 0
     enrol(new_id)
     assert api.get("/identities").json()["total"] == 1
+
+
+def test_forgetting_everybody_of_nobody_begins_no_collection(api: httpx.Client) -> None:
+    place = "/collections/nobody-was-here/identities"
+    answer = api.delete(place, params={"confirm": "all"})
+    assert (answer.status_code, answer.json()) == (200, {"gallery_version": 0})
+    assert api.get(place).json()["total"] == 0
+    collections = api.get("/collections").json()["collections"]
+    assert "nobody-was-here" not in [collection["name"] for collection in collections]

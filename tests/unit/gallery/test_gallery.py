@@ -62,6 +62,27 @@ def test_a_gallery_that_nobody_wrote_is_empty(store: MemoryStore) -> None:
     assert not store.objects
 
 
+def test_forgetting_everybody_where_nobody_was_begins_no_gallery(store: MemoryStore) -> None:
+    gallery, clear = open_gallery(store), Operation(Kind.CLEAR, 0, 1.0)
+    assert gallery.commit([clear]) == gallery.commit([clear, clear]) == 0
+    assert not store.objects
+    assert gallery.commit([clear, put(1)]) == 1
+    assert everybody(store) == [1]
+    assert gallery.commit([clear]) == 2
+    assert everybody(store) == []
+
+
+def test_a_gallery_that_was_looked_at_before_it_began_shows_its_first_people(
+    store: MemoryStore,
+) -> None:
+    writer, reader = open_gallery(store), open_gallery(store)
+    assert len(reader.refresh()) == 0
+    assert writer.commit([Operation(Kind.CLEAR, 0, 1.0)]) == 0
+    assert len(reader.refresh()) == 0
+    version = writer.commit([put(1)])
+    assert [p.id for p in reader.refresh(at_least=version).list(10)] == [1]
+
+
 def test_others_see_a_commit(store: MemoryStore) -> None:
     writer, reader = open_gallery(store), open_gallery(store)
     assert writer.commit([put(1, name="Ada"), put(2)]) == 1

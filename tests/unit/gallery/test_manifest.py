@@ -59,7 +59,7 @@ def test_a_commit_costs_no_more_than_one_to_an_empty_gallery(store: MemoryStore)
     large = MemoryStore()
     import_segments(open_gallery(large), 50)
     # So that both have been through one commit.
-    open_gallery(store).commit([Operation(Kind.CLEAR, 0, 1.0)])
+    open_gallery(store).commit([put(1), Operation(Kind.CLEAR, 0, 1.0)])
     (few, least), (requests, size) = cost_of_enrolling(store), cost_of_enrolling(large)
     assert few == requests == 3
     assert size <= least
