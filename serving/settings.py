@@ -6,9 +6,18 @@ Secrets are never settings: the S3 keys come from the environment (boto3's own c
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from serving.written import Written
 
@@ -49,11 +58,24 @@ PHOTOS_AT_ONCE = 4
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 
+_WITH_EXPONENT = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?[eE][+-]?[0-9]{1,3}")
+
 
 class Settings(BaseModel):
     # Strict: `threads: "2"` and `threshold: true` are slips, not numbers. Nor is infinity a time to
     # wait for, or a share.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _with_exponent(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        # The YAML of Python and so of Ray reads 1e-3 as text, that of Helm as a number.
+        try:
+            return validate(value)
+        except ValidationError:
+            if not isinstance(value, str) or _WITH_EXPONENT.fullmatch(value) is None:
+                raise
+            return validate(float(value))
 
 
 class Scale(Settings):

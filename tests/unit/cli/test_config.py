@@ -10,6 +10,7 @@ import yaml
 
 from serving.cli.config import read_config, read_overrides
 from serving.errors import InvalidInput
+from serving.settings import AppArgs
 from serving.stack.config import StackSettings, serve_config
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
@@ -104,6 +105,12 @@ def test_overrides(tmp_path: Path) -> None:
             "match.threshold: Input should be a number from -1 to 1 or 'auto'.",
         ),
         (
+            "match: {threshold: 1e3}",
+            "match.threshold: Input should be a number from -1 to 1 or 'auto'.",
+        ),
+        ("match: {threads: 1e3}", "match.threads: Input should be a valid integer."),
+        ("triton: {timeout_s: 1e999}", "triton.timeout_s: Input should be a finite number."),
+        (
             "tracing: {endpoint: 'localhost:4318'}",
             "tracing.endpoint: an address begins with http:// or https://, and has no blanks, ? "
             "or #.",
@@ -120,6 +127,14 @@ def test_a_mistake_in_the_settings_is_named(tmp_path: Path, text: str, sentence:
     with pytest.raises(InvalidInput) as whole:
         read_config(path)
     assert str(whole.value).endswith(f": {sentence}")
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.1e-2", "1.0e-3", "0.001"])
+def test_a_number_may_have_an_exponent(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "args.yaml"
+    path.write_text(f"match: {{fpir: {text}, threshold: {text}}}\ngallery: {{bucket: 1e-3}}\n")
+    args = AppArgs.model_validate(read_overrides(path))
+    assert (args.match.fpir, args.match.threshold, args.gallery.bucket) == (0.001, 0.001, "1e-3")
 
 
 @pytest.mark.parametrize(
