@@ -21,10 +21,13 @@ from serving.reading.names import name_problem
 
 def _expiry(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
     try:
-        return TypeAdapter[datetime | None](Expiry | None).validate_python(value)
+        expires = TypeAdapter[datetime | None](Expiry | None).validate_python(value)
     except ValidationError:
         sentence = "Give a date and a time with a time zone, as 2027-01-31T00:00:00Z."
         raise click.BadParameter(sentence) from None
+    if expires is not None and expires <= datetime.now(timezone.utc):
+        raise click.BadParameter(f"{expires.isoformat()} is past: the key would never be valid.")
+    return expires
 
 
 @click.group()

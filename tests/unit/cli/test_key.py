@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -101,13 +101,23 @@ def test_a_name_that_misleads_who_reads_it_is_wrong_usage(name: str) -> None:
 
 def test_a_key_may_have_an_end(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
-    end = datetime(2027, 1, 31, 10, tzinfo=timezone.utc)
-    run("a", "--scope", "identify", "--expires", "2027-01-31T12:00:00+02:00", "--file", str(path))
+    end = datetime(2127, 1, 31, 10, tzinfo=timezone.utc)
+    run("a", "--scope", "identify", "--expires", "2127-01-31T12:00:00+02:00", "--file", str(path))
     (key,) = parse(path.read_text())
     assert key.expires == end
     for wrong in ("2027-01-31", "2027-01-31T12:00:00", "1800000000", "tomorrow"):
         _, told = run("b", "--scope", "identify", "--expires", wrong, exit_code=2)
         assert "time zone" in told
+
+
+def test_a_key_that_would_be_expired_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    past = (datetime.now(timezone.utc) - timedelta(seconds=1)).isoformat()
+    for end in (past, "2020-01-31T00:00:00Z"):
+        out, told = run(
+            "a", "--scope", "identify", "--expires", end, "--file", str(path), exit_code=2
+        )
+        assert (out, "is past" in told, path.exists()) == ("", True, False)
 
 
 class TestCheck:
@@ -119,8 +129,9 @@ class TestCheck:
     def test_it_says_what_each_key_may(self, tmp_path: Path) -> None:
         path = tmp_path / "keys.yaml"
         run("boss", "--scope", "admin", "--file", str(path))
-        more = ("--collection", "shop", "--rate", "20", "--expires", "2020-01-31T00:00:00Z")
+        more = ("--collection", "shop", "--rate", "20", "--expires", "2127-01-31T00:00:00Z")
         run("kiosk", "--scope", "enrol", "--scope", "identify", *more, "--file", str(path))
+        path.write_text(path.read_text().replace("2127", "2020"))
         out, err = self.check(path, 0)
         assert out.splitlines() == [
             "boss: admin",
