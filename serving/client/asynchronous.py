@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 
 import httpx
 
-from serving.client import answers, calls
+from serving.client import address, answers, calls
 from serving.client.calls import UNSET, Call, Rows, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
@@ -40,10 +40,13 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = Exchange(url, collection, key, timeout_s, plain_http=plain_http)
-        self._retry = retry or Retry()
         self._own = http is None
-        self._http = http or httpx.AsyncClient()
+        self._exchange = Exchange(
+            url, collection, key, timeout_s, plain_http=plain_http, proxied=self._own
+        )
+        self._retry = retry or Retry()
+        with address.proxies():
+            self._http = http or httpx.AsyncClient()
         self._sleep = sleep
         self._clock = clock
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 import httpx
 
 from serving import __version__
+from serving.client import address
 from serving.client.answers import ConflictBody, ImageReport
 from serving.client.calls import Call
 from serving.client.errors import ClientError
@@ -75,6 +76,7 @@ class Exchange:
         key: an API key; None: the environment's FACES_KEY, if there is one.
         timeout_s: for calls without one of their own.
         plain_http: whether a key may go over http:// to another machine without a warning.
+        proxied: whether requests go through the proxies of the environment.
 
     Raises:
         ClientError: the address or the key is malformed.
@@ -89,14 +91,13 @@ class Exchange:
         timeout_s: float,
         *,
         plain_http: bool,
+        proxied: bool,
     ) -> None:
         url = url or os.environ.get("FACES_URL") or URL
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ClientError(f"{url!r} is no address of a service: {error}.") from None
-        # Messages with the URL may be logged, so it must not hold a password.
-        self.url = str(parsed.copy_with(userinfo=b"")) if parsed.userinfo else url
+        parsed = address.checked(url)
+        proxy = address.proxy_to(parsed) if proxied else None
+        # For sentences.
+        self._at = url if proxy is None else f"{url} through the environment's proxy {proxy}"
         self._base = url.rstrip("/")
         self._below = ""
         if collection is not None:
@@ -158,11 +159,11 @@ class Exchange:
         """The failure for a request that got no answer."""
         sent = not isinstance(error, (*_NOT_SENT, *_NEVER_SENT))
         if isinstance(error, httpx.TimeoutException):
-            text = f"The service at {self.url} took too long to answer."
+            text = f"The service at {self._at} took too long to answer."
         elif isinstance(error, httpx.TransportError):
-            text = f"No service answers at {self.url} ({error})."
+            text = f"No service answers at {self._at} ({error})."
         else:
-            text = f"What answers at {self.url} is not this service ({error})."
+            text = f"What answers at {self._at} is not this service ({error})."
         unconfirmed = call.writes and sent
         failure = ClientError(
             text + (_LOOK_FIRST if unconfirmed else ""),
@@ -191,7 +192,7 @@ class Exchange:
             if isinstance(body.get("request_id"), str):
                 request_id = body["request_id"]
         else:
-            detail = f"What answers at {self.url} is not this service (status {status})."
+            detail = f"What answers at {self._at} is not this service (status {status})."
             if answer.has_redirect_location:
                 detail += f" It redirects to {answer.headers['location']}."
         reasons = {str(i["reason"]) for i in images if i.get("reason")}

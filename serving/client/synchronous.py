@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 
 import httpx
 
-from serving.client import answers, calls
+from serving.client import address, answers, calls
 from serving.client.calls import UNSET, Call, Rows, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
@@ -60,10 +60,13 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = Exchange(url, collection, key, timeout_s, plain_http=plain_http)
-        self._retry = retry or Retry()
         self._own = http is None
-        self._http = http or httpx.Client()
+        self._exchange = Exchange(
+            url, collection, key, timeout_s, plain_http=plain_http, proxied=self._own
+        )
+        self._retry = retry or Retry()
+        with address.proxies():
+            self._http = http or httpx.Client()
         self._sleep = sleep
         self._clock = clock
 

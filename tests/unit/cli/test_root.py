@@ -198,6 +198,12 @@ class TestInfer:
         assert ended.code == 1
         assert ended.err.startswith(f"Error: No service answers at {url}")
 
+    @pytest.mark.parametrize("url", ["http://faces?x=1", "http://faces#x", "http://me:x@faces"])
+    def test_an_address_of_no_service(self, faces: Faces, photo: Path, url: str) -> None:
+        ended = faces("infer", photo, "--url", url)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("Error: The address of a service ")
+
 
 class TestStatus:
     def test_ready(self, faces: Faces, service: FakeService) -> None:

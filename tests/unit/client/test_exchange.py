@@ -62,14 +62,6 @@ def test_an_address_that_is_none(call: Caller) -> None:
     assert "'http://faces:port' is no address" in str(failure(call, "ready"))
 
 
-def test_a_password_in_the_address_is_not_told(call: Caller) -> None:
-    with closed_port() as url:
-        call.url = url.replace("//", "//me:secret@")
-        error = failure(call, "identity", 7)
-    assert "secret" not in str(error)
-    assert url in str(error)
-
-
 def test_the_answer_takes_too_long(service: FakeService, call: Caller) -> None:
     service.seconds.clear()
     error = failure(call, "infer", PHOTO, timeout_s=0.05)
