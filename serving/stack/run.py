@@ -28,6 +28,9 @@ from serving.stack.process import (
     write_private,
 )
 
+# The first file of each start, so what shows that a folder is the stack's.
+_LOCK = "lock"
+
 
 @contextlib.contextmanager
 def running(
@@ -42,14 +45,7 @@ def running(
         StackError: it cannot run; nothing is left running.
     """
     folder = settings.folder.resolve()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        make_private(folder)  # embeddings and names; an older version may have left it open
-    except OSError as error:
-        raise StackError(
-            f"The folder {folder} cannot be used: {error.strerror}. Choose one that you may write "
-            "to with faces up --folder FOLDER."
-        ) from None
+    take(folder)
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         stack.enter_context(_lock(folder))
@@ -99,10 +95,32 @@ def running(
         yield [s3_server, triton_server, application]
 
 
+def take(folder: Path) -> None:
+    """Make the stack's folder, or close one of an earlier start: it holds embeddings and names.
+
+    Raises:
+        StackError: it cannot be used, or holds things that are not the stack's and that others may
+            have to read.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (folder / _LOCK).exists() and any(folder.iterdir()):
+            raise StackError(
+                f"The folder {folder} holds other things, and faces up closes its folder to all "
+                "other accounts. Choose a new or an empty one with faces up --folder FOLDER."
+            )
+        make_private(folder)  # an older version may have left it open
+    except OSError as error:
+        raise StackError(
+            f"The folder {folder} cannot be used: {error.strerror}. Choose one that you may write "
+            "to with faces up --folder FOLDER."
+        ) from None
+
+
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """One stack per folder: two S3 servers on the same files would destroy them."""
-    path = folder / "lock"
+    path = folder / _LOCK
     write_private(path, "")
     with path.open("w") as file:
         try:

@@ -61,7 +61,6 @@ ELSEWHERE = {
     "pipeline/verification.py": "pipeline/test_pipeline.py",
     "stack/config.py": "what it writes is what every stack of tests/service is started with",
     "stack/credentials.py": "stack/test_s3.py",
-    "stack/run.py": "it starts every stack of tests/service",
     "stages/detect.py": "a thin class over vision/faces.py: service",
     "stages/interfaces.py": "Protocols; stages/test_remote.py compares them with what calls them",
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",

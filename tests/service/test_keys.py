@@ -18,7 +18,14 @@ from serving.stack.config import StackSettings
 from serving.stack.process import LOOPBACK
 from tests.service import logs
 from tests.support import images
-from tests.support.stacks import KEYED_PORT, KEYED_TIMEOUT_S, KEYS, Stack, write_keys
+from tests.support.stacks import (
+    KEYED_PORT,
+    KEYED_TIMEOUT_S,
+    KEYS,
+    Stack,
+    keys_beside,
+    write_keys,
+)
 
 JPEG = {"Content-Type": "image/jpeg"}
 MODEL = "/v2/models/face-identification"
@@ -56,7 +63,7 @@ def stack(keyed_stack: Stack) -> StackSettings:
 
 @pytest.fixture(scope="module")
 def key_file(stack: StackSettings) -> Path:
-    return stack.folder / "keys.yaml"
+    return keys_beside(stack.folder)
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,11 @@ def rendered() -> tuple[Object, ...]:
     return helm.template(values, files=[VARIANTS["defaults"]])
 
 
+def keys_beside(folder: Path) -> Path:
+    """The key file of the keyed stack in this folder."""
+    return folder.with_name(f"{folder.name}-keys.yaml")
+
+
 def write_keys(file: Path, *names: str) -> None:
     entries = [{"name": n, "hash": hash_of(KEYS[n]), **ENTRIES[n]} for n in names]
     file.write_text(yaml.safe_dump({"keys": entries}))
@@ -114,7 +119,7 @@ def write_keys(file: Path, *names: str) -> None:
 @contextmanager
 def keyed(folder: Path) -> Iterator[Stack]:
     """With the chart's serveConfigV2, of which only the addresses are this machine's: it wants
-    keys. They lie in ``keys.yaml`` in the stack's folder."""
+    keys. They lie in `keys_beside` its folder, which is the stack's alone."""
     here = StackSettings(folder=folder, port=KEYED_PORT)
     document = copy.deepcopy(rendered_config(rendered()))
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
@@ -124,8 +129,8 @@ def keyed(folder: Path) -> Iterator[Stack]:
     args = application["args"]
     args["triton"]["url"] = triton.url_of(folder)
     args["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
-    args["keys"]["file"] = str(folder / "keys.yaml")
-    write_keys(folder / "keys.yaml", *KEYS)
+    args["keys"]["file"] = str(keys_beside(folder))
+    write_keys(keys_beside(folder), *KEYS)
     settings = StackSettings(folder=folder, port=KEYED_PORT, document=document)
     with running(settings) as processes:
         yield Stack(settings, processes)
