@@ -134,9 +134,9 @@ class Gate:
     async def _known(self, scope: AsgiScope) -> Key | None:
         """The caller's key, if it sent a valid one."""
         presented = _presented(Headers(scope=scope))
-        if self._keys is None or presented is None:
+        if self._keys is None or len(presented) != 1:
             return None
-        return await self._keys.find(presented)
+        return await self._keys.find(*presented)
 
     def _may_know(self, key: Key | None) -> bool:
         """Whether a caller with this key may read what is said about the default collection."""
@@ -147,9 +147,11 @@ class Gate:
         if self._keys is None:
             return None
         presented = _presented(Headers(scope=scope))
-        if presented is None:
+        if not presented:
             raise _Refused(Unauthorized("Send an API key: Authorization: Bearer KEY."))
-        key = await self._keys.find(presented)
+        if len(presented) > 1:  # as RFC 6750 has it; nobody could say by whose right it was done
+            raise _Refused(BadRequest("The request has API keys that differ; send one of them."))
+        key = await self._keys.find(*presented)
         if key is None:
             raise _Refused(Unauthorized("This API key is not valid."))
         note(Request(scope), key=key.name)  # also when the request is refused
@@ -219,8 +221,9 @@ class _Refused(Exception):
         self.key_name = key_name  # of a valid key
 
 
-def _presented(headers: Headers) -> str | None:
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key")
+def _presented(headers: Headers) -> set[str]:
+    """The API keys in a request, whichever headers they come in."""
+    parts = [value.partition(" ") for value in headers.getlist("authorization")]
+    bearers = [token for kind, _, token in parts if kind.lower() == "bearer"]
+    keys = (key.strip() for key in (*bearers, *headers.getlist("x-api-key")))
+    return {key for key in keys if key}

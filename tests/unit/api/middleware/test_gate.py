@@ -66,6 +66,39 @@ def test_a_key_comes_as_a_bearer_token_or_in_a_header_of_its_own(headers: dict[s
     assert infer(Api(keys=keys_of()), headers).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Authorization", "Bearer {identify}"), ("X-API-Key", "{admin}")],
+        [("Authorization", "Bearer nobody"), ("X-API-Key", "{admin}")],
+        [("Authorization", "Bearer {admin}"), ("X-API-Key", "nobody")],
+        [("Authorization", "Bearer {admin}"), ("Authorization", "Bearer {identify}")],
+        [("X-API-Key", "{identify}"), ("X-API-Key", "{admin}")],
+    ],
+)
+def test_keys_that_differ_are_refused(headers: list[tuple[str, str]]) -> None:
+    api = Api(keys=keys_of())
+    sent = [("Content-Type", "image/jpeg"), *((n, v.format(**KEYS)) for n, v in headers)]
+    assert "differ" in detail_of(api.post("/infer", content=b"photo", headers=sent), 400)
+    assert api.pipeline.asked == []
+    # An open route is answered as without a key.
+    open_to_all = [api.get("/readyz", headers=given).json() for given in (sent, {})]
+    assert open_to_all[0] == open_to_all[1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**bearer("identify"), "X-API-Key": KEYS["identify"]},
+        {**bearer("identify"), "X-API-Key": ""},
+        {"Authorization": "Basic dXNlcjo=", "X-API-Key": KEYS["identify"]},
+        {"Authorization": "Bearer ", "X-API-Key": KEYS["identify"]},
+    ],
+)
+def test_one_key_in_two_headers_is_one_key(headers: dict[str, str]) -> None:
+    assert infer(Api(keys=keys_of()), headers).status_code == 200
+
+
 def test_a_body_is_not_read_before_the_key() -> None:
     api = Api(keys=keys_of(), max_body_bytes=10)
     big = {"content": b"x" * 100, "headers": {"Content-Type": "image/jpeg"}}
