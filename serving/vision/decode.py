@@ -39,6 +39,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Photo:
         UnsupportedImage: empty, not an image of a supported format, or damaged.
         TooLarge: more pixels than the settings allow.
         TimedOut: the deadline came while a HEIC or AVIF was decoded.
+        Overloaded: there was no memory or time for the process that decodes a HEIC or AVIF.
     """
     return _read(data, lambda format: _READERS[format](data, settings))
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import IO
 from PIL import Image, features
 
 from serving import deadline
-from serving.errors import UnsupportedImage
+from serving.errors import Overloaded, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.formats import heif_child, opened
 from serving.vision.records import Photo
@@ -28,6 +29,7 @@ _CPU_SECONDS = 10
 _WALL_SECONDS = 60.0
 # The size of a picture: a box of 20 bytes.
 _SIZE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
+_NO_ROOM = "There was not enough memory or time here to decode the photo; try again in a moment."
 _NAMES = {"HEIC": "HEIC, as iPhones write it", "AVIF": "AVIF"}
 
 
@@ -46,6 +48,7 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
 
     Raises:
         TimedOut: the deadline came first.
+        Overloaded: there was no memory, or no time, for its process.
         UnsupportedImage: damaged, of another codec, or its decoder is not installed.
         TooLarge: see `opened.check_size`.
     """
@@ -66,7 +69,7 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
             process.stdin.close()
         head = process.stdout.read(heif_child.HEADER.size)
         if len(head) < heif_child.HEADER.size:
-            deadline.check()  # or it was its own limits that ended it
+            _check_end(process)
             raise bad
         status, mode, orientation, width, height, size = heif_child.HEADER.unpack(head)
         if status == heif_child.UNREADABLE:
@@ -77,6 +80,7 @@ def read(data: bytes, format: str, settings: DecodeSettings) -> Photo:
             raise bad
         pixels = bytearray(size)
         if not _filled(pixels, process.stdout):
+            _check_end(process)
             raise bad
     image = Image.frombuffer(name, (width, height), pixels, "raw", name, 0, 1)
     return opened.upright(image, opened.orientation_of(orientation))
@@ -107,13 +111,16 @@ def _child(format: str, most_pixels: int) -> Iterator[subprocess.Popen[bytes]]:
     }
     numbers = (str(most_pixels), str(_CPU_SECONDS))
     command = [sys.executable, "-m", heif_child.__name__, format, *numbers]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+    except OSError as error:
+        raise Overloaded(_NO_ROOM) from error
     until = deadline.current()
     left = (
         _WALL_SECONDS if until is None else min(_WALL_SECONDS, max(0.0, until - time.monotonic()))
@@ -129,6 +136,19 @@ def _child(format: str, most_pixels: int) -> Iterator[subprocess.Popen[bytes]]:
                 process.kill()
     finally:
         end.cancel()
+
+
+def _check_end(process: subprocess.Popen[bytes]) -> None:
+    """Return if the photo is why the process ended: its decoder crashed, or its limits ended it.
+
+    Raises:
+        TimedOut: the deadline came first.
+        Overloaded: it was killed; by the kernel, when memory ended, or after `_WALL_SECONDS`.
+    """
+    ended = process.wait()
+    deadline.check()
+    if ended == -signal.SIGKILL:
+        raise Overloaded(_NO_ROOM)
 
 
 def _filled(buffer: bytearray, source: IO[bytes]) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
 import subprocess
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import deadline
-from serving.errors import TimedOut, TooLarge, UnsupportedImage
+from serving.errors import Overloaded, TimedOut, TooLarge, UnsupportedImage
 from serving.settings import DecodeSettings
 from serving.vision.decode import decode
 from serving.vision.formats import heif, kinds
@@ -145,6 +148,53 @@ def test_the_process_gets_no_credentials(
     monkeypatch.setattr(subprocess, "Popen", recording)
     assert decode(heics.avif(quadrants()), SETTINGS).width == 64
     assert set(seen[0]) <= {"PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "MALLOC_ARENA_MAX"}
+
+
+@avif
+class TestEndsOfTheProcess:
+    @pytest.fixture
+    def ended_by(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals], None]:
+        """From now on each process is ended by this signal as soon as it has begun."""
+        start = subprocess.Popen
+
+        def ended_by(by: signal.Signals) -> None:
+            def ended(command: list[str], **options: Any) -> Any:
+                process = start(command, **options)
+                process.send_signal(by)
+                return process
+
+            monkeypatch.setattr(subprocess, "Popen", ended)
+
+        return ended_by
+
+    def test_killed_as_when_memory_ends(self, ended_by: Callable[[signal.Signals], None]) -> None:
+        ended_by(signal.SIGKILL)
+        with pytest.raises(Overloaded, match="not enough memory or time") as caught:
+            decode(heics.avif(quadrants()), SETTINGS)
+        assert (caught.value.status, caught.value.retry_after) == (503, 1)
+
+    @pytest.mark.parametrize("by", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
+    def test_a_crash_is_of_the_photo(
+        self, ended_by: Callable[[signal.Signals], None], by: signal.Signals
+    ) -> None:
+        ended_by(by)
+        with pytest.raises(UnsupportedImage, match="AVIF, but"):
+            decode(heics.avif(quadrants()), SETTINGS)
+
+    def test_a_machine_too_busy_to_come_to_an_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(heif, "_WALL_SECONDS", 0.0)
+        with pytest.raises(Overloaded):
+            decode(heics.avif(quadrants()), SETTINGS)
+        with deadline.until(time.monotonic() - 1), pytest.raises(TimedOut):
+            decode(heics.avif(quadrants()), SETTINGS)
+
+    def test_no_process_can_begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def begin(command: list[str], **options: Any) -> Any:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        monkeypatch.setattr(subprocess, "Popen", begin)
+        with pytest.raises(Overloaded):
+            decode(heics.avif(quadrants()), SETTINGS)
 
 
 @avif
