@@ -269,7 +269,9 @@ class AuditSettings(Settings):
     """The audit log has every change and every refusal; see docs/observability.md."""
 
     identifications: bool = Field(
-        False, description="also a line for each identification, with the ids that were named"
+        False,
+        description="also a line for each identification, with the ids that were named, and for "
+        "each verification",
     )
 
 

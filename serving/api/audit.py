@@ -1,5 +1,5 @@
 """The audit log: one line for each change of a gallery, each refusal for want of a key or a right,
-and, by a setting, each identification; by the logger `faces.audit`.
+and, by a setting, each identification and verification; by the logger `faces.audit`.
 
 A line has the name of the caller's key, the collection, the ids, and the version that holds the
 change. No picture, embedding, name or metadata.
@@ -93,6 +93,11 @@ def identified(request: Request, photos: Sequence[Identified]) -> None:
     _line(request, "identify", ids, "done", int(version), more)
 
 
+def compared(request: Request, *, same: bool) -> None:
+    """Log that two photos were compared, and whether the answer was that they show one person."""
+    _line(request, "verify", [], "done", None, {"same": same})
+
+
 def _line(
     request: Request,
     action: str,
@@ -102,7 +107,7 @@ def _line(
     more: dict[str, int | str],
 ) -> None:
     key, collection = request.state.key, request.state.collection
-    nobody = "nobody" if action in ("identify", "request") else "everybody"
+    nobody = "everybody" if action == "delete-all" else "nobody"
     people = ", ".join(map(str, ids)) or nobody
     version = "" if gallery_version is None else f", version {gallery_version}"
     log.info(

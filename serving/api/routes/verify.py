@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import bodies, examples, openapi
+from serving.api import audit, bodies, examples, openapi
 from serving.api.answers import verify_answer
 from serving.api.context import ContextDep, DisclosureDep
 from serving.api.request_schemas import VerifyOptions, VerifyRequest
@@ -33,7 +33,10 @@ async def verify(
         images, options = await timings.of("read", bodies.read_verify(request, context.limits))
         compared = await compare(context.pipeline, images, timings)
         threshold = pair_threshold_of(options.threshold, context.matching, compared.card)
-        return verify_answer(*disclosure.compared(compared, threshold))
+        answer = verify_answer(*disclosure.compared(compared, threshold))
+        if context.audit.identifications:
+            audit.compared(request, same=answer.same)
+        return answer
 
     answer = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()

@@ -26,7 +26,7 @@ from serving.valid_keys import Keys
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
-from tests.support.stages import FakeMatch, Handle
+from tests.support.stages import FakeMatch, Handle, faces
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}
@@ -275,6 +275,26 @@ def test_identifications_have_a_line_by_a_setting(
     for line in lines:
         assert (line["action"], line["key"], line["faces"]) == ("identify", "anonymous", 1)
         assert "name" not in str(line["message"])
+
+
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize(("threshold", "same"), [(-1, True), (1, False)])
+def test_verifications_have_a_line_by_the_same_setting(
+    on: bool, threshold: float, same: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(audit=AuditSettings(identifications=on))
+    other = faces((0, 0, 9, 9))
+    other.crops[:] = 1  # those of any other photo are full of 0
+    api.pipeline.found[b"other"] = other
+    photos = {"image_a": b"photo", "image_b": b"other"}
+    answer = api.request("POST", f"/verify?threshold={threshold}", files=photos)
+    assert answer.json()["same"] is same
+    lines = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert len(lines) == on
+    for line in lines:
+        told = (line["action"], line["outcome"], line["key"], line["ids"], line["same"])
+        assert told == ("verify", "done", "anonymous", [], same)
+        assert line["message"] == "verify nobody in default by anonymous: done"
 
 
 @pytest.mark.parametrize("action", [a for a in CHANGES if a != "enrol"])
