@@ -147,6 +147,20 @@ class TestEnd:
                 decode(data[:cut] + END + data[cut:], SETTINGS)
         assert np.array_equal(decode(data, SETTINGS).pixels, wanted)
 
+    @pytest.mark.parametrize("options", [{}, {"subsampling": 2, "quality": 20}, {"quality": 95}])
+    def test_a_cut_in_the_last_block_costs_no_other(self, options: dict[str, Any]) -> None:
+        """Only codes behind all of them would show it, for which every photo were decoded twice."""
+        data = encode(PORTRAIT, "JPEG", **options)
+        wanted, read = decode(data, SETTINGS).pixels, 0
+        for missing in range(3, 40):
+            with contextlib.suppress(UnsupportedImage):
+                pixels = decode(data[:-missing] + END, SETTINGS).pixels
+                read += 1
+                # Of 16 pixels a side, and the colours of one more beside it.
+                assert np.array_equal(pixels[:95], wanted[:95])
+                assert np.array_equal(pixels[:, :127], wanted[:, :127])
+        assert 0 < read < 30
+
     @pytest.mark.parametrize("colour", [126, 127, 128, 129])
     @pytest.mark.parametrize(("mode", "options"), KINDS)
     def test_a_photo_that_ends_in_grey_is_whole(
