@@ -42,6 +42,11 @@ def cut_in_its_last_scan() -> bytes:
     return data[: data.rindex(b"\xff\xda") + 20] + data[-2:]
 
 
+def cut_in_its_last_block() -> bytes:
+    data = encode(Image.open(images.PORTRAIT).resize((64, 48)), "JPEG", quality=95)
+    return data[:-10] + data[-2:]
+
+
 def patched(data: bytes, at: int, form: str, value: int) -> bytes:
     changed = bytearray(data)
     struct.pack_into(form, changed, at, value)
@@ -67,6 +72,7 @@ CASES: dict[str, Callable[[], list[bytes]]] = {
     "JPEG without its end": lambda: [JPEG[:-2]],
     "JPEG that was cut": lambda: [JPEG[:-60], JPEG[:-60] + JPEG[-2:]],
     "Progressive JPEG that was": lambda: [cut_in_its_last_scan()],
+    "JPEG with an end marker, cut": lambda: [cut_in_its_last_block()],
     "JPEG of 12 bits": lambda: [patched(JPEG, JPEG.index(b"\xff\xc0") + 4, "B", 12)],
     "PNG: 1 to 16": lambda: [
         images.deep_png(np.zeros((4, 4), np.uint16)),
