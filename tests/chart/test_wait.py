@@ -1,4 +1,4 @@
-"""The init container that waits for the model, with a real S3 server."""
+"""What waits for the S3 server or for the model, with a real S3 server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.operations.publish import Target
 from tests.support.chart.helm import Helm, Values
 from tests.support.chart.objects import only
 from tests.support.chart.values import VARIANTS
-from tests.support.seaweed import running
+from tests.support.seaweed import Seaweed, running
 
 PORT = 17203
 READY_S = 30.0  # from the model's last object on
@@ -92,3 +92,24 @@ def test_another_image_than_that_of_the_stages(helm4: Helm) -> None:
     values = {"model": {"wait": {"image": "registry.example.com/boto3:1"}}}
     assert waiter(helm4, values)["image"] == "registry.example.com/boto3:1"
     assert waiter(helm4, {"image": {"tag": "9"}})["image"] == "facenet-serving:9"
+
+
+def test_the_bucket_is_made_when_the_server_is_reached(helm4: Helm, tmp_path: Path) -> None:
+    jobs = helm4.template({"minio": {"enabled": True}}, files=[VARIANTS["defaults"]])
+    (job,) = (j for j in jobs if j["kind"] == "Job" and "-bucket-" in j["metadata"]["name"])
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    _, option, program, _, bucket = container["command"]
+    server = Seaweed(tmp_path, PORT)
+    command = [sys.executable, option, program, server.settings.endpoint, bucket]
+    keys = {**server.keys, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {**os.environ, **keys}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert "Not reached yet" in process.stdout.readline()
+            server.start()
+            assert process.wait(READY_S) == 0
+            assert process.stdout.read().endswith(f"Created the bucket {bucket}.\n")
+        finally:
+            process.kill()
+            server.kill()
