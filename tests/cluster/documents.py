@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.support.chart.helm import ROOT
 
@@ -52,7 +55,7 @@ def block(start: str) -> Block:
 
 
 def shell(text: str, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run it as a reader would, in the checkout, for so long at most.
+    """Run it as a reader would, in the checkout and with `faces`, for so long at most.
 
     What it starts in the background ends with it.
     """
@@ -60,6 +63,7 @@ def shell(text: str, seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["timeout", str(seconds), "bash", "-euc", f"{end}\n{text}"],
         cwd=ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
