@@ -21,6 +21,8 @@ from serving.vision.formats.kinds import format_of
 # More than any option has in UTF-8. Photos are files, whose bytes are bounded elsewhere.
 TEXT_BYTES = 8192
 _FIELDS = 32
+# RFC 2046 has 70; python-multipart reads as many as these.
+_BOUNDARY = 256
 # Of one header. Reading them takes time with the square of their number.
 _PARAMETERS = 100
 # Before the first part; mail programs write a sentence there.
@@ -43,6 +45,10 @@ _OTHER_BOUNDARY = (
     "The lines between the form's parts have another boundary than its Content-Type; let the HTTP "
     "client set both."
 )
+_NESTED = (
+    "A part of the form is a list of files of its own (multipart/mixed); send each file as a part, "
+    "with curl: -F images=@a.jpg -F images=@b.jpg."
+)
 _DAMAGED_HEADERS = "The form is damaged: the headers of a part cannot be read."
 
 
@@ -62,13 +68,19 @@ class Form:
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary of a form. Raises BadRequest: there is none, or a charset other than UTF-8."""
-    # Reading one takes time with the square of its length; a boundary has 70 characters at most.
+    """The boundary of a form.
+
+    Raises:
+        BadRequest: there is none, it is too long, or there is a charset other than UTF-8.
+    """
+    # Reading one takes time with the square of its length.
     parameters = parse_options_header(content_type)[1] if len(content_type) < 500 else {}
     _check_charset("The form", parameters)
     boundary = parameters.get(b"boundary", b"")
     if not boundary:
         raise BadRequest("The form's Content-Type needs a boundary; let the HTTP client set it.")
+    if len(boundary) > _BOUNDARY:
+        raise BadRequest("The form's boundary is too long: 70 characters are allowed.")
     return boundary
 
 
@@ -198,15 +210,17 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
             raise BadRequest(
                 "Each part of a form needs a Content-Disposition: form-data with a name."
             )
+        media_type, parameters = parse_options_header(
+            part.headers.get("content-type", "text/plain")
+        )
+        if media_type.startswith(b"multipart/"):
+            raise BadRequest(_NESTED)
         if any(header in part.data for header in _HEADERS):
             raise BadRequest(_DAMAGED_LINE)
         name = _text("The name of a field", options[b"name"])
         encoding = part.headers.get("content-transfer-encoding", "").strip().lower()
         if encoding not in _BINARY:
             raise BadRequest(f"Send {shown(name)} without a Content-Transfer-Encoding.")
-        media_type, parameters = parse_options_header(
-            part.headers.get("content-type", "text/plain")
-        )
         # The filename is optional, and one in `filename*` is not read. Some clients (Retrofit,
         # Spring) write each field as JSON, and no photo is.
         is_text = media_type.startswith(b"text/") or media_type == b"application/json"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
 from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
 from serving.reading.names import name_problem
+from serving.settings import COLLECTION_PATTERN, COLLECTION_RULE
 
 
 def _expiry(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
@@ -28,6 +33,15 @@ def _expiry(context: click.Context, option: click.Parameter, value: str | None) 
     if expires is not None and expires <= datetime.now(timezone.utc):
         raise click.BadParameter(f"{expires.isoformat()} is past: the key would never be valid.")
     return expires
+
+
+def _collections(
+    context: click.Context, option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(COLLECTION_PATTERN, name):
+            raise click.BadParameter(f"{COLLECTION_RULE.capitalize()}.")
+    return names
 
 
 @click.group()
@@ -45,7 +59,13 @@ def key() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What the key is for; may be repeated. admin may do all.",
 )
-@click.option("--collection", "collections", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    callback=_collections,
+    help="Only this one; may be repeated.",
+)
 @click.option(
     "--rate",
     type=Number(0.001, 1e6),
@@ -141,14 +161,30 @@ def _add(file: Path, entry: dict[str, object]) -> None:
     or has the name already."""
     file = file.resolve()  # not a link to it, which would be replaced by the file
     try:
-        text = with_entry(_text_of(file) if file.exists() else "keys: []\n", entry)
-        # Whole or not at all: the service may be reading it.
-        part = file.with_name(f".{file.name}.part")
-        part.write_bytes(text.encode())
-        if file.exists():
-            shutil.copymode(file, part)
-        os.replace(part, file)
+        with _alone(file.parent):
+            _replace(file, entry)
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}.") from None
     except InvalidInput as error:
         raise Failed(f"{file}: {error}") from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While no other `faces key new` changes a file of the folder: its entry would be lost."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(file: Path, entry: dict[str, object]) -> None:
+    text = with_entry(_text_of(file) if file.exists() else "keys: []\n", entry)
+    # Whole or not at all: the service may be reading it.
+    part = file.with_name(f".{file.name}.part")
+    part.write_bytes(text.encode())
+    if file.exists():
+        shutil.copymode(file, part)
+    os.replace(part, file)

@@ -124,15 +124,12 @@ class AsyncClient:
         self,
         *,
         threshold: float | None = None,
-        page_size: int = 1000,
         timeout_s: float | None = None,
     ) -> AsyncIterator[answers.DuplicateBody]:
         """See `Client.duplicates`."""
         cursor: int | None = None
         while True:
-            page = await self._ask(
-                partial(calls.duplicates, page_size, cursor, threshold, timeout_s)
-            )
+            page = await self._ask(partial(calls.duplicates, cursor, threshold, timeout_s))
             for pair in page["duplicates"]:
                 yield pair
             cursor = page["next"]

@@ -135,10 +135,14 @@ def page(limit: int, cursor: int | None, timeout_s: float | None) -> Call[answer
     return Call("GET", "/identities", params=params, timeout_s=timeout_s)
 
 
+# As many as are taken: of more, a page leaves out the least similar.
+_PAIRS = 1000
+
+
 def duplicates(
-    limit: int, cursor: int | None, threshold: float | None, timeout_s: float | None
+    cursor: int | None, threshold: float | None, timeout_s: float | None
 ) -> Call[answers.DuplicatesAnswer]:
-    params = _given(limit=limit, cursor=cursor, threshold=threshold)
+    params = _given(limit=_PAIRS, cursor=cursor, threshold=threshold)
     return Call("GET", "/duplicates", params=params, timeout_s=timeout_s)
 
 

@@ -163,21 +163,20 @@ class Client:
         self,
         *,
         threshold: float | None = None,
-        page_size: int = 1000,
         timeout_s: float | None = None,
     ) -> Iterator[answers.DuplicateBody]:
         """Iterate over pairs of people who may be one person, to be merged.
 
-        Pages are fetched as needed; in each the most similar come first, and a small gallery is
-        one page.
+        Pages are fetched as needed, each of the pairs of some 30,000 people, the most similar
+        first. Of more than 1,000 pairs in a page these are the most similar; a higher threshold
+        leaves fewer.
 
         Args:
             threshold: lowest cosine of a pair; by default that at which `infer` names a person.
-            page_size: pairs in one page at most; of more, the most similar.
         """
         cursor: int | None = None
         while True:
-            page = self._ask(partial(calls.duplicates, page_size, cursor, threshold, timeout_s))
+            page = self._ask(partial(calls.duplicates, cursor, threshold, timeout_s))
             yield from page["duplicates"]
             cursor = page["next"]
             if cursor is None:

@@ -241,15 +241,34 @@ class TestText:
             read(written([("a", "x")] * 33))
 
 
+def test_a_boundary_as_long_as_the_parser_takes() -> None:
+    boundary = boundary_of("multipart/form-data; boundary=" + "x" * 256)
+    assert read(written(FIELDS_FIRST, boundary), boundary).files == [
+        ("images", PHOTO),
+        ("images", b""),
+    ]
+
+
+def test_files_in_a_form_within_the_form_are_named() -> None:
+    """So curl sends -F 'images=@a.jpg,b.jpg'."""
+    inner = b'--INNER\r\nContent-Disposition: attachment; filename="a.jpg"\r\n\r\n' + PHOTO
+    head = b'Content-Disposition: form-data; name="images"\r\n'
+    head += b"Content-Type: multipart/mixed; boundary=INNER"
+    body = b"--FORM\r\n" + head + b"\r\n\r\n" + inner + b"\r\n--INNER--\r\n\r\n--FORM--\r\n"
+    with pytest.raises(BadRequest, match="send each file as a part"):
+        read(body)
+
+
 @pytest.mark.parametrize(
     "kind",
     [
         "multipart/form-data",
         "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=" + "x" * 257,
         "multipart/form-data; boundary=" + "x" * 500,
         "multipart/form-data; " + ';a="' * 4000,
     ],
-    ids=["none", "empty", "long", "long header"],
+    ids=["none", "empty", "long", "longer", "long header"],
 )
 def test_no_boundary(kind: str) -> None:
     start = time.perf_counter()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -34,6 +36,23 @@ def test_a_key_is_added_to_a_file_that_others_keep(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_keys_that_are_made_at_once_are_all_in_the_file(tmp_path: Path) -> None:
+    faces = [sys.executable, "-m", "serving", "key", "new", "--scope", "admin"]
+    file = tmp_path / "keys.yaml"
+    making = [subprocess.Popen([*faces, name, "--file", file]) for name in ("a", "b", "c")]
+    assert [made.wait(60) for made in making] == [0, 0, 0]
+    assert {key.name for key in parse(file.read_text())} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("name", ["Shop", "../x", ""])
+def test_a_collection_that_cannot_be_is_wrong_usage(tmp_path: Path, name: str) -> None:
+    words = ("b", "--scope", "identify", "--collection", name, "--file", f"{tmp_path}/keys.yaml")
+    _, told = run(*words, exit_code=2)
+    assert "--collection" in told
+    assert "small letters, digits and dashes" in told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_comments_of_a_file_stay(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     text = f"# Ask the desk.\r\nkeys:\r\n- name: a  # till May\r\n  hash: {hash_of('x')}\r\n"
@@ -48,7 +67,6 @@ def test_the_comments_of_a_file_stay(tmp_path: Path) -> None:
     "words",
     [
         ("a", "--scope", "identify", "--file", "keys.yaml"),
-        ("b", "--scope", "identify", "--collection", "../x", "--file", "keys.yaml"),
         ("b", "--scope", "identify", "--file", "missing/keys.yaml"),
         ("b", "--scope", "identify", "--file", "none.yaml"),
     ],

@@ -130,11 +130,11 @@ def test_duplicates_are_asked_for_page_by_page(service: FakeService, call: Calle
         (200, {"duplicates": [], "next": 12}),
         (200, {"duplicates": ["third"], "next": None}),
     ]
-    assert call("duplicates", threshold=0.7, page_size=5) == ["first", "second", "third"]
+    assert call("duplicates", threshold=0.7) == ["first", "second", "third"]
     assert service.asked == [
-        "GET /duplicates?limit=5&threshold=0.7",
-        "GET /duplicates?limit=5&cursor=9&threshold=0.7",
-        "GET /duplicates?limit=5&cursor=12&threshold=0.7",
+        "GET /duplicates?limit=1000&threshold=0.7",
+        "GET /duplicates?limit=1000&cursor=9&threshold=0.7",
+        "GET /duplicates?limit=1000&cursor=12&threshold=0.7",
     ]
 
 
