@@ -103,7 +103,8 @@ function changes(person, name, before, metadata) {
     if (read === null || typeof read !== 'object' || Array.isArray(read)) {
       throw new Error('Metadata is a JSON object, such as {"desk": "4th floor"}; what is written there is none.');
     }
-    patch.push(`"metadata":${Object.keys(read).length ? stringify(read) : 'null'}`);
+    // As it was typed: read and written again, a number too large or a name given twice would be lost unseen.
+    patch.push(`"metadata":${Object.keys(read).length ? metadata.trim() : 'null'}`);
   }
   return patch;
 }
