@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import Connect, connect
 from serving.gallery.store import NotFound, Store, check_conditional_writes
-from serving.settings import GallerySettings
+from serving.settings import COLLECTION_PATTERN, GallerySettings
 
 _MANIFEST = "/manifest.json"
+_COLLECTION = re.compile(COLLECTION_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def names(
         if entry.key.endswith(_MANIFEST):
             name = entry.key[len(prefix) + 1 : -len(_MANIFEST)]
             its_collection, _, its_model = name.partition("/")
-            if model in (None, its_model):
+            # Something else may lie in the bucket; no request can name it.
+            possible = _COLLECTION.fullmatch(its_collection) and its_model and "/" not in its_model
+            if possible and model in (None, its_model):
                 yield its_collection, its_model
 
 

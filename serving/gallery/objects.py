@@ -113,11 +113,14 @@ class SegmentObjects:
                     future.cancel()
 
     def all(self) -> Iterator[tuple[str, Entry]]:
-        """The names and entries of all segments and indexes, listed in the manifest or not."""
+        """The names and entries of all segments and indexes, listed in the manifest or not. What
+        else lies in their folders is not the gallery's."""
         for prefix in ("segments/", INDEXES):
             for entry in self._store.list(f"{self._folder}/{prefix}"):
                 stem = entry.key.rpartition("/")[2].partition(".")[0]
-                yield f"{INDEXES}{stem}" if prefix == INDEXES else stem, entry
+                name = f"{INDEXES}{stem}" if prefix == INDEXES else stem
+                if stem and self.key(name) == entry.key:
+                    yield name, entry
 
     def remove(self, name: str) -> None:
         """Remove the object and, where the bucket keeps them, its old versions."""

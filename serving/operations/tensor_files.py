@@ -7,6 +7,7 @@ code in it is run: torch reads it with ``weights_only=True``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,10 @@ def _id(path: Path) -> int:
 
 def _read(path: Path) -> NDArray[np.float32]:
     try:
-        tensor: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of kinds of tensors that are refused below, in a sentence.
+            warnings.simplefilter("ignore")
+            tensor: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # An unpickler that meets hostile or damaged bytes raises nearly anything.
         raise InvalidInput(f"{path} holds no tensor that can be read safely.") from error

@@ -25,7 +25,9 @@ def gallery(store: MemoryStore, collection: str = "default", model: str = MODEL)
 def test_the_galleries_of_a_bucket_are_found(store: MemoryStore) -> None:
     gallery(store).commit([put(1)])
     gallery(store, "staff", OTHER).commit([put(1)])
-    store.put("galleries/.check/left", b"left")
+    # What else lies in the bucket is no gallery.
+    for key in (".check/left", "My Shop/x/manifest.json", "a/manifest.json", "a/b/c/manifest.json"):
+        store.put(f"galleries/{key}", b"left")
     places = [LOCATION, Location("staff", OTHER, DIMENSION)]
     assert list(locate(store, "galleries")) == places
     assert list(locate(store, "galleries", "staff")) == places[1:]

@@ -68,3 +68,14 @@ def test_without_anything_to_sweep_nothing_is_written(bucket: Bucket) -> None:
     bucket.store.requests.clear()
     sweep(bucket.stored(), grace_s=0)
     assert all(request == "get" for request, _ in bucket.store.requests)
+
+
+def test_what_is_not_the_gallerys_stays_and_is_not_reported(bucket: Bucket) -> None:
+    bucket.write(put(1))
+    folder = f"galleries/default/{MODEL}"
+    others = {f"{folder}/segments/", f"{folder}/segments/notes.txt", f"{folder}/index/old/a.json"}
+    for key in others:
+        bucket.store.put(key, b"left")
+    bucket.now += DAY
+    assert sweep(bucket.stored(), grace_s=0).removed == []
+    assert others <= set(bucket.store.objects)

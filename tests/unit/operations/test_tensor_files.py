@@ -69,6 +69,8 @@ class Evil:
     [
         torch.zeros(2, DIMENSION),
         torch.full((1, DIMENSION), float("nan")),
+        torch.full((1, DIMENSION), float("inf")),
+        torch.full((1, DIMENSION), 3e38),
         torch.empty(0, DIMENSION),
         torch.ones(2, 3, DIMENSION),
         torch.ones(1, DIMENSION, dtype=torch.int64),
@@ -77,7 +79,10 @@ class Evil:
         {"7": torch.ones(1, DIMENSION)},
         [1.0],
     ],
-    ids=["zeros", "nan", "empty", "three dimensions", "integers", "sparse", "meta", "dict", "list"],
+    ids=[
+        *("zeros", "nan", "inf", "too large", "empty", "three dimensions", "integers"),
+        *("sparse", "meta", "dict", "list"),
+    ],
 )
 def test_what_is_no_embedding(tmp_path: Path, value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"7\.pt"):
