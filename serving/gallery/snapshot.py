@@ -120,11 +120,13 @@ class Snapshot:
     def _nearest(
         self, probe: NDArray[np.float32], candidates: NDArray[np.intp], k: int
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Slots (k,) and cosines (k,), best first."""
+        """Slots (k,) and cosines (k,), best first; of equal ones the lower id."""
         # In float32: there is no fast product of float16 on a CPU.
         cosines = self._columns.centroids[candidates].astype(np.float32) @ probe
-        best = np.argpartition(cosines, -k)[-k:]
-        best = best[np.argsort(-cosines[best], kind="stable")]
+        best = np.flatnonzero(
+            cosines >= np.partition(cosines, -k)[-k]
+        )  # more than k, if some are equal
+        best = best[np.lexsort((self._columns.ids[candidates[best]], -cosines[best]))][:k]
         return candidates[best], cosines[best]
 
     def _candidates(self, probes: NDArray[np.float32], wanted: int) -> list[NDArray[np.intp]]:

@@ -34,6 +34,15 @@ def test_the_nearest_come_first() -> None:
     np.testing.assert_allclose(similarities, -np.sort(-cosines, axis=1)[:, :4], atol=FLOAT16)
 
 
+@pytest.mark.parametrize("top_k", [1, 2, 3, 4])
+def test_of_people_who_are_equally_near_the_lower_ids_come_first(top_k: int) -> None:
+    (near, far) = unit_rows(2, DIMENSION)
+    rows = {31: near, 12: near, 5: far, 20: near}
+    snapshot = state_of(*(Operation(Kind.PUT, n, 1.0, row[None]) for n, row in rows.items()))
+    ids, _, _ = snapshot.search(near[None], top_k)
+    assert ids.tolist() == [[12, 20, 31, 5][:top_k]]
+
+
 def test_nobody_is_found_in_an_empty_gallery() -> None:
     ids, similarities, _ = People(DIMENSION).snapshot(0).search(unit_rows(2, DIMENSION), 5)
     assert ids.shape == similarities.shape == (2, 0)
