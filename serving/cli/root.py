@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
+import io
 import logging
+import sys
 
 import click
 
@@ -44,8 +47,17 @@ def _user() -> str:
 
 def main() -> None:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names are in any script, and a container's or cron's locale may know ASCII alone.
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        Failed(f"The output cannot be written: {error.strerror}.").show()
+        raise SystemExit(1) from None
     except Exception as error:
         if not isinstance(error, _foreseen()):
             raise

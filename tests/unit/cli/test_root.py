@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,3 +271,22 @@ def test_a_key_over_http_to_another_machine_is_warned_of(
     ended = faces("status", "--url", "http://nowhere.invalid")
     assert ended.code == 1
     assert ended.err.startswith("Warning: The API key goes to nowhere.invalid over http://")
+
+
+def test_a_disk_without_room_is_said() -> None:
+    command = [sys.executable, "-m", "serving", "--version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: No space left on device.\n"
+
+
+def test_a_name_is_shown_where_the_locale_knows_ascii_alone(
+    service: FakeService, photo: Path
+) -> None:
+    service.body = answer(person(7, "Zoë"))
+    command = [sys.executable, "-m", "serving", "infer", str(photo), "--url", service.url]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Zo\\xeb" in done.stdout
