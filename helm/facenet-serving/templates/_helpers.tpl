@@ -132,7 +132,7 @@ to change it.
 {{- if .Values.minio.enabled -}}
 http://{{ include "facenet-serving.fullname" . }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- else -}}
-{{ .Values.s3.endpoint }}
+{{ .Values.s3.endpoint | default "" }}
 {{- end -}}
 {{- end -}}
 

@@ -1,7 +1,7 @@
 {{/* What a role's pods have: (list root role's-pod). The role's values are laid over those of all pods. */}}
 {{- define "facenet-serving.pod" -}}
 {{- $all := (index . 0).Values.pod -}}
-{{- $own := index . 1 -}}
+{{- $own := index . 1 | default dict -}}
 {{- $pod := dict -}}
 {{- range $key, $value := $all -}}
 {{- $mine := get $own $key -}}
@@ -174,7 +174,7 @@ env:
 resources:
   {{- include "facenet-serving.resources" .resources | nindent 2 }}
 securityContext:
-  {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
+  {{- toYaml ($root.Values.containerSecurityContext | default dict) | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp

@@ -14,7 +14,7 @@
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
 {{- end -}}
-{{ merge dict (deepCopy .Values.settings) $derived | toYaml }}
+{{ merge dict (deepCopy (.Values.settings | default dict)) $derived | toYaml }}
 {{- end -}}
 
 {{/* The serveConfigV2 document. */}}
