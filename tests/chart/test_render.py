@@ -86,7 +86,7 @@ def test_kserve_leaves_our_ingress_alone(helm4: Helm, variant: str) -> None:
         {"triton": {"annotations": None, "args": None, "closedApis": None}},
         {"pod": {"extraVolumes": None, "extraContainers": None, "labels": None}},
         {"serviceAccount": {"annotations": None, "roles": None}, "s3": {"secrets": None}},
-        {"networkPolicy": {"dnsTo": None, "s3Ports": None, "extraEgressJobs": None}},
+        {"networkPolicy": {"apiServerTo": None, "s3Ports": None, "extraEgressJobs": None}},
         {"maintenance": {"resources": {"limits": None}}, "ray": {"livenessProbe": None}},
     ],
     ids=str,
