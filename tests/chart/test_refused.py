@@ -109,6 +109,41 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"stages": {"decode": {"objectStoreMemory": "3Gi"}}},
         r"objectStoreMemory \(3Gi\) is a part of the pod's memory \(3Gi\)",
     ),
+    # Ray does not start with less than 75 MiB.
+    "an object store that Ray refuses": (
+        {"stages": {"decode": {"objectStoreMemory": "64Mi"}}},
+        r"stages\.decode\.objectStoreMemory \(64Mi\) is too little: .*80Mi or more",
+    ),
+    "no object store": (
+        {"stages": {"match": {"objectStoreMemory": 0}}},
+        r"stages\.match\.objectStoreMemory \(0\) is too little",
+    ),
+    "an object store of the head that Ray refuses": (
+        {"ray": {"head": {"objectStoreMemory": 1000}}},
+        r"ray\.head\.objectStoreMemory \(1000\) is too little",
+    ),
+    # Kubernetes would refuse each pod.
+    "a request of memory above its limit": (
+        {"stages": {"match": {"resources": {"requests": {"memory": "8Gi"}}}}},
+        r"stages\.match\.resources\.requests\.memory \(8Gi\) is more than "
+        r"stages\.match\.resources\.limits\.memory \(3Gi\)",
+    ),
+    "a request of CPU above its limit": (
+        {"triton": {"resources": {"limits": {"cpu": "1500m"}}}},
+        r"triton\.resources\.requests\.cpu \(2\) is more than .*limits\.cpu \(1500m\)",
+    ),
+    "a request of disk above its limit": (
+        {"ray": {"tls": {"resources": {"requests": {"ephemeral-storage": "65Mi"}}}}},
+        r"ray\.tls\.resources\.requests\.ephemeral-storage \(65Mi\) is more than .*\(64Mi\)",
+    ),
+    "a request above its limit by its unit alone": (
+        {"maintenance": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "2G"}}}},
+        r"maintenance\.resources\.requests\.memory \(2Gi\) is more than .*\(2G\)",
+    ),
+    "a Job's request above its limit": (
+        {"minio": {"bucketJob": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": 1}}}}},
+        r"minio\.bucketJob\.resources\.requests\.cpu \(2\) is more than .*\(1\)",
+    ),
     "no room for a body": (
         {"stages": {"ingress": {"objectStoreMemory": "1.6Gi"}}},
         r"stages\.ingress: half of the memory .*max_body_bytes \(67108864\) takes as JSON",
@@ -214,6 +249,16 @@ def test_a_contradiction(helm4: Helm, what: str) -> None:
         helm4.template(values, files=[VARIANTS["defaults"]])
     assert "nil pointer" not in str(caught.value)
     assert "wrong type" not in str(caught.value)
+
+
+def test_a_request_as_large_as_its_limit_and_the_least_of_object_stores(helm4: Helm) -> None:
+    resources = {
+        "requests": {"cpu": 2, "memory": "4096Mi"},
+        "limits": {"cpu": "2000m", "memory": 4 * 2**30},
+    }
+    detect = {"resources": resources, "objectStoreMemory": "80Mi"}
+    values = {"stages": {"detect": detect}, "commonLabels": {"resources": "requests"}}
+    assert helm4.template(values, files=[VARIANTS["defaults"]])
 
 
 def test_a_contradiction_is_one_for_both(helm: Helm) -> None:

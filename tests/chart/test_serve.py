@@ -238,8 +238,9 @@ def test_the_chart_counts_the_largest_photo_as_the_service_does(
     args = AppArgs.model_validate(settings)
     largest = memory.of_largest(args.decode.max_pixels, args.limits.max_image_bytes)
     for more, refused in ((0, False), (-2, True)):
+        limit = str(2**30 + 2 * largest + more)
         sizes: Values = {
-            "resources": {"limits": {"memory": str(2**30 + 2 * largest + more)}},
+            "resources": {"requests": {"memory": limit}, "limits": {"memory": limit}},
             "objectStoreMemory": "1Gi",
         }
         values: Values = {"settings": settings, "stages": {"decode": sizes}}

@@ -55,25 +55,23 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* A CPU quantity in thousandths. */}}
-{{- define "facenet-serving.millicores" -}}
+{{/* A quantity of anything in thousandths. */}}
+{{- define "facenet-serving.thousandths" -}}
 {{- $quantity := toString . -}}
-{{- if hasSuffix "m" $quantity -}}
-{{ trimSuffix "m" $quantity | float64 | int64 }}
-{{- else -}}
-{{ mulf ($quantity | float64) 1000 | ceil | int64 }}
+{{- $unit := regexFind "[A-Za-z]*$" $quantity -}}
+{{- $units := dict "m" 1 "" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 -}}
+{{- if not (hasKey $units $unit) -}}
+{{- fail (printf "%q is no quantity; write it like 500m, 512Mi or 2Gi." $quantity) -}}
 {{- end -}}
+{{ mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | ceil | int64 }}
 {{- end -}}
 
 {{/* A memory quantity in bytes. */}}
 {{- define "facenet-serving.bytes" -}}
-{{- $quantity := toString . -}}
-{{- $unit := regexFind "[A-Za-z]*$" $quantity -}}
-{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- if not (hasKey $units $unit) -}}
-{{- fail (printf "%q is no quantity of memory; write it like 512Mi or 2Gi." $quantity) -}}
+{{- if hasSuffix "m" (toString .) -}}
+{{- fail (printf "%q is no quantity of memory; write it like 512Mi or 2Gi." (toString .)) -}}
 {{- end -}}
-{{ mulf (trimSuffix $unit $quantity | float64) (get $units $unit) | ceil | int64 }}
+{{ divf (include "facenet-serving.thousandths" . | int64) 1000 | ceil | int64 }}
 {{- end -}}
 
 {{/*
@@ -120,7 +118,7 @@ to change it.
 {{/* The CPUs of a container as Ray counts them, in thousandths: the limit, otherwise the request. */}}
 {{- define "facenet-serving.cpus" -}}
 {{- $limit := dig "limits" "cpu" "" . -}}
-{{ include "facenet-serving.millicores" ($limit | default (dig "requests" "cpu" 0 .)) }}
+{{ include "facenet-serving.thousandths" ($limit | default (dig "requests" "cpu" 0 .)) }}
 {{- end -}}
 
 {{/* The Secret with the file of the API keys' hashes. */}}

@@ -11,6 +11,7 @@
 {{- if and .Values.triton.create (gt $both 52) -}}
 {{- fail (printf "The name %q and the namespace %q have %d characters together, and more than 52 do not work: KServe makes the host %s-predictor-%s of them, and a label of a host has at most 63. Set a shorter fullnameOverride." $name .Release.Namespace $both $name .Release.Namespace) -}}
 {{- end -}}
+{{- include "facenet-serving.validate.resources" (list "" .Values) -}}
 {{- include "facenet-serving.validate.stages" . -}}
 {{- include "facenet-serving.validate.bodies" . -}}
 {{- include "facenet-serving.validate.photos" . -}}
@@ -24,6 +25,24 @@
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs a Gateway: set httpRoute.parentRefs." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* All `resources` in a part of the values: (list path part). Kubernetes refuses a pod with a request above its limit. */}}
+{{- define "facenet-serving.validate.resources" -}}
+{{- $path := index . 0 -}}
+{{- range $key, $value := index . 1 -}}
+{{- $here := printf "%s%s" $path $key -}}
+{{- if and (eq $key "resources") (kindIs "map" $value) -}}
+{{- range $what, $much := $value.requests -}}
+{{- $limit := dig "limits" $what $much $value -}}
+{{- if gt (include "facenet-serving.thousandths" $much | int64) (include "facenet-serving.thousandths" $limit | int64) -}}
+{{- fail (printf "%s.requests.%s (%v) is more than %s.limits.%s (%v); raise the limit or lower the request." $here $what $much $here $what $limit) -}}
+{{- end -}}
+{{- end -}}
+{{- else if and (kindIs "map" $value) (not (has $here (list "global" "settings"))) -}}
+{{- include "facenet-serving.validate.resources" (list (printf "%s." $here) $value) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -71,6 +90,9 @@
 {{- $memory := dig "limits" "memory" "" ((index . 1).resources | default dict) -}}
 {{- if not $memory -}}
 {{- fail (printf "%s.resources.limits needs memory: Ray would count on that of the whole node." $where) -}}
+{{- end -}}
+{{- if lt (include "facenet-serving.bytes" $store | int64) (int64 83886080) -}}
+{{- fail (printf "%s.objectStoreMemory (%v) is too little: Ray starts with 75 MiB or more; give it 80Mi or more." $where $store) -}}
 {{- end -}}
 {{- if ge (include "facenet-serving.bytes" $store | int64) (include "facenet-serving.bytes" $memory | int64) -}}
 {{- fail (printf "%s: objectStoreMemory (%v) is a part of the pod's memory (%v) and must leave room for the processes." $where $store $memory) -}}
