@@ -40,6 +40,10 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not isinstance(http, httpx.AsyncClient | None):
+            raise TypeError(f"http is a httpx.AsyncClient, not {type(http).__name__}.")
+        if not isinstance(retry, Retry | None):
+            raise TypeError(f"retry is a Retry, not {type(retry).__name__}.")
         self._own = http is None
         self._exchange = Exchange(
             url, collection, key, timeout_s, plain_http=plain_http, proxied=self._own

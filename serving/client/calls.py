@@ -44,6 +44,7 @@ class Call(Generic[A]):
         once: it reports the present state, so a later answer is of no use.
         also: statuses besides 2xx that are answers.
         shared: it concerns the service, not a collection.
+        member: of every answer: one without it is something else's.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Call(Generic[A]):
     once: bool = False
     also: Sequence[int] = ()
     shared: bool = False
+    member: str = ""
     timeout_s: float | None = None
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -78,14 +80,22 @@ def infer(
 ) -> Call[answers.InferAnswer]:
     params = _given(top_k=top_k, threshold=threshold, max_faces=max_faces)
     files = [("image", file_of(photo))]
-    return Call("POST", "/infer", params=params, files=files, timeout_s=timeout_s)
+    return Call("POST", "/infer", params=params, files=files, member="faces", timeout_s=timeout_s)
 
 
 def detect(
     photo: Photo, max_faces: int | None, timeout_s: float | None
 ) -> Call[answers.DetectAnswer]:
     params, files = _given(max_faces=max_faces), [("image", file_of(photo))]
-    return Call("POST", "/detect", params=params, files=files, shared=True, timeout_s=timeout_s)
+    return Call(
+        "POST",
+        "/detect",
+        params=params,
+        files=files,
+        shared=True,
+        member="faces",
+        timeout_s=timeout_s,
+    )
 
 
 def verify(
@@ -93,7 +103,15 @@ def verify(
 ) -> Call[answers.VerifyAnswer]:
     files = [("image_a", file_of(photo_a)), ("image_b", file_of(photo_b))]
     params = _given(threshold=threshold)
-    return Call("POST", "/verify", params=params, files=files, shared=True, timeout_s=timeout_s)
+    return Call(
+        "POST",
+        "/verify",
+        params=params,
+        files=files,
+        shared=True,
+        member="same",
+        timeout_s=timeout_s,
+    )
 
 
 def generate(
@@ -132,7 +150,7 @@ def generate(
 
 def page(limit: int, cursor: int | None, timeout_s: float | None) -> Call[answers.IdentitiesAnswer]:
     params = _given(limit=limit, cursor=cursor)
-    return Call("GET", "/identities", params=params, timeout_s=timeout_s)
+    return Call("GET", "/identities", params=params, member="identities", timeout_s=timeout_s)
 
 
 # As many as are taken: of more, a page leaves out the least similar.
@@ -143,7 +161,7 @@ def duplicates(
     cursor: int | None, threshold: float | None, timeout_s: float | None
 ) -> Call[answers.DuplicatesAnswer]:
     params = _given(limit=_PAIRS, cursor=cursor, threshold=threshold)
-    return Call("GET", "/duplicates", params=params, timeout_s=timeout_s)
+    return Call("GET", "/duplicates", params=params, member="duplicates", timeout_s=timeout_s)
 
 
 def identity(person: SupportsIndex, timeout_s: float | None) -> Call[answers.IdentityAnswer]:

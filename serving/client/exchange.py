@@ -149,7 +149,9 @@ class Exchange:
             body = None
         status = answer.status_code
         if isinstance(body, dict) and (answer.is_success or status in call.also):
-            return body
+            if not call.member or call.member in body:
+                return body
+            body = None  # something else's
         error = self._refusal(call, answer, body)
         lasting = error.type in _LASTING
         again = (status in _PASSING and not lasting) if not call.writes else _rejected(call, error)
@@ -208,7 +210,12 @@ class Exchange:
         )
         # A refusal below 500 comes before anything is written, but a lost race may end a write of
         # several commits after its first ones.
-        may_be_done = status >= 500 or (status == 409 and error.type != EnrolmentConflict.type)
+        # Nor is an answer of success that cannot be read one that nothing was done.
+        may_be_done = (
+            status >= 500
+            or answer.is_success
+            or (status == 409 and error.type != EnrolmentConflict.type)
+        )
         known = _rejected(call, error) or error.type == NotReadBack.type
         error.not_confirmed = call.writes and may_be_done and not known
         return error

@@ -60,6 +60,10 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not isinstance(http, httpx.Client | None):
+            raise TypeError(f"http is a httpx.Client, not {type(http).__name__}.")
+        if not isinstance(retry, Retry | None):
+            raise TypeError(f"retry is a Retry, not {type(retry).__name__}.")
         self._own = http is None
         self._exchange = Exchange(
             url, collection, key, timeout_s, plain_http=plain_http, proxied=self._own

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ProfileNotFound,
+)
 
-from serving.errors import StoreUnfit, Unavailable
+from serving.errors import InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.store import (
     DescribedStore,
@@ -77,10 +82,17 @@ def connect(
         needs: the permissions that the keys need, for the error when they lack them.
         credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without them the keys come from
             boto3's own chain (environment, IRSA…).
+
+    Raises:
+        InvalidInput: the environment names a profile of AWS that is not there.
     """
     keys = credentials or {}
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
-    client = boto3.session.Session().client(
+    try:
+        session = boto3.session.Session()
+    except ProfileNotFound as error:  # of the environment's AWS_PROFILE
+        raise InvalidInput(f"{error}.") from None
+    client = session.client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,

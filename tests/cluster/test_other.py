@@ -54,7 +54,7 @@ def other(
     """The caller of the other release, which takes the first one's place."""
     cluster.helm("uninstall", cluster.release, "--ignore-not-found")
     made = Cluster(cluster.image, RELEASE, NAMESPACE, (*VALUES, _HERE / "values.yaml"))
-    cluster.kubectl("apply", "-f", str(_HERE / "namespace.yaml"))
+    made.kubectl("apply", "-f", str(_HERE / "namespace.yaml"))
     keys = cluster.get("secret", "faces-keys")["data"]["keys.yaml"]
     s3 = {
         "AWS_ACCESS_KEY_ID": secrets.token_hex(10),

@@ -19,7 +19,14 @@ class FakeService:
 
     def __init__(self) -> None:
         self.status = 200
-        self.body: Any = {}
+        # What every answer has, of each question.
+        self.body: Any = {
+            "faces": [],
+            "same": True,
+            "identities": [],
+            "duplicates": [],
+            "next": None,
+        }
         self.seconds = threading.Event()  # set: answers come at once
         self.seconds.set()
         self.asked: list[str] = []

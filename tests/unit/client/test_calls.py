@@ -388,3 +388,10 @@ def test_a_photo_is_read_beside_the_event_loop(service: FakeService) -> None:
 
     asyncio.run(both())
     assert service.asked == ["POST /infer"]
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("wrong", [{"http": object()}, {"retry": 5}])
+def test_parts_of_another_kind(client: type[Any], wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(wrong))} is a"):
+        client("http://localhost:9", **wrong)

@@ -142,7 +142,7 @@ def test_a_refusal_that_is_no_problem_of_ours(
 def test_every_attempt_has_the_same_request_id_and_every_call_another(
     service: FakeService, call: Caller
 ) -> None:
-    service.answers = [(NO_ANSWER, None), (200, {})]
+    service.answers = [(NO_ANSWER, None), (200, {"faces": []})]
     call("identity", 7)
     call("identity", 7)
     first, second, other = [h["x-request-id"] for h in service.headers]
@@ -186,6 +186,8 @@ WRITES: list[tuple[str, tuple[Any, ...]]] = [
         (503, {"type": f"{PREFIX}gallery-corrupt"}),
         (503, b"<html>", {"Retry-After": "2"}),
         (504, {"type": f"{PREFIX}timed-out"}),
+        (200, b'{"cut'),
+        (200, b"<html>"),
     ],
 )
 def test_a_write_of_unknown_outcome_is_sent_once_and_said_to_be_so(
@@ -372,3 +374,20 @@ class TestMergeWhoseAnswerIsLost:
         service.answers = [self.GONE]
         assert failure(call, "merge", 7, [8]).status == 404
         assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("infer", (PHOTO,)),
+        ("detect", (PHOTO,)),
+        ("verify", (PHOTO, PHOTO)),
+        ("identities", ()),
+        ("duplicates", ()),
+    ],
+)
+def test_an_answer_of_something_else_is_none(
+    service: FakeService, call: Caller, method: str, args: tuple[Any, ...]
+) -> None:
+    service.body = {}
+    assert "is not this service (status 200)" in str(failure(call, method, *args))

@@ -40,8 +40,9 @@ READS: list[tuple[str, tuple[Any, ...]]] = [
 def test_questions_are_asked_again(
     service: FakeService, call: Caller, method: str, args: tuple[Any, ...], answer: Any
 ) -> None:
-    service.answers = [answer, answer, (200, {"ok": True})]
-    assert call(method, *args) == {"ok": True}
+    good = {"faces": [], "same": True}
+    service.answers = [answer, answer, (200, good)]
+    assert call(method, *args) == good
     assert len(service.asked) == 3
     assert service.bodies[0].count(b"photo") == service.bodies[2].count(b"photo")
     assert len(call.time.slept) == 2
@@ -149,7 +150,7 @@ class TestPauses:
             return 0.125
 
         monkeypatch.setattr("random.uniform", uniform)
-        service.answers = [OVERLOADED, (200, {})]
+        service.answers = [OVERLOADED, (200, {"faces": []})]
         call("identity", 7)
         assert asked == [(0, Retry().first_s)]
         assert call.time.slept == [0.125]
@@ -157,7 +158,7 @@ class TestPauses:
     def test_they_are_longer_than_the_service_asks_for(
         self, service: FakeService, call: Caller
     ) -> None:
-        service.answers = [(*OVERLOADED, {"Retry-After": "7"}), OVERLOADED, (200, {})]
+        service.answers = [(*OVERLOADED, {"Retry-After": "7"}), OVERLOADED, (200, {"faces": []})]
         call.options["retry"] = Retry(first_s=1)
         call("identity", 7)
         assert call.time.slept == [8, 2]

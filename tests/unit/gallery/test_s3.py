@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from serving.errors import InvalidInput
 from serving.gallery.location import open_store
 from serving.gallery.s3 import connect
 from serving.gallery.store import NotFound
@@ -38,3 +39,9 @@ def test_a_store_is_opened_and_tried_with_the_given_keys() -> None:
     assert open_store(GallerySettings(), credentials=KEYS, connect=bucket) is store
     assert bucket.credentials == KEYS
     assert "put" in {request for request, _ in store.requests}
+
+
+def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    with pytest.raises(InvalidInput, match="nope"):
+        connect(GallerySettings())

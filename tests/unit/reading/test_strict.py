@@ -161,6 +161,12 @@ def test_a_key_that_comes_twice_in_yaml(text: str) -> None:
         load_yaml(text)
 
 
+@pytest.mark.parametrize("text", ["? [a, b]\n: c", "{{a: b}: c}"])
+def test_a_key_of_yaml_that_is_a_list_or_a_mapping(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="unhashable key"):
+        load_yaml(text)
+
+
 def test_yaml_makes_no_objects() -> None:
     with pytest.raises(yaml.YAMLError):
         load_yaml("!!python/object/apply:os.getcwd []")
