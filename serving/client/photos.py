@@ -8,9 +8,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 
 from serving.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # JPEG is the one format that the service can decode reduced, and lossless files may exceed its
 # limit of bytes.
@@ -98,6 +101,19 @@ def _unnamed(data: bytes) -> File:
     return File("photo", data, "application/octet-stream")
 
 
+def _narrowed(image: Image.Image) -> Image.Image:
+    """Pixels of 32 bits as those of 8 or 16 that they hold: the service takes the whole range for
+    the brightness, in which a camera's 16 bits would be black."""
+    import numpy as np
+
+    if image.mode != "I":
+        return image
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() >= 2**16:
+        return image
+    return image.convert("L" if values.max() < 2**8 else "I;16")
+
+
 def _encoded(pixels: Pixels) -> File:
     import numpy as np
     from PIL import Image, ImageOps
@@ -116,6 +132,7 @@ def _encoded(pixels: Pixels) -> File:
         image = ImageOps.exif_transpose(image)
     out = io.BytesIO()
     try:
+        image = _narrowed(image)
         format = _LOSSLESS.get(image.mode, "JPEG")
         if format == "JPEG":
             image = image if image.mode == "L" else image.convert("RGB")

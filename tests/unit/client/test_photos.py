@@ -112,6 +112,15 @@ def test_other_images(mode: str) -> None:
     assert seen(file_of(image)).shape == (8, 8, 3)
 
 
+@pytest.mark.parametrize(("mode", "most"), [("I", 255), ("I", 65_535), ("I;16", 65_535)])
+def test_an_image_of_numbers_is_as_bright_as_what_they_hold(mode: str, most: int) -> None:
+    image = Image.new(mode, (8, 8), most)
+    image.paste(0, (0, 0, 4, 8))
+    pixels = seen(file_of(image))
+    assert pixels[:, :4].max() == 0
+    assert pixels[:, 4:].min() == 255
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_image_is_sent_upright(orientation: int) -> None:
     file = images.turned(images.quadrants(), orientation)
