@@ -37,6 +37,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"auth": {"keys": [HASHED]}},
         "auth.existingSecret or auth.keys, not both",
     ),
+    "two API keys of one hash": (
+        {"auth": {"existingSecret": "", "keys": [HASHED, {**HASHED, "name": "other"}]}},
+        'the hash of "other" is there under another name',
+    ),
     "two API keys of one name": (
         {"auth": {"existingSecret": "", "keys": [HASHED, HASHED]}},
         '"kiosk" is there twice',

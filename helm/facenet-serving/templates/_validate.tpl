@@ -187,11 +187,16 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- fail "Give auth.existingSecret or auth.keys, not both." -}}
 {{- end -}}
 {{- $names := list -}}
+{{- $hashes := list -}}
 {{- range .keys -}}
 {{- if has .name $names -}}
 {{- fail (printf "auth.keys: %q is there twice, so the audit log could not tell who it was." .name) -}}
 {{- end -}}
+{{- if has .hash $hashes -}}
+{{- fail (printf "auth.keys: the hash of %q is there under another name, too; the service would refuse both." .name) -}}
+{{- end -}}
 {{- $names = append $names .name -}}
+{{- $hashes = append $hashes .hash -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
