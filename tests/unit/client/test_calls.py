@@ -97,8 +97,8 @@ def test_photos_are_sent_with_their_types_and_only_the_given_options(
     asked: str,
     fields: list[str],
 ) -> None:
-    service.body = {"faces": []}
-    assert call(method, *[photo] * photos, **options) == {"faces": []}
+    service.body = {"faces": [], "same": True}
+    assert call(method, *[photo] * photos, **options) == service.body
     assert service.asked == [asked]
     for field in fields:
         part = f'name="{field}"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\nphoto\r\n'
