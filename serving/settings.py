@@ -31,6 +31,12 @@ CollectionName = Annotated[
     Written(COLLECTION_PATTERN, COLLECTION_RULE),
 ]
 
+
+def is_collection(name: str) -> bool:
+    """Whether a collection can have the name; `COLLECTION_RULE` says what is wrong otherwise."""
+    return re.fullmatch(COLLECTION_PATTERN, name) is not None
+
+
 # As browsers send it: lower case, no port.
 HostName = Annotated[
     str,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from serving.cli.terminal import Command, Failed, Number
 from serving.errors import InvalidInput
 from serving.keys import Expiry, Key, Scope, hash_of, new_key, parse, read
 from serving.reading.names import name_problem
-from serving.settings import COLLECTION_PATTERN, COLLECTION_RULE
+from serving.settings import COLLECTION_RULE, is_collection
 
 
 def _expiry(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
@@ -39,7 +38,7 @@ def _collections(
     context: click.Context, option: click.Parameter, names: tuple[str, ...]
 ) -> tuple[str, ...]:
     for name in names:
-        if not re.fullmatch(COLLECTION_PATTERN, name):
+        if not is_collection(name):
             raise click.BadParameter(f"{COLLECTION_RULE.capitalize()}.")
     return names
 

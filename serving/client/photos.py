@@ -109,9 +109,10 @@ def _narrowed(image: Image.Image) -> Image.Image:
     if image.mode != "I":
         return image
     values = np.asarray(image)
-    if values.min() < 0 or values.max() >= 2**16:
+    most = values.max()
+    if values.min() < 0 or most >= 2**16:
         return image
-    return image.convert("L" if values.max() < 2**8 else "I;16")
+    return image.convert("L" if most < 2**8 else "I;16")
 
 
 def _encoded(pixels: Pixels) -> File:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,10 +11,9 @@ from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.s3 import Connect, connect
 from serving.gallery.store import NotFound, Store, check_conditional_writes
-from serving.settings import COLLECTION_PATTERN, GallerySettings
+from serving.settings import GallerySettings, is_collection
 
 _MANIFEST = "/manifest.json"
-_COLLECTION = re.compile(COLLECTION_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def names(
             name = entry.key[len(prefix) + 1 : -len(_MANIFEST)]
             its_collection, _, its_model = name.partition("/")
             # Something else may lie in the bucket; no request can name it.
-            possible = _COLLECTION.fullmatch(its_collection) and its_model and "/" not in its_model
+            possible = is_collection(its_collection) and its_model and "/" not in its_model
             if possible and model in (None, its_model):
                 yield its_collection, its_model
 

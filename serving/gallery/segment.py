@@ -266,8 +266,8 @@ def starts_of(lengths: NDArray[Any] | Sequence[int]) -> NDArray[np.int64]:
 
 
 def normalised(rows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Rows (N, D) scaled to unit length; a row of zeros stays as it is, and one that is too large
-    or not finite is not finite afterwards."""
+    """Rows (N, D) scaled to unit length; a row of zeros stays as it is, and one whose length is not
+    finite becomes zeros or stays without a length."""
     with np.errstate(over="ignore", invalid="ignore"):
         values = rows.astype(np.float32)
         lengths = np.linalg.norm(values, axis=1, keepdims=True)

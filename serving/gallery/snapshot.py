@@ -123,9 +123,8 @@ class Snapshot:
         """Slots (k,) and cosines (k,), best first; of equal ones the lower id."""
         # In float32: there is no fast product of float16 on a CPU.
         cosines = self._columns.centroids[candidates].astype(np.float32) @ probe
-        best = np.flatnonzero(
-            cosines >= np.partition(cosines, -k)[-k]
-        )  # more than k, if some are equal
+        # More than k, if some are equal.
+        best = np.flatnonzero(cosines >= np.partition(cosines, -k)[-k])
         best = best[np.lexsort((self._columns.ids[candidates[best]], -cosines[best]))][:k]
         return candidates[best], cosines[best]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,6 +73,13 @@ class Cluster:
         return self.pods(
             f"app.kubernetes.io/component={stage},app.kubernetes.io/instance={self.release}"
         )
+
+    def replaced(
+        self, selector: str, before: set[str], ready: Callable[[Iterable[bool]], bool] = all
+    ) -> bool:
+        """Whether all pods of these names are gone, and all others (or any) are ready."""
+        there = self.select("pods", selector)
+        return bool(there) and not names(there) & before and ready(map(is_ready, there))
 
     def helm(self, *words: str, major: int = 4) -> str:
         """Both outputs of a command of Helm. Raises CommandError."""

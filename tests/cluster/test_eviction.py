@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cluster.caller import PHOTO, Caller
-from tests.cluster.cluster import NAMESPACE, STAGES, Cluster, Object, is_ready, names, wait
+from tests.cluster.cluster import NAMESPACE, STAGES, Cluster, Object, names, wait
 
 pytestmark = pytest.mark.long
 
@@ -21,9 +21,14 @@ _LOAD = ("/identities=4", f"/infer=1@{PHOTO}")
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_only_pod_of_a_stage_is_evicted(cluster: Cluster, release: Caller, stage: str) -> None:
     (before,) = cluster.stage(stage)
+    selector = f"app.kubernetes.io/component={stage}"
     with release.load(*_LOAD) as outcome:
         _evict(cluster, before["metadata"]["name"])
-        wait(f"another {stage}", _PATIENCE_S, lambda: _replaced(cluster, stage, before))
+        wait(
+            f"another {stage}",
+            _PATIENCE_S,
+            lambda: cluster.replaced(selector, names([before]), any),
+        )
     assert outcome.failures == []
     assert outcome.sent > 50
 
@@ -69,12 +74,6 @@ def _version(cluster: Cluster, name: str) -> str | None:
     annotations = cluster.get("raycluster", name)["metadata"].get("annotations", {})
     version: str | None = annotations.get(_VERSION)
     return version
-
-
-def _replaced(cluster: Cluster, stage: str, before: dict[str, object]) -> bool:
-    """Another pod is ready, and this one is gone."""
-    there = cluster.select("pods", f"app.kubernetes.io/component={stage}")
-    return not names([before]) & names(there) and any(map(is_ready, there))
 
 
 def _counts(cluster: Cluster) -> list[int]:

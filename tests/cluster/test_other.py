@@ -109,7 +109,7 @@ def test_the_head_is_killed_with_a_redis_behind_it(there: Caller) -> None:
         there.cluster.kubectl(
             "delete", "pod", head["metadata"]["name"], "--grace-period=0", "--force"
         )
-        wait("another head", _PATIENCE_S, lambda: _another_head(there.cluster, head))
+        wait("another head", _PATIENCE_S, lambda: _other(there.cluster, head))
         wait("the RayService", _PATIENCE_S, lambda: there.cluster.ready("rayservice"))
         print(f"another head after {time.monotonic() - begin:.0f} s")
         time.sleep(10)
@@ -131,7 +131,7 @@ def test_a_dead_autoscaler_is_seen_and_mended(there: Caller) -> None:
         lines = (f"NS={NAMESPACE} RELEASE={RELEASE}", *(block(start).text for start in blocks))
         done = shell("\n".join(lines), _PATIENCE_S)
         assert done.returncode == 0, done.stderr
-        wait("another one", _PATIENCE_S, lambda: _another_head(cluster, head))
+        wait("another one", _PATIENCE_S, lambda: _other(cluster, head))
         wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
     assert "running" in _autoscaler(cluster)
     assert outcome.failures == []
@@ -144,7 +144,7 @@ def test_triton_is_scaled_by_an_hpa_until_it_is_switched_off(there: Caller) -> N
         before = names(cluster.pods(_TRITON))
         cluster.upgrade("triton.autoscaling.class=external")
         wait("its end", _PATIENCE_S, lambda: not cluster.select("hpa"))
-        wait("other pods of Triton", _PATIENCE_S, lambda: _replaced(cluster, before))
+        wait("other pods of Triton", _PATIENCE_S, lambda: cluster.replaced(_TRITON, before))
     assert outcome.failures == []
 
 
@@ -186,10 +186,8 @@ def _identified(caller: Caller) -> list[int | None]:
     return [face["id"] for face in answer["faces"]]
 
 
-def _another_head(cluster: Cluster, before: Object) -> bool:
-    return any(map(is_ready, cluster.pods(_HEAD))) and not names([before]) & names(
-        cluster.pods(_HEAD)
-    )
+def _other(cluster: Cluster, head: Object) -> bool:
+    return cluster.replaced(_HEAD, names([head]), any)
 
 
 def _autoscaler(cluster: Cluster) -> dict[str, Any]:
@@ -202,8 +200,3 @@ def _autoscaler(cluster: Cluster) -> dict[str, Any]:
 def _redis_keys(cluster: Cluster) -> int:
     command = 'REDISCLI_AUTH="$PASSWORD" redis-cli dbsize'
     return int(cluster.kubectl("exec", "redis", "--", "sh", "-c", command, namespace=CALLERS))
-
-
-def _replaced(cluster: Cluster, before: set[str]) -> bool:
-    there = cluster.select("pods", _TRITON)
-    return bool(there) and not names(there) & before and all(map(is_ready, there))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.cluster.caller import PHOTO, Caller
-from tests.cluster.cluster import STAGES, Cluster, is_ready, names, wait
+from tests.cluster.cluster import STAGES, Cluster, names, wait
 
 pytestmark = pytest.mark.long
 
@@ -36,7 +36,7 @@ def test_triton_is_replaced(cluster: Cluster, release: Caller) -> None:
             "ray.extraEnv[0].value=upgraded",
             "triton.pod.annotations.tests=replaced",
         )
-        wait("other pods of Triton", _PATIENCE_S, lambda: _replaced(cluster, before))
+        wait("other pods of Triton", _PATIENCE_S, lambda: cluster.replaced(_TRITON, before))
     assert outcome.failures == []
     assert outcome.sent > 20
 
@@ -44,8 +44,3 @@ def test_triton_is_replaced(cluster: Cluster, release: Caller) -> None:
 def _taken_over(cluster: Cluster, before: str) -> bool:
     there = cluster.clusters()
     return len(there) == 1 and there != [before] and cluster.ready("rayservice")
-
-
-def _replaced(cluster: Cluster, before: set[str]) -> bool:
-    there = cluster.select("pods", _TRITON)
-    return bool(there) and not names(there) & before and all(map(is_ready, there))

@@ -16,6 +16,11 @@
 {{ toYaml $pod }}
 {{- end -}}
 
+{{/* That of every container. */}}
+{{- define "facenet-serving.containerSecurityContext" -}}
+{{ .Values.containerSecurityContext | default dict | toYaml }}
+{{- end -}}
+
 {{/* The fields of a pod that say where and how it runs: (list root role's-pod component). */}}
 {{- define "facenet-serving.scheduling" -}}
 {{- $root := index . 0 -}}
@@ -174,7 +179,7 @@ env:
 resources:
   {{- include "facenet-serving.resources" .resources | nindent 2 }}
 securityContext:
-  {{- toYaml ($root.Values.containerSecurityContext | default dict) | nindent 2 }}
+  {{- include "facenet-serving.containerSecurityContext" $root | nindent 2 }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp

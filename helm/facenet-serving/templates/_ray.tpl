@@ -89,7 +89,7 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
   resources:
     {{- include "facenet-serving.resources" .Values.ray.tls.resources | nindent 4 }}
   securityContext:
-    {{- toYaml (.Values.containerSecurityContext | default dict) | nindent 4 }}
+    {{- include "facenet-serving.containerSecurityContext" . | nindent 4 }}
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
     - {name: ray-tls, mountPath: /etc/ray/tls}
@@ -194,7 +194,7 @@ template:
         resources:
           {{- include "facenet-serving.resources" $values.resources | nindent 10 }}
         securityContext:
-          {{- toYaml ($root.Values.containerSecurityContext | default dict) | nindent 10 }}
+          {{- include "facenet-serving.containerSecurityContext" $root | nindent 10 }}
         volumeMounts:
           {{- include "facenet-serving.ray.volumeMounts" $root | nindent 10 }}
           {{- if $s3 }}

@@ -6,7 +6,6 @@ ASGI middleware in front of the routes: no byte of the body of a refused request
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -34,7 +33,7 @@ from serving.errors import (
 )
 from serving.keys import Key
 from serving.pipeline.units import Meter, metered
-from serving.settings import COLLECTION_PATTERN, COLLECTION_RULE
+from serving.settings import COLLECTION_RULE, is_collection
 from serving.valid_keys import Keys
 
 
@@ -127,7 +126,7 @@ class Gate:
         """The name of the collection. Raises _Refused."""
         if target.collection is None:
             return self._default
-        if _NAME.fullmatch(target.collection) is None:
+        if not is_collection(target.collection):
             raise _Refused(BadRequest(f"{COLLECTION_RULE.capitalize()}."))
         return target.collection
 
@@ -204,7 +203,6 @@ class Gate:
 
 # They answer at once, whatever else goes on, so they need no place.
 _ALIVE = ("/healthz", "/v2/health/live")
-_NAME = re.compile(COLLECTION_PATTERN)
 
 
 class _Refused(Exception):
