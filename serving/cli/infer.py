@@ -29,6 +29,8 @@ def infer(
     url: str,
 ) -> None:
     """Ask who is in PHOTO."""
+    if save is not None and save.exists() and save.samefile(photo):
+        raise Failed(f"{save} is the photo itself; --save needs another place for the copy.")
     answer = client(url).infer(photo, top_k=top_k, threshold=threshold)
     faces = answer["faces"]
     if save is not None:

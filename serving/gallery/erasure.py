@@ -19,6 +19,11 @@ from serving.gallery.sweep import sweep
 from serving.gallery.version import Version
 from serving.gallery.writer import Writer
 
+_DELETED = (
+    "Who was to be erased is deleted already, so that no look-up finds them, but objects still "
+    "hold their embeddings: erase again."
+)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -132,6 +137,10 @@ def erase_held(contents: Contents, ids: Collection[int]) -> Receipt:
             version = _end(gallery, epoch)
         except _OtherEpoch:
             epoch = None  # the people may be back
+        except Unavailable as error:
+            if epoch is None:
+                raise
+            raise type(error)(f"{error} {_DELETED}") from error
         else:
             break
     else:

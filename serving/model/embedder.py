@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ _CARD_SECONDS = 30.0
 # batcher fills an urgent request's batch with faces that are not urgent, up to the model's size.
 _PART = 8
 _PARTS_AT_ONCE = 2
+# Seconds until a request whose connection was lost is sent again.
+_AGAIN = (0.0, 0.3)
 _NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
@@ -178,14 +181,15 @@ class Embedder:
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]], batch: int = 0) -> T:
         """The answer to ``call``, which is sent again when the connection was lost.
 
-        A kept connection breaks whenever a replica of Triton is replaced, and every request here
-        may be sent twice.
+        A kept connection breaks whenever a replica of Triton is replaced, and a new one may lead to
+        the same replica until every node knows of it. Every request here may be sent again.
         """
         try:
-            try:
-                return await self._once(what, call, batch)
-            except aiohttp.ClientConnectionError:
-                return await self._once(what, call, batch)
+            for pause in _AGAIN:
+                with suppress(aiohttp.ClientConnectionError):
+                    return await self._once(what, call, batch)
+                await asyncio.sleep(pause)
+            return await self._once(what, call, batch)
         except asyncio.TimeoutError:
             raise Unavailable(
                 f"Triton did not answer within {self._settings.timeout_s:g} s."

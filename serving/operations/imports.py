@@ -63,11 +63,14 @@ def import_path(
 
 
 def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Source]:
-    exports = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
-    sources: list[Source] = [ExportFile.open(f) for f in exports if f.suffix != _TENSORS]
-    if path.suffix == _TENSORS or any(
-        any(path.glob(p)) for p in (f"*{_TENSORS}", f"*/*{_TENSORS}")
-    ):
+    if path.is_dir():
+        exports = sorted(path.glob("*.safetensors"))
+        tensors = any(any(path.glob(p)) for p in (f"*{_TENSORS}", f"*/*{_TENSORS}"))
+    else:
+        tensors = path.suffix == _TENSORS
+        exports = [] if tensors else [path]
+    sources: list[Source] = [ExportFile.open(f) for f in exports]
+    if tensors:
         if not made_by:
             raise InvalidInput(
                 "A .pt file does not say which model made it; give the model's id with --made-by "

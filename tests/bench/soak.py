@@ -39,15 +39,16 @@ STAGES = tuple(ScaleSettings.model_fields)
 # The growth between photo `WARM` and the end that still counts as flat.
 STORE_MIB, MEMORY_MIB, DISK_MIB, FILES = 1.0, 24.0, 1.0, 4
 
-_STORE = "objects in Ray's store | MiB in it | bytes of it on disk"
+_STORE = "s until at rest | objects in Ray's store | MiB in it | bytes of it on disk"
 _MORE = "MiB on disk | MiB of logs | files with a photo"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A measurement after a number of photos and a pause; MiB.
+    """A measurement after a number of photos and a rest; MiB.
 
     Attributes:
+        rested: seconds after the last photo when the store held no more than at the start.
         memory: stage -> resident memory of its replica, without shared memory.
         files: stage -> open files of its replica.
         disk: files below Ray's and the stack's folders, without logs and the S3 server's data.
@@ -57,6 +58,7 @@ class Sample:
     """
 
     photos: int
+    rested: float
     store: leftovers.ObjectStore
     memory: dict[str, float]
     files: dict[str, int]
@@ -75,7 +77,9 @@ def measure(photos: int) -> tuple[list[Sample], Counter[str], float]:
         stack = StackSettings(folder=Path(name), port=PORT)
         began = time.time()
         with running(stack, print) as (_, _, application), clients() as pool:
-            samples.append(sample(0, stack, application, began))
+            leftovers.rest()
+            first = leftovers.object_store(stack.port)
+            samples.append(sample(0, (first, 0.0), stack, application, began))
             sending = itertools.islice(leftovers.mixed(), photos)
             with httpx.Client(base_url=stack.url, timeout=60) as api:
                 while some := list(itertools.islice(sending, STEP)):
@@ -86,7 +90,8 @@ def measure(photos: int) -> tuple[list[Sample], Counter[str], float]:
                         answers[f"{photo.kind}: {status or 'given up'}"] += 1
                     seconds += time.monotonic() - start
                     done = samples[-1].photos + len(some)
-                    samples.append(sample(done, stack, application, began))
+                    rested = leftovers.rested(stack.port, first)
+                    samples.append(sample(done, rested, stack, application, began))
                     print(f"{done} photos, {seconds:.0f} s", flush=True)
     return samples, answers, seconds
 
@@ -95,8 +100,13 @@ def clients() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CLIENTS)
 
 
-def sample(photos: int, stack: StackSettings, application: Process, began: float) -> Sample:
-    leftovers.rest()
+def sample(
+    photos: int,
+    rested: tuple[leftovers.ObjectStore, float],
+    stack: StackSettings,
+    application: Process,
+    began: float,
+) -> Sample:
     pids = {stage: replicas(application.pid, stage)[0] for stage in STAGES}
     where = leftovers.folders(application, stack.folder) - {Path(tempfile.gettempdir())}
     disk = logs = 0.0
@@ -107,7 +117,8 @@ def sample(photos: int, stack: StackSettings, application: Process, began: float
             disk += size / 2**20
     return Sample(
         photos=photos,
-        store=leftovers.object_store(stack.port),
+        store=rested[0],
+        rested=rested[1],
         memory={stage: own_memory(pid) / 2**20 for stage, pid in pids.items()},
         files={stage: len(list(Path(f"/proc/{pid}/fd").iterdir())) for stage, pid in pids.items()},
         disk=disk,
@@ -153,13 +164,14 @@ def page(samples: Sequence[Sample], answers: Counter[str], seconds: float) -> st
     else:
         verdict = f"**Flat from photo {WARM:,} on.**"
     rows = [
-        f"| {s.photos:,} | {s.store.pinned} | {s.store.used / 2**20:.1f} | "
+        f"| {s.photos:,} | {s.rested:.0f} | {s.store.pinned} | {s.store.used / 2**20:.1f} | "
         f"{s.store.spilled + s.store.on_disk} | "
         + " | ".join(f"{s.memory[stage]:.0f} ({s.files[stage]})" for stage in STAGES)
         + f" | {s.disk:.2f} | {s.logs:.2f} | {s.found} |"
         for s in samples
     ]
     logs = (end.logs - samples[0].logs) * 2**10 / max(1, end.photos)
+    most = leftovers.REST_S + leftovers.GATHERED_S
     columns = " | ".join(f"MiB of {stage} (open files)" for stage in STAGES)
     summary = ", ".join(f"{n:,} x {kind}" for kind, n in sorted(answers.items()))
     return f"""# Soak test: memory, files and disk over many photos
@@ -168,14 +180,15 @@ Measured by `python -m tests.bench.soak --photos {end.photos}` (`make bench-soak
 service on one machine, {end.photos:,} photos from {CLIENTS} clients: raw bodies, forms of over 1 MB
 and JSON, of 0.4 and 3.2 megapixels, so that decoded photos go through Ray's object store. Some are
 damaged, some are abandoned by their callers. {end.photos / seconds:.1f} photos a second. After
-every {STEP} photos all clients pause for {leftovers.GATHERED_S:g} s, until Ray has collected new
-metrics.
+every {STEP} photos all clients pause until the store holds no more than at the start, for at most
+{most:g} s: a photo that was given up may stay for {leftovers.REST_S:g} s, and Ray's metrics are up
+to {leftovers.GATHERED_S:g} s old.
 {machine("ray", "starlette")}
 
 {verdict}
 
 | photos | {_STORE} | {columns} | {_MORE} |
-|---:|---:|---:|---:|{"---:|" * len(STAGES)}---:|---:|---:|
+|---:|---:|---:|---:|---:|{"---:|" * len(STAGES)}---:|---:|---:|
 {chr(10).join(rows)}
 
 - The objects at rest are those of Serve's controller, one for each replica.

@@ -57,6 +57,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"s3": {"endpoint": "http://s3:9000"}, "minio": {"enabled": True}},
         "take s3.endpoint away",
     ),
+    "an endpoint whose port is no number": (
+        {"s3": {"endpoint": "http://s3:api"}},
+        "s3.endpoint is a URL like",
+    ),
+    "keys in the endpoint": (
+        {"s3": {"endpoint": "http://key:secret@s3"}},
+        "s3.endpoint is a URL like",
+    ),
+    "a Redis by another protocol": (
+        {"ray": {"gcsFaultTolerance": {"enabled": True, "redisAddress": "http://redis:6379"}}},
+        "redisAddress is an address like",
+    ),
     "an endpoint without a scheme": ({"s3": {"endpoint": "s3:9000"}}, "s3.endpoint|/s3/endpoint"),
     "an S3 server that KServe would not learn of": (
         {

@@ -534,7 +534,7 @@ def test_all_of_it_goes_by_keyboard(page: Page, api: httpx.Client) -> None:
     page.until(lambda: person_of(api, 2576)["name"] == "Dame Jacinda", "it is not saved")
     page.press(Keys.ESCAPE)
     page.shows("Dame Jacinda", ".people")
-    page.tab_to("Dame Jacinda, id 2576")
+    assert page.driver.switch_to.active_element.text == "Dame Jacinda"  # and not lost
     page.press(Keys.ENTER)
     page.tab_to("Delete")
     page.press(Keys.ENTER)
@@ -547,6 +547,10 @@ def test_all_of_it_goes_by_keyboard(page: Page, api: httpx.Client) -> None:
     page.tab_to("Delete")
     page.press(Keys.ENTER)
     page.until(lambda: person_of(api, 2576) == {}, "nobody is deleted")
+    page.until(
+        lambda: page.driver.switch_to.active_element.get_attribute("id") == "people-search",
+        "the focus is lost with the person",
+    )
 
 
 def shown_in_turn(page: Page) -> Iterator[str]:

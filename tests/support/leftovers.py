@@ -39,6 +39,8 @@ _SMALLEST_FILE = 16 * 2**10  # that might hold a photo
 _SAMPLE = re.compile(r"^ray_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 # Every process reports its metrics every 10 s, and later on a busy machine.
 GATHERED_S = 12.0
+# After the last request; what was given up is collected until then.
+REST_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class ObjectStore:
     spilled: int
     used: int
     on_disk: int
+
+    def holds_more(self, before: ObjectStore) -> bool:
+        return self.pinned > before.pinned or self.used >= before.used + 2**20
 
 
 def object_store(port: int) -> ObjectStore:
@@ -187,3 +192,18 @@ def shared_memory(processes: list[Process]) -> dict[Path, int]:
 def rest() -> None:
     """Wait until Ray has gathered its metrics again."""
     time.sleep(GATHERED_S)
+
+
+def rested(port: int, before: ObjectStore) -> tuple[ObjectStore, float]:
+    """The store as soon as Ray says that it holds no more than before, and the seconds until then.
+
+    If it still does, its state `REST_S` from now.
+    """
+    began = time.monotonic()
+    rest()  # what Ray says at first is older than the last request
+    while True:
+        after = object_store(port)
+        passed = time.monotonic() - began
+        if not after.holds_more(before) or passed > REST_S + GATHERED_S:
+            return after, passed
+        time.sleep(1)

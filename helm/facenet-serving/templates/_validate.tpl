@@ -173,7 +173,7 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- if and $unread (or $s3.endpoint $s3.caBundle.configMap) -}}
 {{- fail "KServe learns s3.endpoint and s3.caBundle from a Secret, or from the ServiceAccount's annotations beside eks.amazonaws.com/role-arn only, and there is neither: set triton.storageSecret to a Secret with its annotations, or give S3 keys." -}}
 {{- end -}}
-{{- if and $s3.endpoint (not (regexMatch "^https?://[^/ ]+/?$" $s3.endpoint)) -}}
+{{- if and $s3.endpoint (not (regexMatch "^https?://([^/?#@:\\[\\]\\s]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
 {{- end -}}
 {{- end -}}
@@ -233,6 +233,11 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- include "facenet-serving.validate.memory" (list "ray.head" $ray.head) -}}
 {{- if and $ray.gcsFaultTolerance.enabled (not $ray.gcsFaultTolerance.redisAddress) -}}
 {{- fail "ray.gcsFaultTolerance.enabled needs a Redis: set ray.gcsFaultTolerance.redisAddress." -}}
+{{- end -}}
+{{- with $ray.gcsFaultTolerance.redisAddress -}}
+{{- if not (regexMatch "^(rediss?://)?([^/?#@:\\[\\]\\s]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$" .) -}}
+{{- fail (printf "ray.gcsFaultTolerance.redisAddress is an address like redis.redis.svc:6379 or rediss://redis.example.com:6379, not %q." .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and $ray.gcsFaultTolerance.usernameKey (not $ray.gcsFaultTolerance.existingSecret) -}}
 {{- fail "ray.gcsFaultTolerance.usernameKey is a key of a Secret: set ray.gcsFaultTolerance.existingSecret." -}}

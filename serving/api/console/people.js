@@ -81,7 +81,6 @@ async function reload() {
 async function loadMore() {
   asked += 1;
   const mine = asked;
-  more.disabled = true;
   failed.replaceChildren();
   try {
     // A search goes through all pages.
@@ -94,7 +93,6 @@ async function loadMore() {
     fresh = false;
     failed.replaceChildren(trouble(error, loadMore));
   }
-  more.disabled = false;
   render();
 }
 
@@ -124,6 +122,7 @@ function fits({ id, name }, wanted) {
 }
 
 function render() {
+  const focused = document.activeElement;
   const wanted = search.value.trim().toLowerCase().replace(/\s+/g, ' ');
   const all = [...loaded.values()];
   const shown = wanted ? all.filter((one) => fits(one, wanted)) : all;
@@ -135,6 +134,9 @@ function render() {
   if (total === 0 && next === null) status.textContent = 'Nobody is enrolled in this collection yet.';
   else status.textContent = `${wanted ? `${shown.length.toLocaleString()} found of ` : ''}${everybody}${among}`;
   renderChosen();
+  if (focused.isConnected && !focused.hidden) return;
+  // The row was drawn anew, or is gone.
+  (byId(focused.id) ?? search).focus();
 }
 
 function renderChosen() {
@@ -143,7 +145,7 @@ function renderChosen() {
 }
 
 function row(one) {
-  const tick = h('input', { type: 'checkbox', checked: chosen.has(one.id),
+  const tick = h('input', { type: 'checkbox', id: `choose-${one.id}`, checked: chosen.has(one.id),
     'aria-label': `Choose ${one.name ?? one.id} (id ${one.id})`, onchange: () => {
       if (tick.checked) chosen.add(one.id);
       else chosen.delete(one.id);
@@ -153,7 +155,7 @@ function row(one) {
   return h('tr', {},
     h('td', {}, h('label', { className: 'tick' }, tick)),
     h('td', { className: 'id' }, one.id),
-    h('td', { className: 'name' }, h('button', { type: 'button', className: 'link',
+    h('td', { className: 'name' }, h('button', { type: 'button', className: 'link', id: `person-${one.id}`,
       'aria-label': `${one.name ?? 'No name'}, id ${one.id}`,
       onclick: async () => {
         if (await showPerson(one.id)) await reload();

@@ -189,6 +189,14 @@ class TestInfer:
         assert ended.code == 1
         assert "cannot be written" in ended.err
 
+    def test_the_photo_itself_is_not_written_over(
+        self, faces: Faces, service: FakeService, photo: Path
+    ) -> None:
+        before = photo.read_bytes()
+        ended = faces("infer", photo, "--save", photo)
+        assert (ended.code, service.asked, photo.read_bytes()) == (1, [], before)
+        assert "is the photo itself" in ended.err
+
     def test_a_refusal(self, faces: Faces, service: FakeService, photo: Path) -> None:
         service.status, service.body = 415, {"detail": "This is no image."}
         assert faces("infer", photo) == Ended(1, "", "Error: This is no image.\n")

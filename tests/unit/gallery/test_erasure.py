@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from serving.errors import GalleryError, Unavailable, UnknownIdentity
+from serving.errors import GalleryCorrupt, GalleryError, Unavailable, UnknownIdentity
 from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
 from serving.gallery.contents import Contents, held
-from serving.gallery.erasure import erase, erase_everywhere
+from serving.gallery.erasure import erase, erase_everywhere, erase_held
 from serving.gallery.location import Location
 from serving.gallery.restore import restore
 from serving.gallery.segment import Kind, Operation, Segment
@@ -48,6 +48,16 @@ def test_an_erased_person_is_in_no_object(bucket: Bucket) -> None:
     assert set(receipt.objects_rewritten) <= set(receipt.objects_removed)
     assert not any(b"Ada" in o.data for o in bucket.store.objects.values())
     assert check(bucket.stored()).problems == []
+
+
+def test_a_damaged_segment_stops_an_erasure_that_has_begun(bucket: Bucket) -> None:
+    bucket.write(put(1), Operation(Kind.PUT, 7, 1.0, unit_rows(2, DIMENSION, seed=71)))
+    contents = Contents(bucket.stored())
+    assert held(contents, [7]) == {7}
+    for key in [key for key in bucket.store.objects if "/segments/" in key]:
+        bucket.store.put(key, b"damaged")
+    with pytest.raises(GalleryCorrupt, match=r"is deleted already.*: erase again"):
+        erase_held(contents, [7])
 
 
 def test_a_deleted_person_can_still_be_erased(bucket: Bucket) -> None:

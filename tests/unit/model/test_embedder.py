@@ -252,16 +252,16 @@ class TestObserve:
 
 
 class TestFailures:
-    def test_a_lost_connection_is_tried_once_more(self) -> None:
+    def test_a_replica_that_goes_may_take_two_connections_with_it(self) -> None:
         triton = Triton()
         client = embedder(triton)
         run(client.embed(crops(1)))
-        triton.failures = [aiohttp.ServerDisconnectedError()]
+        triton.failures = [aiohttp.ServerDisconnectedError()] * 2
         assert run(client.embed(crops(1))).shape == (1, 512)
 
     def test_triton_is_away(self) -> None:
         triton = Triton()
-        triton.failures = [aiohttp.ServerDisconnectedError()] * 2
+        triton.failures = [aiohttp.ServerDisconnectedError()] * 3
         fails(triton, "cannot be reached")
 
     def test_triton_is_late(self) -> None:
@@ -301,5 +301,5 @@ class TestFailures:
         triton = Triton()
         client = embedder(triton)
         assert asyncio.run(client.ready())
-        triton.failures = [aiohttp.ClientConnectionError()] * 2
+        triton.failures = [aiohttp.ClientConnectionError()] * 3
         assert not asyncio.run(client.ready())

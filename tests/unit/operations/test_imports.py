@@ -109,6 +109,14 @@ def test_tensors_need_to_be_told_their_model(
     assert [(p.id, p.photos) for p in gallery.refresh().list(9)] == [(1, 1), (7, 4)]
 
 
+def test_a_folder_of_exports_whose_name_ends_like_a_tensors(
+    tmp_path: Path, config: Config, bucket: OneBucket, gallery: Gallery
+) -> None:
+    export(tmp_path / "all.pt" / "7.safetensors", 7)
+    import_path(tmp_path / "all.pt", config, connect=bucket)
+    assert [p.id for p in gallery.refresh().list(9)] == [7]
+
+
 def test_a_bad_file_among_good_ones_leaves_the_gallery_as_it_was(
     tmp_path: Path, config: Config, bucket: OneBucket, gallery: Gallery
 ) -> None:
