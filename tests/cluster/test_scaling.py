@@ -20,10 +20,13 @@ _LOAD = f"/detect=x6@{PHOTO}"
 def test_load_adds_a_pod_and_rest_takes_it_away(cluster: Cluster, release: Caller) -> None:
     begin = time.monotonic()
     with release.load(_LOAD) as outcome:
-        wait("a second pod of detect", _UP_S, lambda: _ready(cluster) == 2)
+        wait("a second pod of detect", _UP_S, lambda: len(cluster.stage("detect")) == 2)
+        asked = time.monotonic() - begin
+        wait("a second replica", _UP_S, lambda: _ready(cluster) == 2)
         up = time.monotonic() - begin
     wait("one pod of detect", _DOWN_S, lambda: len(cluster.stage("detect")) == 1)
-    print(f"up after {up:.0f} s, down {time.monotonic() - begin - up:.0f} s later; {outcome}")
+    down = time.monotonic() - begin - up
+    print(f"a pod after {asked:.0f} s, up after {up:.0f} s, down {down:.0f} s later; {outcome}")
     assert outcome.failures == []
     assert outcome.sent > 100
 
