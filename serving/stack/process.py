@@ -19,6 +19,7 @@ LOOPBACK = "127.0.0.1"
 # busy core makes an inference forty times slower. Torch reads this when it is loaded.
 CALM_THREADS = {"GOMP_SPINCOUNT": "3000"}
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
+_LAST_LINES = 20  # of a log, in which the reason of an end is looked for
 
 
 class StackError(Exception):
@@ -87,7 +88,8 @@ class Process:
         """Raises StackError when the child has ended."""
         code = self._child.poll()
         if code is not None:
-            raise StackError(f"{self.name} ended with exit code {code}{self._why()}")
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            raise StackError(f"{self.name} ended {how}{self._why()}")
 
     def terminate(self) -> None:
         """Ask the child to end, and do not wait. It is asked once: some servers take a second
@@ -106,7 +108,8 @@ class Process:
         self._child.wait()
 
     def _why(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()
+        # What a server said earlier, when it started, is not why it ended.
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-_LAST_LINES:]
         errors = [line for line in lines if "error" in line.lower()] or lines
         last = f": {errors[-1].strip()[:300]}" if errors else ""
         return f"{last} (log: {self.log})"

@@ -85,6 +85,11 @@ class TestWaiting:
             f"The server ended with exit code 3: Error: no space left (log: {process.log})"
         )
 
+    def test_an_error_of_long_before_is_not_why_it_ended(self, start: Start) -> None:
+        process = start("echo 'Error: no GPU'; seq 30; echo 'what(): locked'; kill -ABRT $$")
+        with pytest.raises(StackError, match=r"ended by SIGABRT: what\(\): locked"):
+            process.wait_until(lambda: False, 5)
+
     def test_without_an_error_its_last_line_is_told(self, start: Start) -> None:
         process = start("echo one; echo two; echo; exit 0")
         with pytest.raises(StackError, match=r"exit code 0: two \(log"):
