@@ -12,7 +12,8 @@ from tests.cluster.cluster import STAGES, Cluster, names, wait
 pytestmark = pytest.mark.long
 
 _PATIENCE_S = 420
-_LOAD = ("/identities=4", f"/infer=1@{PHOTO}")
+# What a node of two cores can answer while it starts as many pods again.
+_LOAD = ("/identities=4", f"/infer=0.5@{PHOTO}")
 _TRITON = "serving.kserve.io/inferenceservice=faces"
 
 
