@@ -271,14 +271,60 @@ class TracingSettings(Settings):
     sample_ratio: float = Field(0.1, ge=0, le=1)
 
 
+class AuditObjectSettings(Settings):
+    """The audit's records as objects in S3; see docs/audit.md."""
+
+    enabled: bool = Field(False, description="write each record to append-only objects, too")
+    bucket: str | None = Field(
+        None, description="of the records; None: the gallery's, where there is no Object Lock"
+    )
+    # In the gallery's bucket, too: there are the ids of the people that the records are about.
+    prefix: Annotated[
+        str,
+        Written(
+            r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$",
+            "a prefix is letters, digits, dots, dashes and underscores, with / between its parts",
+        ),
+    ] = "audit"
+    lock: Literal["none", "governance", "compliance"] = Field(
+        "none", description="Object Lock of each record's object, for retention_days"
+    )
+    retention_days: int | None = Field(
+        None, ge=1, description="records older than this are removed; None: never"
+    )
+    flush_s: float = Field(10, gt=0, description="what a record waits for others of its object")
+    buffer_bytes: int = Field(
+        16 * 2**20, ge=2**16, description="memory for the records that are not written yet"
+    )
+    when_full: Literal["refuse", "lose"] = Field(
+        "refuse",
+        description="while the store is away and the memory is full: answer 503, or go on and "
+        "count the records that are lost",
+    )
+
+    @model_validator(mode="after")
+    def _lockable(self) -> AuditObjectSettings:
+        if self.lock != "none" and (self.retention_days is None or self.bucket is None):
+            raise ValueError(
+                "a lock needs retention_days and a bucket of its own: in the gallery's, people "
+                "could not be erased"
+            )
+        return self
+
+
 class AuditSettings(Settings):
-    """The audit log has every change and every refusal; see docs/observability.md."""
+    """The audit log has every change and every refusal; see docs/audit.md."""
 
     identifications: bool = Field(
         False,
-        description="also a line for each identification, with the ids that were named, and for "
-        "each verification",
+        description="also a record for each identification and verification, with the ids and "
+        "similarities of the answer",
     )
+    # The key of the hash is no setting: the environment's FACES_AUDIT_KEY.
+    input_hash: bool = Field(
+        False, description="with a keyed hash of each photo that was looked up (HMAC-SHA256)"
+    )
+    objects: AuditObjectSettings = AuditObjectSettings()
 
 
 class LimitSettings(Settings):
@@ -333,3 +379,10 @@ class AppArgs(Settings):
         None, description="names that the service is called by, besides addresses; None: any"
     )
     scale: ScaleSettings = ScaleSettings()
+
+    @model_validator(mode="after")
+    def _apart(self) -> AppArgs:
+        audit, galleries = f"{self.audit.objects.prefix}/", f"{self.gallery.prefix}/"
+        if audit.startswith(galleries) or galleries.startswith(audit):
+            raise ValueError("audit.objects.prefix and gallery.prefix have to be apart")
+        return self

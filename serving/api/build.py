@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from serving import __version__
-from serving.api import openapi, problems
+from serving.api import audit, openapi, problems
 from serving.api.context import Context
 from serving.api.memory import Memory
 from serving.api.middleware.access import Access
@@ -41,6 +41,7 @@ from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.telemetry.metrics import ApiMetrics, LoopGauge
+from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 
 _DESCRIPTION = """\
@@ -73,13 +74,22 @@ ROUTERS = (
 )
 
 
+# Those whose requests leave records of the audit.
+RECORDED = (infer.router, generate.router, verify.router, v2.router, identities.router)
+# Of the 30 s that a replica has to stop.
+_CLOSE_SECONDS = 15.0
+
+
 @asynccontextmanager
-async def _running(lag: LoopGauge, app: FastAPI) -> AsyncIterator[None]:
-    keeping = asyncio.create_task(lag.keep())
+async def _running(lag: LoopGauge | None, trail: Trail | None, app: FastAPI) -> AsyncIterator[None]:
+    keeping = None if lag is None else asyncio.create_task(lag.keep())
     try:
         yield
     finally:
-        keeping.cancel()
+        if keeping is not None:
+            keeping.cancel()
+        if trail is not None:
+            await asyncio.to_thread(trail.close, _CLOSE_SECONDS)
 
 
 def build_api(
@@ -90,12 +100,16 @@ def build_api(
     metrics: ApiMetrics,
     keys: Keys | None,
     lag: LoopGauge | None = None,
+    trail: Trail | None = None,
+    input_key: bytes | None = None,
 ) -> FastAPI:
     """The application.
 
     Args:
         lag: is kept for as long as the application runs.
         keys: those that callers need; None: callers need none.
+        trail: the audit's, which is closed when the application ends; see `Context`, as for
+            ``input_key``.
     """
     api = FastAPI(
         title="Face identification",
@@ -105,21 +119,30 @@ def build_api(
         # Both would load a script from a public CDN; `routes.docs` is in their place.
         docs_url=None,
         redoc_url=None,
-        lifespan=None if lag is None else partial(_running, lag),
+        lifespan=partial(_running, lag, trail),
         # It would send callers to any host that their request names.
         redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
     )
     limits = settings.limits
     api.state.context = Context(
-        pipeline, register, limits, settings.match, metrics, keys, settings.audit
+        pipeline,
+        register,
+        limits,
+        settings.match,
+        metrics,
+        keys,
+        settings.audit,
+        trail,
+        input_key,
     )
     # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)
     for route in routes:
         anybody(route.endpoint)  # type: ignore[attr-defined]
     for router in ROUTERS:
-        api.include_router(router, dependencies=[Depends(check_options)])
+        recorded = [Depends(audit.admit)] if router in RECORDED else []
+        api.include_router(router, dependencies=[Depends(check_options), *recorded])
         routes.extend(router.routes)
     api.state.taken = taken_of(routes)
     pages = []

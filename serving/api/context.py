@@ -18,6 +18,7 @@ from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.timings import Timings
 from serving.settings import AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 
 T = TypeVar("T")
@@ -25,7 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """The service behind the HTTP API. Without ``keys`` callers need none."""
+    """The service behind the HTTP API. Without ``keys`` callers need none.
+
+    Attributes:
+        trail: writes the audit's objects; None: the settings want none.
+        input_key: of the hashes of photos in the audit; None: there are none.
+    """
 
     pipeline: Pipeline
     register: Identities
@@ -34,6 +40,8 @@ class Context:
     metrics: ApiMetrics
     keys: Keys | None
     audit: AuditSettings
+    trail: Trail | None = None
+    input_key: bytes | None = None
 
     def timings(self) -> Timings:
         """For one request."""

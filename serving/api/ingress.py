@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -14,7 +16,11 @@ from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
+from serving.telemetry.audit_metrics import AuditMetrics
 from serving.telemetry.metrics import ApiMetrics, KeyGauge, LoopGauge, StoreMetrics
+from serving.trail import inputs
+from serving.trail.places import Places
+from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 
 
@@ -30,7 +36,8 @@ class Ingress:
         self._settings = settings
         self._metrics = ApiMetrics()
         embedder = Embedder(settings.triton, observe=self._metrics.asked_triton)
-        versions = Versions(settings.gallery, StoreMetrics())
+        store = StoreMetrics()
+        versions = Versions(settings.gallery, store)
         matcher = RemoteMatch(match)
         self._pipeline = Pipeline(
             RemoteDecode(decode),
@@ -45,6 +52,8 @@ class Ingress:
             seen=self._metrics.seen,
         )
         self._register = Identities(matcher, embedder, versions)
+        self._trail = _trail(settings, store)
+        self._input_key = inputs.key_in(os.environ) if settings.audit.input_hash else None
         self._keys = Keys(settings.keys) if settings.keys.required else None
         self._following = asyncio.create_task(KeyGauge().follow(self._keys))
 
@@ -56,4 +65,15 @@ class Ingress:
             metrics=self._metrics,
             keys=self._keys,
             lag=LoopGauge(),
+            trail=self._trail,
+            input_key=self._input_key,
         )
+
+
+def _trail(settings: AppArgs, store: StoreMetrics) -> Trail | None:
+    """The writer of the audit's objects; None: the settings want none."""
+    watch = AuditMetrics()  # also without: its counters are 0
+    if not settings.audit.objects.enabled:
+        return None
+    places = partial(Places.of, settings, store)
+    return Trail(settings.audit.objects, places, replica.name(), watch)

@@ -16,6 +16,7 @@ from serving.cli.lazy import LazyGroup
 from serving.cli.terminal import Failed
 
 PLACES = {
+    "audit": "serving.cli.audit:audit",
     "calibrate": "serving.cli.calibrate:calibrate_command",
     "enroll": "serving.cli.enroll:enroll",
     "evaluate": "serving.cli.evaluate:evaluate_command",

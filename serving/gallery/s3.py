@@ -8,6 +8,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
@@ -158,6 +159,10 @@ class S3Store:
         return self._put(
             key, data, if_match, if_absent, Metadata=dict(metadata), ChecksumSHA256=digest
         )
+
+    def put_locked(self, key: str, data: bytes, mode: str, until: datetime) -> str:
+        lock = {"ObjectLockMode": mode, "ObjectLockRetainUntilDate": until}
+        return self._put(key, data, None, True, **lock)
 
     def head(self, key: str) -> ObjectInfo:
         """What the store knows of the object. Raises NotFound."""

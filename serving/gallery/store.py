@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from serving.errors import StoreUnfit
@@ -78,7 +79,7 @@ class Store(Protocol):
 
 
 class DescribedStore(Store, Protocol):
-    """A store that also keeps metadata and checksums; a gallery needs neither."""
+    """A store that also keeps metadata, checksums and locks; a gallery needs none of them."""
 
     def put_described(
         self,
@@ -90,6 +91,17 @@ class DescribedStore(Store, Protocol):
         if_absent: bool = False,
     ) -> str:
         """Like `put`, with metadata, and a checksum that the store verifies and may keep."""
+
+    def put_locked(self, key: str, data: bytes, mode: str, until: datetime) -> str:
+        """Write a new object, under Object Lock until then, and return its ETag.
+
+        Args:
+            mode: ``GOVERNANCE`` or ``COMPLIANCE``.
+
+        Raises:
+            PreconditionFailed: there is an object under this key.
+            Unavailable: the bucket has no Object Lock; or the store is away.
+        """
 
     def head(self, key: str) -> ObjectInfo:
         """What the store knows of the object. Raises NotFound."""

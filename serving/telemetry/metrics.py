@@ -27,7 +27,7 @@ _KEEP_SECONDS = 5.0
 _FINE = ("ok", "unchanged", "not-found", "stale")
 
 
-def _counter(
+def counter(
     name: str, description: str, labels: Sequence[str] = (), *known: dict[str, str]
 ) -> metrics.Counter:
     """Starts at 0 for the labels ``known``: Prometheus sees no increase in a first value of 1."""
@@ -48,17 +48,17 @@ class ApiMetrics:
         self._requests = _seconds(
             "faces_request_seconds", "HTTP requests, until the answer.", "method", "route", "status"
         )
-        self._problems = _counter(
+        self._problems = counter(
             "faces_problems", "Requests answered with a problem.", ("route", "type")
         )
         self._stages = _seconds(
             "faces_stage_seconds", "What a request waits for a stage, queueing included.", "stage"
         )
-        self._photos = _counter(
+        self._photos = counter(
             "faces_photos", "Photos by what became of them in decoding and detection.", ("outcome",)
         )
         self._faces = metrics.Histogram("faces_photo_faces", "Faces found in a photo.", _COUNTS)
-        self._identified = _counter(
+        self._identified = counter(
             "faces_identified",
             "Faces that were looked up: known or unknown.",
             ("outcome",),
@@ -150,13 +150,13 @@ class StoreMetrics:
             "faces_gallery_refresh_seconds", "Looks for news of the gallery.", "outcome"
         )
         self._commits = _seconds("faces_commit_seconds", "Commits, lost races and all.", "outcome")
-        self._conflicts = _counter(
+        self._conflicts = counter(
             "faces_commit_conflicts",
             "Commits that began anew since another process was faster.",
             (),
             {},
         )
-        self._joined = _counter(
+        self._joined = counter(
             "faces_commit_joined", "Writes that were committed with another one.", (), {}
         )
 
@@ -215,7 +215,7 @@ class GalleryGauges:
             "faces_gallery_confirmed_timestamp_seconds",
             "When the gallery was last known to be that of the store, seconds since 1970.",
         )
-        self._unconfirmed = _counter(
+        self._unconfirmed = counter(
             "faces_gallery_unconfirmed",
             "Searches in what was in memory, since the store could not be asked.",
             (),

@@ -4,6 +4,7 @@ out of garbage collection."""
 from __future__ import annotations
 
 import logging
+import socket
 from logging.handlers import MemoryHandler
 
 from ray import serve
@@ -48,6 +49,14 @@ def start(stage: str, settings: TracingSettings) -> None:
     logging.getLogger("opentelemetry").parent = theirs
     tracing.start(stage, settings)
     garbage.begin()
+
+
+def name() -> str:
+    """The replica's name, which its log lines have; the host's outside a replica."""
+    try:
+        return str(serve.get_replica_context().replica_id.unique_id)
+    except RayServeException:
+        return socket.gethostname()
 
 
 def _same_format(logger: logging.Logger) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 
 from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
 
@@ -26,6 +27,7 @@ class MemoryStore:
         self.before: Callable[[str, str], None] = lambda request, key: None
         self.after: Callable[[str, str], None] = lambda request, key: None
         self.requests: list[tuple[str, str]] = []
+        self.locked: dict[str, tuple[str, datetime]] = {}
         self._lock = threading.Lock()
         self._etags = 0
 
@@ -62,6 +64,11 @@ class MemoryStore:
         if_absent: bool = False,
     ) -> str:
         return self._put(key, data, metadata, if_match, if_absent)
+
+    def put_locked(self, key: str, data: bytes, mode: str, until: datetime) -> str:
+        etag = self._put(key, data, {}, None, True)
+        self.locked[key] = (mode, until)
+        return etag
 
     def head(self, key: str) -> ObjectInfo:
         self._begin("head", key)

@@ -28,6 +28,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        scope.setdefault("state", {})["began"] = time.time()
         probe = scope["path"] in PROBES
         status, bytes_in, bytes_out = 0, 0, 0
 

@@ -121,6 +121,7 @@ async def delete(
                 done(receipt.gallery_version, model=receipt.model)
             for left in erased.left:
                 audit.failed(request, "erase", [person], left.gallery)
+        erased = await audit.forget(context, collection, person, erased)
         response.status_code = 207 if erased.left else 200
         return receipt_body(person, erased)
     with audit.change(request, "delete", [person]) as done:

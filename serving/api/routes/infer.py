@@ -42,12 +42,12 @@ async def infer(
             timings=timings,
         )
         context.metrics.identified(identified.matches.candidates, identified.named)
-        if context.audit.identifications:
-            audit.identified(request, [identified])
+        answered = disclosure.identified(identified)
+        await audit.identified(request, context, [answered], [image])
         candidates = sum(map(len, identified.matches.candidates))
         lease_of(request).take(CANDIDATE_BYTES * candidates)
         note(request, faces=len(identified.faces))
-        return await reply(lambda: infer_answer(disclosure.identified(identified)))
+        return await reply(lambda: infer_answer(answered))
 
     response = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()

@@ -169,10 +169,9 @@ async def _infer(
     photos = await all_of(identify(n, image) for n, image in enumerate(inference.images))
     for photo in photos:
         context.metrics.identified(photo.matches.candidates, photo.named)
-    if context.audit.identifications:
-        audit.identified(request, photos)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
     photos = [disclosure.identified(photo) for photo in photos]
+    await audit.identified(request, context, photos, inference.images)
     return await asyncio.to_thread(_answer, inference, photos, request_id_of(request))
 
 

@@ -34,8 +34,8 @@ async def verify(
         compared = await compare(context.pipeline, images, timings)
         threshold = pair_threshold_of(options.threshold, context.matching, compared.card)
         answer = verify_answer(*disclosure.compared(compared, threshold))
-        if context.audit.identifications:
-            audit.compared(request, same=answer.same)
+        told = answer.model_dump(include={"same", "similarity", "threshold", "model"})
+        await audit.compared(request, context, list(images.values()), told)
         return answer
 
     answer = await context.in_time(work())

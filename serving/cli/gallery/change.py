@@ -18,7 +18,7 @@ from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
 from serving.gallery.location import Location
 from serving.gallery.names import metadata_problem
-from serving.operations import audit
+from serving.operations import audit, trail
 from serving.operations.bucket import Bucket
 from serving.reading.names import name_problem
 from serving.reading.spelling import shown
@@ -139,7 +139,8 @@ def erase(
     if not yes:
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
-    bucket = Bucket.of(read_config(config), collection, connect=services.connect)
+    configured = read_config(config).of_collection(collection)
+    bucket = Bucket.of(configured, connect=services.connect)
     erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
@@ -147,6 +148,8 @@ def erase(
         location = Location(bucket.settings.collection, receipt.model, 0)
         audit.changed("erase", location, receipt.ids, receipt.gallery_version)
     click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
+    if configured.args.audit.objects.enabled:
+        trail.forget(configured, people, services.connect)
     if erasure.left:
         problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
         raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")

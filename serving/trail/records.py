@@ -1,0 +1,53 @@
+"""Records of the audit: what one says, and the people in it under other names.
+
+A record is a JSON object. People are in it under ``id`` and ``ids``, at any depth; no other field
+names one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Record = dict[str, Any]
+
+_BASE_BYTES = 700
+_CANDIDATE_BYTES = 100
+
+
+def people_in(record: Any) -> Iterator[int]:
+    """The ids in a record, each as often as it is there."""
+    if isinstance(record, dict):
+        for key, value in record.items():
+            if key == "id" and isinstance(value, int):
+                yield value
+            elif key == "ids":
+                yield from (v for v in value if isinstance(v, int))
+            else:
+                yield from people_in(value)
+    elif isinstance(record, list):
+        for value in record:
+            yield from people_in(value)
+
+
+def renamed(record: Any, name: Callable[[Any], Any]) -> Any:
+    """The record with ``name`` of each id or pseudonym in the place of it."""
+    if isinstance(record, dict):
+        return {
+            key: [name(v) for v in value]
+            if key == "ids"
+            else name(value)
+            if key == "id" and value is not None
+            else renamed(value, name)
+            for key, value in record.items()
+        }
+    if isinstance(record, list):
+        return [renamed(value, name) for value in record]
+    return record
+
+
+def size_of(record: Record) -> int:
+    """About the bytes that the record takes, in memory and as JSON."""
+    faces = [face for answer in record.get("answers", ()) for face in answer["faces"]]
+    entries = len(faces) + sum(len(face["candidates"]) for face in faces) + len(record["ids"])
+    return _BASE_BYTES + _CANDIDATE_BYTES * entries
