@@ -43,8 +43,13 @@ class Header(Stored):
 
 def encode(header: Header, records: Sequence[Record]) -> bytes:
     """The bytes of an object; for the same arguments always the same."""
-    lines = [header.model_dump_json(), *(json.dumps(r, separators=(",", ":")) for r in records)]
+    lines = [header.model_dump_json(), *map(_line, records)]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _line(record: Record) -> str:
+    # No record may keep those behind it from being written.
+    return json.dumps(record, separators=(",", ":"), default=str)
 
 
 def decode(key: str, data: bytes) -> tuple[Header, list[Record]]:

@@ -1,19 +1,26 @@
-"""What a commit says, and what a reader gets, when the network fails in the middle of a request."""
+"""What a commit says, what a reader gets, and what the audit keeps, when the network fails in the
+middle of a request."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from botocore.exceptions import ClientError
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Store
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
-from serving.gallery.s3 import connect
+from serving.gallery.s3 import S3Store, connect
 from serving.gallery.stored import StoredGallery
 from serving.gallery.sweep import sweep
+from serving.trail import people, reading
+from serving.trail.reading import Query
+from serving.trail.retention import expire
 from tests.service.wire import (
     Fault,
     Wire,
@@ -29,6 +36,7 @@ from tests.service.wire import (
 )
 from tests.support import seaweed
 from tests.support.people import DIMENSION, LOCATION, unit_rows
+from tests.support.trails import DAY_S, Trails, looked_up, wait_until
 
 MANIFEST = "manifest.json"
 SEGMENTS = "/segments/"
@@ -71,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.Seaweed
 
 
 @pytest.fixture(scope="module")
-def straight(server: seaweed.Seaweed) -> Store:
+def straight(server: seaweed.Seaweed) -> S3Store:
     return connect(server.settings)
 
 
@@ -82,7 +90,7 @@ def proxy(server: seaweed.Seaweed) -> Iterator[Wire]:
 
 
 @pytest.fixture(scope="module")
-def store(server: seaweed.Seaweed, proxy: Wire) -> Store:
+def store(server: seaweed.Seaweed, proxy: Wire) -> S3Store:
     """Through the proxy."""
     changes = {"endpoint": proxy.url, "read_timeout_s": TIMEOUT_S}
     return connect(server.settings.model_copy(update=changes))
@@ -216,3 +224,89 @@ def test_a_store_that_knows_no_versions_is_purged_all_the_same(
     for n in range(TRIES):
         store.purge(f"{prefix}/{n}")
     assert list(store.list(prefix)) == []
+
+
+@pytest.fixture
+def trails(store: S3Store, prefix: str) -> Trails:
+    return Trails(store, prefix)
+
+
+@on_writes
+@pytest.mark.parametrize("part", ["/records/", "/people/"])
+def test_a_record_of_the_audit_is_written_once_whatever_happens_to_one_of_its_requests(
+    part: str, fault: Fault, wire: Wire, trails: Trails
+) -> None:
+    wire.next("PUT", part, fault)
+    trails.write([looked_up(7)], [looked_up(7), looked_up(None)])
+    wire.settle()
+    (report,), _ = reading.check(trails.places)
+    assert (report.records, report.lost, report.problems, report.ended) == (3, 0, [], True)
+    assert [record["ids"] for record in reading.search(trails.places, Query())] == [[7], [7], []]
+
+
+def test_records_wait_while_the_store_is_away(wire: Wire, trails: Trails) -> None:
+    trail = trails.start(flush_s=0.01, buffer_bytes=2**16)
+    added = 0
+    with wire.during("PUT", "/records/", reset_request):
+        with contextlib.suppress(Unavailable):
+            while added < 1000:
+                trail.require_room()
+                trail.add(looked_up(7))
+                added += 1
+        assert 0 < added < 1000
+        wait_until(lambda: trails.watched.problem)
+    trail.close(30)
+    (report,), _ = reading.check(trails.places)
+    assert (report.records, report.lost, report.problems) == (added, 0, [])
+
+
+def test_an_erasure_reaches_the_audit_and_the_chain_stays_whole(trails: Trails) -> None:
+    trails.write([looked_up(7), looked_up(8)])
+    assert people.forget(trails.places, "default", 7) == 1
+    assert list(reading.search(trails.places, Query(person=7))) == []
+    assert len(list(reading.search(trails.places, Query(person=8)))) == 2
+    (report,), _ = reading.check(trails.places)
+    assert report.problems == []
+
+
+def test_the_retention_removes_records_and_ids(trails: Trails, store: S3Store) -> None:
+    trails.now -= 99 * DAY_S
+    trails.write([looked_up(7)])
+    trails.now += 99 * DAY_S
+    trails.write([looked_up(7)])
+    removed = expire(trails.places, 30, clock=lambda: trails.now)
+    assert (removed.objects, removed.people) == (2, 2)
+    reports, expired = reading.check(trails.places)
+    assert ([r.problems for r in reports], expired) == ([[]], "2026-10-29")
+    assert len(list(store.list(trails.places.people_of()))) == 2
+
+
+def test_a_locked_record_cannot_be_removed_and_its_ids_can(
+    server: seaweed.Seaweed, straight: S3Store, prefix: str
+) -> None:
+    locked = f"locked-{uuid.uuid4().hex[:8]}"
+    client = straight._client
+    client.create_bucket(Bucket=locked, ObjectLockEnabledForBucket=True)
+    records = connect(server.settings.model_copy(update={"bucket": locked}))
+    trails = Trails(straight, prefix, records=records)
+    trails.now = time.time()
+    trails.write([looked_up(7)], lock="compliance", retention_days=1, bucket=locked)
+    versions = client.list_object_versions(Bucket=locked, Prefix=prefix)["Versions"]
+    assert len(versions) == 2  # the record, and the end of the chain
+    for version in versions:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.delete_object(Bucket=locked, Key=version["Key"], VersionId=version["VersionId"])
+    assert people.forget(trails.places, "default", 7) == 1
+    (record,) = reading.search(trails.places, Query())
+    assert record["ids"][0].startswith("p-")
+
+
+def test_a_bucket_without_locks_is_a_problem_and_nothing_is_lost(
+    wire: Wire, trails: Trails
+) -> None:
+    trail = trails.start(flush_s=0.01, lock="governance", retention_days=1, bucket="other")
+    trail.add(looked_up(7))
+    wait_until(lambda: trails.watched.problem)
+    assert trails.watched.records == {"written": 0, "lost": 0}
+    trail.close(0)
+    assert trails.watched.records == {"written": 0, "lost": 1}

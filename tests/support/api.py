@@ -14,6 +14,7 @@ from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.settings import AppArgs, AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 from tests.support.pipeline import FakeEmbedder, FakePipeline
 from tests.support.stages import FakeMatch
@@ -36,6 +37,8 @@ class Api:
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
         audit: AuditSettings | None = None,
+        trail: Trail | None = None,
+        input_key: bytes | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
@@ -51,7 +54,13 @@ class Api:
         self.pipeline = FakePipeline(settings.match, settings.limits.max_faces)
         self.register = Identities(FakeMatch(), FakeEmbedder(), Versions(settings.gallery))
         self.app = build_api(
-            self.pipeline, self.register, settings, metrics=metrics or ApiMetrics(), keys=keys
+            self.pipeline,
+            self.register,
+            settings,
+            metrics=metrics or ApiMetrics(),
+            keys=keys,
+            trail=trail,
+            input_key=input_key,
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

@@ -70,6 +70,7 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
     that must not affect any request."""
     overrides = {
         "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
+        "audit": {"identifications": True, "objects": {"enabled": True, "flush_s": 0.5}},
         "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
     }
     settings = StackSettings(folder=folder, port=OPEN_PORT, overrides=overrides)
@@ -182,6 +183,7 @@ FILES = {
     "open_stack": [
         f"tests/service/test_{name}.py"
         for name in [
+            "audit",
             "bad_input",
             "client",
             "conflicts",

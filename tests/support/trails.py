@@ -1,10 +1,11 @@
-"""A trail on a store in memory, with a clock that a test sets, and records for it."""
+"""Trails with a clock that a test sets, on a store in memory or another one, and records."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from serving.gallery.store import DescribedStore
 from serving.settings import AuditObjectSettings
 from serving.trail.places import Places
 from serving.trail.records import Record
@@ -35,13 +36,21 @@ class Watched:
 
 
 class Trails:
-    """Trails of one bucket, one after the other."""
+    """Trails of one bucket, one after the other.
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
-        self.store = store or MemoryStore()
+    Args:
+        records: a bucket for the records alone.
+    """
+
+    def __init__(
+        self,
+        store: DescribedStore,
+        prefix: str = PREFIX,
+        *,
+        records: DescribedStore | None = None,
+    ) -> None:
         self.now = NOON
-        self.store.clock = lambda: self.now
-        self.places = Places(self.store, self.store, PREFIX)
+        self.places = Places(records or store, store, prefix)
         self.watched = Watched()
 
     def start(self, replica: str = "ingress", **settings: Any) -> Trail:
@@ -58,6 +67,15 @@ class Trails:
             assert trail.flush(10)
         trail.close(10)
         return trail.chain
+
+
+class MemoryTrails(Trails):
+    """On a store in memory, with the same clock."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.store = store or MemoryStore()
+        super().__init__(self.store)
+        self.store.clock = lambda: self.now
 
     @property
     def keys(self) -> list[str]:

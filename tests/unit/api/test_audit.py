@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import httpx
@@ -22,11 +25,14 @@ from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import AuditSettings, GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
+from serving.trail import reading
+from serving.trail.reading import Query
 from serving.valid_keys import Keys
 from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
-from tests.support.stages import FakeMatch, Handle, faces
+from tests.support.stages import CARD, FakeMatch, Handle, faces
+from tests.support.trails import MemoryTrails
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}
@@ -72,10 +78,10 @@ class Matcher(FakeMatch):
 class Asked:
     """Requests with a key, below the collection `shop`, and the lines that they leave."""
 
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+    def __init__(self, caplog: pytest.LogCaptureFixture, **api: Any) -> None:
         entry = {"name": "desk", "hash": hash_of(KEY), "scopes": ["admin"]}
         text = yaml.safe_dump({"keys": [entry]})
-        self.api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get))
+        self.api = Api(keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get), **api)
         self.matcher = Matcher()
         self.api.register._match = RemoteMatch(Handle("match", self.matcher))
         self.api.register._versions = Versions(
@@ -302,3 +308,214 @@ def test_the_stage_is_told_who_acts(ask: Asked, action: str) -> None:
     method, path, request, _, _ = CHANGES[action]
     ask(method, path, **request)
     assert ask.matcher.actors == ["key:desk"]
+
+
+SECRET = b"k" * 32
+
+
+@pytest.fixture
+def trails() -> MemoryTrails:
+    return MemoryTrails()
+
+
+def records_of(trails: MemoryTrails) -> list[dict[str, Any]]:
+    return list(reading.search(trails.places, Query()))
+
+
+def test_an_identification_is_recorded_as_it_was_answered(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    audit = AuditSettings(identifications=True)
+    ask = Asked(caplog, audit=audit, trail=trail, input_key=SECRET, near_misses="identify")
+    headers = {**JPEG, "X-Verified-By": "ann@example.org, bob"}
+    before = datetime.now(timezone.utc).isoformat()
+    assert ask("POST", "/infer", content=b"photo", headers=headers).status_code == 200
+    trail.close(10)
+    (record,) = records_of(trails)
+    began, ended = record.pop("began"), record.pop("ended")
+    assert before[:23] <= began[:23] <= ended
+    assert record == {
+        "action": "identify",
+        "outcome": "done",
+        "key": "desk",
+        "collection": "shop",
+        "ids": [7],
+        "gallery_version": 17,
+        "request_id": "r-1",
+        "faces": 1,
+        "model": CARD.id,
+        "answers": [
+            {
+                "input": hmac.new(SECRET, b"photo", "sha256").hexdigest(),
+                "threshold": round(ask.line["answers"][0]["threshold"], 4),
+                "faces": [
+                    {"id": 7, "similarity": 0.75, "candidates": [{"id": 7, "similarity": 0.75}]}
+                ],
+            }
+        ],
+        "verifiers": ["ann@example.org", "bob"],
+    }
+    logged = ask.line
+    assert all(logged[field] == value for field, value in record.items())
+    assert "Ada" not in json.dumps(records_of(trails))
+
+
+def test_what_a_caller_does_not_learn_is_not_in_its_record(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that may only identify gets nothing below the threshold, whatever it asks for."""
+    trail = trails.start()
+    entry = {"name": "gate", "hash": hash_of(KEY), "scopes": ["identify"]}
+    text = yaml.safe_dump({"keys": [entry]})
+    api = Api(
+        0.9,
+        keys=Keys(KeySettings(required=True), {"FACES_KEYS": text}.get),
+        audit=AuditSettings(identifications=True),
+        trail=trail,
+    )
+    headers = {**JPEG, "Authorization": f"Bearer {KEY}"}
+    answer = api.request("POST", "/infer?threshold=-1", content=b"photo", headers=headers).json()
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert record["ids"] == []
+    assert record["answers"] == [
+        {"threshold": 0.9, "faces": [{"id": None, "similarity": None, "candidates": []}]}
+    ]
+    assert answer["faces"][0]["id"] is None
+
+
+def test_a_verification_is_recorded_as_it_was_answered(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    audit = AuditSettings(identifications=True)
+    api = Api(audit=audit, trail=trail, input_key=SECRET)
+    photos = {"image_a": b"photo", "image_b": b"other"}
+    answer = api.request("POST", "/verify", files=photos).json()
+    trail.close(10)
+    (record,) = records_of(trails)
+    told = {field: record[field] for field in ("same", "similarity", "threshold", "model")}
+    assert told == {field: answer[field] for field in told}
+    hashes = [hmac.new(SECRET, photo, "sha256").hexdigest() for photo in photos.values()]
+    assert (record["action"], record["inputs"]) == ("verify", hashes)
+
+
+@pytest.mark.parametrize("action", list(CHANGES))
+def test_a_change_is_recorded_as_its_line_is(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture, action: str
+) -> None:
+    trail = trails.start()
+    ask = Asked(caplog, trail=trail)
+    method, path, request, ids, more = CHANGES[action]
+    assert ask(method, path, **request).status_code == 200
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert (record["action"], record["ids"], record["gallery_version"]) == (action, ids, 18)
+    assert record.items() >= more.items()
+    assert all(vars(caplog.records[-1]).get(k, v) == v for k, v in record.items())
+
+
+def test_a_refusal_is_recorded_without_the_id_in_its_path(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    ask = Asked(caplog, trail=trail)
+    wrong = {"Authorization": "Bearer wrong"}
+    assert ask.api.request("DELETE", "/identities/4711", headers=wrong).status_code == 401
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert (record["outcome"], record["path"]) == ("refused", "/identities/{id}")
+
+
+def test_an_erasure_leaves_pseudonyms_in_the_records_that_there_were(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    ask = Asked(caplog, trail=trail)
+    ask("PATCH", "/identities/7", json={"name": "Ada"})
+    body = ask("DELETE", "/identities/7?erase=true").json()
+    assert body["complete"]
+    trail.close(10)
+    records = records_of(trails)
+    assert [record["action"] for record in records] == ["describe", "erase", "erase"]
+    assert all(record["ids"][0].startswith("p-") for record in records)
+
+
+def test_an_erasure_says_when_the_audit_still_names_the_person(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.trail.writer._FLUSH_S", 0.05)
+
+    def away(request: str, key: str) -> None:
+        raise Unavailable("The store is away.")
+
+    trails.store.before = away
+    trail = trails.start()
+    answer = Asked(caplog, trail=trail)("DELETE", "/identities/7?erase=true")
+    assert (answer.status_code, answer.json()["complete"]) == (207, False)
+    assert answer.json()["left"] == [
+        {"gallery": "audit", "problem": "The audit's records cannot be written."}
+    ]
+    trails.store.before = lambda request, key: None
+    trail.close(10)
+
+
+def test_no_request_is_begun_whose_record_could_not_be_kept(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(request: str, key: str) -> None:
+        raise Unavailable("The store is away.")
+
+    trails.store.before = away
+    trail = trails.start(buffer_bytes=2**16)
+    ask = Asked(caplog, trail=trail)
+    while (answer := ask("PATCH", "/identities/7", json={"name": "Ada"})).status_code == 200:
+        assert len(ask.lines) < 1000
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:faces:problem:unavailable"
+    assert answer.headers["Retry-After"]
+    done, changes = len(ask.lines), len(ask.matcher.actors)
+    assert done == changes
+    assert ask("GET", "/identities/7").status_code == 200  # it leaves no record
+    trails.store.before = lambda request, key: None
+    trail.close(10)
+    assert len(records_of(trails)) == done
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "Ann Lee", "a,,b", "a" * 129, ",".join("abcdefghi"), "<b>", "ä"]
+)
+def test_names_of_verifiers_are_checked_before_anything_is_done(ask: Asked, sent: str) -> None:
+    answer = ask("DELETE", "/identities/7", headers={"X-Verified-By": sent.encode()})
+    assert answer.status_code == 400
+    assert "X-Verified-By takes the names" in answer.json()["detail"]
+    assert ask.lines == []
+
+
+def test_a_line_of_hundreds_of_faces_has_no_answers_but_its_record_has(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    api = Api(audit=AuditSettings(identifications=True), trail=trail, max_faces=200)
+    api.pipeline.found[b"crowd"] = faces(*[(0, 0, 9, 9)] * 150)
+    assert api.request("POST", "/infer", content=b"crowd", headers=JPEG).status_code == 200
+    (line,) = [vars(r) for r in caplog.records if r.name == "faces.audit"]
+    assert (line["faces"], "answers" in line) == (150, False)
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert len(record["answers"][0]["faces"]) == 150
+
+
+def test_a_request_of_the_protocol_is_one_record_of_all_its_photos(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    api = Api(audit=AuditSettings(identifications=True), trail=trail)
+    photos = [base64.b64encode(photo).decode() for photo in (b"photo", b"other")]
+    inputs = [{"name": "IMAGE", "shape": [2], "datatype": "BYTES", "data": photos}]
+    answer = api.post("/v2/models/face-identification/infer", json={"inputs": inputs})
+    assert answer.status_code == 200, answer.text
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert (record["faces"], len(record["answers"])) == (2, 2)

@@ -23,9 +23,11 @@ OTHER = "facenet-other@ffffffffffff"
 
 
 class Faces:
-    """Runs `faces gallery …` with a configuration; ``bucket`` notes how it was opened."""
+    """Runs `faces gallery …`, or another ``group``, with a configuration; ``bucket`` notes how it
+    was opened."""
 
     def __init__(self, folder: Path, store: MemoryStore, **services: Any) -> None:
+        self.group = "gallery"
         self.folder = folder
         self.bucket = OneBucket(store)
         self._services = Services(connect=self.bucket, **services)
@@ -53,7 +55,7 @@ class Faces:
         return str(error)
 
     def run(self, *words: object, typed: str = "") -> Result:
-        command = ["gallery", *map(str, words), "--config", str(self._config)]
+        command = [self.group, *map(str, words), "--config", str(self._config)]
         runner = CliRunner(env={"COLUMNS": "120"})
         return runner.invoke(cli, command, input=typed, obj=self._services)
 
