@@ -33,6 +33,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"auth": {"existingSecret": ""}},
         "auth.enabled needs API keys. Make one: faces key new .* or auth.keys|auth.enabled=false",
     ),
+    "hashes of photos without a secret": (
+        {"settings": {"audit": {"input_hash": True}}},
+        "input_hash needs a secret .* audit.existingSecret",
+    ),
+    "a lock of the audit in the gallery's bucket": (
+        {"settings": {"audit": {"objects": {"lock": "governance", "retention_days": 30}}}},
+        "lock needs retention_days and a bucket of its own",
+    ),
+    "the audit among the galleries": (
+        {"settings": {"audit": {"objects": {"prefix": "galleries/audit"}}}},
+        "have to be apart",
+    ),
     "two sources of API keys": (
         {"auth": {"keys": [HASHED]}},
         "auth.existingSecret or auth.keys, not both",

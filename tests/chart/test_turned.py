@@ -196,6 +196,24 @@ KNOBS = {
             },
         },
     ),
+    "audit.existingSecret": Knob(
+        {"audit": {"existingSecret": "audit", "key": "secret"}},
+        {RAY},
+        {
+            (RAY, f"{_INGRESS}.containers.0.env.FACES_AUDIT_KEY"): {
+                "name": "FACES_AUDIT_KEY",
+                "valueFrom": {"secretKeyRef": {"name": "audit", "key": "secret"}},
+            },
+        },
+    ),
+    "settings.audit.objects": Knob(
+        {"settings": {"audit": {"objects": {"enabled": True, "retention_days": 200}}}},
+        {*SERVED, CRON},
+        {
+            (RAY, f"{_ARGS}.audit.objects"): {"enabled": True, "retention_days": 200},
+            (CRON, "spec.jobTemplate.spec.template.spec.containers.1.command"): ["faces", "audit", "expire"],
+        },
+    ),
     "auth.keys": Knob(
         {"auth": {"existingSecret": "", "keys": [HASHED]}},
         {RAY, KEYS},

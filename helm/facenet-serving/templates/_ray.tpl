@@ -139,6 +139,14 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 {{- end }}
 {{- end -}}
 
+{{/* The secret of the keyed hashes of photos, for the ingress. */}}
+{{- define "facenet-serving.audit.env" -}}
+{{- with .Values.audit.existingSecret }}
+- name: FACES_AUDIT_KEY
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.audit.key }}}}
+{{- end }}
+{{- end -}}
+
 {{/* One group of worker pods: (dict "root" "stage" "values"). */}}
 {{- define "facenet-serving.ray.group" -}}
 {{- $root := .root -}}
@@ -178,6 +186,7 @@ template:
           {{- include "facenet-serving.env" (list
               (include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)))
               ($s3 | ternary (include "facenet-serving.s3.env" (list $root "gallery")) "")
+              (eq $stage "ingress" | ternary (include "facenet-serving.audit.env" $root) "")
               (include "facenet-serving.extraEnv" (list $root $values.pod))) | nindent 10 }}
         ports:
           - {name: serve, containerPort: 8000}

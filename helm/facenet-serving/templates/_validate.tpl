@@ -18,6 +18,7 @@
 {{- include "facenet-serving.validate.people" . -}}
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
+{{- include "facenet-serving.validate.audit" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
@@ -198,6 +199,22 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- $names = append $names .name -}}
 {{- $hashes = append $hashes .hash -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.audit" -}}
+{{- $audit := dig "audit" dict (.Values.settings | default dict) -}}
+{{- if and $audit.input_hash (not .Values.audit.existingSecret) -}}
+{{- fail "settings.audit.input_hash needs a secret for the hashes: set audit.existingSecret." -}}
+{{- end -}}
+{{- $objects := $audit.objects | default dict -}}
+{{- if and (ne ($objects.lock | default "none") "none") (not (and $objects.bucket $objects.retention_days)) -}}
+{{- fail "settings.audit.objects.lock needs retention_days and a bucket of its own: in the gallery's, people could not be erased." -}}
+{{- end -}}
+{{- $prefix := printf "%s/" ($objects.prefix | default "audit") -}}
+{{- $galleries := printf "%s/" .Values.s3.prefix -}}
+{{- if or (hasPrefix $prefix $galleries) (hasPrefix $galleries $prefix) -}}
+{{- fail (printf "settings.audit.objects.prefix (%s) and s3.prefix (%s) have to be apart." $prefix $galleries) -}}
 {{- end -}}
 {{- end -}}
 
