@@ -157,6 +157,8 @@ RAISED: list[tuple[str, Mapping[str, str], int]] = [
     ("ray_faces_commit_conflicts_total", {}, 0),
     ("ray_faces_commit_joined_total", {}, 0),
     ("ray_faces_gallery_unconfirmed_total", {}, 0),
+    ("ray_faces_audit_records_total", {"outcome": "written"}, 4),
+    ("ray_faces_audit_records_total", {"outcome": "lost"}, 0),
     ("nv_inference_count", {}, 4),
 ]
 
@@ -177,7 +179,8 @@ def test_s3_is_asked_as_often_as_needed(before_and_after: tuple[Series, Series])
         metric = "ray_faces_s3_request_seconds_count"
         return total(after, metric, **labels) - total(before, metric, **labels)
 
-    assert asked(operation="put", outcome="ok") == 2  # the segment and the manifest
+    # The segment and the manifest; the ingress puts the audit's objects.
+    assert asked(operation="put", outcome="ok", deployment="match") == 2
     assert asked(operation="get", outcome="unchanged") > 0
     assert sum(asked(outcome=bad) for bad in ("error", "unreachable", "unfit")) == 0
 
