@@ -28,7 +28,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(T\d\d(:\d\d(:\d\d(\.\d+)?)?)?Z?)?")
 
 
-class _Time(click.ParamType):
+class _Time(click.ParamType[str]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -69,7 +69,7 @@ def _query_options(command: Callable[..., None]) -> Callable[..., None]:
 @_JSON
 @CONFIG
 @pass_services
-def search(services: Services, config: Path, as_json: bool, **query: Any) -> None:
+def search(services: Services, /, config: Path, as_json: bool, **query: Any) -> None:
     """Print the records that match, a line each."""
     for record in _found(services, config, query):
         click.echo(json.dumps(record) if as_json else _line(record))
@@ -80,7 +80,7 @@ def search(services: Services, config: Path, as_json: bool, **query: Any) -> Non
 @_query_options
 @CONFIG
 @pass_services
-def export(services: Services, config: Path, file: Path, **query: Any) -> None:
+def export(services: Services, /, config: Path, file: Path, **query: Any) -> None:
     """Write the records that match to a new FILE, as lines of JSON."""
     count = 0
     try:

@@ -211,7 +211,11 @@ KNOBS = {
         {*SERVED, CRON},
         {
             (RAY, f"{_ARGS}.audit.objects"): {"enabled": True, "retention_days": 200},
-            (CRON, "spec.jobTemplate.spec.template.spec.containers.1.command"): ["faces", "audit", "expire"],
+            (CRON, "spec.jobTemplate.spec.template.spec.containers.1.command"): [
+                "faces",
+                "audit",
+                "expire",
+            ],
         },
     ),
     "auth.keys": Knob(

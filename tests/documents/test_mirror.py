@@ -67,7 +67,6 @@ ELSEWHERE = {
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",
     "trail/people.py": "trail/test_writer.py, trail/test_reading.py, trail/test_retention.py",
     "trail/places.py": "trail/test_writer.py, trail/test_reading.py",
-    "trail/records.py": "trail/test_writer.py, trail/test_reading.py",
     "vision/formats/heif_child.py": "vision/formats/test_heif.py runs it",
     "vision/formats/tiff_values.py": "vision/formats/test_tiff_samples.py",
     "vision/mtcnn/convert.py": "vision/mtcnn/test_cascade.py compares the faces",

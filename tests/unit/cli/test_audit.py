@@ -115,9 +115,7 @@ def test_verify_fails_when_an_object_was_changed(faces: Faces, trails: MemoryTra
     assert "object 1 was changed" in faces("verify", code=1)
 
 
-def test_expire_removes_what_is_older_than_the_retention(
-    faces: Faces, trails: MemoryTrails
-) -> None:
+def test_expire_removes_what_is_too_old(faces: Faces, trails: MemoryTrails) -> None:
     assert "0 objects and 0 pseudonyms' ids removed" in faces("expire")  # none is configured
     faces.configure(audit={"objects": {"enabled": True, "retention_days": 30}})
     trails.now = 0.0  # long ago
