@@ -48,8 +48,8 @@ _MOST_VERIFIERS = 8
 # What an erasure calls the audit's objects, beside the galleries.
 _TRAIL = "audit"
 _VERIFIER = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
-# More would make a log line that collectors cut; the objects have them all.
-_LOGGED_FACES = 100
+# A container's log has lines of 16 KiB, and longer ones in pieces; the objects have all.
+_LOGGED_FACES = 50
 
 # Called with the version that holds the change, and with more about it.
 Done = Callable[..., None]
