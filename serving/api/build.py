@@ -50,8 +50,8 @@ nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or a
 
 Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, `/generate`,
 `/identities`, `/duplicates` and `/v2` chooses it, and without it the default one is meant. With API
-keys: `Authorization: Bearer KEY`. `X-Verified-By: NAME, NAME` names those who verify the answer, for
-the audit.
+keys: `Authorization: Bearer KEY`. `X-Verified-By: NAME, NAME` names those who verify the answer,
+for the audit.
 """
 _SERVERS: list[dict[str, Any]] = [
     {"url": "/", "description": "the default collection"},

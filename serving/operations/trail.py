@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from serving.gallery.s3 import Connect, connect
+from serving.operations import audit
 from serving.operations.config import Config
 from serving.trail import people, reading, retention
 from serving.trail.chain import ChainReport, Head
@@ -43,7 +44,9 @@ def expire(
 
 
 def forget(config: Config, ids: Iterable[int], connect: Connect = connect) -> int:
-    """See `serving.trail.people.forget`; in the collection of the configuration."""
+    """See `serving.trail.people.forget`; in the collection of the configuration, and with the
+    records of this command itself."""
+    audit.flush()
     places = _opened(config, connect)
     return sum(people.forget(places, config.args.gallery.collection, person) for person in ids)
 

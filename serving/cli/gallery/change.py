@@ -10,8 +10,7 @@ from pathlib import Path
 
 import click
 
-from serving.cli.config import read_config
-from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options
+from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options, recorded
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, Command, Failed
 from serving.gallery import Kind, Operation
@@ -139,8 +138,8 @@ def erase(
     if not yes:
         ids = ", ".join(map(str, people))
         click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
-    configured = read_config(config).of_collection(collection)
-    bucket = Bucket.of(configured, connect=services.connect)
+    read = recorded(services, config).of_collection(collection)
+    bucket = Bucket.of(read, connect=services.connect)
     erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
@@ -148,8 +147,8 @@ def erase(
         location = Location(bucket.settings.collection, receipt.model, 0)
         audit.changed("erase", location, receipt.ids, receipt.gallery_version)
     click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
-    if configured.args.audit.objects.enabled:
-        trail.forget(configured, people, services.connect)
+    if read.args.audit.objects.enabled:
+        trail.forget(read, people, services.connect)
     if erasure.left:
         problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
         raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")

@@ -17,6 +17,7 @@ from serving.gallery import Kind, Operation
 from serving.gallery.writer import ACTIONS
 from serving.operations import audit
 from serving.operations.bucket import Bucket
+from serving.operations.config import Config
 
 ID = Integer(0, 2**63 - 1)
 COLLECTION = click.option("--collection", help="Instead of the configured one.")
@@ -56,15 +57,23 @@ def gallery_options(command: Callable[..., None]) -> Callable[..., None]:
     return CONFIG(COLLECTION(MODEL(command)))
 
 
+def recorded(services: Services, config: Path) -> Config:
+    """Read the configuration; what the command changes goes into the audit's objects, where it has
+    them."""
+    read = read_config(config)
+    click.get_current_context().with_resource(audit.recording(read, services.connect))
+    return read
+
+
 class Opened:
     """One gallery, opened by the options."""
 
     def __init__(
         self, services: Services, config: Path, collection: str | None, model: str | None
     ) -> None:
-        configured = read_config(config)
-        self.args = configured.args
-        self.bucket = Bucket.of(configured, collection, connect=services.connect)
+        read = recorded(services, config)
+        self.args = read.args
+        self.bucket = Bucket.of(read, collection, connect=services.connect)
         self.location = self.bucket.one(model)
         self.gallery = self.bucket.gallery(self.location)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from serving.cli.config import read_config
+from serving.cli.gallery.group import recorded
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, PATH, Command, Failed, progress_bar
 from serving.gallery.contents import Contents, held
@@ -74,7 +74,7 @@ def migrate_command(
     what is left, takes over what has changed in the old gallery since, and takes out of the new one
     who is no longer in the old one.
     """
-    configured = read_config(config)
+    configured = recorded(services, config)
     given = people_in(photos)
     if given.passed_over is not None:
         click.echo(given.passed_over, err=True)

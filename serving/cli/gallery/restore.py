@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from serving.cli.config import read_config
-from serving.cli.gallery.group import gallery_options
+from serving.cli.gallery.group import gallery_options, recorded
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import PATH, Command, Integer
 from serving.errors import InvalidInput
@@ -40,7 +39,7 @@ def restore(
     """
     if (manifest is None) == (version is None):
         raise click.UsageError("Give the MANIFEST of a backup, or --version.")
-    bucket = Bucket.of(read_config(config), collection, connect=services.connect)
+    bucket = Bucket.of(recorded(services, config), collection, connect=services.connect)
     location = bucket.one(model) if manifest is None else _location(bucket, manifest, model)
     gallery = bucket.stored(location)
     if manifest is not None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from serving.cli import terminal
-from serving.cli.config import read_config
-from serving.cli.gallery.group import COLLECTION, Opened, gallery_options
+from serving.cli.gallery.group import COLLECTION, Opened, gallery_options, recorded
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import CONFIG, NEW_PATH, PATH, Command, Failed
 from serving.gallery.transfer import export_file, export_folder
@@ -35,7 +34,7 @@ def import_(
     A safetensors file as `export` writes it, a .pt tensor named by the person's id, or a folder of
     such files, or of folders of .pt files named by the id.
     """
-    configured = read_config(config).of_collection(collection)
+    configured = recorded(services, config).of_collection(collection)
     total = 0
     with terminal.progress_bar() as progress:
         task = progress.add_task("Importing", total=None)

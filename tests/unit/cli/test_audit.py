@@ -146,3 +146,32 @@ def test_an_erasure_by_command_forgets_in_the_audit_too(
     faces("erase", 7, "--yes")
     faces.group = "audit"
     assert faces("search", "--person", "7") == ""
+
+
+def test_what_a_command_changes_is_recorded_as_a_chain_of_its_own(
+    faces: Faces, store: MemoryStore
+) -> None:
+    gallery(store).commit([put(1), put(2), put(3)])
+    faces.group = "gallery"
+    faces("list")  # changes nothing
+    faces("rename", 1, "Ada")
+    faces("delete", 2, 3)
+    faces.group = "audit"
+    found = map(json.loads, faces("search", "--json").splitlines())
+    by_command = [r for r in found if r["key"].startswith("cli:")]
+    records = sorted(by_command, key=lambda r: str(r["ended"]))
+    told = [(r["action"], r["ids"], r["collection"]) for r in records]
+    assert told == [("describe", [1], "default"), ("delete", [2, 3], "default")]
+    chains = json.loads(faces("verify", "--json"))["chains"]
+    assert [c["ended"] for c in chains.values()] == [True] * 3  # with that of the fixture
+
+
+def test_an_erasure_by_command_leaves_a_pseudonym_in_its_own_record(
+    faces: Faces, store: MemoryStore
+) -> None:
+    gallery(store).commit([put(4711)])
+    faces.group = "gallery"
+    faces("erase", 4711, "--yes")
+    faces.group = "audit"
+    (line,) = faces("search", "--json", "--action", "erase").splitlines()
+    assert json.loads(line)["ids"][0].startswith("p-")
