@@ -45,6 +45,7 @@ log.setLevel(logging.INFO)
 # The caller has no answer, and the matcher may have gone on: the change may be there or not.
 _UNKNOWN = (asyncio.CancelledError, TimedOut, NotConfirmed)
 _MOST_VERIFIERS = 8
+_PATH_CHARACTERS = 200
 # What an erasure calls the audit's objects, beside the galleries.
 _TRAIL = "audit"
 _VERIFIER = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
@@ -262,7 +263,9 @@ def _for_a_line(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_ids_in_path(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a refusal without the id in its path, which would stay after an erasure."""
+    """The record of a refusal without the id in its path, which would stay after an erasure, and
+    without the end of a path that is made to fill the memory."""
     if "path" not in record:
         return record
-    return {**record, "path": re.sub(r"(/identities/)\d+", r"\1{id}", record["path"])}
+    path = re.sub(r"(/identities/)\d+", r"\1{id}", record["path"])
+    return {**record, "path": path[:_PATH_CHARACTERS]}

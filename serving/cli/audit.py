@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ class _Time(click.ParamType[str]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if _TIME.fullmatch(value) is None:
+        try:
+            if _TIME.fullmatch(value) is None:
+                raise ValueError
+            date.fromisoformat(value[:10])
+        except ValueError:
             self.fail(f"{value!r} is no time in UTC, such as 2026-11-29 or 2026-11-29T20:16Z.")
         return value.removesuffix("Z")
 

@@ -428,6 +428,17 @@ def test_a_refusal_is_recorded_without_the_id_in_its_path(
     assert (record["outcome"], record["path"]) == ("refused", "/identities/{id}")
 
 
+def test_a_path_that_is_made_to_fill_the_memory_is_cut(
+    trails: MemoryTrails, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = trails.start()
+    ask = Asked(caplog, trail=trail)
+    assert ask.api.request("DELETE", "/identities/" + "x" * 9000).status_code == 401
+    trail.close(10)
+    (record,) = records_of(trails)
+    assert len(record["path"]) == 200
+
+
 def test_an_erasure_leaves_pseudonyms_in_the_records_that_there_were(
     trails: MemoryTrails, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -76,7 +76,7 @@ def test_search_takes_a_photo(
 
 
 @pytest.mark.parametrize(
-    "time", ["yesterday", "2026", "2026-11-29 10:00", "2026-11-29T10:00+02:00"]
+    "time", ["yesterday", "2026-02-30", "2026-11-29 10:00", "2026-11-29T10:00+02:00"]
 )
 def test_a_time_is_utc(faces: Faces, time: str) -> None:
     assert "is no time in UTC" in faces("search", "--since", time, code=2)
