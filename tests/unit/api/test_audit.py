@@ -32,7 +32,7 @@ from tests.support.api import Api
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
 from tests.support.stages import CARD, FakeMatch, Handle, faces
-from tests.support.trails import MemoryTrails
+from tests.support.trails import MemoryTrails, looked_up
 
 KEY = new_key()
 JPEG = {"content-type": "image/jpeg"}
@@ -530,3 +530,16 @@ def test_a_request_of_the_protocol_is_one_record_of_all_its_photos(
     trail.close(10)
     (record,) = records_of(trails)
     assert (record["faces"], len(record["answers"])) == (2, 2)
+
+
+def test_the_chain_ends_with_the_application(trails: MemoryTrails) -> None:
+    app = Api(trail=trails.start()).app
+    trail = app.state.context.trail
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app):
+            trail.add(looked_up())
+
+    asyncio.run(run())
+    (report,), _ = reading.check(trails.places)
+    assert (report.records, report.ended, report.problems) == (1, True, [])
