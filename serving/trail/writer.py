@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 _OBJECT_BYTES = 4 * 2**20  # of the records in memory; a quarter of it in the object
 _KEEP_S = 5.0  # how often the state is shown
-_PAUSE_S = (0.5, 30.0)  # after a failure, doubled from the first to the last
+# After a failure, doubled from the first to the last. Ray drops a gauge that was not set for 20 s.
+_PAUSE_S = (0.5, 10.0)
 _FLUSH_S = 5.0  # what an erasure waits for records of before
 
 
