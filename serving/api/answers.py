@@ -173,6 +173,7 @@ _REMAINS = [
     "The memory of each matcher until it looks at the gallery the next time, which it does with "
     "every request and health check.",
     "Freed blocks of the disks below the object store.",
+    "Lines of the log that have the id, and exports of the audit.",
 ]
 
 
