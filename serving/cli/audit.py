@@ -89,12 +89,17 @@ def export(services: Services, /, config: Path, file: Path, **query: Any) -> Non
     """Write the records that match to a new FILE, as lines of JSON."""
     count = 0
     try:
-        with file.open("x", encoding="utf-8") as lines:
+        lines = file.open("x", encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{file} cannot be made: {error.strerror}.") from None
+    try:
+        with lines:
             for record in _found(services, config, query):
                 lines.write(json.dumps(record) + "\n")
                 count += 1
-    except FileExistsError:
-        raise Failed(f"{file} is there already.") from None
+    except BaseException:
+        file.unlink()  # a part must not look like the whole
+        raise
     click.echo(f"{count} records written to {file}.")
 
 

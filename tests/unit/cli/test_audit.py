@@ -88,7 +88,16 @@ def test_export_writes_lines_of_json_to_a_new_file(faces: Faces, tmp_path: Path)
     first, second = map(json.loads, file.read_text().splitlines())
     assert first == looked_up(7)
     assert second["verifiers"] == ["ann", "bob"]
-    assert "is there already" in faces("export", file, code=1)
+    assert "File exists" in faces("export", file, code=1)
+
+
+def test_an_export_that_fails_leaves_no_part(
+    faces: Faces, trails: MemoryTrails, tmp_path: Path
+) -> None:
+    trails.store.put(trails.keys[1], b"damaged")
+    file = tmp_path / "records.jsonl"
+    assert "cannot be read" in faces.fails("export", file)
+    assert not file.exists()
 
 
 def test_verify_says_what_there_is(faces: Faces, trails: MemoryTrails) -> None:
