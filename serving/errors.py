@@ -102,6 +102,14 @@ class CollectionFull(ServingError):
     title = "The collection is full"
 
 
+class RetentionEnded(ServingError):
+    """The record may only be erased any more; nothing was written."""
+
+    status = 409
+    type = "retention-ended"
+    title = "The retention of this person has ended"
+
+
 class TooLarge(ServingError):
     status = 413
     type = "too-large"
@@ -130,6 +138,14 @@ class OtherModel(ServingError):
     status = 422
     type = "other-model"
     title = "These are embeddings of another model"
+
+
+class UnusableRetention(ServingError):
+    """A date or a legal basis that is well written, but cannot be meant; nothing was written."""
+
+    status = 422
+    type = "unusable-retention"
+    title = "This retention cannot be meant"
 
 
 class TooManyRequests(ServingError):

@@ -19,6 +19,7 @@ from serving.api.schemas import (
     Identity,
     ImageReport,
     InferAnswer,
+    LegalBasis,
     VerifyAnswer,
 )
 from serving.gallery import Person
@@ -107,6 +108,7 @@ def generate_answer(person: int, report: EnrolmentReport) -> GenerateAnswer:
         name=report.enrolled.name,
         photos=report.enrolled.photos,
         images=image_reports(report.photos),
+        expires_at=report.enrolled.expires_at,
         conflicts=None
         if report.enrolled.conflicts is None
         else conflict_bodies(report.enrolled.conflicts, report.photos),
@@ -160,6 +162,8 @@ def identity_of(person: Person, model: str) -> Identity:
         id=person.id,
         name=person.name,
         metadata=person.metadata,
+        expires_at=person.expires_at,
+        legal_basis=LegalBasis(**person.legal_basis) if person.legal_basis else None,
         photos=person.photos,
         model=model,
         created=person.created,
@@ -177,7 +181,7 @@ _REMAINS = [
 ]
 
 
-def receipt_body(person: int, erasure: Erasure) -> ErasureReceipt:
+def receipt_body(person: int, erasure: Erasure, withdrawn_at: str | None = None) -> ErasureReceipt:
     return ErasureReceipt(
         id=person,
         complete=not erasure.left,
@@ -185,4 +189,5 @@ def receipt_body(person: int, erasure: Erasure) -> ErasureReceipt:
         galleries=[GalleryReceipt(**dataclasses.asdict(r)) for r in erasure.receipts],
         left=[GalleryLeft(**dataclasses.asdict(gallery)) for gallery in erasure.left],
         remains=_REMAINS,
+        withdrawn_at=withdrawn_at,
     )

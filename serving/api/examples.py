@@ -13,10 +13,18 @@ from serving.api.v2_schemas import INPUT
 
 _MODEL = "facenet-casia-webface@d89e293bc6bc"
 _PERSON = 2576
+_CONSENT = {
+    "kind": "consent",
+    "reference": "form 12",
+    "date": "2026-01-31",
+    "text_version": "3",
+}
 _IDENTITY = {
     "id": _PERSON,
     "name": "Jacinda Ardern",
     "metadata": {"desk": "4th floor"},
+    "expires_at": "2099-01-31T00:00:00Z",
+    "legal_basis": {**_CONSENT, "withdrawn_at": None},
     "photos": 1,
     "model": _MODEL,
     "created": 1767225600.0,
@@ -50,11 +58,18 @@ INFER = Example(
     },
 )
 GENERATE = Example(
-    body={"id": _PERSON, "name": "Jacinda Ardern", "images": [{"image": OTHER_PHOTO}]},
+    body={
+        "id": _PERSON,
+        "name": "Jacinda Ardern",
+        "images": [{"image": OTHER_PHOTO}],
+        "expires_at": "2099-01-31T00:00:00Z",
+        "legal_basis": _CONSENT,
+    },
     answer={
         "id": _PERSON,
         "name": "Jacinda Ardern",
         "photos": 1,
+        "expires_at": "2099-01-31T00:00:00Z",
         "images": [{"used": True, "reason": None, "gate": None, **_OTHER_FACE, "faces": 1}],
         "conflicts": [
             {
@@ -133,10 +148,37 @@ DUPLICATES = Example(
 PERSON = Example(parameters=_ONE, answer={**_IDENTITY, "gallery_version": 17})
 DESCRIBE = Example(
     parameters=_ONE,
-    body={"name": "Jacinda Ardern", "metadata": {"desk": "4th floor"}},
+    body={
+        "name": "Jacinda Ardern",
+        "metadata": {"desk": "4th floor"},
+        "expires_at": "2099-01-31T00:00:00Z",
+        "legal_basis": _CONSENT,
+    },
     answer={**_IDENTITY, "gallery_version": 18},
 )
 DELETE = Example(parameters={**_ONE, "erase": False}, answer={"gallery_version": 18})
+WITHDRAW = Example(
+    parameters=_ONE,
+    answer={
+        "id": _PERSON,
+        "complete": True,
+        "embeddings": 1,
+        "galleries": [
+            {
+                "model": _MODEL,
+                "embeddings": 1,
+                "objects_rewritten": ["0a93d2c2b2a5470f8b5cbd1c7a4c5d4e"],
+                "objects_removed": ["0a93d2c2b2a5470f8b5cbd1c7a4c5d4e"],
+                "gallery_version": 20,
+                "time": 1767225600.0,
+                "sweep_until": 1767312000.0,
+            }
+        ],
+        "left": [],
+        "remains": ["Exports, backups and copies of the bucket that were made before."],
+        "withdrawn_at": "2026-01-01T00:00:00Z",
+    },
+)
 DELETE_ALL = Example(parameters={"confirm": "all"}, answer={"gallery_version": 18})
 MERGE = Example(
     parameters=_ONE,

@@ -95,14 +95,16 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
         request, options: the JSON body, and what of it may be in the query or a form, too.
         files: fields of the photos; ``images`` takes many. With two fields there is no raw form.
     """
-    form = options.model_json_schema()
+    form = _inlined(options)
+    # In a form, a property that is an object is JSON.
+    known = dict(form["properties"])
     form["properties"] |= {
         name: {"type": "array", "items": _BINARY} if name == "images" else _BINARY for name in files
     }
     form["required"] = [*form.get("required", []), *files]
     parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in options.model_json_schema()["properties"].items()
+        {"name": name, "in": "query", "required": False, **_in_query(schema)}
+        for name, schema in known.items()
     ]
     content = {
         _JSON: {"schema": _inlined(request)},
@@ -111,6 +113,13 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     if len(files) == 1:
         content["image/*"] = {"schema": _BINARY}
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def _in_query(schema: Mapping[str, Any]) -> dict[str, Any]:
+    choices = schema.get("anyOf", [schema])
+    if any(choice.get("type") == "object" for choice in choices):
+        return {"content": {_JSON: {"schema": schema}}}
+    return {"schema": schema}
 
 
 def json_body(request: type[BaseModel]) -> dict[str, Any]:

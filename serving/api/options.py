@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 
 from serving.errors import BadRequest
 from serving.reading.spelling import problem_of, shown, unknown
-from serving.reading.strict import BOOLEANS, INTEGER, NUMBER
+from serving.reading.strict import BOOLEANS, INTEGER, NUMBER, Twice, load_json
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -91,6 +91,8 @@ def value_of(name: str, text: str, kinds: Kinds) -> Any:
     """
     if "string" in kinds:
         return text
+    if "object" in kinds:
+        return _object_of(name, text)
     if "boolean" in kinds and text in BOOLEANS:
         return BOOLEANS[text]
     if "integer" in kinds and INTEGER.fullmatch(text):
@@ -99,6 +101,15 @@ def value_of(name: str, text: str, kinds: Kinds) -> Any:
         return json.loads(text)
     kind = next(kind for kind in _SENTENCES if kind in kinds)
     raise BadRequest(_SENTENCES[kind].format(name))
+
+
+def _object_of(name: str, text: str) -> Any:
+    try:
+        return load_json(text)
+    except Twice as error:
+        raise BadRequest(f"{shown(error.key)} is given twice in {name}.") from None
+    except (ValueError, RecursionError):
+        raise BadRequest(f"{name} is a JSON object.") from None
 
 
 def twice(name: str, first: str, second: str) -> BadRequest:
@@ -137,9 +148,12 @@ def _kinds_of_type(annotation: Any) -> Kinds:
 
 
 def _kinds(schema: Mapping[str, Any]) -> Kinds:
-    """The types that a JSON schema allows; a type of its own for whatever is not a simple one."""
+    """The types that a JSON schema allows; a type of its own for whatever is not a simple one.
+    References are to models, which are objects."""
     choices = schema.get("anyOf", [schema])
-    return frozenset(choice.get("type", "string") for choice in choices)
+    return frozenset(
+        "object" if "$ref" in choice else choice.get("type", "string") for choice in choices
+    )
 
 
 def taken_of(routes: Iterable[BaseRoute]) -> dict[str, Taken]:
@@ -157,7 +171,8 @@ def _taken(route: APIRoute) -> Taken:
     }
     described = route.openapi_extra or {}
     for parameter in described.get("parameters", []):
-        derived[parameter["in"]][parameter["name"]] = _kinds(parameter["schema"])
+        written = parameter.get("content", {}).get("application/json", parameter)
+        derived[parameter["in"]][parameter["name"]] = _kinds(written["schema"])
     has_body = "requestBody" in described or route.body_field is not None
     return Taken(derived["path"], derived["query"], has_body)
 

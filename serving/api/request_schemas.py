@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
 
 from serving.gallery.names import metadata_problem
+from serving.gallery.retention import day, text_problem, utc
 from serving.reading.names import NAME_CHARACTERS, name_problem
 from serving.settings import MAX_FACES, MAX_ID
 
@@ -39,11 +40,40 @@ Name = Annotated[
     ),
 ]
 Metadata = Annotated[dict[str, Any], _without(metadata_problem)]
+Time = Annotated[str, AfterValidator(utc), Field(json_schema_extra={"format": "date-time"})]
+Day = Annotated[str, AfterValidator(day), Field(json_schema_extra={"format": "date"})]
+Text = Annotated[
+    str,
+    _without(text_problem),
+    Field(json_schema_extra={"minLength": 1, "maxLength": NAME_CHARACTERS}),
+]
 
 
 class _Request(BaseModel):
     # Strict: true is no 1 and "1" is no 1; in JSON, 1 may stand for 1.0.
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class LegalBasisRequest(_Request):
+    """Replaced as a whole."""
+
+    kind: Literal[
+        "consent",
+        "contract",
+        "legal-obligation",
+        "vital-interests",
+        "public-task",
+        "legitimate-interests",
+    ]
+    reference: Text | None = Field(None, description="where the consent or the decision is kept")
+    date: Day | None = Field(None, description="the day of the consent or the decision")
+    text_version: Text | None = Field(None, description="of the text that the person agreed to")
+
+
+_EXPIRES = (
+    "RFC 3339 with a time zone: from this second on nobody is named as this person, and the "
+    "maintenance erases the record"
+)
 
 
 class InferOptions(_Request):
@@ -77,6 +107,8 @@ class GenerateOptions(_Request):
     force: bool = Field(
         False, description="enrol whatever the quality of the photos and whatever conflicts"
     )
+    expires_at: Time | None = Field(None, description=_EXPIRES)
+    legal_basis: LegalBasisRequest | None = None
 
 
 class GenerateRequest(GenerateOptions):
@@ -110,6 +142,8 @@ class IdentityPatch(_Request):
 
     name: Name | None = None
     metadata: Metadata | None = Field(None, description="replaced as a whole")
+    expires_at: Time | None = Field(None, description=_EXPIRES)
+    legal_basis: LegalBasisRequest | None = None
 
 
 class MergeRequest(_Request):

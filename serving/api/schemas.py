@@ -115,6 +115,7 @@ class GenerateAnswer(BaseModel):
         description="of this person in the gallery now; null: written, but not read back yet"
     )
     images: list[ImageReport] = Field(description="in the order of the request")
+    expires_at: str | None = Field(description="RFC 3339, UTC; null: no end, or not read back yet")
     conflicts: list[ConflictBody] | None = Field(
         description="all the same enrolled; null: written, but they could not be looked for"
     )
@@ -122,10 +123,24 @@ class GenerateAnswer(BaseModel):
     gallery_version: int
 
 
+class LegalBasis(BaseModel):
+    kind: str = Field(description="consent, contract, …")
+    reference: str | None = None
+    date: str | None = Field(None, description="the day of the consent or the decision")
+    text_version: str | None = None
+    withdrawn_at: str | None = Field(
+        None, description="RFC 3339, UTC; the erasure that followed was not complete"
+    )
+
+
 class Identity(BaseModel):
     id: int
     name: str | None
     metadata: dict[str, Any]
+    expires_at: str | None = Field(
+        description="RFC 3339, UTC; from then on nobody is named as this person; null: no end"
+    )
+    legal_basis: LegalBasis | None
     photos: int
     model: str
     created: float = Field(description="seconds since 1970")
@@ -148,7 +163,9 @@ class CollectionsAnswer(BaseModel):
 class IdentitiesAnswer(BaseModel):
     identities: list[Identity] = Field(description="in the order of their ids")
     next: int | None = Field(description="the cursor of the next page; null: this is the last")
-    total: int = Field(description="people in the gallery")
+    total: int = Field(
+        description="people in the gallery; with `expires_before` those whom that leaves"
+    )
     model: str
     gallery_version: int
 
@@ -204,6 +221,9 @@ class ErasureReceipt(BaseModel):
     galleries: list[GalleryReceipt] = Field(description="one for each model that knew the person")
     left: list[GalleryLeft] = Field(description="to be erased again when they are mended")
     remains: list[str] = Field(description="what an erasure does not reach")
+    withdrawn_at: str | None = Field(
+        None, description="RFC 3339, UTC: when the consent was withdrawn"
+    )
 
 
 class Problem(BaseModel):

@@ -84,15 +84,26 @@ class GenerateAnswer(TypedDict):
     name: str | None
     photos: int | None
     images: list[ImageReport]
+    expires_at: str | None
     conflicts: list[ConflictBody] | None
     model: str
     gallery_version: int
+
+
+class LegalBasis(TypedDict):
+    kind: str
+    reference: str | None
+    date: str | None
+    text_version: str | None
+    withdrawn_at: str | None
 
 
 class Identity(TypedDict):
     id: int
     name: str | None
     metadata: dict[str, Any]
+    expires_at: str | None
+    legal_basis: LegalBasis | None
     photos: int
     model: str
     created: float
@@ -154,6 +165,7 @@ class ErasureReceipt(TypedDict):
     galleries: list[GalleryReceipt]
     left: list[GalleryLeft]
     remains: list[str]
+    withdrawn_at: str | None
 
 
 class Ready(TypedDict):

@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 import httpx
 
 from serving.client import address, answers, calls
-from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.calls import UNSET, Call, Rows, Time, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
 from serving.client.photos import Photo
@@ -102,22 +102,31 @@ class AsyncClient:
         name: str | None = None,
         append: bool = False,
         force: bool = False,
+        expires_at: Time | None = None,
+        legal_basis: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> answers.GenerateAnswer:
         """See `Client.generate`."""
+        retention = expires_at, legal_basis
         return await self._ask(
-            lambda: calls.generate(person, photos, name, append, force, timeout_s)
+            lambda: calls.generate(person, photos, name, append, force, *retention, timeout_s)
         )
 
     enrol = generate
 
     async def identities(
-        self, *, page_size: int = 1000, timeout_s: float | None = None
+        self,
+        *,
+        page_size: int = 1000,
+        expires_before: Time | None = None,
+        timeout_s: float | None = None,
     ) -> AsyncIterator[answers.Identity]:
         """See `Client.identities`."""
         cursor: int | None = None
         while True:
-            page = await self._ask(partial(calls.page, page_size, cursor, timeout_s))
+            page = await self._ask(
+                partial(calls.page, page_size, cursor, expires_before, timeout_s)
+            )
             for identity in page["identities"]:
                 yield identity
             cursor = page["next"]
@@ -152,10 +161,15 @@ class AsyncClient:
         *,
         name: str | Unset | None = UNSET,
         metadata: Mapping[str, Any] | Unset | None = UNSET,
+        expires_at: Time | Unset | None = UNSET,
+        legal_basis: Mapping[str, Any] | Unset | None = UNSET,
         timeout_s: float | None = None,
     ) -> answers.IdentityAnswer:
         """See `Client.describe`."""
-        return await self._ask(lambda: calls.describe(person, name, metadata, timeout_s))
+        retention = expires_at, legal_basis
+        return await self._ask(
+            lambda: calls.describe(person, name, metadata, *retention, timeout_s)
+        )
 
     async def delete(
         self, person: SupportsIndex, *, timeout_s: float | None = None
@@ -172,6 +186,12 @@ class AsyncClient:
     ) -> answers.ErasureReceipt:
         """See `Client.erase`."""
         return await self._ask(lambda: calls.erase(person, timeout_s))
+
+    async def withdraw(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.ErasureReceipt:
+        """See `Client.withdraw`."""
+        return await self._ask(lambda: calls.withdraw(person, timeout_s))
 
     async def merge(
         self,

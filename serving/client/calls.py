@@ -8,6 +8,7 @@ import operator
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, Protocol, SupportsIndex, TypeVar
 
 from serving.client import answers
@@ -16,6 +17,8 @@ from serving.client.photos import File, Photo, file_of, files_of
 from serving.errors import CommitConflict, NoRoom, Overloaded, TooManyRequests, Unavailable
 
 A = TypeVar("A")  # the answer
+# With a time zone; a text is one of RFC 3339.
+Time = datetime | str
 
 
 class Unset(enum.Enum):
@@ -120,13 +123,16 @@ def generate(
     name: str | None,
     append: bool,
     force: bool,
+    expires_at: Time | None,
+    legal_basis: Mapping[str, Any] | None,
     timeout_s: float | None,
 ) -> Call[answers.GenerateAnswer]:
     fields = {
         "id": str(_id(person)),
         "mode": "append" if append else "replace",
         **({"force": "true"} if force else {}),
-        **_given(name=name),
+        **_given(name=name, expires_at=_time(expires_at)),
+        **({} if legal_basis is None else {"legal_basis": _json(legal_basis).decode()}),
     }
     if not isinstance(name, str | None):
         raise TypeError(f"A name is text, not {type(name).__name__}.")
@@ -148,8 +154,10 @@ def generate(
     )
 
 
-def page(limit: int, cursor: int | None, timeout_s: float | None) -> Call[answers.IdentitiesAnswer]:
-    params = _given(limit=limit, cursor=cursor)
+def page(
+    limit: int, cursor: int | None, expires_before: Time | None, timeout_s: float | None
+) -> Call[answers.IdentitiesAnswer]:
+    params = _given(limit=limit, cursor=cursor, expires_before=_time(expires_before))
     return Call("GET", "/identities", params=params, member="identities", timeout_s=timeout_s)
 
 
@@ -172,6 +180,8 @@ def describe(
     person: SupportsIndex,
     name: str | Unset | None,
     metadata: Mapping[str, Any] | Unset | None,
+    expires_at: Time | Unset | None,
+    legal_basis: Mapping[str, Any] | Unset | None,
     timeout_s: float | None,
 ) -> Call[answers.IdentityAnswer]:
     patch: dict[str, Any] = {}
@@ -179,6 +189,10 @@ def describe(
         patch["name"] = name
     if metadata is not UNSET:
         patch["metadata"] = metadata
+    if not isinstance(expires_at, Unset):
+        patch["expires_at"] = _time(expires_at)
+    if legal_basis is not UNSET:
+        patch["legal_basis"] = legal_basis
     return Call(
         "PATCH",
         _path(person),
@@ -215,6 +229,11 @@ def erase(person: SupportsIndex, timeout_s: float | None) -> Call[answers.Erasur
         rejections=_ERASURE,
         timeout_s=timeout_s,
     )
+
+
+def withdraw(person: SupportsIndex, timeout_s: float | None) -> Call[answers.ErasureReceipt]:
+    path = f"{_path(person)}/withdraw"
+    return Call("POST", path, writes=True, rejections=_ERASURE, timeout_s=timeout_s)
 
 
 def merge(
@@ -266,6 +285,17 @@ def _id(person: SupportsIndex) -> int:
     if isinstance(person, bool):
         raise TypeError("An id is a whole number, not bool.")
     return operator.index(person)
+
+
+def _time(time: Time | None) -> str | None:
+    """Raises ValueError: a datetime without a time zone, which would be read as another time."""
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ValueError("The time has no time zone; give one, such as timezone.utc.")
+        return time.isoformat()
+    if not isinstance(time, str | None):
+        raise TypeError(f"A time is a datetime or RFC 3339 text, not {type(time).__name__}.")
+    return time
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 import httpx
 
 from serving.client import address, answers, calls
-from serving.client.calls import UNSET, Call, Rows, Unset
+from serving.client.calls import UNSET, Call, Rows, Time, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
 from serving.client.photos import Photo
@@ -132,6 +132,8 @@ class Client:
         name: str | None = None,
         append: bool = False,
         force: bool = False,
+        expires_at: Time | None = None,
+        legal_basis: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
     ) -> answers.GenerateAnswer:
         """Enrol a person from photos; the largest face of each counts.
@@ -142,22 +144,32 @@ class Client:
             person: the id, 0 or more.
             append: add to the enrolled photos instead of replacing them.
             force: enrol despite poor photos and despite conflicts.
+            expires_at: from then on nobody is named as this person, and the record is erased.
+            legal_basis: ``kind`` and optionally ``reference``, ``date`` and ``text_version``.
         """
-        return self._ask(lambda: calls.generate(person, photos, name, append, force, timeout_s))
+        retention = expires_at, legal_basis
+        return self._ask(
+            lambda: calls.generate(person, photos, name, append, force, *retention, timeout_s)
+        )
 
     enrol = generate
 
     def identities(
-        self, *, page_size: int = 1000, timeout_s: float | None = None
+        self,
+        *,
+        page_size: int = 1000,
+        expires_before: Time | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[answers.Identity]:
         """Iterate over the enrolled people in the order of their ids; pages are fetched as needed.
 
         Args:
             page_size: people in one page, at most 1000.
+            expires_before: only those whose retention ends before then, or has ended.
         """
         cursor: int | None = None
         while True:
-            page = self._ask(partial(calls.page, page_size, cursor, timeout_s))
+            page = self._ask(partial(calls.page, page_size, cursor, expires_before, timeout_s))
             yield from page["identities"]
             cursor = page["next"]
             if cursor is None:
@@ -198,14 +210,19 @@ class Client:
         *,
         name: str | Unset | None = UNSET,
         metadata: Mapping[str, Any] | Unset | None = UNSET,
+        expires_at: Time | Unset | None = UNSET,
+        legal_basis: Mapping[str, Any] | Unset | None = UNSET,
         timeout_s: float | None = None,
     ) -> answers.IdentityAnswer:
-        """Change the name or the metadata, or remove it by None; an argument not given stays.
+        """Change the name, the metadata or the retention, or remove it by None; an argument not
+        given stays.
 
         Args:
             metadata: replaces all metadata; at most 4096 bytes of JSON.
+            expires_at, legal_basis: see `generate`; the latter replaces all of it.
         """
-        return self._ask(lambda: calls.describe(person, name, metadata, timeout_s))
+        retention = expires_at, legal_basis
+        return self._ask(lambda: calls.describe(person, name, metadata, *retention, timeout_s))
 
     def delete(
         self, person: SupportsIndex, *, timeout_s: float | None = None
@@ -223,6 +240,13 @@ class Client:
         """Forget a person for good: afterwards no object in the bucket holds the embeddings, of
         any model. It also works for a person who was deleted before."""
         return self._ask(lambda: calls.erase(person, timeout_s))
+
+    def withdraw(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.ErasureReceipt:
+        """The person has withdrawn the consent: `erase`. Should that fail, nobody is named as this
+        person any more, and the maintenance erases the rest."""
+        return self._ask(lambda: calls.withdraw(person, timeout_s))
 
     def merge(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.blocks import Blocks
 from serving.gallery.details import Details
+from serving.gallery.retention import end_of
 
 # Beside the columns: which slot is whose, by id, in `serving.gallery.state.People`, and the owners
 # in `serving.gallery.following.Following`.
@@ -25,6 +27,7 @@ class Columns:
     ``centroids`` float16 (C, D) have unit length. ``norms`` float32 (C,) are the lengths of the
     sums of the embeddings: centroid * norm is that sum, so photos can be added to it.
     ``codes`` uint8 (C, D/8): the signs of the centroids, packed; see `codes_of`.
+    ``ends`` float64 (C,): when the person's retention ends, in seconds since 1970; or infinity.
     ``details_start`` and ``details_length`` are the position of the person's details.
     """
 
@@ -34,6 +37,7 @@ class Columns:
     codes: NDArray[np.uint8]
     created: NDArray[np.float64]
     updated: NDArray[np.float64]
+    ends: NDArray[np.float64]
     details_start: NDArray[np.int64]
     details_length: NDArray[np.int32]
     centroids: Blocks
@@ -45,6 +49,7 @@ class Columns:
             np.empty(capacity, np.int32),
             np.empty(capacity, np.float32),
             np.empty((capacity, -(-dimension // 8)), np.uint8),
+            np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.int64),
@@ -97,3 +102,13 @@ def codes_of(rows: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """The signs of vectors (N, D), packed: (N, D/8). The more alike two vectors are, the fewer of
     these bits differ (Charikar 2002, doi:10.1145/509907.509965)."""
     return np.packbits(rows > 0, axis=1)
+
+
+def ends_of(texts: Sequence[bytes]) -> NDArray[np.float64]:
+    """`end_of` each of N encoded details: (N,). Parses only those that may hold one, since a
+    million may be read."""
+    ends = np.full(len(texts), np.inf)
+    for n, text in enumerate(texts):
+        if b'"expires_at"' in text or b'"withdrawn_at"' in text:
+            ends[n] = end_of(json.loads(text))
+    return ends

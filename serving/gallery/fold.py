@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.retention import merged
 from serving.gallery.segment import Kind, Segment, starts_of
 
 
@@ -183,9 +184,7 @@ class _Folder:
         present = [s for s in states if s.present]
         if not present:
             return
-        details: dict[str, Any] = {}
-        for state in present:
-            details = {**{k: v for k, v in state.details.items() if v}, **details}
+        details = merged(state.details for state in present)
         for p in people:
             self._people[p] = _Person(forget=True)
         self._people[person] = _Person(

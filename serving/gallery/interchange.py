@@ -8,9 +8,9 @@
 | `created`, `updated` | float64 (N,), optional | seconds since 1970 |
 | `details_length`, `details` | int32 (N,), uint8 (B,), optional | as in a segment |
 
-Metadata: `format` = `faces-export/1`, `model` = the model id, and optionally, instead of details,
-`names`, a JSON object from id to name, for files that are made by hand. Nothing else: what would
-not be read is refused.
+Metadata: `format` = `faces-export/1` (`/2` where a retention ends), `model` = the model id, and
+optionally, instead of details, `names`, a JSON object from id to name, for files that are made by
+hand. Nothing else: what would not be read is refused.
 """
 
 from __future__ import annotations
@@ -30,16 +30,20 @@ from safetensors import SafetensorError, safe_open
 from serving.errors import InvalidInput
 from serving.gallery.formats import is_newer
 from serving.gallery.names import details_problem
+from serving.gallery.retention import RETENTION
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 from serving.reading.spelling import shown, unknown
 from serving.reading.strict import Twice, load_json
 
 FORMAT = "faces-export/1"
+# Of people whose retention ends: earlier versions would go on naming them.
+FORMAT_WITH_ENDS = "faces-export/2"
+_FORMATS = (FORMAT, FORMAT_WITH_ENDS)
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.
 ROWS_AT_ONCE = 50_000
 _TIMES = ("created", "updated")
 _METADATA = ("format", "model", "names")
-_DETAILS = ("name", "metadata", "origin")
+_DETAILS = ("name", "metadata", "origin", *RETENTION)
 _TENSORS = {"ids", "counts", "embeddings", *_TIMES, "details_length", "details"}
 
 
@@ -57,12 +61,14 @@ class ExportFile:
         """Open and check a file. Raises InvalidInput, naming the file, when it is no export."""
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
-            if is_newer(metadata.get("format"), FORMAT) or set(file.keys()) - _TENSORS:
+            written = metadata.get("format")
+            newer = written not in _FORMATS and is_newer(written, FORMAT)
+            if newer or set(file.keys()) - _TENSORS:
                 raise InvalidInput(
                     f"{path.name} is an export of a newer version of this software; upgrade this "
                     "one."
                 )
-            if metadata.get("format") != FORMAT:
+            if written not in _FORMATS:
                 raise InvalidInput(f"{path.name} is no export of a gallery.")
             for name in set(metadata) - set(_METADATA):
                 raise InvalidInput(f"{path.name}: {unknown(name, _METADATA, 'its metadata')}")
@@ -158,8 +164,11 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
         "counts": np.empty(0, np.int32),
         "embeddings": np.empty((0, dimension), np.float16),
     }
+    written = FORMAT
     if segments:
         together = Segment.joined(segments)
+        if together.first_end is not None:
+            written = FORMAT_WITH_ENDS
         columns = {
             "ids": together.id,
             "counts": together.count,
@@ -171,7 +180,7 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
         }
     part = path.with_name(f"{path.name}.part")
     try:
-        metadata = {"format": FORMAT, "model": model}
+        metadata = {"format": written, "model": model}
         safetensors.numpy.save_file(columns, part, metadata=metadata)
         os.replace(part, path)
     except SafetensorError as error:  # the library raises it for a full disk

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from serving.gallery.erased import Erased
 from serving.gallery.formats import Stored
@@ -30,6 +30,17 @@ class SegmentRef(Stored):
     sha256: str
     operations: int = Field(ge=0)
     rows: int = Field(ge=0, description="embeddings in it")
+    ends: float | None = Field(
+        None, description="earliest end of a retention that it sets, in seconds since 1970"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_end(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An earlier version does not write to a gallery with fields that it does not know.
+        stored: dict[str, Any] = handler(self)
+        if stored.get("ends") is None:
+            stored.pop("ends", None)
+        return stored
 
 
 class Act(Stored):

@@ -195,7 +195,12 @@ class Migration:
         people: list[Person] = []
         for move in moves:
             person, known = move.person, there.get(move.person.id)
-            described = {"name": person.name, "metadata": person.metadata or None}
+            described = {
+                "name": person.name,
+                "metadata": person.metadata or None,
+                "expires_at": person.expires_at,
+                "legal_basis": person.legal_basis,
+            }
             photos, kind = move.photos, Kind.PUT
             if move.embeddings is None:
                 kind = Kind.DESCRIBE

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from serving.gallery.retention import retention_problem
 from serving.reading.names import name_problem
 
 METADATA_BYTES = 4096
@@ -43,15 +44,17 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def details_problem(details: Mapping[str, Any]) -> str | None:
-    """Why a person cannot have these details, of the keys ``name`` and ``metadata``, each of which
-    may be missing or None."""
+    """Why a person cannot have these details, of the keys ``name``, ``metadata`` and those of
+    `serving.gallery.retention`, each of which may be missing or None."""
     name, metadata = details.get("name"), details.get("metadata")
     if name is not None:
         problem = name_problem(name) if isinstance(name, str) else "A name is text."
         if problem is not None:
             return problem
     if metadata is not None:
-        return (
+        problem = (
             metadata_problem(metadata) if isinstance(metadata, dict) else "Metadata is an object."
         )
-    return None
+        if problem is not None:
+            return problem
+    return retention_problem(details)

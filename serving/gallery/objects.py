@@ -55,6 +55,7 @@ class SegmentObjects:
             sha256=hashlib.sha256(data).hexdigest(),
             operations=len(segment),
             rows=len(segment.embeddings),
+            ends=segment.first_end,
         )
 
     def read(self, ref: SegmentRef) -> Segment:

@@ -9,7 +9,7 @@
 | `sources` | int64 (S,) | ids that are merged into `id` |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
 | `details_length` | int32 (N,) | bytes of `details` that belong to the operation |
-| `details` | uint8 (B,) | JSON objects; `name`, `metadata` and `origin` where they change |
+| `details` | uint8 (B,) | JSON objects; the keys of `Operation.details` that change |
 
 float32 embeddings are read too. float16 is half as large, and changes a cosine by at most 0.0005.
 Nothing in a segment is code.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -30,8 +31,12 @@ from numpy.typing import NDArray
 
 from serving.gallery import tensors
 from serving.gallery.formats import is_newer
+from serving.gallery.retention import end_of, retention_problem
 
 _FORMAT = "faces-segment/1"
+# Of segments in which somebody's retention ends: earlier versions would go on naming them.
+_FORMAT_WITH_ENDS = "faces-segment/2"
+_FORMATS = (_FORMAT, _FORMAT_WITH_ENDS)
 _UNIT_TOLERANCE = 0.02  # of the squared length
 _CHECKED_ROWS = 4096
 STORED = np.float16
@@ -59,7 +64,8 @@ class Operation:
     Attributes:
         embeddings: float32 (P, D), unit length.
         details: the keys that change of `name` (text or None), `metadata` (object or None) and
-            `origin` (a list of the fields of `serving.gallery.snapshot.Origin`, or None).
+            `origin` (a list of the fields of `serving.gallery.snapshot.Origin`, or None), and
+            `expires_at` and `legal_basis` (see `serving.gallery.retention`, or None).
         time: seconds since 1970.
     """
 
@@ -164,7 +170,8 @@ class Segment:
 
     def to_bytes(self) -> bytes:
         columns = {name: np.ascontiguousarray(getattr(self, name)) for name in _COLUMNS}
-        return safetensors.numpy.save(columns, metadata={"format": _FORMAT})
+        written = _FORMAT if self.first_end is None else _FORMAT_WITH_ENDS
+        return safetensors.numpy.save(columns, metadata={"format": written})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Segment:
@@ -176,14 +183,15 @@ class Segment:
         try:
             metadata, columns = tensors.view(data)
             found = metadata.get("format")
-            if is_newer(found, _FORMAT) or columns.keys() - set(_COLUMNS):
+            newer = found not in _FORMATS and is_newer(found, _FORMAT)
+            if newer or columns.keys() - set(_COLUMNS):
                 raise NewerSegment(f"a segment of a newer version, {found}")
             segment = cls(**columns)
         except NewerSegment:
             raise
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"not a segment: {error}") from error
-        if found != _FORMAT:
+        if found not in _FORMATS:
             raise ValueError(f"not a segment: its format is {found}")
         segment.check()
         return segment
@@ -220,7 +228,9 @@ class Segment:
         million names would take it too long.
         """
         if len(self.details) and not all(map(_are_details, self.each_details())):
-            raise ValueError("the details are not a name, metadata and an origin")
+            raise ValueError(
+                "the details are not a name, metadata and an origin, or a retention is wrong"
+            )
 
     def bare(self) -> Segment:
         """A copy without its embeddings, which are nearly all of its bytes; not a valid segment."""
@@ -248,6 +258,15 @@ class Segment:
     def source_starts(self) -> NDArray[np.int64]:
         """(N + 1,): the positions in ``sources`` at which the ids of each merge begin."""
         return starts_of(np.where(self.kind == Kind.MERGE, self.count, 0))
+
+    @property
+    def first_end(self) -> float | None:
+        """The earliest end of a retention that an operation sets, in seconds since 1970."""
+        blob = self.details.tobytes()
+        if b'"expires_at"' not in blob and b'"withdrawn_at"' not in blob:
+            return None
+        first = min(map(end_of, self.each_details()))
+        return None if first == math.inf else first
 
     def each_details(self) -> Iterator[dict[str, Any]]:
         """The details of each operation; empty for an operation without details."""
@@ -281,6 +300,7 @@ def _are_details(details: Any) -> bool:
         and isinstance(details.get("name"), str | None)
         and isinstance(details.get("metadata"), dict | None)
         and _is_origin(details.get("origin"))
+        and retention_problem(details) is None
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import faiss
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from serving.gallery.columns import INDEX_BYTES, Columns, codes_of
 from serving.gallery.details import Details
+from serving.gallery.kept import Kept
+from serving.gallery.retention import end_of
 from serving.gallery.version import Version
 
 # People compared by their vectors. docs/bench-gallery.md says how often the best of them is the
@@ -46,6 +48,13 @@ class Person:
     created: float
     updated: float
     origin: Origin | None = None
+    expires_at: str | None = None  # this and the next as `serving.gallery.retention` has them
+    legal_basis: dict[str, Any] | None = None
+
+    @property
+    def end(self) -> float:
+        """When the retention ends, in seconds since 1970; infinity: never."""
+        return end_of({"expires_at": self.expires_at, "legal_basis": self.legal_basis})
 
 
 class Hits(NamedTuple):
@@ -68,6 +77,9 @@ class Snapshot:
     _people: int
     _alive: NDArray[np.bool_]  # (slots used,)
     _details: Details
+    # The snapshot that this is a part of: while that is in use, no slot is overwritten.
+    _whole: Snapshot | None = None
+    _kept: Kept = field(default_factory=Kept)
 
     def __len__(self) -> int:
         return self._people
@@ -76,6 +88,14 @@ class Snapshot:
     def alive(self) -> NDArray[np.bool_]:
         """(slots used,): which slots hold a person of this version."""
         return self._alive
+
+    def at(self, now: float) -> Snapshot:
+        """The people of this version whose retention has not ended at ``now``, in seconds since
+        1970: those whom a look-up may name."""
+        alive, people = self._kept.of(self._alive, self._columns.ends[: len(self._alive)], now)
+        if alive is self._alive:
+            return self
+        return Snapshot(self.version, self._columns, people, alive, self._details, self)
 
     def answers(self, version: int) -> bool:
         """Whether these people are those of ``version``, or surely newer: a greater number alone
@@ -188,6 +208,12 @@ class Snapshot:
         slots = np.flatnonzero((self._columns.ids[:used] == person) & self._alive)
         return int(slots[0]) if len(slots) else None
 
+    def ending(self, before: float) -> Snapshot:
+        """The people of this version whose retention ends before then, in seconds since 1970."""
+        alive = self._alive & (self._columns.ends[: len(self._alive)] < before)
+        people = int(alive.sum())
+        return Snapshot(self.version, self._columns, people, alive, self._details, self)
+
     def list(self, limit: int, after: int = -1) -> list[Person]:
         """The first ``limit`` people with ids above ``after``, in the order of their ids."""
         used = len(self._alive)
@@ -210,4 +236,6 @@ class Snapshot:
             created=float(columns.created[slot]),
             updated=float(columns.updated[slot]),
             origin=Origin(*origin) if origin else None,
+            expires_at=details.get("expires_at"),
+            legal_basis=details.get("legal_basis"),
         )

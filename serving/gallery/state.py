@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery.centroids import summed, unit
-from serving.gallery.columns import INDEX_BYTES, codes_of
+from serving.gallery.columns import INDEX_BYTES, codes_of, ends_of
+from serving.gallery.retention import merged
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.slots import Slots
 from serving.gallery.snapshot import Snapshot
@@ -167,10 +168,7 @@ class People:
         total = np.sum([self._sum(s) for s in slots], axis=0)
         photos = int(columns.photos[slots].sum())
         created = float(columns.created[slots].min())
-        # The target's details stay; what it lacks comes from the first source that has it.
-        details: dict[str, Any] = {}
-        for slot in slots:
-            details = {**{k: v for k, v in self._slots.details_of(slot).items() if v}, **details}
+        details = merged(map(self._slots.details_of, slots))
         for p in people:
             self._drop(p)
         self._replace(person, unit(total[None]), photos, created, updated, details)
@@ -211,6 +209,7 @@ class People:
             columns.codes[new] = codes_of(centroids)
             columns.created[new] = made.created[fresh]
             columns.updated[new] = made.updated[fresh]
+            columns.ends[new] = ends_of(texts)
             columns.details_length[new] = lengths = [len(text) for text in texts]
             start = self._slots.details.add(b"".join(texts))
             columns.details_start[new] = start + starts_of(lengths)[:-1]

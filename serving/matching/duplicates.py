@@ -23,6 +23,7 @@ def compare_people(
     after: int,
     matching: MatchSettings,
     *,
+    now: float,
     comparisons: int = _COMPARISONS,
     least: int = _LEAST_COMPARED,
 ) -> DuplicatesPage:
@@ -30,9 +31,11 @@ def compare_people(
 
     Args:
         requested: the caller's threshold; None: the one at which `/infer` names a face.
+        now: seconds since 1970; whose retention has ended by then is left out.
         comparisons: of two people, in one call.
         least: people that are compared with all others, even if that takes more comparisons.
     """
+    snapshot = snapshot.at(now)
     everybody = len(snapshot)
     threshold = threshold_of(requested, matching, card, everybody)
     pairs = duplicates.find(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
-from serving.matching import conflicts, quota
+from serving.matching import conflicts, quota, retention
 from serving.matching.conflicts import Conflicting
 from serving.matching.records import Enrolled, Enrolment, Refused
 from serving.matching.search import log
@@ -22,19 +22,21 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
 
     Raises:
         CollectionFull: a new person, and the collection has as many as it may.
+        RetentionEnded: the id is that of a record that is to be erased.
     """
     operation = Operation(
         kind=Kind.APPEND if person.append else Kind.PUT,
         id=person.id,
         time=gallery.now(),
         embeddings=person.embeddings,
-        details={} if person.name is None else {"name": person.name},
+        details={**({} if person.name is None else {"name": person.name}), **person.retention},
     )
+    retention.check(gallery, [operation])
     quota.check(gallery, [operation], matching.max_people)
     known = gallery.snapshot
 
     def refuse_conflicts(people: Snapshot, earlier: Sequence[Operation]) -> None:
-        if reasons := conflicts.before(people, earlier, person, matching):
+        if reasons := conflicts.before(people.at(gallery.now()), earlier, person, matching):
             raise Conflicting(reasons)
 
     try:
@@ -49,8 +51,9 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
         # The commit stays: a failure to read it back must not look like a failure to write.
         log.warning("enrolled in version %d, but cannot read it back: %s", version, error)
         return Enrolled(person.name, None, version, () if person.refuse else None)
-    reported = () if person.refuse else conflicts.after(people, known, person, matching)
+    named = people.at(gallery.now())
+    reported = () if person.refuse else conflicts.after(named, known, person, matching)
     enrolled = people.get(person.id)
     if enrolled is None:  # deleted by another caller since
         return Enrolled(person.name, None, version, reported)
-    return Enrolled(enrolled.name, enrolled.photos, version, reported)
+    return Enrolled(enrolled.name, enrolled.photos, version, reported, enrolled.expires_at)

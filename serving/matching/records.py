@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Enrolment:
     """One person's new embeddings: float32 (P, D), unit length, one row a photo.
 
     ``card`` is that of the model that made them. With ``refuse`` nothing is written when there are
-    conflicts.
+    conflicts. ``retention`` holds the details of `serving.gallery.retention` that are to change.
     """
 
     id: int
@@ -54,6 +55,7 @@ class Enrolment:
     name: str | None = None
     append: bool = False
     refuse: bool = False
+    retention: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ConflictKind(str, Enum):
@@ -91,6 +93,7 @@ class Enrolled:
     photos: int | None
     gallery_version: int
     conflicts: tuple[Conflict, ...] | None = ()
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True)

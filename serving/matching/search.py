@@ -15,20 +15,24 @@ from serving.matching.records import Candidate, Matches
 log = logging.getLogger(__name__)
 
 
-def nearest(snapshot: Snapshot, photos: Sequence[NDArray[np.float32]], top_k: int) -> list[Matches]:
+def nearest(
+    snapshot: Snapshot, photos: Sequence[NDArray[np.float32]], top_k: int, now: float
+) -> list[Matches]:
     """Candidates for each probe of each photo, all in one search.
 
     Args:
+        now: seconds since 1970; whose retention has ended by then is no candidate.
         photos: the probes of each photo, float32 (F, D), unit length.
     """
-    hits = snapshot.search(np.concatenate(photos), top_k)
+    people = snapshot.at(now)
+    hits = people.search(np.concatenate(photos), top_k)
     rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
     candidates = iter([tuple(Candidate(*one) for one in zip(*row, strict=True)) for row in rows])
     return [
         Matches(
             candidates=tuple(islice(candidates, len(probes))),
-            gallery_version=snapshot.version,
-            people=len(snapshot),
+            gallery_version=people.version,
+            people=len(people),
         )
         for probes in photos
     ]

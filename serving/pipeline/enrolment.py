@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class Enroller:
         append: bool,
         force: bool,
         timings: Timings,
+        retention: Mapping[str, Any] | None = None,
     ) -> EnrolmentReport:
         """See `serving.pipeline.pipeline.Pipeline.enrol`."""
         card = (await self._embedder.served()).card
@@ -75,6 +77,7 @@ class Enroller:
             name=name,
             append=append,
             refuse=self._settings.conflicts == "refuse" and not force,
+            retention=retention or {},
         )
         location = Location(collection, card.id, card.dimension)
         enrolled = await timings.of("match", self._match.enrol(location, enrolment))

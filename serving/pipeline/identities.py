@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.errors import BadRequest, OtherModel, UnknownIdentity
+from serving.errors import (
+    BadRequest,
+    OtherModel,
+    RetentionEnded,
+    UnknownIdentity,
+    UnusableRetention,
+)
 from serving.gallery import Kind, Operation, Person
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
+from serving.gallery.retention import text_of
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
@@ -41,16 +49,22 @@ class Identities:
         return {collection: sorted(models[collection]) for collection in sorted(models)}
 
     async def page(
-        self, collection: str, limit: int, after: int, at_least: int | None = None
+        self,
+        collection: str,
+        limit: int,
+        after: int,
+        at_least: int | None = None,
+        ending: float | None = None,
     ) -> PeoplePage:
         """The first ``limit`` people whose ids are past ``after``.
 
         Args:
             at_least: the version to read at least; None: the newest one.
+            ending: only people whose retention ends before then, in seconds since 1970.
         """
         location = await self._location(collection)
         version = await self._versions.now(location) if at_least is None else at_least
-        return await self._match.people(location, limit, after, version)
+        return await self._match.people(location, limit, after, version, ending)
 
     async def person(
         self, collection: str, person: int, at_least: int | None = None
@@ -76,7 +90,7 @@ class Identities:
         return await refs.kept(compare)
 
     async def describe(self, collection: str, person: int, details: dict[str, Any]) -> int:
-        """Change name and metadata, as far as ``details`` has them; returns the version."""
+        """Change what ``details`` has of a person; returns the version."""
         return await self._change(
             collection, _operation(Kind.DESCRIBE, person, details=details), [person]
         )
@@ -89,6 +103,29 @@ class Identities:
 
     async def erase(self, collection: str, person: int) -> Erasure:
         return await self._match.erase(collection, person)
+
+    async def withdraw(self, collection: str, person: int, now: float) -> Erasure:
+        """Erase a person who has withdrawn the consent at ``now``, in seconds since 1970.
+
+        That is noted first: so nobody is named as this person even if the erasure fails, and the
+        maintenance erases what is left.
+
+        Raises:
+            UnusableRetention: another legal basis is noted than a consent.
+        """
+        # Deleted before, or only in the gallery of another model; or it ends at this moment.
+        with suppress(UnknownIdentity, RetentionEnded):
+            record, _ = await self.person(collection, person)
+            basis = record.legal_basis or {"kind": "consent"}
+            if basis["kind"] != "consent":
+                raise UnusableRetention(
+                    f"The legal basis of {person} is {basis['kind']}: only a consent can be "
+                    "withdrawn. To forget a person, erase the record."
+                )
+            if record.end > now:
+                basis = {**basis, "withdrawn_at": text_of(now)}
+                await self.describe(collection, person, {"legal_basis": basis})
+        return await self.erase(collection, person)
 
     async def merge(self, collection: str, person: int, sources: Sequence[int]) -> int:
         """Merge ``sources`` into ``person``; all of them have to exist."""

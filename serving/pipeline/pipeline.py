@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,11 +116,13 @@ class Pipeline:
         append: bool,
         force: bool,
         timings: Timings,
+        retention: Mapping[str, Any] | None = None,
     ) -> EnrolmentReport:
         """Enrol the largest face of each photo.
 
         Args:
             force: enrol whatever the quality of the faces, and whatever conflicts there are.
+            retention: details of `serving.gallery.retention` that change; None: none does.
 
         Raises:
             NoFaceInAny: no photo is usable; nothing was written.
@@ -134,6 +137,7 @@ class Pipeline:
             append=append,
             force=force,
             timings=timings,
+            retention=retention,
         )
 
     async def card(self) -> ModelCard:

@@ -85,9 +85,16 @@ class Match(Protocol):
         """Likely duplicates; see `serving.matching.duplicates.compare_people`."""
 
     async def people(
-        self, location: Location, limit: int, after: int, at_least: int | None
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
     ) -> PeoplePage:
-        """At most ``limit`` people whose ids are past ``after``, in the order of their ids."""
+        """At most ``limit`` people whose ids are past ``after``, in the order of their ids; also
+        those whose retention has ended. With ``ending`` only those whose retention ends before
+        then, in seconds since 1970."""
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]

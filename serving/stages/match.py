@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,7 +19,7 @@ from serving.gallery.erasure import Erasure, erase_everywhere
 from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
-from serving.matching import quota
+from serving.matching import quota, retention
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
 from serving.matching.records import (
@@ -53,11 +54,6 @@ def _one_core() -> None:
     faiss.omp_set_num_threads(1)
 
 
-def _search(among: tuple[Snapshot, int], photos: Sequence[NDArray[np.float32]]) -> list[Matches]:
-    snapshot, top_k = among
-    return nearest(snapshot, photos, top_k)
-
-
 @calls.stage
 class Matcher:
     """The deployment, a `serving.stages.interfaces.Match`. Each replica holds the galleries that
@@ -68,6 +64,7 @@ class Matcher:
         embedder: makes the client of Triton that reads the model's card before the first request.
         gauges: makes the metrics of the galleries that are held.
         preload_tries: attempts to load the default gallery at the start.
+        clock: seconds since 1970; each look-up compares with it whose retention has ended.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
@@ -81,10 +78,12 @@ class Matcher:
         embedder: Callable[[TritonSettings], Embedder] = Embedder,
         gauges: Callable[[], GalleryGauges] = GalleryGauges,
         preload_tries: int = _PRELOAD_TRIES,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         replica.start("match", traces)
         self._settings = settings
         self._gallery_settings = gallery
+        self._clock = clock
         self._observer = StoreMetrics()
         self._pool = ThreadPoolExecutor(
             settings.threads,
@@ -93,7 +92,7 @@ class Matcher:
             # of one.
             initializer=_one_core,
         )
-        self._searches = Together(self._pool, settings.threads, _search, _PROBES)
+        self._searches = Together(self._pool, settings.threads, self._search, _PROBES)
         # Apart from searching: a store that hangs must not keep the threads from answering.
         self._store_pool = ThreadPoolExecutor(
             settings.store_threads, thread_name_prefix="gallery", initializer=_one_core
@@ -152,6 +151,12 @@ class Matcher:
         # A thousand faces with a hundred candidates each are more than a message.
         return refs.made(matches.result, matches.result.nbytes, matches.ms)
 
+    def _search(
+        self, among: tuple[Snapshot, int], photos: Sequence[NDArray[np.float32]]
+    ) -> list[Matches]:
+        snapshot, top_k = among
+        return nearest(snapshot, photos, top_k, self._clock())
+
     async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:
         await self._galleries.snapshot(location, 0)  # so that it is read there, and counted
         gallery = await self._galleries.gallery(location)
@@ -171,17 +176,28 @@ class Matcher:
         with self._duplicates.place() as place:
             snapshot = await self._galleries.snapshot(location, at_least)
             page = await place.work(
-                lambda: compare_people(snapshot, card, threshold, limit, after, settings)
+                lambda: compare_people(
+                    snapshot, card, threshold, limit, after, settings, now=self._clock()
+                )
             )
         # With their metadata a thousand pairs are more than a message.
         return refs.made(page.result)
 
     async def people(
-        self, location: Location, limit: int, after: int, at_least: int | None
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
     ) -> PeoplePage:
         snapshot = await self._galleries.snapshot(location, at_least)
-        page = await _in(self._pool, lambda: snapshot.list(limit, after))
-        return PeoplePage(page, len(snapshot), snapshot.version)
+
+        def page() -> PeoplePage:
+            people = snapshot if ending is None else snapshot.ending(ending)
+            return PeoplePage(people.list(limit, after), len(people), snapshot.version)
+
+        return await _in(self._pool, page)
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
@@ -191,7 +207,7 @@ class Matcher:
 
         def change() -> int:
             quota.check(gallery, operations, most)
-            return gallery.commit(operations, require)
+            return retention.commit(gallery, operations, require)
 
         return await _in(self._store_pool, change)
 

@@ -97,9 +97,14 @@ class RemoteMatch:
         return fetch(self._handle.duplicates, location, card, threshold, limit, after, at_least)
 
     def people(
-        self, location: Location, limit: int, after: int, at_least: int | None
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
     ) -> Answer[PeoplePage]:
-        return call(self._handle.people, location, limit, after, at_least)
+        return call(self._handle.people, location, limit, after, at_least, ending)
 
     def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]

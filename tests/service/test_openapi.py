@@ -77,5 +77,7 @@ def alike(found: Any, example: Any) -> bool:
     if isinstance(example, dict):
         return found.keys() == example.keys() and all(alike(found[k], example[k]) for k in example)
     if isinstance(example, list):
+        if not example:
+            return bool(found == [])
         return len(found) > 0 and all(alike(f, example[0]) for f in found)
     return example is None or found is None or type(found) in (type(example), int, float)

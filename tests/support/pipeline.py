@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,7 @@ class FakePipeline(Pipeline):
         append: bool,
         force: bool,
         timings: Timings,
+        retention: Mapping[str, Any] | None = None,
     ) -> EnrolmentReport:
         self.collections.append(collection)
         asked = {"images": list(images), "person": person, "name": name, "append": append}
@@ -105,7 +106,11 @@ class FakePipeline(Pipeline):
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
         if self.refused and not force:
             raise ConflictsRefused(photos, self.conflicts)
-        enrolled = Enrolled(name, len(images), 18, tuple(self.conflicts))
+        if retention:
+            self.asked[-1]["retention"] = dict(retention)
+        enrolled = Enrolled(
+            name, len(images), 18, tuple(self.conflicts), (retention or {}).get("expires_at")
+        )
         return EnrolmentReport(photos, enrolled, CARD)
 
     async def faces(self, data: bytes, timings: Timings, most: int | None = None) -> Faces:

@@ -182,7 +182,12 @@ class FakeMatch:
         raise NotImplementedError
 
     async def people(
-        self, location: Location, limit: int, after: int, at_least: int | None
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
     ) -> PeoplePage:
         raise NotImplementedError
 

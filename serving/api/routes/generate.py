@@ -9,6 +9,7 @@ from serving.api.answers import generate_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
 from serving.api.request_schemas import GenerateOptions, GenerateRequest
+from serving.api.retention import retention_of
 from serving.api.schemas import GenerateAnswer
 from serving.api.scopes import needs
 from serving.keys import Scope
@@ -29,6 +30,7 @@ async def generate(
 
     async def work() -> GenerateAnswer:
         images, options = await timings.of("read", bodies.read_generate(request, context.limits))
+        retention = retention_of(options)
         ids = [options.id]
         with audit.change(request, "enrol", ids, lambda: "match" in timings.ms) as done:
             report = await context.pipeline.enrol(
@@ -38,6 +40,7 @@ async def generate(
                 name=options.name,
                 append=options.mode == "append",
                 force=options.force,
+                retention=retention,
                 timings=timings,
             )
             used = sum(photo.used for photo in report.photos)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,7 +15,8 @@ from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.parsing import json_of
 from serving.api.replies import reply
-from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest
+from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest, Time
+from serving.api.retention import retention_of
 from serving.api.schemas import (
     ErasureReceipt,
     IdentitiesAnswer,
@@ -22,6 +25,8 @@ from serving.api.schemas import (
 )
 from serving.api.scopes import needs
 from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
+from serving.gallery.erasure import Erasure
+from serving.gallery.retention import RETENTION, seconds_of, text_of
 from serving.keys import Scope
 from serving.settings import MAX_ID
 
@@ -47,13 +52,18 @@ async def people(
     context: ContextDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[int, Query(ge=-1, le=MAX_ID, description="`next` of a page")] = -1,
+    expires_before: Annotated[
+        Time | None, Query(description="RFC 3339: only whose retention ends before then")
+    ] = None,
 ) -> Response:
-    """Who is enrolled, in pages, in the order of the ids."""
+    """Who is enrolled, in pages, in the order of the ids; also whose retention has ended and who
+    is not erased yet."""
+    ending = None if expires_before is None else seconds_of(expires_before)
 
     async def work() -> Response:
         card = await context.register.card()
         # One more than asked for shows whether anybody follows.
-        page = await context.register.page(collection, limit + 1, cursor)
+        page = await context.register.page(collection, limit + 1, cursor, ending=ending)
         people = page.people[:limit]
         return await reply(
             lambda: IdentitiesAnswer(
@@ -86,10 +96,11 @@ async def describe(
     patch: PatchBody,
     context: ContextDep,
 ) -> IdentityAnswer:
-    """Change the name or the metadata."""
+    """Change the name, the metadata or the retention."""
     if not patch.model_fields_set:
-        raise BadRequest("Give a name or metadata, or null to remove it.")
-    details = patch.model_dump(exclude_unset=True)
+        fields = "a name, metadata, expires_at or legal_basis"
+        raise BadRequest(f"Give {fields}, or null to remove it.")
+    details = patch.model_dump(exclude_unset=True, exclude={*RETENTION}) | retention_of(patch)
     with audit.change(request, "describe", [person]) as done:
         write = context.register.describe(collection, person, details)
         version = await context.in_time(write, writes=True)
@@ -114,21 +125,56 @@ async def delete(
     """Forget a person. With `erase` also in the bucket, at once, with a receipt; then also
     somebody who was deleted before, and in the galleries of all models."""
     if erase:
-        with audit.change(request, "erase", [person], in_parts=True) as done:
-            erasure = context.register.erase(collection, person)
-            erased = await context.in_time(erasure, writes=True)
-            for receipt in erased.receipts:  # a line for each gallery: its versions are its own
-                done(receipt.gallery_version, model=receipt.model)
-            for left in erased.left:
-                audit.failed(request, "erase", [person], left.gallery)
-        erased = await audit.forget(context, collection, person, erased)
-        response.status_code = 207 if erased.left else 200
+        erasure = context.register.erase(collection, person)
+        erased = await _erased(request, response, "erase", collection, person, erasure, context)
         return receipt_body(person, erased)
     with audit.change(request, "delete", [person]) as done:
         write = context.register.delete(collection, person)
         version = await context.in_time(write, writes=True)
         done(version)
     return WriteAnswer(gallery_version=version)
+
+
+@router.post(
+    "/{id}/withdraw",
+    responses={207: {"model": ErasureReceipt, "description": "Erased, but not everywhere"}},
+)
+@openapi.shows(examples.WITHDRAW)
+@needs(Scope.ADMIN)
+async def withdraw(
+    request: Request,
+    response: Response,
+    collection: Collection,
+    person: PersonPath,
+    context: ContextDep,
+) -> ErasureReceipt:
+    """The person has withdrawn the consent: erase, as DELETE with `erase` does. Nobody is named as
+    this person from then on, also where the erasure fails; the maintenance then erases the
+    rest."""
+    now = time.time()
+    erasure = context.register.withdraw(collection, person, now)
+    erased = await _erased(request, response, "withdraw", collection, person, erasure, context)
+    return receipt_body(person, erased, text_of(now))
+
+
+async def _erased(
+    request: Request,
+    response: Response,
+    action: str,
+    collection: str,
+    person: int,
+    work: Coroutine[Any, Any, Erasure],
+    context: Context,
+) -> Erasure:
+    with audit.change(request, action, [person], in_parts=True) as done:
+        erased = await context.in_time(work, writes=True)
+        for receipt in erased.receipts:  # a line for each gallery: its versions are its own
+            done(receipt.gallery_version, model=receipt.model)
+        for left in erased.left:
+            audit.failed(request, action, [person], left.gallery)
+    erased = await audit.forget(context, collection, person, erased)
+    response.status_code = 207 if erased.left else 200
+    return erased
 
 
 @router.delete("")

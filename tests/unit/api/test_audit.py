@@ -66,7 +66,12 @@ class Matcher(FakeMatch):
         return Erasure(receipts, self.left)
 
     async def people(
-        self, location: Location, limit: int, after: int, at_least: int | None
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
     ) -> PeoplePage:
         self.asked.append(at_least)
         if self.reading is not None:
@@ -162,6 +167,12 @@ def test_an_erasure_has_a_line_for_each_gallery(ask: Asked) -> None:
     assert ask("DELETE", "/identities/7?erase=true").status_code == 200
     told = [(x["action"], x["ids"], x["model"], x["gallery_version"]) for x in ask.lines]
     assert told == [("erase", [7], "a", 30), ("erase", [7], "b", 31)]
+
+
+def test_a_withdrawal_is_told_as_one(ask: Asked) -> None:
+    assert ask("POST", "/identities/7/withdraw").status_code == 200
+    told = [(x["action"], x["ids"], x["model"], x["gallery_version"]) for x in ask.lines]
+    assert told == [("withdraw", [7], "a", 30), ("withdraw", [7], "b", 31)]
 
 
 @pytest.mark.parametrize("action", CHANGES)

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi import checks
 from serving.errors import UnknownIdentity
 from serving.gallery import Person
 from serving.gallery.duplicates import Pair
+from serving.gallery.erasure import Erasure
 from serving.keys import hash_of
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.settings import KeySettings
@@ -34,13 +35,24 @@ CHECKS = [
     checks.content_type_conformance,
     checks.response_schema_conformance,
 ]
-ADA = Person(7, 2, "Ada", {"desk": "4th floor"}, 0.0, 0.0)
+ADA = Person(
+    7,
+    2,
+    "Ada",
+    {"desk": "4th floor"},
+    0.0,
+    0.0,
+    expires_at="2099-01-31T00:00:00Z",
+    legal_basis={"kind": "contract"},
+)
 
 
 class People:
     """Answers in the place of a register's: everybody up to 100 is enrolled."""
 
-    async def page(self, collection: str, limit: int, after: int) -> PeoplePage:
+    async def page(
+        self, collection: str, limit: int, after: int, ending: float | None = None
+    ) -> PeoplePage:
         return PeoplePage([ADA] if after < ADA.id else [], 1, 17)
 
     async def person(self, collection: str, person: int, at_least: Any) -> tuple[Person, int]:
@@ -54,8 +66,8 @@ class People:
     async def version(self, *asked: Any, **how: Any) -> int:
         return 18
 
-    async def erase(self, *asked: Any) -> list[Any]:
-        return []
+    async def erase(self, *asked: Any) -> Erasure:
+        return Erasure([])
 
     async def collections(self) -> dict[str, list[str]]:
         return {"default": ["model@0123456789ab"]}
@@ -67,6 +79,7 @@ def made(keys: bool) -> Api:
     api, people = Api(keys=known), People()
     for name in ("page", "person", "duplicates", "erase", "collections"):
         setattr(api.register, name, getattr(people, name))
+    setattr(api.register, "withdraw", people.erase)  # noqa: B010 - as the others
     for name in ("describe", "delete", "delete_all", "merge", "add"):
         setattr(api.register, name, people.version)
     return api

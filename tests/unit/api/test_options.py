@@ -91,6 +91,10 @@ def text_of(case: Case, name: str) -> str:
     kinds = case.taken.query[name]
     if name in ("mode", "confirm"):
         return {"mode": "append", "confirm": "all"}[name]
+    if name.startswith("expires"):
+        return "2099-01-31T00:00:00Z"
+    if "object" in kinds:
+        return '{"kind": "contract"}'
     return "true" if "boolean" in kinds else "Ada" if "string" in kinds else "1"
 
 

@@ -43,6 +43,7 @@ def test_only_these_are_for_admins() -> None:
         ("GET", "/collections"),
         ("DELETE", "/identities"),
         ("DELETE", "/identities/{id}"),
+        ("POST", "/identities/{id}/withdraw"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ PLAIN: list[tuple[str, tuple[Any, ...], dict[str, Any], str, Any]] = [
     ("describe", (7,), {"name": None}, "PATCH /identities/7", {"name": None}),
     ("describe", (7,), {"metadata": {"a": 1}}, "PATCH /identities/7", {"metadata": {"a": 1}}),
     ("describe", (7,), {"metadata": None}, "PATCH /identities/7", {"metadata": None}),
+    (
+        "describe",
+        (7,),
+        {"expires_at": datetime(2099, 1, 31, tzinfo=timezone.utc)},
+        "PATCH /identities/7",
+        {"expires_at": "2099-01-31T00:00:00+00:00"},
+    ),
+    (
+        "describe",
+        (7,),
+        {"expires_at": None, "legal_basis": {"kind": "contract"}},
+        "PATCH /identities/7",
+        {"expires_at": None, "legal_basis": {"kind": "contract"}},
+    ),
+    ("withdraw", (7,), {}, "POST /identities/7/withdraw", None),
     ("delete", (7,), {}, "DELETE /identities/7", None),
     ("delete_all", (), {}, "DELETE /identities?confirm=all", None),
     ("erase", (7,), {}, "DELETE /identities/7?erase=true", None),
@@ -122,6 +138,33 @@ def test_an_enrolment(
 def test_an_enrolment_is_forced(service: FakeService, call: Caller, photo: Path) -> None:
     call("generate", 7, [photo], force=True)
     assert b'name="force"\r\n\r\ntrue\r\n' in service.bodies[0]
+
+
+def test_an_enrolment_with_a_retention(service: FakeService, call: Caller, photo: Path) -> None:
+    basis = {"kind": "consent", "reference": "Nr. é"}
+    call("generate", 7, [photo], expires_at="2099-01-31T00:00:00Z", legal_basis=basis)
+    (body,) = service.bodies
+    assert b'name="expires_at"\r\n\r\n2099-01-31T00:00:00Z\r\n' in body
+    written = body.partition(b'name="legal_basis"\r\n\r\n')[2].partition(b"\r\n")[0]
+    assert json.loads(written) == basis
+    call("generate", 7, [photo])
+    assert b"expires_at" not in service.bodies[1]
+    assert b"legal_basis" not in service.bodies[1]
+
+
+def test_a_time_without_a_zone_is_not_sent(service: FakeService, call: Caller) -> None:
+    with pytest.raises(ValueError, match="has no time zone"):
+        call("describe", 7, expires_at=datetime(2099, 1, 31))
+    with pytest.raises(TypeError, match="a datetime or RFC 3339 text, not int"):
+        call("describe", 7, expires_at=4073500800)
+    assert service.asked == []
+
+
+def test_people_whose_retention_ends_are_listed(service: FakeService, call: Caller) -> None:
+    service.body = {"identities": [], "next": None}
+    call("identities", expires_before=datetime(2099, 1, 31, tzinfo=timezone.utc))
+    expected = "GET /identities?limit=1000&expires_before=2099-01-31T00%3A00%3A00%2B00%3A00"
+    assert service.asked == [expected]
 
 
 def test_duplicates_are_asked_for_page_by_page(service: FakeService, call: Caller) -> None:

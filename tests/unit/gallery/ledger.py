@@ -21,7 +21,7 @@ DIMENSION = 512
 _PROBES = unit_rows(8, DIMENSION, seed=1)
 _TOLERANCE = 2e-3
 _AXES = np.eye(DIMENSION, dtype=np.float32)
-Told = tuple[tuple[int, ...], str | None, dict[str, Any], float, float]
+Told = tuple[tuple[int, ...], str | None, dict[str, Any], float, float, str | None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Somebody:
 
     def told(self) -> Told:
         name, metadata = self.details.get("name"), self.details.get("metadata") or {}
-        return tuple(sorted(self.rows)), name, metadata, self.created, self.updated
+        end = self.details.get("expires_at")
+        return tuple(sorted(self.rows)), name, metadata, self.created, self.updated, end
 
 
 class State:
@@ -137,6 +138,9 @@ class State:
                 details: dict[str, Any] = {}
                 for somebody in reversed(merged):
                     details |= {k: v for k, v in somebody.details.items() if v}
+                ends = [m.details["expires_at"] for m in merged if m.details.get("expires_at")]
+                if ends:
+                    details["expires_at"] = min(ends)
                 people[person] = Somebody(
                     rows=tuple(r for somebody in merged for r in somebody.rows),
                     details=details,
@@ -154,13 +158,21 @@ class State:
 def assert_tells(snapshot: Snapshot, state: State) -> None:
     """That a reader's snapshot holds just these people, with just these rows."""
     people = {p.id: p for p in snapshot.list(1000)}
-    told = {i: (p.photos, p.name, p.metadata, p.created, p.updated) for i, p in people.items()}
+    told = {
+        i: (p.photos, p.name, p.metadata, p.created, p.updated, p.expires_at)
+        for i, p in people.items()
+    }
     assert told == {i: (len(rows), *rest) for i, (rows, *rest) in state.told().items()}
     ids, cosines, _ = snapshot.search(_PROBES, len(people))
     for person, somebody in state.people.items():
         expected = _PROBES[:, list(somebody.rows)].sum(axis=1) / len(somebody.rows) ** 0.5
         found = np.where(ids == person, cosines, 0).sum(axis=1)
         assert np.abs(found - expected).max() < _TOLERANCE, f"the rows of {person}"
+    for now in {person.end for person in people.values()} - {np.inf}:
+        kept = snapshot.at(now)
+        there = {i for i, person in people.items() if person.end > now}
+        assert len(kept) == len(there)
+        assert set(kept.search(_PROBES, len(people)).ids.flat) == there
 
 
 def accepted(state: State, asked: Sequence[tuple[Sequence[Change], Sequence[int]]]) -> list[bool]:

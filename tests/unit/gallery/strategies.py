@@ -19,6 +19,14 @@ _DETAILS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={
         "name": st.sampled_from([None, "Ada", "Eve"]),
         "metadata": st.sampled_from([None, {"desk": 4}]),
+        "expires_at": st.sampled_from([None, "2027-01-31T00:00:00Z", "2028-01-31T00:00:00Z"]),
+        "legal_basis": st.sampled_from(
+            [
+                None,
+                {"kind": "contract"},
+                {"kind": "consent", "withdrawn_at": "2027-06-01T00:00:00Z"},
+            ]
+        ),
     },
 )
 

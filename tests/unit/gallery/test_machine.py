@@ -38,6 +38,7 @@ from serving.gallery.limits import Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import Index, Manifest, key_of
 from serving.gallery.restore import restore
+from serving.gallery.retention import text_of
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import NotFound, PreconditionFailed
@@ -224,7 +225,9 @@ _NOTHING: Plans = st.builds(list)
 _IDS = st.integers(0, 3)
 _SOME_IDS = st.lists(_IDS, min_size=1, max_size=2, unique=True)
 _WHO = st.integers(0, GALLERIES - 1)
-_DETAILS = st.sampled_from([(), ("name",), ("metadata",), ("name", "metadata"), ("no name",)])
+_DETAILS = st.sampled_from(
+    [(), ("name",), ("metadata",), ("name", "metadata"), ("no name",), ("end",), ("no end",)]
+)
 _PUTS = st.builds(
     Wish, st.sampled_from([Kind.PUT, Kind.APPEND]), _IDS, st.integers(1, 2), details=_DETAILS
 )
@@ -604,6 +607,9 @@ class GalleryMachine(RuleBasedStateMachine):
         self.texts += 1
         if what == "metadata":
             return {"metadata": {"note": f"m{self.texts}"}}
+        if what in ("end", "no end"):
+            end = text_of(1_900_000_000 - self.texts)
+            return {"expires_at": end if what == "end" else None}
         return {"name": f"n{self.texts}" if what == "name" else None}
 
     def _commit(self, task: Task, deed: Commit) -> object:

@@ -111,6 +111,19 @@ def test_names_metadata_and_times_are_taken_over(both: Both) -> None:
     assert [p.photos for p in both.old.refresh().list(9)] == [1, 3]
 
 
+def test_a_retention_is_taken_over_and_so_is_its_change(both: Both) -> None:
+    ends: dict[str, object] = {"expires_at": "2027-01-31T00:00:00Z"}
+    both.enrol(1, 100.0)
+    both.change(Kind.DESCRIBE, 1, 200.0, details={**ends, "legal_basis": {"kind": "contract"}})
+    both.move()
+    moved = both.moved[1]
+    assert (moved.expires_at, moved.legal_basis) == (ends["expires_at"], {"kind": "contract"})
+    both.change(Kind.DESCRIBE, 1, 300.0, details={"expires_at": None})
+    assert both.move().rename == [1]
+    moved = both.moved[1]
+    assert (moved.expires_at, moved.legal_basis) == (None, {"kind": "contract"})
+
+
 def test_what_is_done_is_not_done_again(both: Both) -> None:
     both.move()
     version = both.new.refresh().version

@@ -53,7 +53,17 @@ def test_metadata_has_no_more_levels_than_an_answer_can_tell(inner: Any) -> None
         value = inner(value)
     fits = {"a": value}
     assert metadata_problem(fits) is None
-    person = Identity(id=7, name=None, metadata=fits, photos=1, model="m", created=0.0, updated=0.0)
+    person = Identity(
+        id=7,
+        name=None,
+        metadata=fits,
+        expires_at=None,
+        legal_basis=None,
+        photos=1,
+        model="m",
+        created=0.0,
+        updated=0.0,
+    )
     page = IdentitiesAnswer(identities=[person], next=None, total=1, model="m", gallery_version=1)
     assert json.loads(page.model_dump_json())["identities"][0]["metadata"] == fits
     for more in (1, 2000):

@@ -119,3 +119,37 @@ def test_a_cut_off_segment_is_refused(data: st.DataObject) -> None:
     length = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(ValueError, match=r"."):
         Segment.from_bytes(whole[:length])
+
+
+def test_only_where_a_retention_ends_the_format_is_one_that_earlier_versions_refuse() -> None:
+    """They would go on naming the person."""
+
+    def written(**details: Any) -> tuple[bytes, float | None]:
+        segment = Segment.of([Operation(Kind.DESCRIBE, 1, 0.0, details=details)], DIMENSION)
+        read = Segment.from_bytes(segment.to_bytes())
+        assert list(read.each_details()) == [details]
+        return segment.to_bytes(), read.first_end
+
+    consent = {"kind": "consent", "reference": "12"}
+    for details in (
+        {"name": "Ada"},
+        {"metadata": {"expires_at": "2027-01-31T00:00:00Z"}},
+        {"expires_at": None, "legal_basis": consent},
+    ):
+        data, end = written(**details)
+        assert b"faces-segment/1" in data
+        assert end is None
+    data, end = written(expires_at="2027-01-31T00:00:00Z", legal_basis=consent)
+    assert b"faces-segment/2" in data
+    assert end == 1801353600
+    data, end = written(legal_basis={**consent, "withdrawn_at": "2027-01-31T00:00:00Z"})
+    assert b"faces-segment/2" in data
+    assert end == 1801353600
+
+
+@pytest.mark.parametrize(
+    "details", [{"expires_at": "tomorrow"}, {"expires_at": 5}, {"legal_basis": {"kind": "mine"}}]
+)
+def test_a_retention_that_is_none_is_not_written(details: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="a retention is wrong"):
+        Segment.of([Operation(Kind.DESCRIBE, 1, 0.0, details=details)], DIMENSION)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,3 +178,51 @@ def test_nobody_of_an_earlier_export_stays_in_the_folder(tmp_path: Path, gallery
     with pytest.raises(InvalidInput, match="export into an empty folder"):
         export_folder(gallery, MODEL, tmp_path, lambda people: None)
     assert (tmp_path / "1.safetensors").exists()  # what is there is the operator's
+
+
+def test_a_retention_is_exported_and_imported(
+    tmp_path: Path, gallery: Gallery, store: MemoryStore
+) -> None:
+    ends = {"expires_at": "2027-01-31T00:00:00Z"}
+    over = {"expires_at": "2020-01-31T00:00:00Z"}
+    basis = {"legal_basis": {"kind": "consent", "reference": "form 12", "date": "2026-11-28"}}
+    details: dict[int, dict[str, Any]] = {1: {"name": "Ada", **ends}, 2: basis, 3: over}
+    gallery.commit([replace(put(n), details=given) for n, given in details.items()])
+    whole, folder = tmp_path / "all.safetensors", tmp_path / "each"
+    export_file(gallery, MODEL, whole)
+    export_folder(gallery, MODEL, folder, lambda people: None)
+    assert b"faces-export/2" in whole.read_bytes()  # which earlier versions refuse
+    assert b"faces-export/2" in (folder / "1.safetensors").read_bytes()
+    assert b"faces-export/1" in (folder / "2.safetensors").read_bytes()
+    for collection, files in (("a", [whole]), ("b", sorted(folder.iterdir()))):
+        into = open_gallery(store, collection)
+        import_people(into, MODEL, [ExportFile.open(file) for file in files])
+        assert into.refresh().list(9) == gallery.refresh().list(9)
+        assert len(into.snapshot.at(1700000000)) == 2
+
+
+@pytest.mark.parametrize(
+    ("details", "sentence"),
+    [
+        ({"expires_at": "2027-01-31"}, "expires_at should be a date and a time"),
+        ({"expires_at": 1801353600}, "expires_at should be a date and a time"),
+        ({"legal_basis": {"kind": "because"}}, "The kind of a legal_basis is one of"),
+        ({"legal_basis": {"kind": "consent", "date": "soon"}}, "The date of a legal_basis should"),
+    ],
+)
+def test_a_retention_that_is_none_is_refused(
+    tmp_path: Path, gallery: Gallery, details: dict[str, Any], sentence: str
+) -> None:
+    segment = Segment.of([put(1, name="Ada")], DIMENSION)
+    text = json.dumps(details).encode()
+    broken = replace(
+        segment,
+        details=np.frombuffer(text, np.uint8),
+        details_length=np.array([len(text)], np.int32),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segment, "first_end", None)
+        write_export(tmp_path / "x", MODEL, DIMENSION, [broken])
+    with pytest.raises(InvalidInput, match=f"x: the person 1: {sentence}"):
+        import_people(gallery, MODEL, [ExportFile.open(tmp_path / "x")])
+    assert gallery.refresh().version == 0

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from serving.errors import CollectionFull, Unavailable
-from serving.gallery import Gallery
+from serving.errors import CollectionFull, RetentionEnded, Unavailable
+from serving.gallery import Gallery, Kind, Operation
 from serving.matching.enrolment import enrol
 from serving.matching.records import Enrolled, Enrolment, Refused
 from serving.settings import MatchSettings
@@ -166,3 +167,29 @@ class TestEnrol:
     ) -> None:
         goes_away_after_a_commit(store)
         assert enrolled(gallery, enrolment()).conflicts is None
+
+
+class TestRetention:
+    def test_it_is_stored_and_told(self, gallery: Gallery) -> None:
+        given = {"expires_at": "2127-01-31T00:00:00Z", "legal_basis": {"kind": "contract"}}
+        done = enrolled(gallery, replace(enrolment(name="Ada"), retention=given))
+        assert done.expires_at == given["expires_at"]
+        person = gallery.refresh().get(7)
+        assert person is not None
+        assert (person.name, person.legal_basis) == ("Ada", {"kind": "contract"})
+        again = enrolled(gallery, enrolment(photos=1))
+        assert again.expires_at == given["expires_at"]
+
+    def test_an_id_whose_retention_has_ended_is_not_enrolled(self, gallery: Gallery) -> None:
+        enrolled(gallery, replace(enrolment(), retention={"expires_at": "2020-01-31T00:00:00Z"}))
+        with pytest.raises(RetentionEnded):
+            enrol(gallery, enrolment(name="Eve"), MatchSettings())
+
+    def test_somebody_whose_retention_has_ended_is_no_conflict(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(5, name="Eve"))
+        ends = {"expires_at": "2020-01-31T00:00:00Z"}
+        gallery.commit([Operation(Kind.DESCRIBE, 5, 1.0, details=ends)])
+        assert enrolled(gallery, enrolment(7)).conflicts == ()
+        assert isinstance(enrol(gallery, enrolment(8, refuse=True), MatchSettings()), Refused)
+        gallery.commit([Operation(Kind.DESCRIBE, 7, 1.0, details=ends)])
+        assert isinstance(enrol(gallery, enrolment(8, refuse=True), MatchSettings()), Enrolled)

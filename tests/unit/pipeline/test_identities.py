@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from serving.errors import BadRequest, OtherModel, UnknownIdentity
-from serving.gallery import Operation
+from serving.errors import BadRequest, OtherModel, Unavailable, UnknownIdentity, UnusableRetention
+from serving.gallery import Kind, Operation, Person
+from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
+from serving.gallery.retention import end_of, seconds_of
+from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.settings import GallerySettings
@@ -17,10 +21,33 @@ from tests.support.people import DIMENSION, MODEL
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import FakeMatch
 
+NOW = seconds_of("2026-11-29T12:00:00Z")
+
 
 class Matcher(FakeMatch):
+    """Holds ``record``, if any; an erasure raises ``failure``, if any."""
+
     def __init__(self) -> None:
         self.operations: list[Operation] = []
+        self.record: Person | None = None
+        self.failure: Exception | None = None
+        self.erased: list[tuple[str, int]] = []
+
+    async def people(
+        self,
+        location: Location,
+        limit: int,
+        after: int,
+        at_least: int | None,
+        ending: float | None = None,
+    ) -> PeoplePage:
+        return PeoplePage([self.record] if self.record else [], 1, 17)
+
+    async def erase(self, collection: str, person: int) -> Erasure:
+        if self.failure is not None:
+            raise self.failure
+        self.erased.append((collection, person))
+        return Erasure([])
 
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
@@ -34,11 +61,22 @@ def matcher() -> Matcher:
     return Matcher()
 
 
-def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
+def of(matcher: Matcher) -> Identities:
     versions = Versions(GallerySettings(), connect=lambda settings, observer: MemoryStore())
-    identities = Identities(matcher, FakeEmbedder(), versions)
+    return Identities(matcher, FakeEmbedder(), versions)
+
+
+def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
     vectors = np.array(rows, np.float32)
-    return asyncio.run(identities.add("default", 7, model, vectors, replace=False))
+    return asyncio.run(of(matcher).add("default", 7, model, vectors, replace=False))
+
+
+def withdraw(matcher: Matcher) -> None:
+    asyncio.run(of(matcher).withdraw("default", 7, NOW))
+
+
+def record(**more: Any) -> Person:
+    return Person(7, 1, "Ada", {}, 0.0, 0.0, **more)
 
 
 @pytest.mark.parametrize("value", [1e-3, 1.0, 1e30, 3e38])
@@ -71,3 +109,34 @@ def test_a_merge_that_is_sent_again_says_what_it_looks_like() -> None:
         UnknownIdentity, match=r"id 8\. One that was merged already looks like this"
     ):
         asyncio.run(identities.merge("default", 7, [8]))
+
+
+class TestWithdraw:
+    @pytest.mark.parametrize("basis", [None, {"kind": "consent", "reference": "12"}])
+    def test_it_is_noted_before_the_person_is_erased(
+        self, matcher: Matcher, basis: dict[str, Any] | None
+    ) -> None:
+        """So the person is not named any more, whatever becomes of the erasure."""
+        matcher.record, matcher.failure = record(legal_basis=basis), Unavailable("It is away.")
+        with pytest.raises(Unavailable):
+            withdraw(matcher)
+        (noted,) = matcher.operations
+        expected = {**(basis or {"kind": "consent"}), "withdrawn_at": "2026-11-29T12:00:00Z"}
+        assert (noted.kind, noted.id) == (Kind.DESCRIBE, 7)
+        assert noted.details == {"legal_basis": expected}
+        assert end_of(noted.details) <= NOW
+        matcher.failure = None
+        withdraw(matcher)
+        assert matcher.erased == [("default", 7)]
+
+    def test_of_another_basis_nothing_is_withdrawn(self, matcher: Matcher) -> None:
+        matcher.record = record(legal_basis={"kind": "contract"})
+        with pytest.raises(UnusableRetention, match="is contract: only a consent"):
+            withdraw(matcher)
+        assert (matcher.operations, matcher.erased) == ([], [])
+
+    def test_who_is_deleted_or_over_is_erased_all_the_same(self, matcher: Matcher) -> None:
+        withdraw(matcher)
+        matcher.record = record(expires_at="2026-11-29T12:00:00Z")
+        withdraw(matcher)
+        assert (matcher.operations, matcher.erased) == ([], [("default", 7)] * 2)

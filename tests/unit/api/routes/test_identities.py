@@ -8,6 +8,8 @@ import pytest
 
 from serving.errors import TimedOut, Unavailable
 from serving.gallery import Person
+from serving.gallery.erasure import Erasure, Left, Receipt
+from serving.gallery.retention import seconds_of
 from serving.matching.records import PeoplePage
 from tests.support.api import Api, detail_of
 
@@ -19,11 +21,20 @@ def listed() -> list[int]:
 
 
 @pytest.fixture
-def api(listed: list[int]) -> Api:
+def endings() -> list[float | None]:
+    """The ends before which `api` was asked for people."""
+    return []
+
+
+@pytest.fixture
+def api(listed: list[int], endings: list[float | None]) -> Api:
     """One whose register holds people, in the order of their ids."""
     api = Api()
 
-    async def page(collection: str, limit: int, after: int) -> PeoplePage:
+    async def page(
+        collection: str, limit: int, after: int, ending: float | None = None
+    ) -> PeoplePage:
+        endings.append(ending)
         people = [Person(i, 1, None, {}, 0.0, 0.0) for i in sorted(listed) if i > after][:limit]
         return PeoplePage(people, len(listed), 17)
 
@@ -94,3 +105,35 @@ def test_a_number_that_no_embedding_can_hold_is_told_so(api: Api, number: str) -
     headers = {"content-type": "application/json"}
     detail = detail_of(api.post("/identities/7/embeddings", content=body, headers=headers), 400)
     assert "too large" in detail or "finite number" in detail
+
+
+def test_people_whose_retention_ends_are_asked_for_by_a_time(
+    api: Api, listed: list[int], endings: list[float | None]
+) -> None:
+    listed.append(7)
+    for text in ("2027-01-31T00:00:00Z", "2027-01-31T01:00:00%2B01:00"):
+        answer = api.get(f"/identities?expires_before={text}").json()
+        assert [person["id"] for person in answer["identities"]] == [7]
+    api.get("/identities")
+    assert endings == [1801353600.0, 1801353600.0, None]
+    for text in ("2027-01-31", "soon", "1801353600", "2027-01-31T00:00:00", ""):
+        detail = detail_of(api.get(f"/identities?expires_before={text}"), 400)
+        assert "expires_before: should be a date and a time" in detail
+
+
+@pytest.mark.parametrize("left", [(), (Left("default/x", "It is damaged."),)])
+def test_a_withdrawal_answers_with_the_receipt_of_an_erasure(left: tuple[Left, ...]) -> None:
+    api = Api()
+    asked: list[tuple[str, int]] = []
+
+    async def withdraw(collection: str, person: int, now: float) -> Erasure:
+        asked.append((collection, person))
+        return Erasure([Receipt("m", [person], 3, ["a"], ["b"], 18, now, now + 9)], left)
+
+    api.register.withdraw = withdraw  # type: ignore[method-assign]
+    answer = api.request("POST", "/collections/shop/identities/7/withdraw")
+    assert answer.status_code == (207 if left else 200)
+    receipt = answer.json()
+    assert (receipt["id"], receipt["embeddings"], receipt["complete"]) == (7, 3, not left)
+    assert seconds_of(receipt["withdrawn_at"]) <= receipt["galleries"][0]["time"]
+    assert asked == [("shop", 7)]

@@ -1,0 +1,56 @@
+"""Retention at writes: a record whose retention has ended is only erased, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serving.errors import RetentionEnded
+from serving.gallery import Gallery, Kind, Operation, Person, Snapshot
+from serving.gallery.retention import text_of
+from serving.gallery.version import Version
+
+_CHANGES = (Kind.PUT, Kind.APPEND, Kind.DESCRIBE, Kind.MERGE)
+
+
+def check(gallery: Gallery, operations: Sequence[Operation]) -> None:
+    """Raise RetentionEnded when the operations would change a record whose retention has ended.
+
+    Else the maintenance could erase what was changed at the same moment, and new photos under such
+    an id would go with the old ones. Asks the store only when the people in memory have one.
+
+    Raises:
+        Unavailable: the store is away.
+    """
+    if _ended(gallery.snapshot, operations, gallery.now()):
+        _refuse(gallery.refresh(), operations, gallery.now())  # it may have been erased
+
+
+def commit(gallery: Gallery, operations: Sequence[Operation], require: Sequence[int]) -> Version:
+    """`serving.gallery.Gallery.commit`, of no record whose retention has ended.
+
+    An enrolment, which requires nobody, is checked against the people in memory alone: it must not
+    wait for the store.
+    """
+
+    def refuse(people: Snapshot, earlier: Sequence[Operation]) -> None:
+        _refuse(people, operations, gallery.now())
+
+    if require:
+        return gallery.commit(operations, require, refuse)
+    check(gallery, operations)
+    return gallery.commit(operations)
+
+
+def _refuse(people: Snapshot, operations: Sequence[Operation], now: float) -> None:
+    for person in _ended(people, operations, now):
+        raise RetentionEnded(
+            f"The retention of {person.id} ended at {text_of(person.end)}: erase the record before "
+            "the id is used again."
+        )
+
+
+def _ended(people: Snapshot, operations: Sequence[Operation], now: float) -> list[Person]:
+    """The people whom the operations would change, and whose retention has ended."""
+    ids = {i for o in operations if o.kind in _CHANGES for i in (o.id, *o.sources)}
+    known = people.people(ids).values() if ids and people.at(now) is not people else ()
+    return [person for person in known if person.end <= now]
