@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.progress import Progress
 
+from serving.cli.retention import retention_of, retention_options
 from serving.cli.terminal import PATH, URL, Command, Failed, client, harmless, progress_bar
 from serving.client import Client, ClientError, ConflictBody
 from serving.errors import NoUsableFace
@@ -54,9 +55,18 @@ def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) ->
 @click.option("--names", type=PATH, help="A JSON object from id to name.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
 @click.option("--force", is_flag=True, help="Also photos that are poor, or of somebody else.")
+@retention_options
 @URL
-def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str) -> None:
+def enroll(
+    folder: Path,
+    names: Path | None,
+    append: bool,
+    force: bool,
+    url: str,
+    **given: str | None,
+) -> None:
     """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
+    retention = retention_of(**given)
     found = people_in(folder, names)
     people = found.people
     service = client(url)
@@ -66,7 +76,7 @@ def enroll(folder: Path, names: Path | None, append: bool, force: bool, url: str
         for person in people:
             progress.update(task, description=f"Enrolling {person.id}")
             try:
-                _enroll(service, person, append, force, progress, task)
+                _enroll(service, person, append, force, retention, progress, task)
             except ClientError as error:
                 failed.append(f"{person.id}: {error}")
     for line in failed:
@@ -83,6 +93,7 @@ def _enroll(
     person: PersonFolder,
     append: bool,
     force: bool,
+    retention: Mapping[str, Any],
     progress: Progress,
     task: Any,
 ) -> None:
@@ -91,7 +102,12 @@ def _enroll(
     for photos in batches(person.photos):
         try:
             answer = service.generate(
-                person.id, photos, name=person.name, append=append or begun, force=force
+                person.id,
+                photos,
+                name=person.name,
+                append=append or begun,
+                force=force,
+                **retention,
             )
         except ClientError as error:
             for line in conflict_lines(photos, error.conflicts):

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from serving.cli.gallery.group import COLLECTION, ID, Opened, gallery_options, recorded
+from serving.cli.gallery.group import (
+    COLLECTION,
+    ID,
+    YES,
+    Opened,
+    gallery_options,
+    recorded,
+    report_erasure,
+)
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, Command, Failed
+from serving.cli.terminal import CONFIG, Command
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
-from serving.gallery.location import Location
 from serving.gallery.names import metadata_problem
-from serving.operations import audit, trail
+from serving.operations import audit
 from serving.operations.bucket import Bucket
 from serving.reading.names import name_problem
 from serving.reading.spelling import shown
 from serving.reading.strict import Twice, load_json
-
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command(cls=Command)
@@ -77,7 +80,7 @@ def describe(
 @click.command(cls=Command)
 @click.argument("people", metavar="[ID]...", type=ID, nargs=-1)
 @click.option("--all", "everybody", is_flag=True, help="Forget everybody.")
-@_YES
+@YES
 @gallery_options
 @pass_services
 def delete(
@@ -127,7 +130,7 @@ def merge(
 
 @click.command(cls=Command)
 @click.argument("people", metavar="ID...", type=ID, nargs=-1, required=True)
-@_YES
+@YES
 @CONFIG
 @COLLECTION
 @pass_services
@@ -143,12 +146,4 @@ def erase(
     erasure = erase_everywhere(
         bucket.store, bucket.settings.prefix, bucket.settings.collection, people
     )
-    for receipt in erasure.receipts:
-        location = Location(bucket.settings.collection, receipt.model, 0)
-        audit.changed("erase", location, receipt.ids, receipt.gallery_version)
-    click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
-    if read.args.audit.objects.enabled:
-        trail.forget(read, people, services.connect)
-    if erasure.left:
-        problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
-        raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")
+    report_erasure("erase", services, read, erasure, people)

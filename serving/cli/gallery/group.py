@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,16 +14,20 @@ import click
 from serving.cli.config import read_config
 from serving.cli.lazy import LazyGroup
 from serving.cli.services import Services
-from serving.cli.terminal import CONFIG, Integer
+from serving.cli.terminal import CONFIG, Failed, Integer
 from serving.gallery import Kind, Operation
+from serving.gallery.erasure import Erasure
+from serving.gallery.location import Location
 from serving.gallery.writer import ACTIONS
-from serving.operations import audit
+from serving.matching import retention
+from serving.operations import audit, trail
 from serving.operations.bucket import Bucket
 from serving.operations.config import Config
 
 ID = Integer(0, 2**63 - 1)
 COLLECTION = click.option("--collection", help="Instead of the configured one.")
 MODEL = click.option("--model", help="Id of the model, where several have a gallery.")
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -34,6 +40,7 @@ PLACES = {
         "describe": "change:describe",
         "duplicates": "look:duplicates_",
         "erase": "change:erase",
+        "expire": "retention:expire",
         "export": "transfer:export",
         "import": "transfer:import_",
         "list": "look:list_",
@@ -41,8 +48,10 @@ PLACES = {
         "migrate": "migrate:migrate_command",
         "rename": "change:rename",
         "restore": "restore:restore",
+        "retain": "retention:retain",
         "show": "look:show",
         "sweep": "upkeep:sweep",
+        "withdraw": "retention:withdraw",
     }.items()
 }
 
@@ -71,15 +80,43 @@ class Opened:
     def __init__(
         self, services: Services, config: Path, collection: str | None, model: str | None
     ) -> None:
-        read = recorded(services, config)
-        self.args = read.args
-        self.bucket = Bucket.of(read, collection, connect=services.connect)
+        self.read = recorded(services, config).of_collection(collection)
+        self.args = self.read.args
+        self.bucket = Bucket.of(self.read, connect=services.connect)
         self.location = self.bucket.one(model)
         self.gallery = self.bucket.gallery(self.location)
 
     def change(self, kind: Kind, person: int, require: Sequence[int] = (), **more: Any) -> None:
         operation = Operation(kind, person, time.time(), **more)
-        version = self.gallery.commit([operation], require)
+        version = retention.commit(self.gallery, [operation], require)
         ids = [] if kind is Kind.CLEAR else [person, *operation.sources]
         audit.changed(ACTIONS[kind], self.location, ids, version)
         click.echo(f"Done; the gallery's version is {version}.")
+
+
+def report_erasure(
+    action: str, services: Services, read: Config, erasure: Erasure, people: Sequence[int]
+) -> None:
+    """Record the erasure of these people, print its receipts, and forget who they were in the
+    audit.
+
+    Args:
+        read: with the collection of the erasure.
+
+    Raises:
+        Failed: it was not made everywhere.
+    """
+    for receipt in erasure.receipts:
+        location = Location(read.args.gallery.collection, receipt.model, 0)
+        audit.changed(action, location, receipt.ids, receipt.gallery_version)
+    click.echo(json.dumps([dataclasses.asdict(r) for r in erasure.receipts], indent=2))
+    forget_in_audit(services, read, people)
+    if erasure.left:
+        problems = "\n".join(f"{left.gallery}: {left.problem}" for left in erasure.left)
+        raise Failed(f"Not erased everywhere; mend these galleries, and erase again.\n{problems}")
+
+
+def forget_in_audit(services: Services, read: Config, people: Sequence[int]) -> None:
+    """See `trail.forget`; where the configuration writes no objects there is nothing to forget."""
+    if read.args.audit.objects.enabled:
+        trail.forget(read, people, services.connect)

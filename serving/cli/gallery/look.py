@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,10 +15,12 @@ from rich.table import Table
 
 from serving.cli import terminal
 from serving.cli.gallery.group import ID, JSON, Opened, gallery_options
+from serving.cli.retention import time_option
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import Command, Failed, Integer, Number
 from serving.errors import InvalidInput
 from serving.gallery import Person, duplicates
+from serving.gallery.retention import seconds_of
 from serving.matching.threshold import threshold_of
 from serving.operations.served import served_card
 
@@ -24,6 +28,7 @@ from serving.operations.served import served_card
 @click.command(name="list", cls=Command)
 @click.option("--limit", default=100, show_default=True, type=Integer(1))
 @click.option("--after", default=-1, type=Integer(-1), help="Begin past this id.")
+@time_option("--expires-before", "Only whose retention ends before then.")
 @JSON
 @gallery_options
 @pass_services
@@ -34,18 +39,24 @@ def list_(
     model: str | None,
     limit: int,
     after: int,
+    expires_before: str | None,
     as_json: bool,
 ) -> None:
-    """List who is enrolled, in the order of the ids."""
+    """List who is enrolled, in the order of the ids; also whose retention has ended."""
     opened = Opened(services, config, collection, model)
     snapshot = opened.gallery.refresh()
+    if expires_before is not None:
+        snapshot = snapshot.ending(seconds_of(expires_before))
     people = snapshot.list(limit, after)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(p) for p in people], indent=2))
         return
-    table = Table("id", "photos", "name", "updated", box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = ("id", "photos", "name", "updated", "ends")
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     for person in people:
-        table.add_row(str(person.id), str(person.photos), person.name, _date(person.updated))
+        end = "" if person.end == math.inf else _date(person.end)
+        about = str(person.id), str(person.photos), person.name, _date(person.updated), end
+        table.add_row(*about)
     terminal.plain().print(table)
     click.echo(f"{opened.location}, version {snapshot.version}: {len(snapshot)} people")
     if len(people) == limit and snapshot.list(1, people[-1].id):
@@ -100,7 +111,7 @@ def duplicates_(
     Without --threshold the served model's card is asked for it, so Triton has to be up.
     """
     opened = Opened(services, config, collection, model)
-    snapshot = opened.gallery.refresh()
+    snapshot = opened.gallery.refresh().at(time.time())
     if threshold is None:
         threshold = _threshold(opened, len(snapshot))
     with terminal.progress_bar() as progress:
@@ -150,6 +161,8 @@ def _fields(person: Person) -> dict[str, str]:
         "id": str(person.id),
         "name": person.name or "",
         "metadata": json.dumps(person.metadata, ensure_ascii=False) if person.metadata else "",
+        "expires": person.expires_at or "",
+        "basis": json.dumps(person.legal_basis, ensure_ascii=False) if person.legal_basis else "",
         "photos": str(person.photos),
         "created": _date(person.created),
         "updated": _date(person.updated),

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from serving.cli.config import read_config
-from serving.cli.gallery.group import JSON, gallery_options
+from serving.cli.gallery.group import JSON, gallery_options, recorded
+from serving.cli.gallery.retention import expired
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import Command, Failed, Number
 from serving.errors import ServingError
@@ -52,6 +53,9 @@ def _compact(gallery: StoredGallery) -> str:
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--compact", "compact_first", is_flag=True, help="Compact each gallery before.")
+@click.option(
+    "--expire", "expire_first", is_flag=True, help="Before, erase whose retention has ended."
+)
 @gallery_options
 @pass_services
 def sweep(
@@ -62,10 +66,14 @@ def sweep(
     hours: float,
     dry_run: bool,
     compact_first: bool,
+    expire_first: bool,
 ) -> None:
     """Remove objects that no gallery needs any more, in every gallery unless one is named."""
     if compact_first and dry_run:
         raise click.UsageError("Give --compact or --dry-run.")
+    if expire_first and (dry_run or model):
+        option = "--dry-run" if dry_run else "--model"
+        raise click.UsageError(f"Give --expire or {option}: see faces gallery expire.")
 
     def work(gallery: StoredGallery) -> str:
         swept = sweeping.sweep(gallery, hours * 3600, dry_run=dry_run)
@@ -76,6 +84,8 @@ def sweep(
 
     # What cannot be compacted is swept all the same.
     failed: list[str] = []
+    if expire_first:
+        failed += expired(services, recorded(services, config), collection)
     for step in [_compact, work] if compact_first else [work]:
         try:
             _each(services, config, collection, model, step)

@@ -49,6 +49,8 @@ def test_duplicates_are_listed_the_most_alike_first(faces: Faces, twins: None) -
         "created",
         "updated",
         "origin",
+        "expires_at",
+        "legal_basis",
     }
     table = faces("duplicates", "--threshold", 0.9)
     assert "Ada L." in table
