@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from serving.reading.names import name_problem
@@ -59,6 +60,7 @@ def text_of(seconds: float) -> str:
     return f"{time.replace(tzinfo=None).isoformat()}Z"
 
 
+@lru_cache(4096)  # many people have the same date
 def seconds_of(text: str) -> float:
     """Seconds since 1970 of a time as `utc` writes it."""
     return datetime.fromisoformat(f"{text[:-1]}+00:00").timestamp()

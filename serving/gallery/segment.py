@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -259,7 +260,7 @@ class Segment:
         """(N + 1,): the positions in ``sources`` at which the ids of each merge begin."""
         return starts_of(np.where(self.kind == Kind.MERGE, self.count, 0))
 
-    @property
+    @cached_property
     def first_end(self) -> float | None:
         """The earliest end of a retention that an operation sets, in seconds since 1970."""
         blob = self.details.tobytes()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -32,7 +35,10 @@ def gallery(store: MemoryStore) -> Gallery:
 
 
 async def matcher(
-    store: MemoryStore, embedder: FakeEmbedder | None = None, threads: int = 2
+    store: MemoryStore,
+    embedder: FakeEmbedder | None = None,
+    threads: int = 2,
+    clock: Callable[[], float] = time.time,
 ) -> Matcher:
     """As Serve makes one: it awaits the constructor."""
 
@@ -50,6 +56,7 @@ async def matcher(
         connect=connect,
         embedder=lambda settings: embedder or FakeEmbedder(),
         preload_tries=1,
+        clock=clock,
     )
     return made
 
@@ -69,6 +76,30 @@ def test_it_has_loaded_before_the_first_request(store: MemoryStore, gallery: Gal
         store.before = away
         assert await who(replica, 1, None) == ([1], 1)
         assert await who(replica, 1, 1) == ([1], 1)
+
+    asyncio.run(run())
+
+
+def test_whose_retention_ends_is_found_until_then_though_the_gallery_stays_the_same(
+    store: MemoryStore, gallery: Gallery
+) -> None:
+    now = [1199.9]
+    ends = {"expires_at": "1970-01-01T00:20:00Z"}
+    gallery.commit([put(1), replace(put(2), details=ends)])
+
+    async def run() -> None:
+        replica = await matcher(store, clock=lambda: now[0])
+        assert await who(replica, 2, 1) == ([2], 1)
+        now[0] = 1200.0
+        assert await who(replica, 2, 1) == ([1], 1)
+        store.before = away
+        assert await who(replica, 2, None) == ([1], 1)
+        store.before = lambda request, key: None
+        listed = await replica.people(LOCATION, 9, -1, 1)
+        assert [p.id for p in listed.people] == [1, 2]
+        ending = await replica.people(LOCATION, 9, -1, 1, 1200.1)
+        assert ([p.id for p in ending.people], ending.total) == ([2], 1)
+        assert (await replica.people(LOCATION, 9, -1, 1, 1200.0)).total == 0
 
     asyncio.run(run())
 
