@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,3 +139,40 @@ def test_forgetting_everybody_of_nobody_begins_no_collection(api: httpx.Client) 
     assert api.get(place).json()["total"] == 0
     collections = api.get("/collections").json()["collections"]
     assert "nobody-was-here" not in [collection["name"] for collection in collections]
+
+
+def test_nobody_is_named_from_the_end_of_the_retention_on(
+    api: httpx.Client, data: Path, new_id: int
+) -> None:
+    """By the clock alone: the gallery does not change in between."""
+    photo = (data / "people/104/collins.jpg").read_bytes()
+    fields = {"id": str(new_id), "legal_basis": '{"kind": "consent", "reference": "form 12"}'}
+    api.post("/generate", data=fields, files={"images": photo}).raise_for_status()
+    end = math.floor(time.time()) + 2
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
+    shown = api.patch(f"/identities/{new_id}", json={"expires_at": text}).json()
+    assert (shown["expires_at"], shown["legal_basis"]["reference"]) == (text, "form 12")
+
+    def named() -> tuple[set[int], int]:
+        answer = api.post("/infer", params={"top_k": 100}, files={"image": photo}).json()
+        (face,) = answer["faces"]
+        return {c["id"] for c in face["candidates"]}, answer["gallery_version"]
+
+    ids, version = named()
+    assert new_id in ids
+    time.sleep(max(0.0, end - time.time()))
+    ids, later = named()
+    assert new_id not in ids
+    assert later == version
+    page = api.get("/identities", params={"expires_before": "2099-01-01T00:00:00Z"}).json()
+    assert new_id in [person["id"] for person in page["identities"]]
+    refused = api.patch(f"/identities/{new_id}", json={"expires_at": None})
+    assert (refused.status_code, refused.json()["title"]) == (
+        409,
+        "The retention of this person has ended",
+    )
+    receipt = api.post(f"/identities/{new_id}/withdraw")
+    assert receipt.status_code == 200, receipt.text
+    assert receipt.json()["embeddings"] == 1
+    assert receipt.json()["complete"]
+    assert api.get(f"/identities/{new_id}").status_code == 404
