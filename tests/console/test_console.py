@@ -257,6 +257,39 @@ def test_an_erasure_has_a_receipt(page: Page, api: httpx.Client) -> None:
     page.shows("Receipt of the erasure", "dialog")
 
 
+def test_a_retention_is_set_and_a_consent_is_withdrawn(
+    page: Page, api: httpx.Client, axe: Path
+) -> None:
+    enrol(api, 2576, *ARDERN[:2], name="Jacinda Ardern")
+    page.open("people", key=KEYS["boss"])
+    page.click("Jacinda Ardern, id 2576")
+    page.driver.execute_script("arguments[0].value = '2099-01-31'", page.field("Keep until"))
+    page.field("Legal basis").send_keys("Consent")
+    page.fill("Reference", "form 12")
+    page.fill("Version of the text", "3")
+    page.click("Save")
+    page.until(lambda: person_of(api, 2576)["legal_basis"] is not None, "it is not saved")
+    saved = person_of(api, 2576)
+    assert saved["expires_at"][:10] in ("2099-01-31", "2099-02-01")  # by the browser's zone
+    basis = {k: v for k, v in saved["legal_basis"].items() if v is not None}
+    assert basis == {"kind": "consent", "reference": "form 12", "text_version": "3"}
+    page.until(
+        lambda: page.field("Keep until").get_property("value") == "2099-01-31", "not read back"
+    )
+    assert page.violations(axe) == []
+    page.press(Keys.ESCAPE)
+    page.shows("until", "#view-people .kept")
+    page.click("Jacinda Ardern, id 2576")
+    page.click("Consent withdrawn")
+    page.shows("Jacinda Ardern (2576) has withdrawn the consent?", "dialog")
+    page.fill("To confirm, type 2576", "2576")
+    page.click("Erase")
+    page.shows("2 embeddings of id 2576 were removed", "dialog")
+    page.click("Close")
+    page.shows("Nobody is enrolled in this collection yet.", "#view-people")
+    assert person_of(api, 2576) == {}
+
+
 def blurred(photo: Path, folder: Path) -> Path:
     """The photo as a camera out of focus would have made it."""
     with Image.open(photo) as image:

@@ -8,6 +8,7 @@ import { enrolFiles } from './enrol.js';
 import { idOf } from './exact.js';
 import { merge } from './merge.js';
 import { eraseById, showPerson } from './person.js';
+import { ending } from './retention.js';
 
 const view = byId('view-people');
 const search = h('input', { type: 'search', id: 'people-search', autocomplete: 'off', oninput: () => searched() });
@@ -17,7 +18,7 @@ const table = h('div', { className: 'table' }, h('table', { className: 'people' 
   h('caption', { className: 'away' }, 'People'),
   h('thead', {}, h('tr', {},
     h('th', { scope: 'col' }, h('span', { className: 'away' }, 'Choose')),
-    ['Id', 'Name', 'Photos', 'Model', 'Since'].map((text) => h('th', { scope: 'col' }, text)))),
+    ['Id', 'Name', 'Photos', 'Model', 'Since', 'Kept'].map((text) => h('th', { scope: 'col' }, text)))),
   body));
 const more = h('button', { type: 'button', onclick: () => loadMore() }, 'Load more');
 const mergeChosen = h('button', { type: 'button', hidden: true, onclick: async () => {
@@ -163,5 +164,6 @@ function row(one) {
     h('td', { className: 'photos' }, one.photos.toLocaleString(),
       h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
     h('td', { className: 'model', title: one.model }, model),
-    h('td', { className: 'since' }, h('span', { className: 'narrow' }, 'since '), time(one.created)));
+    h('td', { className: 'since' }, h('span', { className: 'narrow' }, 'since '), time(one.created)),
+    h('td', { className: 'kept' }, ending(one)));
 }

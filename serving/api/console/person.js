@@ -1,4 +1,4 @@
-// One person: name, metadata, photos, merging, deletion and erasure.
+// One person: name, metadata, retention, photos, merging, deletion and erasure.
 
 import { noteRefusal, refusal } from './abilities.js';
 import { call, person as personById } from './api.js';
@@ -7,6 +7,7 @@ import { announce, called, h, labelled, plural, time, trouble } from './dom.js';
 import { enrolFiles } from './enrol.js';
 import { idOf, parse, stringify } from './exact.js';
 import { merge } from './merge.js';
+import { endOf, isOver, retentionFields } from './retention.js';
 
 const EMPTY = '{}';
 
@@ -29,12 +30,13 @@ export async function showPerson(id) {
       const before = stringify(person.metadata ?? {}, 2);
       const metadata = h('textarea', { value: before, rows: Math.min(10, before.split('\n').length + 1),
         spellcheck: false });
+      const retention = retentionFields(person);
       const said = h('div', { role: 'status' });
       const save = async (event) => {
         event.preventDefault();
         let patch;
         try {
-          patch = changes(person, name.value.trim(), before, metadata.value);
+          patch = [...changes(person, name.value.trim(), before, metadata.value), ...retention.patch()];
         } catch (error) {
           said.replaceChildren(trouble(error));
           metadata.focus();
@@ -68,9 +70,13 @@ export async function showPerson(id) {
       inside.replaceChildren(
         h('p', { className: 'hint' }, `${plural(person.photos, 'photo')}, since `, time(person.created),
           ', changed ', time(person.updated), `, model ${person.model}`),
+        isOver(person) ? h('p', { className: 'note' }, 'The retention ended ', time(endOf(person)),
+          ': nobody is identified as this person, and the maintenance erases the record. '
+          + 'To use the id again at once, erase it.') : '',
         h('form', { onsubmit: save },
           labelled('Name', name),
           labelled('Metadata', metadata, 'A JSON object, such as {"desk": "4th floor"}.'),
+          retention.fields,
           said,
           h('div', { className: 'actions' }, h('button', { type: 'submit', className: 'primary' }, 'Save'))),
         h('h3', {}, 'Photos and records'),
@@ -80,7 +86,9 @@ export async function showPerson(id) {
         h('h3', {}, 'Forget'),
         refused ? h('p', { className: 'hint' }, refused) : h('div', { className: 'actions' },
           h('button', { type: 'button', className: 'danger', onclick: () => gone(remove(person)) }, 'Delete'),
-          h('button', { type: 'button', className: 'danger', onclick: () => gone(erase(person)) }, 'Erase')));
+          h('button', { type: 'button', className: 'danger', onclick: () => gone(erase(person)) }, 'Erase'),
+          (person.legal_basis?.kind ?? 'consent') === 'consent' && h('button', { type: 'button', className: 'danger',
+            onclick: () => gone(withdraw(person)) }, 'Consent withdrawn')));
     }
 
     load();
@@ -118,14 +126,20 @@ const remove = (person) => confirm({
   work: () => asAdmin(call('DELETE', `identities/${person.id}`)),
 });
 
-async function erase({ id, name }) {
+const erase = (person) => erased(person, `Erase ${called(person)}?`,
+  () => call('DELETE', `identities/${person.id}?erase=true`));
+
+const withdraw = (person) => erased(person, `${called(person)} has withdrawn the consent?`,
+  () => call('POST', `identities/${person.id}/withdraw`));
+
+async function erased({ id }, title, work) {
   const receipt = await confirm({
-    title: `Erase ${called({ id, name })}?`,
+    title,
     text: 'Everything that was computed from the photos is removed from the bucket, at once and for all '
       + 'models. This cannot be undone. You get a receipt.',
     action: 'Erase',
     typed: id,
-    work: () => asAdmin(call('DELETE', `identities/${id}?erase=true`)),
+    work: () => asAdmin(work()),
   });
   if (receipt) await showReceipt(id, receipt);
   return Boolean(receipt);
