@@ -235,9 +235,46 @@ class MatchSettings(Settings):
     )
 
 
-class EnrolmentSettings(Settings):
-    """What is enrolled, and what is not unless the caller insists (``force``). Identification looks
-    at every face. docs/enrolment.md has what the limits were measured on."""
+class QualityLimits(Settings):
+    """What a face has to show. docs/quality.md has what the limits were measured on.
+
+    A class for each use with its own defaults: an entry that sets one key keeps the others."""
+
+    min_side: int = Field(0, ge=0, description="pixels of the face's box, its shorter side")
+    min_sharpness: float = Field(
+        0.0015,
+        ge=0,
+        description="variance of the second difference of the grey crop, over that of the crop; "
+        "0: any",
+    )
+    min_evenness: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="how evenly edges are spread over rows and columns; low in a mosaic; 0: any",
+    )
+    min_tones: float = Field(
+        3,
+        ge=0,
+        le=6,
+        description="entropy of the grey values, bits; low in black and white; 0: any",
+    )
+    max_blankness: float = Field(
+        0.42,
+        ge=-1,
+        le=1,
+        description="cosine of the embedding with those of faces that show nothing; 1: any",
+    )
+
+
+class LookupSettings(QualityLimits):
+    """Faces that are looked up or compared. A face that shows less is answered as too poor to say
+    who it is. More lenient than enrolment."""
+
+
+class EnrolmentSettings(QualityLimits):
+    """What is enrolled, and what is not unless the caller insists (``force``). docs/enrolment.md
+    has what the limits were measured on."""
 
     conflicts: Literal["report", "refuse"] = Field(
         "report", description="photos of somebody else, or of somebody who is enrolled already"
@@ -248,6 +285,12 @@ class EnrolmentSettings(Settings):
         ge=0,
         description="variance of the second difference of the grey crop, over that of the crop; "
         "0: any",
+    )
+    max_blankness: float = Field(
+        0.4,
+        ge=-1,
+        le=1,
+        description="cosine of the embedding with those of faces that show nothing; 1: any",
     )
     max_turn: float = Field(
         0.45, gt=0, description="the nose from the middle of the eyes, in distances of the eyes"
@@ -367,6 +410,7 @@ class AppArgs(Settings):
     decode: DecodeSettings = DecodeSettings()
     detect: DetectSettings = DetectSettings()
     match: MatchSettings = MatchSettings()
+    lookup: LookupSettings = LookupSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()

@@ -20,6 +20,8 @@ from serving.api.schemas import (
     ImageReport,
     InferAnswer,
     LegalBasis,
+    QualityBody,
+    QualityReason,
     VerifyAnswer,
 )
 from serving.gallery import Person
@@ -27,7 +29,9 @@ from serving.gallery.erasure import Erasure
 from serving.matching.records import Candidate, Conflict
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
-from serving.vision.records import Faces
+from serving.settings import QualityLimits
+from serving.vision.quality import Fault, faults
+from serving.vision.records import Faces, Quality
 
 
 def infer_answer(identified: Identified) -> InferAnswer:
@@ -56,6 +60,7 @@ def infer_answer(identified: Identified) -> InferAnswer:
                 box=_box(identified.faces, index),
                 detection_score=_score(identified.faces, index),
                 candidates=[candidate(c) for c in candidates],
+                quality=_quality(identified.faces.quality[index], identified.faults[index]),
             )
         )
     return InferAnswer(
@@ -67,13 +72,15 @@ def infer_answer(identified: Identified) -> InferAnswer:
     )
 
 
-def detect_answer(faces: Faces) -> DetectAnswer:
+def detect_answer(faces: Faces, limits: QualityLimits) -> DetectAnswer:
+    """``limits`` are what a face has to show to be looked up."""
     return DetectAnswer(
         faces=[
             DetectedFace(
                 box=_box(faces, index),
                 detection_score=_score(faces, index),
                 landmarks=[[round(v, 1) for v in p] for p in faces.landmarks[index].tolist()],
+                quality=_quality(faces.quality[index], faults(faces.quality[index], limits)),
             )
             for index in range(len(faces))
         ],
@@ -84,20 +91,24 @@ def detect_answer(faces: Faces) -> DetectAnswer:
 def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
     """``threshold`` is the cosine from which on both are one person."""
 
-    def face_of(photo: PhotoReport) -> ComparedFace:
+    def face_of(photo: PhotoReport, poor: Sequence[Fault]) -> ComparedFace:
         assert photo.face is not None
         return ComparedFace(
-            box=_box(photo.face, 0), detection_score=_score(photo.face, 0), faces=photo.faces
+            box=_box(photo.face, 0),
+            detection_score=_score(photo.face, 0),
+            faces=photo.faces,
+            quality=_quality(photo.face.quality[0], poor),
         )
 
-    similarity, card = compared.similarity, compared.card
+    similarity, card, told = compared.similarity, compared.card, compared.sufficient
+    confidence = card.pairs.calibration.probability(similarity)
     return VerifyAnswer(
-        same=similarity >= threshold,
-        similarity=round(similarity, 4),
-        confidence=round(card.pairs.calibration.probability(similarity), 4),
+        same=similarity >= threshold if told else None,
+        similarity=round(similarity, 4) if told else None,
+        confidence=round(confidence, 4) if told else None,
         threshold=threshold,
-        image_a=face_of(compared.photos[0]),
-        image_b=face_of(compared.photos[1]),
+        image_a=face_of(compared.photos[0], compared.faults[0]),
+        image_b=face_of(compared.photos[1], compared.faults[1]),
         model=card.id,
     )
 
@@ -151,6 +162,17 @@ def conflict_bodies(
 
 def _box(faces: Faces, index: int) -> list[int]:
     return [round(v) for v in faces.boxes[index].tolist()]
+
+
+def _quality(quality: Quality, poor: Sequence[Fault]) -> QualityBody:
+    return QualityBody(
+        sufficient=not poor,
+        reasons=[QualityReason(gate=fault.gate, reason=fault.sentence) for fault in poor],
+        side=round(quality.side, 1),
+        sharpness=round(quality.sharpness, 4),
+        evenness=round(quality.evenness, 2),
+        tones=round(quality.tones, 2),
+    )
 
 
 def _score(faces: Faces, index: int) -> float:

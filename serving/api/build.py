@@ -131,6 +131,7 @@ def build_api(
         register,
         limits,
         settings.match,
+        settings.lookup,
         metrics,
         keys,
         settings.audit,

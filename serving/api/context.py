@@ -16,7 +16,7 @@ from serving.errors import TimedOut
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.timings import Timings
-from serving.settings import AuditSettings, LimitSettings, MatchSettings
+from serving.settings import AuditSettings, LimitSettings, LookupSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
 from serving.trail.writer import Trail
 from serving.valid_keys import Keys
@@ -37,6 +37,7 @@ class Context:
     register: Identities
     limits: LimitSettings
     matching: MatchSettings
+    lookup: LookupSettings
     metrics: ApiMetrics
     keys: Keys | None
     audit: AuditSettings

@@ -32,6 +32,21 @@ _IDENTITY = {
 }
 _PHOTO_FACE = {"box": [20, 14, 54, 58], "detection_score": 0.9992}
 _OTHER_FACE = {"box": [20, 15, 53, 58], "detection_score": 1.0}
+_PHOTO_QUALITY = {
+    "sufficient": True,
+    "reasons": [],
+    "side": 33.7,
+    "sharpness": 0.0085,
+    "evenness": 1.01,
+    "tones": 4.98,
+}
+_OTHER_QUALITY = {
+    **_PHOTO_QUALITY,
+    "side": 32.4,
+    "sharpness": 0.0088,
+    "evenness": 1.04,
+    "tones": 5.19,
+}
 _CANDIDATE = {"id": _PERSON, "name": "Jacinda Ardern", "similarity": 0.8051, "confidence": 0.9974}
 
 
@@ -50,7 +65,9 @@ _V2 = {"name": v2_codec.MODEL}
 INFER = Example(
     body={"image": PHOTO, "top_k": 1},
     answer={
-        "faces": [{**_CANDIDATE, **_PHOTO_FACE, "candidates": [_CANDIDATE]}],
+        "faces": [
+            {**_CANDIDATE, **_PHOTO_FACE, "candidates": [_CANDIDATE], "quality": _PHOTO_QUALITY}
+        ],
         "more_faces": False,
         "threshold": 0.63,
         "model": _MODEL,
@@ -92,8 +109,8 @@ VERIFY = Example(
         "similarity": 0.8051,
         "confidence": 0.9978,
         "threshold": 0.45,
-        "image_a": {**_PHOTO_FACE, "faces": 1},
-        "image_b": {**_OTHER_FACE, "faces": 1},
+        "image_a": {**_PHOTO_FACE, "faces": 1, "quality": _PHOTO_QUALITY},
+        "image_b": {**_OTHER_FACE, "faces": 1, "quality": _OTHER_QUALITY},
         "model": _MODEL,
     },
 )
@@ -110,6 +127,7 @@ DETECT = Example(
                     [31.3, 47.6],
                     [48.0, 45.9],
                 ],
+                "quality": _PHOTO_QUALITY,
             }
         ],
         "more_faces": False,

@@ -47,6 +47,7 @@ class Ingress:
             versions=versions,
             limits=settings.limits,
             matching=settings.match,
+            lookup=settings.lookup,
             enrolment=settings.enrolment,
             collection=settings.gallery.collection,
             seen=self._metrics.seen,

@@ -16,6 +16,27 @@ Box = Annotated[
 ]
 
 
+GateName = Literal[
+    "too-small", "too-turned", "too-blurred", "pixelated", "too-few-tones", "uninformative"
+]
+
+
+class QualityReason(BaseModel):
+    gate: GateName
+    reason: str = Field(description="a sentence for people")
+
+
+class QualityBody(BaseModel):
+    """How much a face shows; see docs/quality.md."""
+
+    sufficient: bool = Field(description="false: too poor to say who it is")
+    reasons: list[QualityReason] = Field(description="why it is not sufficient")
+    side: float = Field(description="the box's shorter side, in pixels")
+    sharpness: float = Field(description="low: blurred")
+    evenness: float = Field(description="how evenly edges are spread; about 1, low: pixelated")
+    tones: float = Field(description="entropy of the grey values, bits; low: black and white")
+
+
 class CandidateBody(BaseModel):
     id: int
     name: str | None
@@ -24,13 +45,16 @@ class CandidateBody(BaseModel):
 
 
 class FaceBody(BaseModel):
-    id: int | None = Field(description="null: nobody enrolled is similar enough")
+    id: int | None = Field(
+        description="null: nobody enrolled is similar enough, or the face is too poor to say"
+    )
     name: str | None
     confidence: float | None
     similarity: float | None
     box: Box
     detection_score: float
-    candidates: list[CandidateBody]
+    candidates: list[CandidateBody] = Field(description="none where the quality is insufficient")
+    quality: QualityBody
 
 
 class InferAnswer(BaseModel):
@@ -52,6 +76,7 @@ class DetectedFace(BaseModel):
         description="x, y in pixels of the upright photo: the eyes, the nose, the corners of the "
         "mouth; of two the left one first, as the photo shows them",
     )
+    quality: QualityBody = Field(description="of the crop alone: `uninformative` takes a look-up")
 
 
 class DetectAnswer(BaseModel):
@@ -67,12 +92,18 @@ class ComparedFace(BaseModel):
     box: Box
     detection_score: float
     faces: int = Field(description="faces in the photo")
+    quality: QualityBody
 
 
 class VerifyAnswer(BaseModel):
-    same: bool = Field(description="the similarity reaches the threshold")
-    similarity: float = Field(description="cosine, -1 to 1")
-    confidence: float = Field(description="calibrated probability that both are one person")
+    same: bool | None = Field(
+        description="the similarity reaches the threshold; null: a face is too poor to say, see "
+        "its quality"
+    )
+    similarity: float | None = Field(description="cosine, -1 to 1; null with `same`")
+    confidence: float | None = Field(
+        description="calibrated probability that both are one person; null with `same`"
+    )
     threshold: float
     image_a: ComparedFace
     image_b: ComparedFace
@@ -84,7 +115,7 @@ class ImageReport(BaseModel):
 
     used: bool
     reason: str | None = Field(None, description="why it was not used")
-    gate: Literal["too-small", "too-turned", "too-blurred"] | None = Field(
+    gate: GateName | None = Field(
         None, description="what of its quality kept it out; `force` lets it in"
     )
     box: Box | None = None

@@ -43,6 +43,8 @@ OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "CONFIDENCE": ("FP32", [-1]),
     "BOX": ("FP32", [-1, 4]),
     "DETECTION_SCORE": ("FP32", [-1]),
+    # Empty: sufficient; else the gates that the face does not pass, with commas between them.
+    "QUALITY": ("BYTES", [-1]),
 }
 UNKNOWN_ID = -1  # ids are never negative
 
@@ -231,7 +233,8 @@ def answer(
 
 
 def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
-    """Every output; a face without a name has the similarity of its best candidate."""
+    """Every output; a face without a name has the similarity of its best candidate, and one that
+    is too poor to say has none."""
     ids: list[int] = []
     names: list[bytes] = []
     similarities: list[float] = []
@@ -254,4 +257,12 @@ def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
         "CONFIDENCE": np.array(confidences, np.float32),
         "BOX": np.concatenate([photo.faces.boxes for photo in photos]),
         "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in photos]),
+        "QUALITY": np.array(
+            [
+                ",".join(fault.gate for fault in of_face).encode()
+                for photo in photos
+                for of_face in photo.faults
+            ],
+            np.object_,
+        ),
     }

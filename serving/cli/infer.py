@@ -50,17 +50,20 @@ def infer(
     table.add_column("candidates", min_width=9, overflow="fold")
     for face in faces:
         known = face["id"] is not None
+        # An older service does not report the quality.
+        poor = [r["reason"] for r in face["quality"]["reasons"]] if "quality" in face else []
+        stranger = "too poor" if poor else "unknown"
         candidates = [
             f"{c['id']} {c['similarity']:.2f} {percent(c['confidence'])}"
             for c in face["candidates"]
         ]
         table.add_row(
-            str(face["id"]) if known else "unknown",
+            str(face["id"]) if known else stranger,
             face["name"],
             None if face["similarity"] is None else f"{face['similarity']:.2f}",
             None if face["confidence"] is None else percent(face["confidence"]),
             " ".join(str(v) for v in face["box"]),
-            "\n".join(candidates) or "nobody is enrolled",
+            "\n".join(candidates) or "; ".join(poor) or "nobody is enrolled",
         )
     plain().print(table if faces else "No face in this photo.")
     click.echo(f"{answer['model']}, gallery version {answer['gallery_version']}")

@@ -8,6 +8,24 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+GateName = Literal[
+    "too-small", "too-turned", "too-blurred", "pixelated", "too-few-tones", "uninformative"
+]
+
+
+class QualityReason(TypedDict):
+    gate: GateName
+    reason: str
+
+
+class QualityBody(TypedDict):
+    sufficient: bool
+    reasons: list[QualityReason]
+    side: float
+    sharpness: float
+    evenness: float
+    tones: float
+
 
 class CandidateBody(TypedDict):
     id: int
@@ -24,6 +42,7 @@ class FaceBody(TypedDict):
     box: list[int]
     detection_score: float
     candidates: list[CandidateBody]
+    quality: QualityBody
 
 
 class InferAnswer(TypedDict):
@@ -38,6 +57,7 @@ class DetectedFace(TypedDict):
     box: list[int]
     detection_score: float
     landmarks: list[list[float]]
+    quality: QualityBody
 
 
 class DetectAnswer(TypedDict):
@@ -49,12 +69,13 @@ class ComparedFace(TypedDict):
     box: list[int]
     detection_score: float
     faces: int
+    quality: QualityBody
 
 
 class VerifyAnswer(TypedDict):
-    same: bool
-    similarity: float
-    confidence: float
+    same: bool | None
+    similarity: float | None
+    confidence: float | None
     threshold: float
     image_a: ComparedFace
     image_b: ComparedFace
@@ -64,7 +85,7 @@ class VerifyAnswer(TypedDict):
 class ImageReport(TypedDict):
     used: bool
     reason: str | None
-    gate: Literal["too-small", "too-turned", "too-blurred"] | None
+    gate: GateName | None
     box: list[int] | None
     detection_score: float | None
     faces: int

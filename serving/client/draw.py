@@ -19,7 +19,9 @@ def percent(confidence: float) -> str:
 
 
 def label_of(face: Mapping[str, Any]) -> str:
-    """``Ada 98%``, ``7 98%`` for a person without a name, or ``unknown``."""
+    """``Ada 98%``, ``7 98%`` for a person without a name, ``unknown`` or ``too poor to say``."""
+    if not face.get("quality", {}).get("sufficient", True):
+        return "too poor to say"
     if face["id"] is None:
         return "unknown"
     return f"{face['name'] or face['id']} {percent(face['confidence'])}"

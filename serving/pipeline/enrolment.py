@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.errors import TooLarge, UnsupportedImage
 from serving.gallery.location import Location
 from serving.matching.records import Enrolment, Refused
+from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
+from serving.pipeline.quality import uninformative
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings
 from serving.stages.interfaces import Match
-from serving.vision.quality import fault
+from serving.vision.quality import UNINFORMATIVE, enrolment_faults
 from serving.vision.records import Faces
 
 
@@ -65,11 +69,13 @@ class Enroller:
             async with free:
                 return await self._enrollable(data, timings, force)
 
-        photos = await all_of(look(data) for data in images)
+        photos: Sequence[PhotoReport] = await all_of(look(data) for data in images)
         usable = [p.face.crops for p in photos if p.used and p.face is not None]
         if not usable:
             raise NoFaceInAny(photos)
         embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
+        if not force:
+            photos, embeddings = self._informative(photos, embeddings, card)
         enrolment = Enrolment(
             id=person,
             embeddings=embeddings,
@@ -85,6 +91,22 @@ class Enroller:
             raise ConflictsRefused(photos, enrolled.conflicts)
         return EnrolmentReport(photos, enrolled, card)
 
+    def _informative(
+        self, photos: Sequence[PhotoReport], embeddings: NDArray[np.float32], card: ModelCard
+    ) -> tuple[Sequence[PhotoReport], NDArray[np.float32]]:
+        """The reports, and the embeddings of faces that show something."""
+        blank = uninformative(embeddings, card, self._settings)
+        of_used = iter(blank)
+        photos = [
+            dataclasses.replace(p, reason=UNINFORMATIVE.sentence, gate=UNINFORMATIVE.gate)
+            if p.used and next(of_used)
+            else p
+            for p in photos
+        ]
+        if all(blank):
+            raise NoFaceInAny(photos)
+        return photos, embeddings[~np.array(blank)]
+
     async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
             self._seen(TooLarge.type, 0)
@@ -95,7 +117,7 @@ class Enroller:
             return PhotoReport(None, 0, str(error))
         if not len(face):
             return PhotoReport(None, 0, "No face was found.")
-        flaw = None if force else await asyncio.to_thread(fault, face, self._settings)
-        if flaw is not None:
+        flaws = () if force else enrolment_faults(face.quality[0], self._settings)
+        for flaw in flaws:
             return PhotoReport(face, face.found, flaw.sentence, flaw.gate)
         return PhotoReport(face, face.found, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ from serving.model.embedder import Embedder
 from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
 from serving.pipeline.freshness import Versions
+from serving.pipeline.quality import lookup_faults
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, LimitSettings, MatchSettings
+from serving.settings import EnrolmentSettings, LimitSettings, LookupSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.vision.records import Faces, Photo
@@ -50,6 +52,7 @@ class Pipeline:
         versions: Versions,
         limits: LimitSettings,
         matching: MatchSettings,
+        lookup: LookupSettings,
         collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
@@ -58,6 +61,7 @@ class Pipeline:
         self._detect = detect
         self._match = match
         self._matching = matching
+        self._lookup = lookup
         self._embedder = embedder
         self._versions = versions
         self._limits = limits
@@ -102,7 +106,14 @@ class Pipeline:
 
             matches = await refs.kept(search)
             cosine = threshold_of(threshold, self._matching, card, matches.people)
-            return Identified(faces, matches, card, cosine)
+            poor = lookup_faults(faces, probes, card, self._lookup)
+            # Whoever is nearest to such a face is so by chance.
+            candidates = tuple(
+                () if of_face else found
+                for of_face, found in zip(poor, matches.candidates, strict=True)
+            )
+            matches = dataclasses.replace(matches, candidates=candidates)
+            return Identified(faces, matches, card, cosine, poor)
         finally:
             version.cancel()
 

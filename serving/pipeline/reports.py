@@ -10,6 +10,7 @@ from serving.errors import EnrolmentConflict, NoUsableFace
 from serving.matching.records import Candidate, Conflict, Enrolled, Matches
 from serving.matching.threshold import named
 from serving.model.card import ModelCard
+from serving.vision.quality import Fault
 from serving.vision.records import Faces
 
 
@@ -19,12 +20,19 @@ class Identified:
 
     Attributes:
         threshold: cosine from which on the best candidate is named.
+        faults: for each face why it is too poor to say who it is; such a face has no candidates.
     """
 
     faces: Faces
     matches: Matches
     card: ModelCard
     threshold: float
+    faults: tuple[tuple[Fault, ...], ...]
+
+    @property
+    def poor(self) -> int:
+        """The number of faces that are too poor to say who they are."""
+        return sum(map(bool, self.faults))
 
     @cached_property
     def named(self) -> tuple[Candidate | None, ...]:

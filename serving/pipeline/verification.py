@@ -12,26 +12,42 @@ from serving.errors import TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.quality import lookup_faults
 from serving.pipeline.reports import NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
+from serving.settings import QualityLimits
+from serving.vision.quality import Fault
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The largest faces of two photos, and the cosine of their embeddings."""
+    """The largest faces of two photos, and the cosine of their embeddings.
+
+    Attributes:
+        faults: of each of the two faces, why it is too poor to compare.
+    """
 
     photos: Sequence[PhotoReport]
     similarity: float
     card: ModelCard
+    faults: Sequence[Sequence[Fault]]
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether both faces are good enough to say whether they are of one person."""
+        return not any(self.faults)
 
 
-async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timings) -> Compared:
+async def compare(
+    pipeline: Pipeline, images: Mapping[str, bytes], limits: QualityLimits, timings: Timings
+) -> Compared:
     """Compare the largest face of one photo with that of the other.
 
     Args:
         images: two image files, by the names that errors use for them.
+        limits: what the faces have to show.
 
     Raises:
         NoFaceToCompare: a photo shows no face.
@@ -48,7 +64,10 @@ async def compare(pipeline: Pipeline, images: Mapping[str, bytes], timings: Timi
     if not all(photo.used for photo in photos):
         raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
     vectors = await pipeline.embed(np.concatenate([f.crops for f in faces]), timings)
-    return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card)
+    poor = [
+        lookup_faults(face, vectors[n : n + 1], card, limits)[0] for n, face in enumerate(faces)
+    ]
+    return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card, poor)
 
 
 async def with_photo_name(photo: str, work: Awaitable[T]) -> T:

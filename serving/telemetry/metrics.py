@@ -60,10 +60,11 @@ class ApiMetrics:
         self._faces = metrics.Histogram("faces_photo_faces", "Faces found in a photo.", _COUNTS)
         self._identified = counter(
             "faces_identified",
-            "Faces that were looked up: known or unknown.",
+            "Faces that were looked up: known, unknown, or too poor to say.",
             ("outcome",),
             {"outcome": "known"},
             {"outcome": "unknown"},
+            {"outcome": "poor"},
         )
         self._similarity = metrics.Histogram(
             "faces_best_similarity", "Cosine of the best candidate; 0 if negative.", _COSINES
@@ -94,16 +95,21 @@ class ApiMetrics:
             self._faces.observe(faces)
 
     def identified(
-        self, candidates: Sequence[Sequence[Candidate]], named: Sequence[Candidate | None]
+        self,
+        candidates: Sequence[Sequence[Candidate]],
+        named: Sequence[Candidate | None],
+        poor: int,
     ) -> None:
         """The faces of a photo were looked up.
 
         Args:
             candidates: those of each face, best first.
             named: for each face the one that the answer names, or None.
+            poor: the number of faces that are too poor to say who they are.
         """
         known = sum(candidate is not None for candidate in named)
-        for outcome, count in (("known", known), ("unknown", len(named) - known)):
+        unknown = len(named) - known - poor
+        for outcome, count in (("known", known), ("unknown", unknown), ("poor", poor)):
             if count:
                 self._identified.inc(count, {"outcome": outcome})
         for of_face in candidates:

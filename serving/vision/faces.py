@@ -8,6 +8,7 @@ from PIL import Image
 
 from serving.settings import DetectSettings
 from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.quality import quality_of
 from serving.vision.records import CROP_SIZE, Faces, Photo
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
@@ -65,11 +66,13 @@ def find_faces(photo: Photo, detector: FaceDetector, most: int | None = None) ->
     # Boxes are in pixels of the original, also when the photo was decoded reduced.
     original = detections.moved(photo.width / width)
     limits = np.array([photo.width, photo.height, photo.width, photo.height], np.float32)
+    boxes = np.clip(original.boxes, 0, limits)
     return Faces(
-        boxes=np.clip(original.boxes, 0, limits),
+        boxes=boxes,
         scores=original.scores,
         landmarks=original.landmarks,
         crops=crops,
+        quality=tuple(map(quality_of, boxes, original.landmarks, crops)),
         more=more,
         pixels=photo.width * photo.height,
     )

@@ -25,6 +25,26 @@ class Photo:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """Quality measures of one face; `serving.vision.quality` makes them.
+
+    Attributes:
+        side: the box's shorter side, in pixels of the original photo.
+        sharpness, evenness, tones: see the functions of these names.
+        turn: the distance of the nose from the middle of the eyes, along the line through the
+            eyes, as a multiple of the distance between the eyes; 0 from the front.
+        eyes: the distance between the eyes, as a part of the box's height; smaller in profile.
+    """
+
+    side: float
+    sharpness: float
+    evenness: float
+    tones: float
+    turn: float
+    eyes: float
+
+
+@dataclass(frozen=True)
 class Faces:
     """The faces of one photo, largest first.
 
@@ -33,6 +53,7 @@ class Faces:
         scores: float32 (F,), MTCNN's probability that it is a face.
         landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
         crops: uint8 RGB (F, 3, 160, 160), the input of the embedding model.
+        quality: of each face.
         more: faces of the photo that are left out, the smaller ones; at least so many.
         pixels: of the photo at its original size.
     """
@@ -41,6 +62,7 @@ class Faces:
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     crops: NDArray[np.uint8]
+    quality: tuple[Quality, ...]
     more: int = 0
     pixels: int = 0
 
@@ -54,7 +76,8 @@ class Faces:
 
     @property
     def nbytes(self) -> int:
-        return sum(a.nbytes for a in (self.boxes, self.scores, self.landmarks, self.crops))
+        arrays = (self.boxes, self.scores, self.landmarks, self.crops)
+        return sum(a.nbytes for a in arrays) + 200 * len(self.quality)
 
     def first(self, n: int) -> Faces:
         return Faces(
@@ -62,6 +85,7 @@ class Faces:
             self.scores[:n],
             self.landmarks[:n],
             self.crops[:n],
+            self.quality[:n],
             more=self.more + max(0, len(self) - n),
             pixels=self.pixels,
         )

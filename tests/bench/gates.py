@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from serving.stack.config import StackSettings
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
-from serving.vision.quality import Quality, fault
+from serving.vision.quality import enrolment_faults, quality_of
 from serving.vision.records import Faces, Photo
 from tests.bench.face_size import Model
 
@@ -71,8 +71,8 @@ def row(
     vectors = np.stack([model.embed(face.crops[0]) for _, face in worse])
     cosines = (vectors * np.stack(mates)).sum(axis=1)
     alike = cosines >= model.card.pairs.threshold
-    refused = np.array([fault(face, LIMITS) is not None for _, face in worse])
-    sharp = np.array([Quality.of(face).sharpness for _, face in worse])
+    refused = np.array([bool(enrolment_faults(face.quality[0], LIMITS)) for _, face in worse])
+    sharp = np.array([face.quality[0].sharpness for _, face in worse])
     cells = (
         f"{len(worse)}",
         f"{np.median(cosines):.2f}",
@@ -95,7 +95,7 @@ HEAD = (
 
 def reduced(sample: Sample, side: float, detector: FaceDetector) -> Faces | None:
     """The face in the photo reduced to this shorter side of its box; None: not found."""
-    scale = side / Quality.of(sample.face).side
+    scale = side / sample.face.quality[0].side
     image = Image.fromarray(sample.pixels)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     pixels = np.asarray(image.resize(size, Image.Resampling.BOX))
@@ -104,12 +104,19 @@ def reduced(sample: Sample, side: float, detector: FaceDetector) -> Faces | None
         return None
     n = int(np.abs(faces.boxes / scale - sample.face.boxes[0]).max(axis=1).argmin())
     one = slice(n, n + 1)
-    return Faces(faces.boxes[one], faces.scores[one], faces.landmarks[one], faces.crops[one])
+    return Faces(
+        faces.boxes[one],
+        faces.scores[one],
+        faces.landmarks[one],
+        faces.crops[one],
+        faces.quality[one],
+    )
 
 
 def with_crop(sample: Sample, change: Callable[[Crop], Crop]) -> Faces:
-    face = sample.face
-    return Faces(face.boxes, face.scores, face.landmarks, change(face.crops[0])[None])
+    face, crop = sample.face, change(sample.face.crops[0])
+    quality = quality_of(face.boxes[0], face.landmarks[0], crop)
+    return replace(face, crops=crop[None], quality=(quality,))
 
 
 def defocused(sigma: float) -> Callable[[Crop], Crop]:
@@ -144,7 +151,7 @@ def main() -> None:
         made = [
             (s, face, m)
             for s, m in zip(samples, mates, strict=True)
-            if Quality.of(s.face).side > least and (face := change(s)) is not None
+            if s.face.quality[0].side > least and (face := change(s)) is not None
         ]
         print(row(name, model, [(s, f) for s, f, _ in made], [m for *_, m in made]), flush=True)
 
@@ -157,12 +164,12 @@ def main() -> None:
         for pixels in STREAKS:
             print_row(f"{pixels} pixels {way}", partial(with_crop, change=shaken(pixels, axis)))
     print("\n| turn | eyes | cosine |\n|---:|---:|---:|")
-    turned = sorted(zip(samples, mates, strict=True), key=lambda p: -Quality.of(p[0].face).turn)
+    turned = sorted(zip(samples, mates, strict=True), key=lambda p: -p[0].face.quality[0].turn)
     for sample, mate in turned[:6]:
-        quality = Quality.of(sample.face)
+        quality = sample.face.quality[0]
         print(f"| {quality.turn:.2f} | {quality.eyes:.2f} | {sample.vector @ mate:.2f} |")
-    refused = [f.gate for s in samples if (f := fault(s.face, LIMITS)) is not None]
-    eyes = min(Quality.of(s.face).eyes for s in samples)
+    refused = [f.gate for s in samples for f in enrolment_faults(s.face.quality[0], LIMITS)]
+    eyes = min(s.face.quality[0].eyes for s in samples)
     print(
         f"\n{len(samples)} photos as they are: refused {refused}; least distance of eyes {eyes:.2f}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ray.exceptions import OwnerDiedError
@@ -24,7 +25,13 @@ from serving.pipeline.freshness import Shared, Versions
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, GallerySettings, LimitSettings, MatchSettings
+from serving.settings import (
+    EnrolmentSettings,
+    GallerySettings,
+    LimitSettings,
+    LookupSettings,
+    MatchSettings,
+)
 from serving.stages.refs import Ref
 from serving.vision.records import Faces
 from tests.support.pipeline import FakeEmbedder
@@ -106,7 +113,8 @@ class Stages(FakeMatch):
         boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(int(data))]
         found = faces(*boxes).first(most)
         if data in self.turned:
-            found.landmarks[:, 2, 0] = 0  # the noses
+            turned = tuple(replace(quality, turn=1) for quality in found.quality)
+            found = replace(found, quality=turned)
         return self._handed("detect", found)
 
     async def identify(
@@ -165,7 +173,12 @@ class FakeVersions(Versions):
 class LocalPipeline(Pipeline):
     """A pipeline over fakes, which replace only what lies outside the process."""
 
-    def __init__(self, enrolment: EnrolmentSettings | None = None, **limits: Any) -> None:
+    def __init__(
+        self,
+        enrolment: EnrolmentSettings | None = None,
+        lookup: LookupSettings | None = None,
+        **limits: Any,
+    ) -> None:
         self.stages = Stages()
         self.store = Store()
         self.embedder = FakeEmbedder()
@@ -178,10 +191,10 @@ class LocalPipeline(Pipeline):
             versions=FakeVersions(self.store),
             limits=LimitSettings(**limits),
             matching=MatchSettings(),
+            lookup=lookup or LookupSettings(),
             collection="default",
             seen=lambda outcome, faces: self.seen.append((outcome, faces)),
-            # The crops of `faces` are flat.
-            enrolment=enrolment or EnrolmentSettings(min_sharpness=0),
+            enrolment=enrolment,
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:

@@ -86,7 +86,7 @@ class FakePipeline(Pipeline):
         found = found.first(min(max_faces or self.max_faces, self.max_faces))
         candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
         cosine = threshold_of(threshold, self.matching, CARD, 1000)
-        return Identified(found, Matches(candidates, 17, 1000), CARD, cosine)
+        return Identified(found, Matches(candidates, 17, 1000), CARD, cosine, ((),) * len(found))
 
     async def enrol(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import pickle
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from serving.matching.records import (
 )
 from serving.model.card import Calibration, ModelCard
 from serving.stages.refs import Ref
-from serving.vision.records import CROP_SIZE, Faces
+from serving.vision.records import CROP_SIZE, Faces, Quality
 from tests.support.people import DIMENSION, MODEL, unit_rows
 
 CARD = ModelCard(
@@ -41,6 +42,19 @@ CARD = ModelCard(
 )
 
 
+# Of a face that passes all gates but, where it is small, that of its size.
+GOOD = Quality(side=90, sharpness=0.1, evenness=1.0, tones=5.0, turn=0.0, eyes=0.4)
+# What an answer says of it.
+GOOD_BODY = {
+    "sufficient": True,
+    "reasons": [],
+    "side": 90.0,
+    "sharpness": 0.1,
+    "evenness": 1.0,
+    "tones": 5.0,
+}
+
+
 def faces(*boxes: tuple[float, float, float, float]) -> Faces:
     """Faces at these boxes; every pixel of the n-th one's crop is n."""
     count = len(boxes)
@@ -51,6 +65,9 @@ def faces(*boxes: tuple[float, float, float, float]) -> Faces:
         scores=np.linspace(0.99, 0.95, count, dtype=np.float32),
         landmarks=np.array([_landmarks(*box) for box in boxes], np.float32).reshape(-1, 5, 2),
         crops=crops,
+        quality=tuple(
+            dataclasses.replace(GOOD, side=float(min(x2 - x1, y2 - y1))) for x1, y1, x2, y2 in boxes
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 import { refusal } from './abilities.js';
 import { call, check, events } from './api.js';
 import { announce, byId, h, plural, trouble } from './dom.js';
-import { percent } from './face.js';
+import { percent, reasonsOf } from './face.js';
 import { ACCEPT, filesOf, load } from './photo.js';
 
 const view = byId('view-compare');
@@ -105,14 +105,16 @@ function inWords(sentence) {
 }
 
 function render({ same, similarity, confidence, threshold, image_a: a, image_b: b, model }) {
-  const sentence = same ? 'The same person' : 'Not the same person';
+  const poor = [a, b].map((face, n) => !face.quality.sufficient && h('p', {},
+    `The ${n ? 'second' : 'first'} photo: ${reasonsOf(face)}`)).filter(Boolean);
+  const sentence = poor.length ? 'Too poor to say' : same ? 'The same person' : 'Not the same person';
   const others = [a, b].map(({ faces }, n) => faces > 1 && h('p', { className: 'hint' },
     `The ${n ? 'second' : 'first'} photo shows ${plural(faces, 'face')}; the largest was taken.`));
   verdict.replaceChildren(
     h('p', { className: same ? 'summary known' : 'summary' }, sentence),
-    h('p', {}, `Similarity ${similarity.toFixed(2)}, confidence ${percent(confidence)}. `
-      + `From ${threshold.toFixed(2)} on two photos are taken for one person.`),
+    ...poor.length ? poor : [h('p', {}, `Similarity ${similarity.toFixed(2)}, confidence ${percent(confidence)}. `
+      + `From ${threshold.toFixed(2)} on two photos are taken for one person.`)],
     ...others.filter(Boolean),
     h('p', { className: 'hint' }, `Model ${model}.`));
-  announce(`${sentence}, similarity ${similarity.toFixed(2)}`);
+  announce(poor.length ? sentence : `${sentence}, similarity ${similarity.toFixed(2)}`);
 }

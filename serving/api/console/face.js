@@ -16,6 +16,7 @@ export function percent(probability) {
  */
 export function faceView(face, index, { photo, threshold, actions }) {
   const [nearest] = face.candidates;
+  const poor = !face.quality.sufficient;
   const number = index + 1;
   const name = h('span', { className: 'name' });
   const label = h('span', { className: 'label' }, `${number} `, name);
@@ -54,7 +55,7 @@ export function faceView(face, index, { photo, threshold, actions }) {
 
   function update(to) {
     const known = to === null ? face.id !== null : nearest !== undefined && nearest.similarity >= to;
-    const who = known ? nearest.name ?? `id ${nearest.id}` : 'Unknown';
+    const who = known ? nearest.name ?? `id ${nearest.id}` : poor ? 'Too poor to say' : 'Unknown';
     for (const part of [box, item]) part.classList.toggle('known', known);
     bar.update(to ?? threshold);
     title.textContent = who;
@@ -65,6 +66,7 @@ export function faceView(face, index, { photo, threshold, actions }) {
   }
 
   function sentence(known) {
+    if (poor) return reasonsOf(face);
     if (!nearest) return 'Nobody is enrolled yet';
     const numbers = `similarity ${nearest.similarity.toFixed(2)}, confidence ${percent(nearest.confidence)}`;
     if (known) return nearest.name ? `id ${nearest.id}, ${numbers}` : numbers;
@@ -73,6 +75,9 @@ export function faceView(face, index, { photo, threshold, actions }) {
 
   return { box, card: item, update };
 }
+
+/** Why a face is too poor to say who it is; empty: it is not. */
+export const reasonsOf = ({ quality }) => quality.reasons.map(({ reason }) => reason).join(' ');
 
 /** Where there is no picture to draw the box on. */
 const placeOf = ({ box: [x1, y1, x2, y2] }) => (
@@ -100,6 +105,7 @@ function meter(similarity) {
 }
 
 function candidates(face) {
+  if (!face.quality.sufficient) return h('p', {}, 'No candidates: whoever is nearest to such a face is so by chance. Take a better photo.');
   if (face.candidates.length === 0) return h('p', {}, 'No candidates: nobody is enrolled, or nobody is similar enough that this key may know it.');
   return h('table', { className: 'candidates' },
     h('caption', {}, 'The nearest people'),

@@ -30,7 +30,7 @@ async def detect(request: Request, context: ContextDep) -> Response:
     async def work() -> Response:
         image, options = await timings.of("read", bodies.read_detect(request, context.limits))
         faces = await context.pipeline.faces(image, timings, options.max_faces)
-        return await reply(lambda: detect_answer(faces))
+        return await reply(lambda: detect_answer(faces, context.lookup))
 
     response = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()

@@ -41,7 +41,7 @@ async def infer(
             threshold=options.threshold,
             timings=timings,
         )
-        context.metrics.identified(identified.matches.candidates, identified.named)
+        context.metrics.identified(identified.matches.candidates, identified.named, identified.poor)
         answered = disclosure.identified(identified)
         await audit.identified(request, context, [answered], [image])
         candidates = sum(map(len, identified.matches.candidates))

@@ -31,7 +31,7 @@ async def verify(
 
     async def work() -> VerifyAnswer:
         images, options = await timings.of("read", bodies.read_verify(request, context.limits))
-        compared = await compare(context.pipeline, images, timings)
+        compared = await compare(context.pipeline, images, context.lookup, timings)
         threshold = pair_threshold_of(options.threshold, context.matching, compared.card)
         answer = verify_answer(*disclosure.compared(compared, threshold))
         told = answer.model_dump(include={"same", "similarity", "threshold", "model"})

@@ -16,7 +16,7 @@ BOX = (10.4, 20.6, 110.5, 221.5)
 def found(threshold: float, *similarities: float) -> Identified:
     """One face, whose candidates are this similar; ids count from 7."""
     candidates = tuple(Candidate(7 + n, f"P{n}", s) for n, s in enumerate(similarities))
-    return Identified(faces(BOX), Matches((candidates,), 17, 2), CARD, threshold)
+    return Identified(faces(BOX), Matches((candidates,), 17, 2), CARD, threshold, ((),))
 
 
 def only_face(threshold: float, *similarities: float) -> FaceBody:
@@ -63,7 +63,7 @@ def test_nobody_enrolled_is_an_answer() -> None:
 
 
 def test_no_face_is_an_answer() -> None:
-    answer = infer_answer(Identified(faces(), Matches((), 3, 0), CARD, 0.5))
+    answer = infer_answer(Identified(faces(), Matches((), 3, 0), CARD, 0.5, ()))
     assert (answer.faces, answer.model, answer.gallery_version) == ([], CARD.id, 3)
 
 
@@ -73,6 +73,7 @@ def test_each_face_keeps_its_own_box_and_candidates() -> None:
         Matches(((Candidate(1, None, 0.2),), (Candidate(2, None, 0.9),)), 1, 2),
         CARD,
         0.5,
+        ((), ()),
     )
     first, second = infer_answer(two).faces
     assert (first.id, first.box) == (None, [0, 0, 50, 50])

@@ -102,7 +102,9 @@ def test_a_caller_may_be_stricter_in_steps_of_a_hundredth() -> None:
 
 def identified(threshold: float, *similarities: float) -> Identified:
     candidates = tuple(Candidate(n, None, s) for n, s in enumerate(similarities))
-    return Identified(faces((1, 2, 30, 40)), Matches((candidates,), 17, 1000), CARD, threshold)
+    return Identified(
+        faces((1, 2, 30, 40)), Matches((candidates,), 17, 1000), CARD, threshold, ((),)
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_of_two_photos_likewise(
     similarity: float, requested: float, shown: float, same: bool
 ) -> None:
     settings = MatchSettings(verify_threshold=0.45)
-    compared = Compared([], similarity, CARD)
+    compared = Compared([], similarity, CARD, ((), ()))
     seen, threshold = Disclosure(key_of("kiosk"), settings).compared(compared, requested)
     assert seen.similarity == shown
     assert (seen.similarity >= threshold) == (similarity >= threshold) == same

@@ -39,9 +39,10 @@ def crowd(count: int, candidates: int) -> Identified:
         scores=np.repeat(few.scores, count),
         landmarks=np.repeat(few.landmarks, count, axis=0),
         crops=np.broadcast_to(few.crops, (count, *few.crops.shape[1:])),
+        quality=few.quality * count,
     )
     of_face = tuple(Candidate(n, "Ada", 0.7) for n in range(candidates))
-    return Identified(found, Matches((of_face,) * count, 17, 1000), CARD, 0.5)
+    return Identified(found, Matches((of_face,) * count, 17, 1000), CARD, 0.5, ((),) * count)
 
 
 def lag_during(api: Api, method: str, path: str, **request: Any) -> tuple[float, httpx.Response]:

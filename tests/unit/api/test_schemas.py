@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from serving.api.schemas import FaceBody
+from tests.support.stages import GOOD_BODY
 
 
 @pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 3, 4, 5], [1.5, 2, 3, 4]])
@@ -20,6 +21,7 @@ def test_a_box_is_four_whole_numbers(box: list[float]) -> None:
         "box": [1, 2, 3, 4],
         "detection_score": 0.99,
         "candidates": [],
+        "quality": GOOD_BODY,
     }
     assert FaceBody.model_validate(face).id is None
     with pytest.raises(ValidationError):

@@ -10,6 +10,7 @@ import pytest
 
 from serving.matching.records import Candidate, Matches
 from serving.vision.records import CROP_SIZE, Faces, Photo
+from tests.support.stages import GOOD
 
 
 def faces(count: int) -> Faces:
@@ -18,6 +19,7 @@ def faces(count: int) -> Faces:
         scores=np.linspace(0.9, 1, count, dtype=np.float32),
         landmarks=np.zeros((count, 5, 2), np.float32),
         crops=np.zeros((count, 3, CROP_SIZE, CROP_SIZE), np.uint8),
+        quality=(GOOD,) * count,
     )
 
 
@@ -26,6 +28,7 @@ def test_the_first_faces(n: int) -> None:
     first = faces(3).first(n)
     assert len(first) == min(n, 3)
     assert len(first.scores) == len(first.landmarks) == len(first.crops) == len(first)
+    assert len(first.quality) == len(first)
     assert np.array_equal(first.boxes, faces(3).boxes[:n])
 
 

@@ -74,7 +74,7 @@ class TestEnrol:
 
     def test_a_face_that_is_not_good_enough_is_told_why(self) -> None:
         # The n-th face of a photo is 90 - n pixels wide.
-        pipeline = LocalPipeline(EnrolmentSettings(min_side=91, min_sharpness=0))
+        pipeline = LocalPipeline(EnrolmentSettings(min_side=91))
         with pytest.raises(NoFaceInAny) as caught:
             pipeline.enrolled(b"1", b"0")
         small, none = caught.value.photos
@@ -107,7 +107,7 @@ class TestEnrol:
         assert (asked.refuse, asked.card) == (False, CARD)
 
     def test_conflicts_are_refused_by_the_setting(self) -> None:
-        pipeline = LocalPipeline(EnrolmentSettings(conflicts="refuse", min_sharpness=0))
+        pipeline = LocalPipeline(EnrolmentSettings(conflicts="refuse"))
         assert pipeline.enrolled(b"1").enrolled.conflicts == ()
         pipeline.stages.conflicts = (CONFLICT,)
         with pytest.raises(ConflictsRefused, match="Nothing was written") as caught:

@@ -11,6 +11,7 @@ from serving.pipeline.reports import (
     NoFaceToCompare,
     PhotoReport,
 )
+from serving.vision.quality import UNINFORMATIVE
 from tests.support.stages import CARD, faces
 
 FACE = PhotoReport(faces((1, 2, 30, 40)), 1, None)
@@ -24,8 +25,10 @@ def test_each_face_is_named_by_the_same_threshold() -> None:
         Matches(((ada, eve), (eve,), ()), 17, 2),
         CARD,
         threshold=0.75,
+        faults=((), (), (UNINFORMATIVE,)),
     )
     assert identified.named == (ada, None, None)
+    assert identified.poor == 1
 
 
 def test_errors_carry_the_reports_and_keep_their_kind() -> None:

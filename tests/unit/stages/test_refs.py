@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from serving.matching.records import Candidate, Matches
 from serving.stages import refs
 from serving.stages.refs import Ref
 from serving.vision.records import Faces
-from tests.support.stages import Held
+from tests.support.stages import GOOD, Held
 
 MESSAGE = 4 * 2**20
 
@@ -60,6 +61,7 @@ def test_what_is_called_small_fits_into_a_message() -> None:
             np.zeros(n, np.float32),
             np.zeros((n, 5, 2), np.float32),
             np.zeros((n, 3, 160, 160), np.uint8),
+            tuple(replace(GOOD) for _ in range(n)),
         )
 
     def matches(faces: int, name: str) -> Matches:

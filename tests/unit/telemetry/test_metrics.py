@@ -55,6 +55,7 @@ def test_counters_that_alerts_divide_by_begin_at_zero(records: Records) -> None:
     assert of(records, "faces_identified") == [
         (0, {"outcome": "known"}),
         (0, {"outcome": "unknown"}),
+        (0, {"outcome": "poor"}),
     ]
     for name in ("faces_commit_conflicts", "faces_commit_joined", "faces_gallery_unconfirmed"):
         assert of(records, name) == [(0, {})]
@@ -64,14 +65,15 @@ def test_faces_are_counted_known_or_unknown_with_the_best_similarity(records: Re
     api = ApiMetrics()
     records.clear()
     best = candidate(0.8)
-    api.identified([[best, candidate(0.7)], [candidate(-0.2)], []], [best, None, None])
+    api.identified([[best, candidate(0.7)], [candidate(-0.2)], [], []], [best, *[None] * 3], 1)
     assert of(records, "faces_identified") == [
         (1, {"outcome": "known"}),
         (2, {"outcome": "unknown"}),
+        (1, {"outcome": "poor"}),
     ]
     assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {})]
     records.clear()
-    api.identified([], [])
+    api.identified([], [], 0)
     assert not records
 
 

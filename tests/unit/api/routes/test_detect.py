@@ -9,7 +9,7 @@ import pytest
 
 from serving.errors import Unavailable
 from tests.support.api import Api, detail_of
-from tests.support.stages import faces
+from tests.support.stages import GOOD_BODY, faces
 
 PHOTO = b"\xff\xd8 one \x00"
 JPEG = {"content-type": "image/jpeg"}
@@ -45,6 +45,7 @@ def test_every_form(api: Api, request_: dict[str, Any]) -> None:
         "box": [0, 0, 100, 100],
         "detection_score": 0.99,
         "landmarks": [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]],
+        "quality": {**GOOD_BODY, "side": 100.0},
     }
     assert api.asked == {"data": PHOTO}
 

@@ -9,12 +9,16 @@ import pytest
 
 from serving.errors import TooLarge, Unavailable, UnsupportedImage
 from tests.support.api import Api, detail_of
-from tests.support.stages import CARD, faces, row_of
+from tests.support.stages import CARD, GOOD_BODY, faces, row_of
 
 PHOTO, OTHER = b"\xff\xd8 one \x00", b"\x89PNG the other"
 JPEG = {"content-type": "image/jpeg"}
 NOBODY = faces()
 TWO = faces((0, 0, 100, 100), (5, 5, 20, 20))
+
+
+def quality(side: float) -> dict[str, Any]:
+    return {"quality": {**GOOD_BODY, "side": side}}
 
 
 def b64(photo: bytes) -> str:
@@ -47,8 +51,8 @@ def test_every_form(api: Api, request_: dict[str, Any]) -> None:
         "similarity": 1.0,
         "confidence": round(CARD.confidence(1.0), 4),
         "threshold": 0.5,
-        "image_a": {"box": [0, 0, 100, 100], "detection_score": 0.99, "faces": 2},
-        "image_b": {"box": [1, 2, 30, 40], "detection_score": 0.99, "faces": 1},
+        "image_a": {"box": [0, 0, 100, 100], "detection_score": 0.99, "faces": 2} | quality(100),
+        "image_b": {"box": [1, 2, 30, 40], "detection_score": 0.99, "faces": 1} | quality(29),
         "model": CARD.id,
     }
     assert {"read", "detect", "embed"} <= {
