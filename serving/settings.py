@@ -157,6 +157,10 @@ class DetectSettings(Settings):
     min_score: float = Field(0.9, ge=0, le=1, description="below it a detection is no face")
     # Tight crops mislead MTCNN: when it finds nothing, it searches the photo again with a border.
     second_look: bool = True
+    # A photo without a face takes up to four times as long.
+    turned: bool = Field(
+        True, description="find faces that lie or stand upside-down, by searching the photo turned"
+    )
 
 
 class TritonSettings(Settings):

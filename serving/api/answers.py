@@ -61,6 +61,7 @@ def infer_answer(identified: Identified) -> InferAnswer:
                 detection_score=_score(identified.faces, index),
                 candidates=[candidate(c) for c in candidates],
                 quality=_quality(identified.faces.quality[index], identified.faults[index]),
+                turn=_turn(identified.faces, index),
             )
         )
     return InferAnswer(
@@ -81,6 +82,7 @@ def detect_answer(faces: Faces, limits: QualityLimits) -> DetectAnswer:
                 detection_score=_score(faces, index),
                 landmarks=[[round(v, 1) for v in p] for p in faces.landmarks[index].tolist()],
                 quality=_quality(faces.quality[index], faults(faces.quality[index], limits)),
+                turn=_turn(faces, index),
             )
             for index in range(len(faces))
         ],
@@ -98,6 +100,7 @@ def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
             detection_score=_score(photo.face, 0),
             faces=photo.faces,
             quality=_quality(photo.face.quality[0], poor),
+            turn=_turn(photo.face, 0),
         )
 
     similarity, card, told = compared.similarity, compared.card, compared.sufficient
@@ -137,6 +140,7 @@ def image_reports(photos: Sequence[PhotoReport]) -> list[ImageReport]:
             box=None if photo.face is None else _box(photo.face, 0),
             detection_score=None if photo.face is None else _score(photo.face, 0),
             faces=photo.faces,
+            turn=None if photo.face is None else _turn(photo.face, 0),
         )
         for photo in photos
     ]
@@ -173,6 +177,10 @@ def _quality(quality: Quality, poor: Sequence[Fault]) -> QualityBody:
         evenness=round(quality.evenness, 2),
         tones=round(quality.tones, 2),
     )
+
+
+def _turn(faces: Faces, index: int) -> int:
+    return int(faces.turns[index])
 
 
 def _score(faces: Faces, index: int) -> float:

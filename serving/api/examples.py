@@ -30,8 +30,8 @@ _IDENTITY = {
     "created": 1767225600.0,
     "updated": 1767225600.0,
 }
-_PHOTO_FACE = {"box": [20, 14, 54, 58], "detection_score": 0.9992}
-_OTHER_FACE = {"box": [20, 15, 53, 58], "detection_score": 1.0}
+_PHOTO_FACE = {"box": [20, 14, 54, 58], "detection_score": 0.9992, "turn": 0}
+_OTHER_FACE = {"box": [20, 15, 53, 58], "detection_score": 1.0, "turn": 0}
 _PHOTO_QUALITY = {
     "sufficient": True,
     "reasons": [],
@@ -66,7 +66,12 @@ INFER = Example(
     body={"image": PHOTO, "top_k": 1},
     answer={
         "faces": [
-            {**_CANDIDATE, **_PHOTO_FACE, "candidates": [_CANDIDATE], "quality": _PHOTO_QUALITY}
+            {
+                **_CANDIDATE,
+                **_PHOTO_FACE,
+                "candidates": [_CANDIDATE],
+                "quality": _PHOTO_QUALITY,
+            }
         ],
         "more_faces": False,
         "threshold": 0.63,

@@ -16,6 +16,14 @@ Box = Annotated[
 ]
 
 
+Turn = Annotated[
+    int,
+    Field(
+        description="degrees, clockwise, by which the photo has to be turned for the face to stand "
+        "upright: 0, 90, 180 or 270",
+    ),
+]
+
 GateName = Literal[
     "too-small", "too-turned", "too-blurred", "pixelated", "too-few-tones", "uninformative"
 ]
@@ -55,6 +63,7 @@ class FaceBody(BaseModel):
     detection_score: float
     candidates: list[CandidateBody] = Field(description="none where the quality is insufficient")
     quality: QualityBody
+    turn: Turn
 
 
 class InferAnswer(BaseModel):
@@ -74,9 +83,10 @@ class DetectedFace(BaseModel):
         min_length=5,
         max_length=5,
         description="x, y in pixels of the upright photo: the eyes, the nose, the corners of the "
-        "mouth; of two the left one first, as the photo shows them",
+        "mouth; of two the left one first, as the photo shows them once the face is upright",
     )
     quality: QualityBody = Field(description="of the crop alone: `uninformative` takes a look-up")
+    turn: Turn
 
 
 class DetectAnswer(BaseModel):
@@ -93,6 +103,7 @@ class ComparedFace(BaseModel):
     detection_score: float
     faces: int = Field(description="faces in the photo")
     quality: QualityBody
+    turn: Turn
 
 
 class VerifyAnswer(BaseModel):
@@ -121,6 +132,7 @@ class ImageReport(BaseModel):
     box: Box | None = None
     detection_score: float | None = None
     faces: int = Field(0, description="faces in the photo; the largest is taken")
+    turn: Turn | None = None
 
 
 class ConflictBody(BaseModel):

@@ -45,6 +45,7 @@ OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "DETECTION_SCORE": ("FP32", [-1]),
     # Empty: sufficient; else the gates that the face does not pass, with commas between them.
     "QUALITY": ("BYTES", [-1]),
+    "TURN": ("INT64", [-1]),
 }
 UNKNOWN_ID = -1  # ids are never negative
 
@@ -257,6 +258,7 @@ def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
         "CONFIDENCE": np.array(confidences, np.float32),
         "BOX": np.concatenate([photo.faces.boxes for photo in photos]),
         "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in photos]),
+        "TURN": np.concatenate([photo.faces.turns for photo in photos]),
         "QUALITY": np.array(
             [
                 ",".join(fault.gate for fault in of_face).encode()

@@ -43,6 +43,7 @@ class FaceBody(TypedDict):
     detection_score: float
     candidates: list[CandidateBody]
     quality: QualityBody
+    turn: int
 
 
 class InferAnswer(TypedDict):
@@ -58,6 +59,7 @@ class DetectedFace(TypedDict):
     detection_score: float
     landmarks: list[list[float]]
     quality: QualityBody
+    turn: int
 
 
 class DetectAnswer(TypedDict):
@@ -70,6 +72,7 @@ class ComparedFace(TypedDict):
     detection_score: float
     faces: int
     quality: QualityBody
+    turn: int
 
 
 class VerifyAnswer(TypedDict):
@@ -89,6 +92,7 @@ class ImageReport(TypedDict):
     box: list[int] | None
     detection_score: float | None
     faces: int
+    turn: int | None
 
 
 class ConflictBody(TypedDict):

@@ -111,13 +111,14 @@ class Cropper:
     """
 
     def __init__(self, settings: AppArgs, *, largest: bool = True) -> None:
-        self._settings, self._largest = settings.decode, largest
+        self._settings, self._largest = settings, largest
         self._detector = detector_of(settings.detect)
 
     def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
         """The face in a photo, uint8 RGB (3, 160, 160)."""
         try:
-            faces = find_faces(decode(photo.read_bytes(), self._settings), self._detector)
+            decoded = decode(photo.read_bytes(), self._settings.decode)
+            faces = find_faces(decoded, self._detector, turned=self._settings.detect.turned)
         except ServingError as error:
             return LeftOut(photo, error.type, str(error))
         except OSError as error:

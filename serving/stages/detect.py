@@ -27,6 +27,7 @@ class Detector:
 
     def __init__(self, settings: DetectSettings, traces: TracingSettings, max_faces: int) -> None:
         replica.start("detect", traces)
+        self._turned = settings.turned
         self._detector = detector_of(settings, settings.threads, faces=max_faces, crowd=_CROWD)
         # One photo at a time with all of the replica's threads: two at once would take turns on the
         # same cores, and both would be late.
@@ -54,5 +55,7 @@ class Detector:
     async def _find(
         self, turns: Turns, detector: FaceDetector, photo: refs.Ref[Photo], most: int
     ) -> refs.Ref[Faces]:
-        faces = await turns.work(photo.get, lambda pixels: find_faces(pixels, detector, most))
+        faces = await turns.work(
+            photo.get, lambda pixels: find_faces(pixels, detector, most, turned=self._turned)
+        )
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

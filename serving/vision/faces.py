@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.settings import DetectSettings
-from serving.vision.mtcnn.detector import FaceDetector
+from serving.vision.mtcnn.detector import Detections, FaceDetector
 from serving.vision.quality import quality_of
 from serving.vision.records import CROP_SIZE, Faces, Photo
+from serving.vision.turning import Turns, find_upright, in_photo, points_in_photo
 
 MARGIN = 14  # pixels of the crop; part of the model's preprocessing
 
@@ -36,18 +37,22 @@ def detector_of(
     )
 
 
-def find_faces(photo: Photo, detector: FaceDetector, most: int | None = None) -> Faces:
+def find_faces(
+    photo: Photo, detector: FaceDetector, most: int | None = None, *, turned: bool = True
+) -> Faces:
     """Detect and crop. Boxes are clipped to the photo; faces come largest first.
 
     Args:
         most: crops are cut of this many faces, the largest; None: of all.
+        turned: also find faces that lie or stand upside-down, and crop them upright.
 
     Raises:
         Crowded: see `FaceDetector`.
     """
-    height, width = photo.pixels.shape[:2]
-    detections = detector.detect(photo.pixels)
-    boxes = np.clip(detections.boxes, 0, np.array([width, height, width, height], np.float32))
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+    upright = find_upright(photo.pixels, detector, turn=turned)
+    limits = np.array([size[1], size[0], size[1], size[0]], np.float32)
+    boxes = np.clip(in_photo(upright.found.boxes, upright.turns, size), 0, limits)
     sides = boxes[:, 2:] - boxes[:, :2]
     # A box below one pixel has no crop.
     area = np.where((sides >= 1).all(axis=1), sides.prod(axis=1), 0)
@@ -55,27 +60,37 @@ def find_faces(photo: Photo, detector: FaceDetector, most: int | None = None) ->
     order = order[area[order] > 0]
     kept = order[:most]
     # Where the search was cut short there are more, and how many nobody knows.
-    more = max(len(order) - len(kept), int(detections.cut))
-    detections = detections.select(kept)
+    more = max(len(order) - len(kept), int(upright.found.cut))
+    upright, boxes = upright.select(kept), boxes[kept]
 
-    image = Image.fromarray(photo.pixels)
-    crops = np.empty((len(detections), 3, CROP_SIZE, CROP_SIZE), np.uint8)
-    for crop, box in zip(crops, detections.boxes, strict=True):
-        crop[:] = crop_face(image, box).transpose(2, 0, 1)
+    views = {n: Image.fromarray(np.rot90(photo.pixels, n)) for n in set(upright.turns.tolist())}
+    crops = np.empty((len(kept), 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    for crop, box, n in zip(crops, upright.found.boxes, upright.turns.tolist(), strict=True):
+        crop[:] = crop_face(views[n], box).transpose(2, 0, 1)
 
     # Boxes are in pixels of the original, also when the photo was decoded reduced.
-    original = detections.moved(photo.width / width)
+    scale = np.float32(photo.width / size[1])
     limits = np.array([photo.width, photo.height, photo.width, photo.height], np.float32)
-    boxes = np.clip(original.boxes, 0, limits)
+    found = upright.found.moved(photo.width / size[1])
+    shown = _clipped(found, upright.turns, photo)
     return Faces(
-        boxes=boxes,
-        scores=original.scores,
-        landmarks=original.landmarks,
+        boxes=np.clip(boxes * scale, 0, limits),
+        scores=found.scores,
+        landmarks=points_in_photo(upright.found.landmarks, upright.turns, size) * scale,
         crops=crops,
-        quality=tuple(map(quality_of, boxes, original.landmarks, crops)),
+        quality=tuple(map(quality_of, shown, found.landmarks, crops)),
+        turns=-upright.turns % 4 * 90,
         more=more,
         pixels=photo.width * photo.height,
     )
+
+
+def _clipped(found: Detections, turns: Turns, photo: Photo) -> NDArray[np.float32]:
+    """Boxes of the photo turned, clipped to it."""
+    lying = (turns % 2 == 1)[:, None]
+    limits = np.where(lying, (photo.height, photo.width) * 2, (photo.width, photo.height) * 2)
+    boxes: NDArray[np.float32] = np.clip(found.boxes, 0, limits).astype(np.float32)
+    return boxes
 
 
 def crop_face(

@@ -54,6 +54,8 @@ class Faces:
         landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
         crops: uint8 RGB (F, 3, 160, 160), the input of the embedding model.
         quality: of each face.
+        turns: int64 (F,), by how many degrees the photo has to be turned clockwise for the face to
+            stand upright: 0, 90, 180 or 270. Box and landmarks are in pixels of the photo as it is.
         more: faces of the photo that are left out, the smaller ones; at least so many.
         pixels: of the photo at its original size.
     """
@@ -63,6 +65,7 @@ class Faces:
     landmarks: NDArray[np.float32]
     crops: NDArray[np.uint8]
     quality: tuple[Quality, ...]
+    turns: NDArray[np.int64]
     more: int = 0
     pixels: int = 0
 
@@ -76,7 +79,7 @@ class Faces:
 
     @property
     def nbytes(self) -> int:
-        arrays = (self.boxes, self.scores, self.landmarks, self.crops)
+        arrays = (self.boxes, self.scores, self.landmarks, self.crops, self.turns)
         return sum(a.nbytes for a in arrays) + 200 * len(self.quality)
 
     def first(self, n: int) -> Faces:
@@ -86,6 +89,7 @@ class Faces:
             self.landmarks[:n],
             self.crops[:n],
             self.quality[:n],
+            self.turns[:n],
             more=self.more + max(0, len(self) - n),
             pixels=self.pixels,
         )

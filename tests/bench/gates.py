@@ -110,6 +110,7 @@ def reduced(sample: Sample, side: float, detector: FaceDetector) -> Faces | None
         faces.landmarks[one],
         faces.crops[one],
         faces.quality[one],
+        faces.turns[one],
     )
 
 

@@ -58,7 +58,8 @@ def found(
 ) -> tuple[Quality, Vectors, NDArray[np.float32]] | None:
     """Quality, embedding and box of the largest face."""
     photo = Photo(pixels, width=pixels.shape[1], height=pixels.shape[0])
-    faces = find_faces(photo, detector, 1)
+    # As they lie: what is found turned is upright, and shows enough.
+    faces = find_faces(photo, detector, 1, turned=False)
     if not len(faces):
         return None
     return faces.quality[0], model.embed(faces.crops[0]), faces.boxes[0]

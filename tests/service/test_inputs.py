@@ -226,5 +226,12 @@ def test_a_mosaic_is_neither_enrolled_nor_named(api: httpx.Client) -> None:
     api.delete("/identities/900401").raise_for_status()
 
 
-def test_strangers_who_stand_upside_down_are_not_the_same(api: httpx.Client) -> None:
-    assert same(api, "f4_turned_180_101.jpg", "f4_turned_180_102.jpg")["same"] is not True
+def test_people_who_stand_upside_down_are_told_apart_and_known_again(api: httpx.Client) -> None:
+    told = same(api, "f4_turned_180_101.jpg", "f4_turned_180_102.jpg")
+    assert told["same"] is False
+    assert told["similarity"] == pytest.approx(0.12, abs=0.1)
+    assert [told[image]["turn"] for image in ("image_a", "image_b")] == [180, 180]
+    for person in ("101", "102"):
+        own = same(api, f"f4_upright_{person}.jpg", f"f4_turned_180_{person}.jpg")
+        assert own["same"] is True
+        assert (own["image_a"]["turn"], own["image_b"]["turn"]) == (0, 180)

@@ -68,6 +68,7 @@ def faces(*boxes: tuple[float, float, float, float]) -> Faces:
         quality=tuple(
             dataclasses.replace(GOOD, side=float(min(x2 - x1, y2 - y1))) for x1, y1, x2, y2 in boxes
         ),
+        turns=np.zeros(count, np.int64),
     )
 
 

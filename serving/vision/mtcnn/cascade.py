@@ -81,6 +81,13 @@ class Cascade:
         boxes, fewest = self._largest(self._refine(sums, boxes), _ONET_WINDOWS)
         return (*self._output(sums, boxes), fewer_cells or fewer or fewest)
 
+    def chances(self, windows: Array) -> Array:
+        """O-Net's probabilities that windows (N, 48, 48, 3), 0 to 255, show a face: (N,)."""
+        if not len(windows):
+            return np.empty(0, np.float32)
+        _, _, probabilities = _in_batches(self._networks.onet, windows)
+        return probabilities[:, 1]
+
     def _largest(self, boxes: Array, each: int) -> tuple[Array, bool]:
         """The largest boxes, ``each`` for each face, in their order; and whether others are left
         out."""

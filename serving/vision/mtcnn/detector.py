@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.vision.mtcnn.boxes import Array
+from serving.vision.mtcnn.boxes import Array, square
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
 
@@ -21,6 +21,9 @@ _BORDER_GREY = 128
 _LARGE_SIDE, _LARGE_SQUARE, _LARGE_FACE = 160, 320, 64
 # Two boxes that share more of their union are one face.
 _SAME = 0.3
+# Pixels of O-Net's windows; and by how much a face has to be likelier in another turn than in that
+# of the photo. Of 190 upright faces one was by more, of 61 that were upside-down 5 by less.
+_WINDOW, _BETTER = 48, 0.01
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ class Detections:
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
         return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep], self.cut)
+
+    def joined(self, other: Detections) -> Detections:
+        return Detections(
+            np.concatenate([self.boxes, other.boxes]),
+            np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.landmarks, other.landmarks]),
+            self.cut or other.cut,
+        )
 
     def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
         """The same faces after ``(x, y) -> (x * scale + dx, y * scale + dy)``."""
@@ -106,7 +117,26 @@ class FaceDetector:
         sides = (detections.boxes[:, 2:] - detections.boxes[:, :2]).max(axis=1)
         if sides.max() >= _LARGE_FACE / _LARGE_SIDE * max(image.size):
             return detections  # two of that size hardly fit into a photo
-        return _joined(detections, _others(self._large_faces(image), detections))
+        large = self._large_faces(image)
+        known = is_same(large.boxes, detections.boxes).any(axis=1)
+        return detections.joined(large.select(~known))
+
+    def best_turns(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.intp]:
+        """For each of ``boxes`` (F, 4) in ``pixels`` after how many quarter turns against the clock
+        it is likeliest to be a face: 0 unless another turn is likelier."""
+        image = Image.fromarray(pixels)
+        windows = np.empty((len(boxes), 4, _WINDOW, _WINDOW, 3), np.float32)
+        for views, box in zip(windows, square(boxes), strict=True):
+            x1, y1, x2, y2 = (round(v) for v in box.tolist())
+            # A box may have no area.
+            face = image.crop((x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)))
+            face = face.resize((_WINDOW, _WINDOW), Image.Resampling.BILINEAR)
+            for turn in range(4):
+                views[turn] = np.rot90(np.asarray(face), turn)
+        chances = self._cascade.chances(windows.reshape(-1, _WINDOW, _WINDOW, 3)).reshape(-1, 4)
+        best: NDArray[np.intp] = chances.argmax(axis=1)
+        better = chances.max(axis=1) - chances[:, 0] > _BETTER
+        return np.where(better, best, 0)
 
     def _large_faces(self, image: Image.Image) -> Detections:
         size = image.size
@@ -151,20 +181,11 @@ def _inside(detections: Detections, size: tuple[int, int]) -> Detections:
     return detections.select(((centres >= 0) & (centres < np.array(size))).all(axis=1))
 
 
-def _others(detections: Detections, known: Detections) -> Detections:
-    """Those that are none of the ``known`` faces."""
-    a, b = detections.boxes[:, None], known.boxes[None]
+def is_same(a: Array, b: Array) -> NDArray[np.bool_]:
+    """Whether boxes (A, 4) and (B, 4) are of one face: bool (A, B)."""
+    a, b = a[:, None], b[None]
     shared = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
     both = shared.prod(axis=2)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (a, b)]
-    same = both > _SAME * (areas[0] + areas[1] - both)
-    return detections.select(~same.any(axis=1))
-
-
-def _joined(first: Detections, second: Detections) -> Detections:
-    return Detections(
-        np.concatenate([first.boxes, second.boxes]),
-        np.concatenate([first.scores, second.scores]),
-        np.concatenate([first.landmarks, second.landmarks]),
-        first.cut or second.cut,
-    )
+    same: NDArray[np.bool_] = both > _SAME * (areas[0] + areas[1] - both)
+    return same

@@ -40,6 +40,7 @@ def crowd(count: int, candidates: int) -> Identified:
         landmarks=np.repeat(few.landmarks, count, axis=0),
         crops=np.broadcast_to(few.crops, (count, *few.crops.shape[1:])),
         quality=few.quality * count,
+        turns=np.zeros(count, np.int64),
     )
     of_face = tuple(Candidate(n, "Ada", 0.7) for n in range(candidates))
     return Identified(found, Matches((of_face,) * count, 17, 1000), CARD, 0.5, ((),) * count)

@@ -22,6 +22,7 @@ def test_a_box_is_four_whole_numbers(box: list[float]) -> None:
         "detection_score": 0.99,
         "candidates": [],
         "quality": GOOD_BODY,
+        "turn": 0,
     }
     assert FaceBody.model_validate(face).id is None
     with pytest.raises(ValidationError):

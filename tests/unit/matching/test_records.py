@@ -20,6 +20,7 @@ def faces(count: int) -> Faces:
         landmarks=np.zeros((count, 5, 2), np.float32),
         crops=np.zeros((count, 3, CROP_SIZE, CROP_SIZE), np.uint8),
         quality=(GOOD,) * count,
+        turns=np.zeros(count, np.int64),
     )
 
 

@@ -62,6 +62,7 @@ def test_what_is_called_small_fits_into_a_message() -> None:
             np.zeros((n, 5, 2), np.float32),
             np.zeros((n, 3, 160, 160), np.uint8),
             tuple(replace(GOOD) for _ in range(n)),
+            np.zeros(n, np.int64),
         )
 
     def matches(faces: int, name: str) -> Matches:

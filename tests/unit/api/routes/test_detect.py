@@ -46,6 +46,7 @@ def test_every_form(api: Api, request_: dict[str, Any]) -> None:
         "detection_score": 0.99,
         "landmarks": [[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [35.0, 80.0], [65.0, 80.0]],
         "quality": {**GOOD_BODY, "side": 100.0},
+        "turn": 0,
     }
     assert api.asked == {"data": PHOTO}
 

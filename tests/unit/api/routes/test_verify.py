@@ -18,7 +18,7 @@ TWO = faces((0, 0, 100, 100), (5, 5, 20, 20))
 
 
 def quality(side: float) -> dict[str, Any]:
-    return {"quality": {**GOOD_BODY, "side": side}}
+    return {"quality": {**GOOD_BODY, "side": side}, "turn": 0}
 
 
 def b64(photo: bytes) -> str:
