@@ -264,7 +264,7 @@ class QualityLimits(Settings):
         description="entropy of the grey values, bits; low in black and white; 0: any",
     )
     max_blankness: float = Field(
-        0.42,
+        0.5,
         ge=-1,
         le=1,
         description="cosine of the embedding with those of faces that show nothing; 1: any",
@@ -291,7 +291,7 @@ class EnrolmentSettings(QualityLimits):
         "0: any",
     )
     max_blankness: float = Field(
-        0.4,
+        0.45,
         ge=-1,
         le=1,
         description="cosine of the embedding with those of faces that show nothing; 1: any",

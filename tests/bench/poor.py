@@ -39,6 +39,7 @@ from tests.support.damages import DAMAGES, DEGENERATE
 HEIGHT, AROUND = 200, 0.6  # pixels of a face, and heights of it around it
 PHOTOS = 2  # of a person that are made worse
 DIRECTIONS = 40
+OF_A_PERSON = 0.42  # cosine of a direction with good faces
 PARTS = 3  # of the people; each is judged by directions fitted to the others
 Vectors = NDArray[np.float32]
 Chosen = NDArray[np.bool_]
@@ -99,8 +100,11 @@ def read(folders: Sequence[Path], model: Model, detector: FaceDetector) -> Itera
         print(f"{path.parent.name}/{path.name}", flush=True)
 
 
-def fitted(vectors: Vectors, count: int = DIRECTIONS) -> Degenerate:
-    """The directions that ``count`` groups of the embeddings share (spherical k-means)."""
+def fitted(vectors: Vectors, good: Vectors, count: int = DIRECTIONS) -> Degenerate:
+    """The directions that ``count`` groups of the embeddings share (spherical k-means).
+
+    Without those that some of the ``good`` faces of the same people are near: they say who it is.
+    """
     rng = np.random.default_rng(0)
     directions = vectors[rng.choice(len(vectors), min(count, len(vectors)), replace=False)]
     for _ in range(25):
@@ -108,18 +112,21 @@ def fitted(vectors: Vectors, count: int = DIRECTIONS) -> Degenerate:
         sums = np.stack([vectors[group == n].sum(axis=0) for n in range(len(directions))])
         directions = np.where(np.any(sums, axis=1, keepdims=True), sums, directions)
         directions = normalised(directions.astype(np.float32))
-    return Degenerate(directions)
+    # One of the good faces may be none, such as a head in profile.
+    nearest = np.sort(good @ directions.T, axis=0)[-2]
+    return Degenerate(directions[nearest < OF_A_PERSON])
 
 
 def blankness_of(samples: Sequence[Sample]) -> NDArray[np.float32]:
     """Of each sample, by directions that were fitted to other people."""
     vectors, person = np.stack([s.vector for s in samples]), [s.person for s in samples]
     degenerate = np.array([s.damage in DEGENERATE for s in samples])
+    good = np.array([s.damage is None for s in samples])
     people = sorted(set(person))
     part = np.array([people.index(p) % PARTS for p in person])
     blank = np.zeros(len(samples), np.float32)
     for n in range(PARTS):
-        known = fitted(vectors[degenerate & (part != n)])
+        known = fitted(vectors[degenerate & (part != n)], vectors[good & (part != n)])
         blank[part == n] = known.blankness(vectors[part == n])
     return blank
 
@@ -211,7 +218,8 @@ def main() -> None:
         degenerate = vectors[[s.damage in DEGENERATE for s in samples]]
         entries = json.loads(FILE.read_text())
         measured = {"photos": len(degenerate), "people": len(names)}
-        entries[model.card.id] = {**fitted(degenerate).to_json(), **measured}
+        known = fitted(degenerate, vectors[good])
+        entries[model.card.id] = {**known.to_json(), **measured}
         FILE.write_text(json.dumps(entries, indent=1) + "\n")
 
 

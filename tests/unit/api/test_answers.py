@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
-from serving.api.answers import generate_answer, image_reports, infer_answer
+from serving.api.answers import (
+    detect_answer,
+    generate_answer,
+    image_reports,
+    infer_answer,
+    verify_answer,
+)
 from serving.api.schemas import FaceBody
 from serving.matching.records import Candidate, Conflict, ConflictKind, Enrolled, Matches
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
+from serving.pipeline.verification import Compared
+from serving.settings import LookupSettings
+from serving.vision.quality import UNINFORMATIVE
 from tests.support.stages import CARD, faces
 
 BOX = (10.4, 20.6, 110.5, 221.5)
@@ -140,3 +152,26 @@ def test_reports_of_photos_without_a_face_have_no_box() -> None:
         "faces": 0,
         "turn": None,
     }
+
+
+def test_a_face_that_is_too_poor_to_say_says_why_and_names_nobody() -> None:
+    poor = Identified(faces(BOX), Matches(((),), 17, 2), CARD, -1, ((UNINFORMATIVE,),))
+    (face,) = infer_answer(poor).faces
+    assert (face.id, face.confidence, face.candidates) == (None, None, [])
+    assert not face.quality.sufficient
+    (reason,) = face.quality.reasons
+    assert (reason.gate, reason.reason) == ("uninformative", UNINFORMATIVE.sentence)
+
+
+def test_two_photos_are_neither_the_same_nor_different_where_one_is_too_poor() -> None:
+    photo = PhotoReport(faces(BOX), 1, None)
+    told = verify_answer(Compared([photo, photo], 0.9, CARD, ((), (UNINFORMATIVE,))), 0.5)
+    assert (told.same, told.similarity, told.confidence) == (None, None, None)
+    assert [f.quality.sufficient for f in (told.image_a, told.image_b)] == [True, False]
+
+
+def test_the_turn_of_a_face_is_told() -> None:
+    turned = dataclasses.replace(faces(BOX), turns=np.array([270]))
+    assert [f.turn for f in detect_answer(turned, LookupSettings()).faces] == [270]
+    small = detect_answer(turned, LookupSettings(min_side=200)).faces[0].quality
+    assert [reason.gate for reason in small.reasons] == ["too-small"]

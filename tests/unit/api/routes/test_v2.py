@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,12 +17,17 @@ from hypothesis import strategies as st
 from kserve import InferInput, InferRequest, InferResponse
 from numpy.typing import NDArray
 
-from serving.api.v2_codec import OUTPUTS
+from serving.api import v2_codec
+from serving.api.v2_codec import OUTPUTS, Inference
+from serving.api.v2_schemas import InferParameters
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
-from serving.matching.records import GalleryStatus
+from serving.matching.records import GalleryStatus, Matches
+from serving.pipeline.reports import Identified
+from serving.settings import LookupSettings
+from serving.vision.quality import faults
 from tests.support.api import Api
 from tests.support.images import DATA
-from tests.support.stages import CARD, faces
+from tests.support.stages import CARD, GOOD, faces
 
 PHOTO, OTHER, EMPTY = b"\xff\xd8 one \x00", b"\x89PNG two", b"nobody"
 INFER = "/v2/models/face-identification/infer"
@@ -106,6 +112,8 @@ def test_a_row_is_a_face(api: Api, binary: bool) -> None:
     assert found["CONFIDENCE"] == pytest.approx([CARD.confidence(0.75)] * 3)
     assert found["BOX"].tolist() == [[1, 2, 30, 40], [0, 0, 9.5, 9], [1, 1, 5, 5]]
     assert found["DETECTION_SCORE"] == pytest.approx([0.99, 0.99, 0.95])
+    assert found["QUALITY"].tolist() == [b""] * 3
+    assert found["TURN"].tolist() == [0] * 3
     for name, array in found.items():
         assert (
             array.dtype
@@ -114,6 +122,19 @@ def test_a_row_is_a_face(api: Api, binary: bool) -> None:
     parameters = result.get_response()["parameters"]
     assert parameters == {"model": CARD.id, "gallery_version": 17, "more_faces": False}
     assert sorted(a["data"] for a in api.pipeline.asked) == sorted([PHOTO, EMPTY, OTHER])
+
+
+def test_a_face_that_is_too_poor_to_say_names_its_gates() -> None:
+    poor = faults(replace(GOOD, evenness=0.5, tones=1.0), LookupSettings())
+    found = replace(faces((1, 2, 30, 40)), turns=np.array([180]))
+    photo = Identified(found, Matches(((),), 17, 1000), CARD, -1.0, (poor,))
+    inference = Inference("1", [PHOTO], InferParameters(), dict.fromkeys(OUTPUTS, False))
+    body, _ = v2_codec.answer(inference, [photo], "1")
+    assert isinstance(body, dict)
+    told = {output["name"]: output["data"] for output in body["outputs"]}
+    assert told["QUALITY"] == ["pixelated,too-few-tones"]
+    assert (told["ID"], told["SIMILARITY"], told["CONFIDENCE"]) == ([-1], [-1.0], [0.0])
+    assert told["TURN"] == [180]
 
 
 @pytest.mark.parametrize("binary", [True, False])
