@@ -164,6 +164,16 @@ class TestInfer:
         service.body = answer({**person(None), "candidates": []})
         assert "nobody is enrolled" in faces("infer", photo).out
 
+    def test_a_face_that_is_too_poor_to_say(
+        self, faces: Faces, service: FakeService, photo: Path
+    ) -> None:
+        reasons = [{"gate": "pixelated", "reason": "The face is pixelated."}]
+        quality = {"sufficient": False, "reasons": reasons}
+        service.body = answer({**person(None), "candidates": [], "quality": quality})
+        ended = faces("infer", photo).out
+        assert "too poor" in ended
+        assert "pixelated" in ended
+
     def test_json_is_the_answer_and_nothing_else(
         self, faces: Faces, service: FakeService, photo: Path
     ) -> None:

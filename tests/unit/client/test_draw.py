@@ -145,3 +145,9 @@ def test_a_photo_too_small_for_a_label(tmp_path: Path, size: tuple[int, int]) ->
 def test_a_box_without_width_is_drawn_too(tmp_path: Path) -> None:
     image = draw(photo(tmp_path / "a.png"), [face((50, 100, 50, 100))])
     assert where(image, GREEN)[100, 50]
+
+
+def test_a_face_that_is_too_poor_to_say_is_not_called_unknown() -> None:
+    poor = {**face((0, 0, 9, 9), None), "quality": {"sufficient": False}}
+    assert label_of(poor) == "too poor to say"
+    assert label_of({**poor, "quality": {"sufficient": True}}) == "unknown"
