@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from serving.vision.mtcnn.boxes import Array
 from serving.vision.mtcnn.detector import Detections, FaceDetector, is_same
@@ -20,6 +21,9 @@ from serving.vision.mtcnn.detector import Detections, FaceDetector, is_same
 _TURNS = (1, 3, 2)
 # The score of a face that settles how the photo lies.
 _SURE = 0.99
+# A larger photo is first searched turned at this size. Most photos in which nothing is found show
+# nobody, as most of a camera's, and would take four times as long.
+_PROBE_SIDE = 640
 Turns = NDArray[np.int64]
 
 
@@ -61,11 +65,25 @@ def find_upright(pixels: NDArray[np.uint8], detector: FaceDetector, *, turn: boo
     if (first.scores[~wrong] >= _SURE).any():
         return _corrected(faces, best, pixels, detector)
     # Nothing is surely a face as the photo lies, so it may lie wrongly.
+    small = _reduced(pixels)
     for n in _TURNS:
-        again = _found_after(n, pixels, detector)
-        if (again.found.scores >= _SURE).any():
+        again = _found_after(n, small, detector)
+        if _is_sure(again) and small is not pixels:
+            again = _found_after(n, pixels, detector)
+        if _is_sure(again):
             return again
     return faces
+
+
+def _is_sure(faces: Upright) -> bool:
+    return bool((faces.found.scores >= _SURE).any())
+
+
+def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if max(pixels.shape[:2]) <= _PROBE_SIDE:
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(ImageOps.contain(image, (_PROBE_SIDE, _PROBE_SIDE), Image.Resampling.BOX))
 
 
 def _found_after(turns: int, pixels: NDArray[np.uint8], detector: FaceDetector) -> Upright:

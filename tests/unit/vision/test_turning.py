@@ -106,6 +106,24 @@ def test_a_photo_that_is_upright_is_searched_once(group: Pixels) -> None:
     assert (len(nothing.turns), detector.searches) == (0, 6)
 
 
+def test_a_large_photo_of_nobody_is_searched_turned_at_a_smaller_size() -> None:
+    class Noting(FaceDetector):
+        sizes: list[int]
+
+        def detect(self, pixels: Pixels) -> Detections:
+            self.sizes.append(max(pixels.shape))
+            return super().detect(pixels)
+
+    detector = Noting(threads=1)
+    detector.sizes = []
+    find_upright(np.zeros((900, 1200, 3), np.uint8), detector, turn=True)
+    assert detector.sizes == [1200, 640, 640, 640]
+    detector.sizes = []
+    lying = np.ascontiguousarray(np.rot90(person(PEOPLE[0])).repeat(2, axis=0).repeat(2, axis=1))
+    assert find_upright(lying, detector, turn=True).turns.tolist() == [3]
+    assert detector.sizes == [1000, 640, 640, 1000]
+
+
 def test_one_photo_of_a_page_may_stand_upside_down(detector: FaceDetector) -> None:
     upright, other = person(PEOPLE[1]), np.rot90(person(PEOPLE[0]), 2)
     page = np.full((500, 1000, 3), 128, np.uint8)
