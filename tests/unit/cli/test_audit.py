@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from serving.gallery import Kind, Operation
+from serving.gallery.retention import text_of
 from serving.trail.inputs import hash_of
 from tests.support.memory_store import MemoryStore
 from tests.support.people import put
@@ -153,6 +156,18 @@ def test_an_erasure_by_command_forgets_in_the_audit_too(
     gallery(store).commit([put(7)])
     faces.group = "gallery"
     faces("erase", 7, "--yes")
+    faces.group = "audit"
+    assert faces("search", "--person", "7") == ""
+
+
+@pytest.mark.parametrize("command", [("withdraw", 7, "--yes"), ("expire",)])
+def test_so_does_the_end_of_a_retention(
+    faces: Faces, trails: MemoryTrails, store: MemoryStore, command: tuple[object, ...]
+) -> None:
+    ended = {"expires_at": text_of(time.time() - 1)} if command == ("expire",) else None
+    gallery(store).commit([put(7), Operation(Kind.DESCRIBE, 7, time.time(), details=ended or {})])
+    faces.group = "gallery"
+    assert '"ids": [\n      7' in faces.run(*command).stdout
     faces.group = "audit"
     assert faces("search", "--person", "7") == ""
 
