@@ -494,7 +494,7 @@ def test_each_collection_is_for_itself(page: Page, api: httpx.Client) -> None:
     )
 
 
-def test_two_photos_are_compared(page: Page, api: httpx.Client) -> None:
+def test_two_photos_are_compared(page: Page, api: httpx.Client, tmp_path: Path) -> None:
     page.open("compare", key=KEYS["kiosk"])
     first, second = (f"section.slot:nth-child({n}) input[type=file]" for n in (1, 2))
     page.choose(PORTRAIT, selector=first)
@@ -505,6 +505,13 @@ def test_two_photos_are_compared(page: Page, api: httpx.Client) -> None:
     page.shows(f"Similarity {told['similarity']:.2f}, confidence 9", ".verdict")
     page.choose(OBAMA, selector=second)
     page.shows("Not the same person", ".verdict")
+    mosaic = tmp_path / "mosaic.png"
+    with Image.open(PORTRAIT) as image:
+        small = image.convert("RGB").resize((image.width // 30, image.height // 30))
+        small.resize(image.size, Image.Resampling.NEAREST).save(mosaic)
+    page.choose(mosaic, selector=second)
+    page.shows("Too poor to say", ".verdict")
+    page.shows("The second photo: The face is pixelated", ".verdict")
     page.choose(NO_PHOTO, selector=first)
     page.shows("The first photo: This is JSON", ".verdict .trouble")
 
