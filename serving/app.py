@@ -17,9 +17,6 @@ from serving.stages.match import Matcher
 
 # After at most this time a dead replica is noticed, and another one is started.
 _HEALTH_CHECK_SECONDS = 2
-# A stage's need is the mean of these last seconds, which must be more than 10 for Serve. How often
-# it is measured is said in the environment of Ray: `serving.stack.serve`, and the chart.
-_LOOK_BACK_SECONDS = 12
 
 # mypy compares each deployment with the interface that its callers use.
 _DECODER: type[Decode] = Decoder
@@ -59,7 +56,6 @@ def _deployment(stage: type, name: str, scale: Scale) -> Any:
             target_ongoing_requests=scale.target_ongoing_requests,
             upscale_delay_s=scale.upscale_delay_s,
             downscale_delay_s=scale.downscale_delay_s,
-            look_back_period_s=_LOOK_BACK_SECONDS,
         ),
         max_ongoing_requests=scale.max_ongoing_requests,
         max_queued_requests=scale.max_queued_requests,

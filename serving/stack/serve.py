@@ -108,14 +108,6 @@ def environment(
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": 0,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": 1,
         "RAY_SERVE_ENABLE_HA_PROXY": 1,
-        # By default Serve is told every 10 s only how many requests wait, and are at work.
-        **dict.fromkeys(
-            (
-                "RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S",
-                "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S",
-            ),
-            2,
-        ),
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.request_id:middlewares",
         # Serve would buffer a thousand lines, and lose them in a crash.
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": 1,

@@ -176,7 +176,7 @@ again; after a 503 it waits for the time in `Retry-After`. Replicas are counted 
 
 - The first new replica of `{SHORT}` was up {ramp.up_after():.0f} s after the number of clients
   passed {ramp.target:g}, and the last one had stopped {ramp.down_after():.0f} s after only one
-  client was left. Serve decides by the mean of the last 12 s, which it receives every 2 s; the
+  client was left. Serve decides by the mean of the last 30 s, which it receives every 10 s; the
   delays below and the start of the replica, which competes for the same cores, are added to that.
 - Highest number of replicas of the other stages: {others}.
 - All answers, including those while replicas stopped: {summary}.

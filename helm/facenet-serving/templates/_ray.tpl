@@ -16,11 +16,6 @@ spinning take the cores from those that compute.
   value: serving.request_id:middlewares
 - name: RAY_SERVE_HAPROXY_BINARY_PATH
   value: /etc/faces/haproxy/start
-# How many requests wait, and are at work: by default Serve is told every 10 s only.
-- name: RAY_SERVE_HANDLE_AUTOSCALING_METRIC_PUSH_INTERVAL_S
-  value: "2"
-- name: RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S
-  value: "2"
 # A client that keeps silent for longer is left: by default it is an hour.
 - name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S
   value: "75"

@@ -68,7 +68,6 @@ name: {{ .stage }}
 max_surge_percent: {{ int .root.Values.serve.maxSurgePercent }}
 autoscaling_config:
   {{- pick $scale "min_replicas" "max_replicas" "target_ongoing_requests" "upscale_delay_s" "downscale_delay_s" | toYaml | nindent 2 }}
-  look_back_period_s: 12
 ray_actor_options:
   {{- pick $scale "num_cpus" "num_gpus" | toYaml | nindent 2 }}
   {{- /* Binds the stage to its group of pods. */}}

@@ -26,7 +26,6 @@ _AUTOSCALING = {
     "target_ongoing_requests",
     "upscale_delay_s",
     "downscale_delay_s",
-    "look_back_period_s",
 }
 
 _UNITS = {
