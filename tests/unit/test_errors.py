@@ -16,6 +16,7 @@ from serving.errors import (
     InvalidInput,
     NotConfirmed,
     NotReadBack,
+    RetentionEnded,
     ServingError,
 )
 
@@ -56,7 +57,7 @@ def test_invalid_input_is_answered_as_a_bad_request() -> None:
 
 
 # Sent again, these could be done twice, or would be refused again.
-NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict, CollectionFull)
+NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict, CollectionFull, RetentionEnded)
 
 
 @pytest.mark.parametrize(
