@@ -22,8 +22,8 @@ _TURNS = (1, 3, 2)
 # The score of a face that settles how the photo lies.
 _SURE = 0.99
 # A larger photo is first searched turned at this size. Most photos in which nothing is found show
-# nobody, as most of a camera's, and would take four times as long.
-_PROBE_SIDE = 640
+# nobody, as most of a camera's, and would take four times as long. docs/detection.md has the cost.
+_PROBE_SIDE = 320
 Turns = NDArray[np.int64]
 
 

@@ -117,11 +117,11 @@ def test_a_large_photo_of_nobody_is_searched_turned_at_a_smaller_size() -> None:
     detector = Noting(threads=1)
     detector.sizes = []
     find_upright(np.zeros((900, 1200, 3), np.uint8), detector, turn=True)
-    assert detector.sizes == [1200, 640, 640, 640]
+    assert detector.sizes == [1200, 320, 320, 320]
     detector.sizes = []
     lying = np.ascontiguousarray(np.rot90(person(PEOPLE[0])).repeat(2, axis=0).repeat(2, axis=1))
     assert find_upright(lying, detector, turn=True).turns.tolist() == [3]
-    assert detector.sizes == [1000, 640, 640, 1000]
+    assert detector.sizes == [1000, 320, 320, 1000]
 
 
 def test_one_photo_of_a_page_may_stand_upside_down(detector: FaceDetector) -> None:
