@@ -26,6 +26,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 _POLL_SECONDS = 1.0
+_WEBHOOK_TRIES, _WEBHOOK_PAUSE_S = 5, 15
 _PATIENCE_S = 600.0
 
 
@@ -95,7 +96,18 @@ class Cluster:
         settings = (f"image.repository={repository}", f"image.tag={tag}", *values)
         sets = [word for setting in settings for word in ("--set", setting)]
         words = ["install", "--wait", "--timeout", "8m"] if install else ["upgrade"]
-        return self.helm(*words, self.release, str(CHART), *files, *sets, major=major)
+        words += [self.release, str(CHART), *files, *sets]
+        if install:
+            return self.helm(*words, major=major)
+        for _ in range(_WEBHOOK_TRIES - 1):
+            try:
+                return self.helm(*words, major=major)
+            except CommandError as error:
+                # KServe's operator restarts on a small node that starts a whole RayCluster.
+                if "failed calling webhook" not in str(error):
+                    raise
+            time.sleep(_WEBHOOK_PAUSE_S)
+        return self.helm(*words, major=major)
 
     def apply(self, *objects: Object, namespace: str | None = None) -> None:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
