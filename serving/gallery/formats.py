@@ -51,9 +51,9 @@ def read_json(key: str, data: bytes, kind: type[S]) -> S:
         ) from error
 
 
-def is_newer(found: object, known: str) -> bool:
-    """Whether a format that is not ``known`` is one of the same family."""
-    return found != known and _is_of(known.partition("/")[0], found)
+def is_newer(found: object, *known: str) -> bool:
+    """Whether a format that is none of the ``known`` is one of their family."""
+    return found not in known and _is_of(known[0].partition("/")[0], found)
 
 
 def _is_of(family: str, found: object) -> bool:

@@ -62,8 +62,7 @@ class ExportFile:
         with _reading(path), safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             written = metadata.get("format")
-            newer = written not in _FORMATS and is_newer(written, FORMAT)
-            if newer or set(file.keys()) - _TENSORS:
+            if is_newer(written, *_FORMATS) or set(file.keys()) - _TENSORS:
                 raise InvalidInput(
                     f"{path.name} is an export of a newer version of this software; upgrade this "
                     "one."

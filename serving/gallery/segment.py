@@ -184,8 +184,7 @@ class Segment:
         try:
             metadata, columns = tensors.view(data)
             found = metadata.get("format")
-            newer = found not in _FORMATS and is_newer(found, _FORMAT)
-            if newer or columns.keys() - set(_COLUMNS):
+            if is_newer(found, *_FORMATS) or columns.keys() - set(_COLUMNS):
                 raise NewerSegment(f"a segment of a newer version, {found}")
             segment = cls(**columns)
         except NewerSegment:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cluster import CALLERS, Cluster, Object, kubectl_program
+from tests.cluster.cluster import CALLERS, Cluster, Object, again, kubectl_program, run
 
 PHOTO = "/app/data/id_is_2576.jpg"
 NAME = "caller"
@@ -92,13 +91,7 @@ class Caller:
         """What a program prints that ends well, whatever the service answers. So what fails is
         kubectl: the API server or the kubelet of a small node that starts a whole RayCluster."""
         command = self._command(program, *arguments)
-        for _ in range(_TRIES - 1):
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode == 0:
-                return done.stdout
-            print(f"{program} again: {done.stderr[-300:]}")
-            time.sleep(_PAUSE_S)
-        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return again(lambda: run(command), _TRIES, _PAUSE_S)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         environment = ("env", f"FACES_KEY={self.key}")

@@ -99,15 +99,13 @@ class Cluster:
         words += [self.release, str(CHART), *files, *sets]
         if install:
             return self.helm(*words, major=major)
-        for _ in range(_WEBHOOK_TRIES - 1):
-            try:
-                return self.helm(*words, major=major)
-            except CommandError as error:
-                # KServe's operator restarts on a small node that starts a whole RayCluster.
-                if "failed calling webhook" not in str(error):
-                    raise
-            time.sleep(_WEBHOOK_PAUSE_S)
-        return self.helm(*words, major=major)
+        # KServe's operator restarts on a small node that starts a whole RayCluster.
+        return again(
+            lambda: self.helm(*words, major=major),
+            _WEBHOOK_TRIES,
+            _WEBHOOK_PAUSE_S,
+            "failed calling webhook",
+        )
 
     def apply(self, *objects: Object, namespace: str | None = None) -> None:
         document = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -135,6 +133,19 @@ def run(command: Sequence[str], input: str | None = None, *, together: bool = Fa
         wrote = (done.stdout + (done.stderr or "")).strip()
         raise CommandError(f"{' '.join(command)} ended with {done.returncode}:\n{wrote}")
     return done.stdout.strip()
+
+
+def again(work: Callable[[], T], tries: int, pause_s: float, passing: str = "") -> T:
+    """What ``work`` returns, tried again after a CommandError with the words ``passing``."""
+    for _ in range(tries - 1):
+        try:
+            return work()
+        except CommandError as error:
+            if passing not in str(error):
+                raise
+            print(f"again: {str(error)[-300:]}")
+        time.sleep(pause_s)
+    return work()
 
 
 def wait(what: str, seconds: float, ready: Callable[[], T]) -> T:

@@ -14,6 +14,7 @@ from serving.errors import InvalidInput
 from serving.keys import Key, hash_of, new_key, parse
 from serving.settings import KeySettings
 from serving.valid_keys import GRACE_SECONDS, Keys
+from tests.support.clock import Clock
 
 LOOK = 1.001
 CALLERS = {name: new_key() for name in ("kiosk", "desk", "boss")}
@@ -25,14 +26,6 @@ def file_of(*entries: dict[str, object]) -> str:
 
 def entry(key: str, name: str = "kiosk", **more: object) -> dict[str, object]:
     return {"name": name, "hash": hash_of(key), "scopes": ["identify"], **more}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

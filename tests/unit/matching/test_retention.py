@@ -8,22 +8,16 @@ from serving.errors import RetentionEnded, UnknownIdentity
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.retention import text_of
 from serving.matching import retention
+from tests.support.clock import Clock
 from tests.support.memory_store import MemoryStore
 from tests.support.people import LOCATION, put
 
 END = 2000.0
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture
