@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
+from serving.gallery.erasure import erase
 from serving.gallery.sweep import sweep
 from tests.support.people import (
     MANIFEST,
@@ -60,6 +61,25 @@ def test_what_is_folded_during_a_sweep_keeps_its_grace_time(bucket: Bucket) -> N
     bucket.meanwhile(1, "put", lambda: compact(bucket.stored()))  # of the fence
     assert sweep(bucket.stored(), grace_s=3600).removed == ["a" * 32]
     assert len(bucket.segments()) == 4
+
+
+def test_what_is_listed_and_folded_during_a_sweep_keeps_its_grace_time(bucket: Bucket) -> None:
+    bucket.write(put(1), put(7))
+    erase(bucket.stored(), [7])  # from now on a sweep removes uploads that were never listed
+    uploaded = bucket.store.objects[MANIFEST].data
+    bucket.write(put(2))
+    listed = bucket.store.objects[MANIFEST].data
+    bucket.store.put(MANIFEST, uploaded)
+
+    def commit_and_fold() -> None:
+        bucket.store.put(MANIFEST, listed)
+        compact(bucket.stored())
+
+    bucket.meanwhile(1, "put", commit_and_fold)  # of the fence
+    before = set(bucket.segments())
+    sweep(bucket.stored(), grace_s=3600)
+    assert before <= set(bucket.segments())
+    assert bucket.people() == [1, 2]
 
 
 def test_without_anything_to_sweep_nothing_is_written(bucket: Bucket) -> None:
