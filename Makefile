@@ -86,7 +86,7 @@ chart-package: tools ## package the chart, into dist/
 
 # A cluster that is named on the command line or in the environment is used as it is.
 ONENODE := $(BIN)/python -m tests.cluster.onenode
-CLUSTER_TESTS = $(if $(KUBECONFIG),,$(ONENODE) up && $(ONENODE) run) $(BIN)/python -m pytest --durations=0 tests/cluster
+CLUSTER_TESTS = $(if $(KUBECONFIG),,$(ONENODE) up && $(ONENODE) run) $(BIN)/python -m pytest -rP --durations=0 tests/cluster
 
 cluster-up: install model tools ## start a Kubernetes of one node on this machine (needs root)
 	$(ONENODE) up

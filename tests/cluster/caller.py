@@ -85,7 +85,7 @@ class Caller:
         outcome.sent, outcome.answers = found.pop("sent"), found.pop("answers")
         outcome.failures = [tuple(failure) for failure in found.pop("failures")]
         outcome.facts = found
-        print(outcome)
+        print(outcome, *outcome.failures[:20], sep="\n")
 
     def _python(self, program: str, *arguments: str) -> str:
         """What a program prints that ends well, whatever the service answers. So what fails is

@@ -75,6 +75,10 @@ class Cluster:
             f"app.kubernetes.io/component={stage},app.kubernetes.io/instance={self.release}"
         )
 
+    def at_rest(self) -> bool:
+        """Whether each stage has one pod: no load has added one, and none is on its way."""
+        return all(len(self.stage(stage)) == 1 for stage in STAGES)
+
     def replaced(
         self, selector: str, before: set[str], ready: Callable[[Iterable[bool]], bool] = all
     ) -> bool:

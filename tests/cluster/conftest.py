@@ -38,6 +38,7 @@ IMAGE = "FACES_IMAGE"
 LOCAL_IMAGE = "localhost/facenet-serving:dev"
 ORDER = (
     "test_machine.py",
+    "test_alerts.py",
     "test_install.py",
     "test_people.py",
     "test_documents.py",

@@ -34,7 +34,7 @@ def test_the_only_pod_of_a_stage_is_evicted(cluster: Cluster, release: Caller, s
 
 
 def test_no_pod_is_left_over(cluster: Cluster, release: Caller) -> None:
-    wait("one pod for each stage", _PATIENCE_S, lambda: _counts(cluster) == [1] * len(STAGES))
+    wait("one pod for each stage", _PATIENCE_S, cluster.at_rest)
 
 
 def test_an_operator_of_another_version_takes_over(cluster: Cluster, release: Caller) -> None:
@@ -74,10 +74,6 @@ def _version(cluster: Cluster, name: str) -> str | None:
     annotations = cluster.get("raycluster", name)["metadata"].get("annotations", {})
     version: str | None = annotations.get(_VERSION)
     return version
-
-
-def _counts(cluster: Cluster) -> list[int]:
-    return [len(cluster.stage(stage)) for stage in STAGES]
 
 
 def _evict(cluster: Cluster, name: str) -> None:

@@ -21,8 +21,9 @@ _PATIENCE_S = 300
 # A kubelet looks at a Secret every minute or two.
 _SECRET_S = 240
 _RAY = "ray.io/is-ray-node=yes"
-# What a node of two cores can answer while it starts as many pods again.
-_LOAD = ("/identities=4", f"/infer=0.5@{PHOTO}")
+# What a node of two cores can answer while it starts as many pods again: of the places a key may
+# have 12, and a pause of five seconds does not fill them.
+_LOAD = ("/identities=1.5", f"/infer=0.5@{PHOTO}")
 
 
 def test_settings_change_under_load(cluster: Cluster, release: Caller) -> None:
@@ -71,6 +72,8 @@ def test_a_key_is_given_and_withdrawn(cluster: Cluster, release: Caller, tmp_pat
 
 def test_the_head_is_lost_without_a_redis(cluster: Cluster, release: Caller) -> None:
     """Without one its death is an outage: a short one, in which nobody gets a bare error."""
+    # A pod that starts just then would belong to the new head, and stay.
+    wait("one pod for each stage", _PATIENCE_S, cluster.at_rest)
     before = cluster.pods(_RAY)
     (head,) = cluster.pods("ray.io/node-type=head")
     with release.load(*_LOAD) as outcome:
