@@ -213,6 +213,19 @@ class MatchSettings(Settings):
     verify_threshold: float | None = Field(
         None, ge=-1, le=1, description="cosine of two photos; None: the card's for verification"
     )
+    # docs/accuracy.md has what both were measured on.
+    ambiguous: Literal["unnamed", "nearest"] = Field(
+        "unnamed",
+        description="whether a face that the model cannot tell between two people has no name, or "
+        "that of the nearest; the answer has both people in any case",
+    )
+    ambiguous_margin: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="cosine by which the nearest person has to exceed others, or the face is "
+        "ambiguous; None: the card's",
+    )
     # docs/api.md says what callers with other keys learn.
     near_misses: Literal["identify", "enrol"] = Field(
         "enrol",

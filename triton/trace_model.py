@@ -81,7 +81,7 @@ UNMEASURED: dict[str, Any] = {
     },
 }
 # Fields that `faces calibrate` measures; tracing the same weights again must keep them.
-_MEASURED = ("threshold", "calibration", "verification", "impostors")
+_MEASURED = ("threshold", "calibration", "verification", "impostors", "margin")
 _LIBTORCH, _OPENVINO = "torchscript", "openvino"
 # The lines of config.pbtxt for each runtime. HINT_BF16: where the processor has bfloat16, it is
 # twice as fast, and moves no embedding by more than 0.0002 in cosine.

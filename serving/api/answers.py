@@ -60,6 +60,7 @@ def infer_answer(identified: Identified) -> InferAnswer:
                 box=_box(identified.faces, index),
                 detection_score=_score(identified.faces, index),
                 candidates=[candidate(c) for c in candidates],
+                ambiguous=[candidate(c) for c in identified.ambiguous.get(index, ())],
                 quality=_quality(identified.faces.quality[index], identified.faults[index]),
                 turn=_turn(identified.faces, index),
             )

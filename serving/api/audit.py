@@ -31,6 +31,7 @@ from serving.errors import (
     Unavailable,
 )
 from serving.gallery.erasure import Erasure, Left
+from serving.matching.records import Candidate
 from serving.pipeline.reports import Identified
 from serving.trail.inputs import hash_of
 from serving.trail.places import time_of
@@ -205,10 +206,17 @@ def _faces(photo: Identified) -> list[dict[str, Any]]:
         {
             "id": None if named is None else named.id,
             "similarity": None if named is None else round(named.similarity, 4),
-            "candidates": [{"id": c.id, "similarity": round(c.similarity, 4)} for c in candidates],
+            "candidates": _people(candidates),
+            **({"ambiguous": _people(photo.ambiguous[n])} if n in photo.ambiguous else {}),
         }
-        for named, candidates in zip(photo.named, photo.matches.candidates, strict=True)
+        for n, (named, candidates) in enumerate(
+            zip(photo.named, photo.matches.candidates, strict=True)
+        )
     ]
+
+
+def _people(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    return [{"id": c.id, "similarity": round(c.similarity, 4)} for c in candidates]
 
 
 def _record(

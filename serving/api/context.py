@@ -15,6 +15,7 @@ from serving.api.disclosure import Disclosure
 from serving.errors import TimedOut
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
 from serving.settings import AuditSettings, LimitSettings, LookupSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
@@ -47,6 +48,12 @@ class Context:
     def timings(self) -> Timings:
         """For one request."""
         return Timings(observe=self.metrics.waited)
+
+    def count(self, collection: str, identified: Identified) -> None:
+        """Count the faces of a photo that was looked up."""
+        candidates, unnamed = identified.matches.candidates, len(identified.unnamed)
+        self.metrics.identified(candidates, identified.named, identified.poor, unnamed)
+        self.metrics.ambiguous(collection, len(identified.ambiguous))
 
     async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:
         """The result of ``work``, which is cancelled when the request takes too long.

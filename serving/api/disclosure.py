@@ -57,8 +57,18 @@ class Disclosure:
             tuple(rounded(c) for c in of_face if c.similarity >= threshold)
             for of_face in matches.candidates
         )
-        matches = dataclasses.replace(matches, candidates=candidates)
-        return dataclasses.replace(identified, matches=matches, threshold=threshold)
+        # Where the others are below the threshold, a face stays ambiguous, with the first alone.
+        ambiguous = {
+            place: likely
+            for place, of_face in identified.ambiguous.items()
+            if (likely := tuple(rounded(c) for c in of_face if c.similarity >= threshold))
+        }
+        return dataclasses.replace(
+            identified,
+            matches=dataclasses.replace(matches, candidates=candidates),
+            threshold=threshold,
+            ambiguous=ambiguous,
+        )
 
     def compared(self, compared: Compared, threshold: float) -> tuple[Compared, float]:
         """The same of two photos, and the threshold by which they are one person."""

@@ -70,6 +70,7 @@ INFER = Example(
                 **_CANDIDATE,
                 **_PHOTO_FACE,
                 "candidates": [_CANDIDATE],
+                "ambiguous": [],
                 "quality": _PHOTO_QUALITY,
             }
         ],

@@ -34,7 +34,7 @@ class Ingress:
     def __init__(self, decode: Handle, detect: Handle, match: Handle, settings: AppArgs) -> None:
         replica.start("ingress", settings.tracing)
         self._settings = settings
-        self._metrics = ApiMetrics()
+        self._metrics = ApiMetrics(settings.gallery.collection)
         embedder = Embedder(settings.triton, observe=self._metrics.asked_triton)
         store = StoreMetrics()
         versions = Versions(settings.gallery, store)

@@ -54,7 +54,8 @@ class CandidateBody(BaseModel):
 
 class FaceBody(BaseModel):
     id: int | None = Field(
-        description="null: nobody enrolled is similar enough, or the face is too poor to say"
+        description="null: nobody enrolled is similar enough, or the face is ambiguous or too poor "
+        "to say"
     )
     name: str | None
     confidence: float | None
@@ -62,6 +63,11 @@ class FaceBody(BaseModel):
     box: Box
     detection_score: float
     candidates: list[CandidateBody] = Field(description="none where the quality is insufficient")
+    ambiguous: list[CandidateBody] = Field(
+        description="those between whom the model cannot decide, the nearest first, whatever "
+        "`top_k`; empty: there is no doubt. By default such a face has no name. One alone: the "
+        "others are below the threshold, and this key may not know them"
+    )
     quality: QualityBody
     turn: Turn
 

@@ -46,6 +46,8 @@ OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     # Empty: sufficient; else the gates that the face does not pass, with commas between them.
     "QUALITY": ("BYTES", [-1]),
     "TURN": ("INT64", [-1]),
+    # Empty: no doubt; else the ids between which the model cannot decide, with commas between them.
+    "AMBIGUOUS": ("BYTES", [-1]),
 }
 UNKNOWN_ID = -1  # ids are never negative
 
@@ -259,6 +261,14 @@ def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
         "BOX": np.concatenate([photo.faces.boxes for photo in photos]),
         "DETECTION_SCORE": np.concatenate([photo.faces.scores for photo in photos]),
         "TURN": np.concatenate([photo.faces.turns for photo in photos]),
+        "AMBIGUOUS": np.array(
+            [
+                ",".join(str(c.id) for c in photo.ambiguous.get(place, ())).encode()
+                for photo in photos
+                for place in range(len(photo.faces))
+            ],
+            np.object_,
+        ),
         "QUALITY": np.array(
             [
                 ",".join(fault.gate for fault in of_face).encode()

@@ -88,6 +88,10 @@ def calibrate_command(
     )
 
 
+def _margin_of(card: ModelCard) -> str:
+    return "unknown" if card.margin is None else f"{card.margin.cosine:.3f}"
+
+
 def _changes(
     calibrated: calibrating.Calibrated, before: ModelCard, after: ModelCard
 ) -> Sequence[Section]:
@@ -98,6 +102,7 @@ def _changes(
             (f"confidence at {c:.2f}", *(f"{card.confidence(c):.3f}" for card in (before, after)))
             for c in (0.5, 0.6, 0.7, 0.8)
         ),
+        ("ambiguous within", *(_margin_of(card) for card in (before, after))),
     ]
     impostors = calibrated.fit.expected
     own = (calibrated.compared.single, calibrated.compared.centroid)

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from serving.cli.terminal import PATH, URL, Command, Failed, Integer, Number, client, plain
-from serving.client.draw import draw, percent
+from serving.client.draw import draw, either_of, percent
 
 
 @click.command(cls=Command)
@@ -50,16 +50,17 @@ def infer(
     table.add_column("candidates", min_width=9, overflow="fold")
     for face in faces:
         known = face["id"] is not None
-        # An older service does not report the quality.
+        # An older service reports neither the quality nor who else is as likely.
         poor = [r["reason"] for r in face["quality"]["reasons"]] if "quality" in face else []
-        stranger = "too poor" if poor else "unknown"
+        likely = face.get("ambiguous", [])
+        stranger = "too poor" if poor else "ambiguous" if likely else "unknown"
         candidates = [
             f"{c['id']} {c['similarity']:.2f} {percent(c['confidence'])}"
-            for c in face["candidates"]
+            for c in max(face["candidates"], likely, key=len)
         ]
         table.add_row(
             str(face["id"]) if known else stranger,
-            face["name"],
+            either_of(likely) if likely else face["name"],
             None if face["similarity"] is None else f"{face['similarity']:.2f}",
             None if face["confidence"] is None else percent(face["confidence"]),
             " ".join(str(v) for v in face["box"]),

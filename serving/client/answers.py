@@ -42,6 +42,7 @@ class FaceBody(TypedDict):
     box: list[int]
     detection_score: float
     candidates: list[CandidateBody]
+    ambiguous: list[CandidateBody]
     quality: QualityBody
     turn: int
 

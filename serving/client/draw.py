@@ -18,10 +18,24 @@ def percent(confidence: float) -> str:
     return ">99%" if confidence > 0.99 else f"{confidence:.0%}"
 
 
+def either_of(people: Sequence[Mapping[str, Any]]) -> str:
+    """``Ada or Eve``, from the people of an ambiguous face; with ids where names do not do."""
+    names = [str(one["name"] or one["id"]) for one in people]
+    if len(set(names)) < len(names):
+        names = [
+            f"{one['name']} ({one['id']})" if one["name"] else str(one["id"]) for one in people
+        ]
+    # A key may learn of one person alone.
+    return " or ".join(names if len(names) > 1 else [*names, "somebody else"])
+
+
 def label_of(face: Mapping[str, Any]) -> str:
-    """``Ada 98%``, ``7 98%`` for a person without a name, ``unknown`` or ``too poor to say``."""
+    """``Ada 98%``, ``7 98%`` for a person without a name, ``Ada or Eve`` where the model cannot
+    decide, ``unknown`` or ``too poor to say``."""
     if not face.get("quality", {}).get("sufficient", True):
         return "too poor to say"
+    if face.get("ambiguous"):
+        return either_of(face["ambiguous"])
     if face["id"] is None:
         return "unknown"
     return f"{face['name'] or face['id']} {percent(face['confidence'])}"

@@ -18,6 +18,11 @@ Verification. Two photos are compared only with each other, so threshold and cal
 separately, to pairs of single photos: at most ``far`` of the pairs of strangers are accepted, and
 half of the pairs are of one person.
 
+Margin. One person under two ids, or two who are as alike, are not told apart by the photo: which of
+the two records is nearer is chance. So the margin is the one that the difference of a photo's
+cosines with two records of its own person exceeds in 5% of the cases, of those where both reach the
+threshold (`serving.matching.ambiguity`).
+
 Every person has the same weight, however many photos there are.
 """
 
@@ -29,16 +34,17 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from serving.evaluation.comparisons import Compared, compare
+from serving.evaluation.comparisons import Compared, Records, compare, compare_records
 from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import NotMeasurable, Sample
-from serving.evaluation.tail import Fit, fit
-from serving.model.card import Calibration, ModelCard, Verification
+from serving.evaluation.tail import Fit, fit, quantile
+from serving.model.card import Calibration, Margin, ModelCard, Verification
 from serving.model.impostors import Impostors
 
 FEW_PEOPLE = 50
 ENROLLED = 0.5  # the share of lookups of enrolled people, and of pairs of one person
 _LEVELS = (np.arange(400) + 0.5) / 400
+_WITHIN = 0.95  # the share of differences between two records of one person within the margin
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class Calibrated:
     threshold: float
     calibration: Calibration
     verification: Verification
+    margin: Margin | None
 
     def card(self, before: ModelCard) -> ModelCard:
         """``before`` with the new numbers."""
@@ -69,6 +76,7 @@ class Calibrated:
             "calibration": self.calibration,
             "verification": self.verification,
             "impostors": self.fit.expected,
+            "margin": self.margin,
         }
         return before.model_copy(update=changes)
 
@@ -94,12 +102,13 @@ def calibrate(
     lookup_fit = fit(compared.strangers, len(sample.ids), at, f"{of}: {strangers}", rng)
     pair_at = 1, wanted.far
     pair_fit = fit(compared.strange_pairs, len(sample.ids), pair_at, of, rng)
+    threshold = round(lookup_fit.expected.threshold(*at), 3)
     return Calibrated(
         compared,
         wanted,
         lookup_fit,
         pair_fit,
-        threshold=round(lookup_fit.expected.threshold(*at), 3),
+        threshold=threshold,
         calibration=_curve(
             *_fit_lookups(compared, lookup_fit.expected, wanted.gallery),
             gallery=wanted.gallery,
@@ -117,6 +126,22 @@ def calibrate(
                 "the others taken for one at the threshold",
             ),
         ),
+        margin=_margin(compare_records(sample, rng), threshold, of),
+    )
+
+
+def _margin(records: Records, threshold: float, of: str) -> Margin | None:
+    """None: no photo reaches the threshold with two records of its person."""
+    both = records.lower >= threshold
+    if not both.any():
+        return None
+    person = records.person[both]
+    weights = 1 / np.bincount(person)[person]
+    found = quantile(records.gap[both], weights, _WITHIN)
+    return Margin(
+        cosine=round(found, 3),
+        measured_on=f"{of}: {int(both.sum())} comparisons of a photo with two records of its "
+        f"person, of which {_WITHIN:.0%} are within",
     )
 
 

@@ -15,6 +15,8 @@ from serving.evaluation.verification import pairs_of
 
 FEWEST_PEOPLE = 5
 _MOST = 1_000_000  # comparisons of a kind; more do not improve the fit
+_DRAWS = 10  # pairs of records of a kind for each photo
+_RECORDS = 100_000  # such pairs of all photos, with at least one for each
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,43 @@ class Compared:
     centroid: Own
     strangers: Comparisons
     strange_pairs: Comparisons
+
+
+@dataclass(frozen=True)
+class Records:
+    """Comparisons of a photo with two records of its person that share no photo.
+
+    Attributes:
+        lower, gap: the lower one of the two cosines, and by how much the other exceeds it,
+            float64 (C,).
+        person: intp (C,).
+    """
+
+    lower: Floats
+    gap: Floats
+    person: NDArray[np.intp]
+
+
+def compare_records(sample: Sample, rng: np.random.Generator) -> Records:
+    """Compare each photo with two records of its person, made at random of one other photo each,
+    and of a half of all others each. Photos with fewer than two others have none."""
+    usable = sample.usable
+    vectors, person = sample.vectors[usable], sample.person[usable]
+    draws = max(1, min(_DRAWS, _RECORDS // max(1, len(person))))
+    cosines, whose = [], []
+    for photo in range(len(person)):
+        others = np.flatnonzero(person == person[photo])
+        others = others[others != photo]
+        if len(others) < 2:
+            continue
+        for _ in range(draws):
+            order = rng.permutation(others)
+            for most in (1, len(order)):
+                records = [centroid_of(vectors[order[n::2][:most]]) for n in (0, 1)]
+                cosines.append(np.sort(np.stack(records) @ vectors[photo]))
+                whose.append(person[photo])
+    low, high = np.array(cosines, np.float64).reshape(-1, 2).T
+    return Records(low, high - low, np.array(whose, np.intp))
 
 
 def compare(sample: Sample, rng: np.random.Generator) -> Compared:

@@ -90,7 +90,7 @@ def likeliest_of(
     comparisons: Comparisons, measured_on: str
 ) -> Callable[[NDArray[np.int64]], Impostors | None]:
     """The likeliest fit, as a function of people's weights, (P,); None: no weight in the tail."""
-    border = _quantile(comparisons.cosines, comparisons.shares, 1 - _TAIL)
+    border = quantile(comparisons.cosines, comparisons.shares, 1 - _TAIL)
 
     def once(drawn: NDArray[np.int64]) -> Impostors | None:
         weights = comparisons.shares * drawn[comparisons.people].prod(axis=1)
@@ -145,7 +145,8 @@ def _changed(fitted: Impostors, dimensions: float) -> Impostors:
     )
 
 
-def _quantile(values: Floats, weights: Floats, level: float) -> float:
+def quantile(values: Floats, weights: Floats, level: float) -> float:
+    """The quantile of weighted values: one of them."""
     order = np.argsort(values)
     summed = np.cumsum(weights[order])
     place = np.searchsorted(summed, level * summed[-1])

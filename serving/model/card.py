@@ -44,6 +44,19 @@ class Verification(BaseModel):
     calibration: Calibration
 
 
+class Margin(BaseModel):
+    """The cosine by which the nearest person has to exceed others for the model to decide.
+
+    Where both are high enough for a name, the cosines of a photo with two records of its own person
+    differ by no more than this in 95 of 100 cases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cosine: float = Field(ge=0, le=1)
+    measured_on: str
+
+
 class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +70,7 @@ class ModelCard(BaseModel):
     calibration: Calibration
     verification: Verification | None = Field(None, description="None: not measured")
     impostors: Impostors | None = Field(None, description="None: not measured")
+    margin: Margin | None = Field(None, description="None: not measured")
 
     def confidence(self, similarity: float, people: int | None = None) -> float:
         """The probability that the best candidate, at this cosine, is the person.
@@ -67,11 +81,17 @@ class ModelCard(BaseModel):
         Args:
             people: the number enrolled; None: as many as the card was calibrated for.
         """
+        return self.calibration.probability(similarity - self._shift(people))
+
+    def even(self, people: int | None = None) -> float:
+        """The cosine at which that probability is one half."""
+        return self._shift(people) - self.calibration.intercept / self.calibration.slope
+
+    def _shift(self, people: int | None) -> float:
         meant = self.calibration.gallery
-        if people and meant and self.impostors:
-            similarity -= self.impostors.threshold(people, 0.01)
-            similarity += self.impostors.threshold(meant, 0.01)
-        return self.calibration.probability(similarity)
+        if not (people and meant and self.impostors):
+            return 0.0
+        return self.impostors.threshold(people, 0.01) - self.impostors.threshold(meant, 0.01)
 
     @property
     def pairs(self) -> Verification:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.errors import ServingError
 from serving.gallery.location import Location
+from serving.matching.ambiguity import COMPARED, as_likely, margin_of
 from serving.matching.records import GalleryStatus, Matches
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
@@ -90,6 +91,8 @@ class Pipeline:
             threshold: the caller's, see `serving.matching.threshold`.
         """
         card = (await self._embedder.served()).card
+        margin = margin_of(self._matching, card)
+        compared = top_k if margin is None else max(top_k, COMPARED)
         # Runs beside the other stages, so that it adds no time.
         location = Location(collection, card.id, card.dimension)
         version = asyncio.create_task(self._versions.now(location))
@@ -100,7 +103,7 @@ class Pipeline:
 
             async def search() -> Matches:
                 matches = await timings.made(
-                    "match", self._match.identify(location, probes, top_k, at_least)
+                    "match", self._match.identify(location, probes, compared, at_least)
                 )
                 return await matches.get()
 
@@ -112,8 +115,20 @@ class Pipeline:
                 () if of_face else found
                 for of_face, found in zip(poor, matches.candidates, strict=True)
             )
-            matches = dataclasses.replace(matches, candidates=candidates)
-            return Identified(faces, matches, card, cosine, poor)
+            ambiguous = {
+                place: likely
+                for place, found in enumerate(candidates)
+                if (likely := as_likely(found, cosine, card, matches.people, margin))
+            }
+            return Identified(
+                faces,
+                dataclasses.replace(matches, candidates=tuple(c[:top_k] for c in candidates)),
+                card,
+                cosine,
+                poor,
+                ambiguous,
+                names_ambiguous=self._matching.ambiguous == "nearest",
+            )
         finally:
             version.cancel()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from serving.errors import EnrolmentConflict, NoUsableFace
@@ -21,6 +21,9 @@ class Identified:
     Attributes:
         threshold: cosine from which on the best candidate is named.
         faults: for each face why it is too poor to say who it is; such a face has no candidates.
+        ambiguous: by the place of a face, the candidates between whom the model cannot decide, best
+            first; faces that are not in it are not ambiguous.
+        names_ambiguous: whether such a face is named as the first of them.
     """
 
     faces: Faces
@@ -28,6 +31,8 @@ class Identified:
     card: ModelCard
     threshold: float
     faults: tuple[tuple[Fault, ...], ...]
+    ambiguous: Mapping[int, tuple[Candidate, ...]] = field(default_factory=dict)
+    names_ambiguous: bool = False
 
     @property
     def poor(self) -> int:
@@ -36,8 +41,19 @@ class Identified:
 
     @cached_property
     def named(self) -> tuple[Candidate | None, ...]:
-        """For each face the candidate that it is, or None: unknown."""
-        return tuple(named(c, self.threshold) for c in self.matches.candidates)
+        """For each face the candidate that it is, or None: unknown, ambiguous or too poor."""
+        return tuple(
+            None if place in self.unnamed else named(candidates, self.threshold)
+            for place, candidates in enumerate(self.matches.candidates)
+        )
+
+    @property
+    def unnamed(self) -> frozenset[int]:
+        """The places of the faces that would have a name if they were not ambiguous."""
+        # A caller's threshold of -1 always names the nearest.
+        if self.names_ambiguous or self.threshold <= -1:
+            return frozenset()
+        return frozenset(self.ambiguous)
 
 
 @dataclass(frozen=True)

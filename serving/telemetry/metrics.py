@@ -42,9 +42,13 @@ def _seconds(name: str, description: str, *labels: str) -> metrics.Histogram:
 
 
 class ApiMetrics:
-    """Metrics of the ingress: requests, waits, photos and faces."""
+    """Metrics of the ingress: requests, waits, photos and faces.
 
-    def __init__(self) -> None:
+    Args:
+        collection: the default one, whose counters begin at 0.
+    """
+
+    def __init__(self, collection: str = "default") -> None:
         self._requests = _seconds(
             "faces_request_seconds", "HTTP requests, until the answer.", "method", "route", "status"
         )
@@ -60,11 +64,18 @@ class ApiMetrics:
         self._faces = metrics.Histogram("faces_photo_faces", "Faces found in a photo.", _COUNTS)
         self._identified = counter(
             "faces_identified",
-            "Faces that were looked up: known, unknown, or too poor to say.",
+            "Faces that were looked up: known, unknown, ambiguous or too poor to say.",
             ("outcome",),
             {"outcome": "known"},
             {"outcome": "unknown"},
+            {"outcome": "ambiguous"},
             {"outcome": "poor"},
+        )
+        self._ambiguous = counter(
+            "faces_ambiguous",
+            "Faces for which the model cannot decide between enrolled people, named or not.",
+            ("collection",),
+            {"collection": collection},
         )
         self._similarity = metrics.Histogram(
             "faces_best_similarity", "Cosine of the best candidate; 0 if negative.", _COSINES
@@ -99,6 +110,7 @@ class ApiMetrics:
         candidates: Sequence[Sequence[Candidate]],
         named: Sequence[Candidate | None],
         poor: int,
+        unnamed: int,
     ) -> None:
         """The faces of a photo were looked up.
 
@@ -106,15 +118,27 @@ class ApiMetrics:
             candidates: those of each face, best first.
             named: for each face the one that the answer names, or None.
             poor: the number of faces that are too poor to say who they are.
+            unnamed: the number of faces that have no name because they are ambiguous.
         """
         known = sum(candidate is not None for candidate in named)
-        unknown = len(named) - known - poor
-        for outcome, count in (("known", known), ("unknown", unknown), ("poor", poor)):
+        counts = {
+            "known": known,
+            "unknown": len(named) - known - poor - unnamed,
+            "ambiguous": unnamed,
+            "poor": poor,
+        }
+        for outcome, count in counts.items():
             if count:
                 self._identified.inc(count, {"outcome": outcome})
         for of_face in candidates:
             if of_face:
                 self._similarity.observe(max(0.0, of_face[0].similarity))
+
+    def ambiguous(self, collection: str, faces: int) -> None:
+        """Faces of a photo are ambiguous, so the collection holds people: no caller can make up
+        labels."""
+        if faces:
+            self._ambiguous.inc(faces, {"collection": collection})
 
     def asked_triton(self, call: str, outcome: str, seconds: float, batch: int) -> None:
         """The ``observe`` of `serving.model.embedder.Embedder`."""

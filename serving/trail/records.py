@@ -50,5 +50,6 @@ def renamed(record: Any, name: Callable[[Any], Any]) -> Any:
 def size_of(record: Record) -> int:
     """About the bytes of memory that the record takes."""
     faces = [face for answer in record.get("answers", ()) for face in answer["faces"]]
-    entries = len(faces) + sum(len(face["candidates"]) for face in faces) + len(record["ids"])
+    people = sum(len(face["candidates"]) + len(face.get("ambiguous", ())) for face in faces)
+    entries = len(faces) + people + len(record["ids"])
     return _BASE_BYTES + _ENTRY_BYTES * entries

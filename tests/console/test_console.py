@@ -342,6 +342,12 @@ def test_likely_duplicates_are_looked_at_and_merged(page: Page, api: httpx.Clien
     enrol(api, 7, *ARDERN[:2], name="J. Ardern")
     enrol(api, 2576, *ARDERN[2:6], name="Jacinda Ardern")
     enrol(api, 102, OBAMA, name="Barack Obama")
+    page.go("identify")
+    page.identify(ARDERN[6])
+    page.shows("1 face, 0 named")
+    assert {*page.text(".face .who").split(" or ")} == {"Jacinda Ardern", "J. Ardern"}
+    page.shows("If they are one person, merge them.", ".face .line")
+    page.go("people")
     page.tab_to("Likely duplicates")
     page.press(Keys.ENTER)
     page.shows("1 pair may be one person each", "dialog")

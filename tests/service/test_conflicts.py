@@ -128,8 +128,21 @@ def test_likely_duplicates_until_they_are_merged(people: People) -> None:
     everybody = people.api.get("/duplicates", params={"threshold": -1, "limit": 2})
     assert len(everybody.json()["duplicates"]) == 2
     assert everybody.json()["found"] == 3
+
+    def asked() -> dict[str, Any]:
+        answer = people.api.post("/infer", files={"image": people.read("2576/photo_07.jpg")})
+        return dict(answer.raise_for_status().json()["faces"][0])
+
+    doubt = asked()
+    assert (doubt["id"], doubt["name"], len(doubt["candidates"])) == (None, None, 1)
+    assert {c["id"]: c["name"] for c in doubt["ambiguous"]} == {
+        2576: "Jacinda Ardern",
+        7: "J. Ardern",
+    }
     people.api.post("/identities/2576/merge", json={"from": [7]}).raise_for_status()
     assert people.api.get("/duplicates").json()["duplicates"] == []
+    named = asked()
+    assert (named["id"], named["ambiguous"]) == (2576, [])
 
 
 @pytest.mark.parametrize("params", [{"limit": 0}, {"threshold": 2}, {"cursor": -2}])

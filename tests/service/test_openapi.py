@@ -55,6 +55,8 @@ def test_an_example_is_answered_as_described(
     for parameter in operation.get("parameters", []):
         if "example" in parameter:
             places[parameter["in"]][parameter["name"]] = parameter["example"]
+    if path == "/infer":  # the example is of somebody who is enrolled once
+        api.delete("/identities/104").raise_for_status()
     body = operation.get("requestBody", {"content": {JSON: {"example": None}}})["content"][JSON]
     answer = api.request(
         method, path.format(**places["path"]), params=places["query"], json=body["example"]

@@ -66,6 +66,7 @@ class Stages(FakeMatch):
         self.at_once = self.most_at_once = 0
         self.enrolments: list[Enrolment] = []
         self.identified: list[tuple[int, int, int | None]] = []  # faces, top_k, at_least
+        self.candidates: tuple[Candidate, ...] | None = None  # of each face; None: one
         self.enrol_failure: Exception | None = None
         self.conflicts: tuple[Conflict, ...] = ()
         self.known: GalleryStatus | Exception = GalleryStatus(True, 3, 1, 1, None)
@@ -123,7 +124,10 @@ class Stages(FakeMatch):
         self.asked.append("identify")
         assert location == LOCATION
         self.identified.append((len(probes), top_k, at_least))
-        people = tuple((Candidate(n, None, 0.5),) for n in range(len(probes)))
+        people = tuple(
+            (Candidate(n, None, 0.5),) if self.candidates is None else self.candidates[:top_k]
+            for n in range(len(probes))
+        )
         return self._handed("identify", Matches(people, 3, 1))
 
     async def enrol(self, location: Location, enrolment: Enrolment) -> Enrolled | Refused:

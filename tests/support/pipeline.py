@@ -30,11 +30,12 @@ class FakeEmbedder(Embedder):
         super().__init__(TritonSettings())
         self.failure: Exception | None = None
         self.is_ready = True
+        self.card = CARD
 
     async def served(self) -> ServedModel:
         if self.failure is not None:
             raise self.failure
-        return ServedModel(CARD, 32, "INPUT__0", "OUTPUT__0", 0.0)
+        return ServedModel(self.card, 32, "INPUT__0", "OUTPUT__0", 0.0)
 
     async def ready(self) -> bool:
         return self.is_ready
@@ -61,6 +62,7 @@ class FakePipeline(Pipeline):
         self.failure: BaseException | None = None
         self.seconds = 0.0
         self.found: dict[bytes, Faces | Exception] = {}
+        self.ambiguous: Mapping[int, tuple[Candidate, ...]] = {}
         self.conflicts: list[Conflict] = []
         self.refused = False
         self.embedder = FakeEmbedder()
@@ -86,7 +88,15 @@ class FakePipeline(Pipeline):
         found = found.first(min(max_faces or self.max_faces, self.max_faces))
         candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
         cosine = threshold_of(threshold, self.matching, CARD, 1000)
-        return Identified(found, Matches(candidates, 17, 1000), CARD, cosine, ((),) * len(found))
+        return Identified(
+            found,
+            Matches(candidates, 17, 1000),
+            CARD,
+            cosine,
+            ((),) * len(found),
+            self.ambiguous,
+            self.matching.ambiguous == "nearest",
+        )
 
     async def enrol(
         self,

@@ -64,6 +64,8 @@ def test_settings_cannot_be_changed() -> None:
         ("match.threshold", "high"),
         ("match.fpir", 0),
         ("match.fpir", 1),
+        ("match.ambiguous", "both"),
+        ("match.ambiguous_margin", -0.1),
         ("triton.timeout_s", 0),
         ("limits.max_image_bytes", -1),
         ("limits.max_faces", 1001),  # more than a request may ask for

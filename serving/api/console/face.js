@@ -17,6 +17,7 @@ export function percent(probability) {
 export function faceView(face, index, { photo, threshold, actions }) {
   const [nearest] = face.candidates;
   const poor = !face.quality.sufficient;
+  const doubt = face.ambiguous.length > 0;
   const number = index + 1;
   const name = h('span', { className: 'name' });
   const label = h('span', { className: 'label' }, `${number} `, name);
@@ -54,26 +55,45 @@ export function faceView(face, index, { photo, threshold, actions }) {
   }
 
   function update(to) {
-    const known = to === null ? face.id !== null : nearest !== undefined && nearest.similarity >= to;
-    const who = known ? nearest.name ?? `id ${nearest.id}` : poor ? 'Too poor to say' : 'Unknown';
+    const reached = to === null ? face.id !== null || doubt : nearest !== undefined && nearest.similarity >= to;
+    // Whether the service names an ambiguous face is a setting of its own.
+    const known = reached && (!doubt || face.id !== null);
+    const who = reached ? (doubt ? eitherOf(face.ambiguous) : nearest.name ?? `id ${nearest.id}`)
+      : poor ? 'Too poor to say' : 'Unknown';
     for (const part of [box, item]) part.classList.toggle('known', known);
     bar.update(to ?? threshold);
     title.textContent = who;
     name.textContent = who;
-    line.textContent = sentence(known);
+    line.textContent = sentence(known, reached);
     box.setAttribute('aria-label', `Face ${number}: ${who}. ${line.textContent}`);
     return known;
   }
 
-  function sentence(known) {
+  function sentence(known, reached) {
     if (poor) return reasonsOf(face);
     if (!nearest) return 'Nobody is enrolled yet';
+    if (doubt && reached) return doubtOf(face);
     const numbers = `similarity ${nearest.similarity.toFixed(2)}, confidence ${percent(nearest.confidence)}`;
     if (known) return nearest.name ? `id ${nearest.id}, ${numbers}` : numbers;
     return `nearest is ${nearest.name ?? `id ${nearest.id}`}: ${numbers}`;
   }
 
   return { box, card: item, update };
+}
+
+/** The people between whom the model cannot decide, as one name. */
+function eitherOf(people) {
+  const names = people.map(({ id, name }) => name ?? `id ${id}`);
+  const plain = new Set(names).size === names.length;
+  const each = plain ? names : people.map(({ id, name }) => (name ? `${name} (id ${id})` : `id ${id}`));
+  // This key may learn of one of them alone.
+  return (each.length > 1 ? each : [...each, 'somebody else']).join(' or ');
+}
+
+/** Why an ambiguous face has two names, and what to do about it. */
+function doubtOf({ ambiguous }) {
+  const numbers = ambiguous.map(({ id, similarity }) => `id ${id} ${similarity.toFixed(2)}`).join(', ');
+  return `Nearly as likely as each other: similarity of ${numbers}. If they are one person, merge them.`;
 }
 
 /** Why a face is too poor to say who it is; empty: it is not. */

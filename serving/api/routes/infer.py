@@ -41,10 +41,10 @@ async def infer(
             threshold=options.threshold,
             timings=timings,
         )
-        context.metrics.identified(identified.matches.candidates, identified.named, identified.poor)
+        context.count(collection, identified)
         answered = disclosure.identified(identified)
         await audit.identified(request, context, [answered], [image])
-        candidates = sum(map(len, identified.matches.candidates))
+        candidates = sum(map(len, (*identified.matches.candidates, *identified.ambiguous.values())))
         lease_of(request).take(CANDIDATE_BYTES * candidates)
         note(request, faces=len(identified.faces))
         return await reply(lambda: infer_answer(answered))

@@ -168,7 +168,7 @@ async def _infer(
 
     photos = await all_of(identify(n, image) for n, image in enumerate(inference.images))
     for photo in photos:
-        context.metrics.identified(photo.matches.candidates, photo.named, photo.poor)
+        context.count(collection, photo)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
     photos = [disclosure.identified(photo) for photo in photos]
     await audit.identified(request, context, photos, inference.images)

@@ -163,6 +163,22 @@ def test_a_face_that_is_too_poor_to_say_says_why_and_names_nobody() -> None:
     assert (reason.gate, reason.reason) == ("uninformative", UNINFORMATIVE.sentence)
 
 
+def test_an_ambiguous_face_has_both_people_and_no_name() -> None:
+    pair = (Candidate(7, "P0", 0.75), Candidate(8, "P1", 0.74))
+    doubt = dataclasses.replace(found(0.5, 0.75), ambiguous={0: pair})
+    (face,) = infer_answer(doubt).faces
+    assert (face.id, face.name, face.similarity, face.confidence) == (None,) * 4
+    assert [c.id for c in face.candidates] == [7]
+    assert [(c.id, c.name, c.similarity) for c in face.ambiguous] == [
+        (7, "P0", 0.75),
+        (8, "P1", 0.74),
+    ]
+    assert face.ambiguous[0].confidence == face.candidates[0].confidence
+    (named,) = infer_answer(dataclasses.replace(doubt, names_ambiguous=True)).faces
+    assert (named.id, named.name, named.ambiguous) == (7, "P0", face.ambiguous)
+    assert only_face(0.5, 0.75, 0.25).ambiguous == []
+
+
 def test_two_photos_are_neither_the_same_nor_different_where_one_is_too_poor() -> None:
     photo = PhotoReport(faces(BOX), 1, None)
     told = verify_answer(Compared([photo, photo], 0.9, CARD, ((), (UNINFORMATIVE,))), 0.5)

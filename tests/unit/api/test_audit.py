@@ -21,7 +21,7 @@ from serving.gallery import Operation, Person
 from serving.gallery.erasure import Erasure, Left, Receipt
 from serving.gallery.location import Location
 from serving.keys import hash_of, new_key
-from serving.matching.records import PeoplePage
+from serving.matching.records import Candidate, PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import AuditSettings, GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
@@ -370,6 +370,16 @@ def test_an_identification_is_recorded_as_it_was_answered(
     logged = ask.line
     assert all(logged[field] == value for field, value in record.items())
     assert "Ada" not in json.dumps(records_of(trails))
+
+
+def test_the_record_of_an_ambiguous_face_has_both_people(caplog: pytest.LogCaptureFixture) -> None:
+    ask = Asked(caplog, audit=AuditSettings(identifications=True))
+    pair = (Candidate(7, "Ada", 0.75), Candidate(8, None, 0.74))
+    ask.api.pipeline.ambiguous = {0: pair}
+    assert ask("POST", "/infer", content=b"photo", headers=JPEG).status_code == 200
+    (face,) = ask.line["answers"][0]["faces"]
+    assert (face["id"], ask.line["ids"]) == (None, [])
+    assert face["ambiguous"] == [{"id": 7, "similarity": 0.75}, {"id": 8, "similarity": 0.74}]
 
 
 def test_what_a_caller_does_not_learn_is_not_in_its_record(

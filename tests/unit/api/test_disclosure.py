@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -124,6 +125,27 @@ def test_similarities_have_two_digits(
     assert tuple(c.similarity for c in seen.matches.candidates[0]) == shown
     assert (seen.named[0] is not None) == bool(shown)
     whole = identified(0.1, *similarities)
+    assert Disclosure(key_of("counter"), settings).identified(whole) is whole
+
+
+@pytest.mark.parametrize(
+    ("similarities", "shown"),
+    [
+        ((0.83141, 0.82), (0.83, 0.82)),
+        ((0.51, 0.50), (0.51,)),  # the second is below the threshold
+        ((0.50, 0.49), ()),
+    ],
+)
+def test_an_ambiguous_face_stays_so_without_those_below_the_threshold(
+    similarities: tuple[float, ...], shown: tuple[float, ...]
+) -> None:
+    settings = MatchSettings(threshold=0.505)
+    whole = identified(-1, *similarities)
+    whole = dataclasses.replace(whole, ambiguous={0: whole.matches.candidates[0]})
+    assert whole.named[0] is not None  # by its threshold
+    seen = Disclosure(key_of("kiosk"), settings).identified(whole)
+    assert tuple(c.similarity for c in seen.ambiguous.get(0, ())) == shown
+    assert seen.named == (None,)
     assert Disclosure(key_of("counter"), settings).identified(whole) is whole
 
 

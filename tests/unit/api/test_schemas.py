@@ -21,6 +21,7 @@ def test_a_box_is_four_whole_numbers(box: list[float]) -> None:
         "box": [1, 2, 3, 4],
         "detection_score": 0.99,
         "candidates": [],
+        "ambiguous": [],
         "quality": GOOD_BODY,
         "turn": 0,
     }

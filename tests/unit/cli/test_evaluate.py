@@ -139,6 +139,7 @@ class TestCalibrate:
         assert "9 photos of 5 people" in output
         assert "5 people are few" in output
         assert "1,000,000" in output
+        assert "ambiguous within" in output
         assert (repository / NAME / "model.json").read_bytes() == before
 
     def test_the_card_is_written_and_used(
@@ -151,6 +152,8 @@ class TestCalibrate:
         assert card.calibration.measured_on.startswith("9 photos of 5 people (a test)")
         assert card.impostors is not None
         assert card.threshold == pytest.approx(card.impostors.threshold(200, 0.02), abs=1e-3)
+        assert card.margin is not None
+        assert card.margin.measured_on.startswith("9 photos of 5 people (a test): ")
         assert card.to_pbtxt() in (repository / NAME / "config.pbtxt").read_text()
         (tmp_path / "args.yaml").write_text("match: {threshold: auto}\n")
         run(

@@ -174,6 +174,23 @@ class TestInfer:
         assert "too poor" in ended
         assert "pixelated" in ended
 
+    def test_a_face_between_two_people(
+        self, faces: Faces, service: FakeService, photo: Path
+    ) -> None:
+        pair = [
+            {"id": n, "name": name, "similarity": s, "confidence": 0.9}
+            for n, name, s in ((7, "Ada", 0.75), (8, "Eve", 0.74))
+        ]
+        service.body = answer({**person(None), "ambiguous": pair})
+        lines = faces("infer", photo).out.splitlines()
+        (line,) = (line for line in lines if "10 60 110 160" in line)
+        assert line.split() == "ambiguous Ada or Eve 10 60 110 160 7 0.75 90%".split()  # noqa: SIM905
+        assert any(line.split() == ["8", "0.74", "90%"] for line in lines)
+        service.body = answer({**person(7, "Ada"), "ambiguous": pair})
+        named = faces("infer", photo).out
+        assert "Ada or Eve" in named
+        assert "ambiguous" not in named
+
     def test_json_is_the_answer_and_nothing_else(
         self, faces: Faces, service: FakeService, photo: Path
     ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.client.draw import draw, label_of, percent
+from serving.client.draw import draw, either_of, label_of, percent
 from tests.support import images
 
 GREEN, RED = (0x1A, 0x98, 0x50), (0xD7, 0x30, 0x27)
@@ -151,3 +151,19 @@ def test_a_face_that_is_too_poor_to_say_is_not_called_unknown() -> None:
     poor = {**face((0, 0, 9, 9), None), "quality": {"sufficient": False}}
     assert label_of(poor) == "too poor to say"
     assert label_of({**poor, "quality": {"sufficient": True}}) == "unknown"
+
+
+def test_a_face_between_two_people_is_called_by_both() -> None:
+    def people(*names: str | None) -> list[dict[str, Any]]:
+        return [{"id": 7 + n, "name": name} for n, name in enumerate(names)]
+
+    for names, label in (
+        (("Ada", "Eve"), "Ada or Eve"),
+        (("Ada", None), "Ada or 8"),
+        (("Ada", "Eve", "Bea"), "Ada or Eve or Bea"),
+        (("Ada", "Ada"), "Ada (7) or Ada (8)"),
+        (("Ada",), "Ada or somebody else"),
+    ):
+        doubt = {**face((0, 0, 9, 9), None), "ambiguous": people(*names)}
+        assert label_of(doubt) == either_of(people(*names)) == label
+    assert label_of({**face((0, 0, 9, 9), name="Ada"), "ambiguous": []}) == "Ada 98%"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.evaluation.calibrate import Calibrated, Wanted, calibrate, fit_logistic
-from serving.evaluation.comparisons import compare
+from serving.evaluation.comparisons import compare, compare_records
 from serving.evaluation.metrics import calibration_error, reliability
 from serving.evaluation.sample import NotMeasurable, Sample
 from serving.gallery.segment import normalised
@@ -61,6 +61,18 @@ class TestCompare:
         assert 0 not in compared.strangers.people
         assert np.isfinite(compared.single.cosines).all()
 
+    def test_a_photo_is_compared_with_two_records_of_its_person(self) -> None:
+        """Of one and the same photo, and of one that deviates; everybody else has two photos."""
+        a, b = np.eye(8)[:2]
+        rows = [a, a, 0.8 * a + 0.6 * b, *np.eye(8)[[2, 2, 3, 3]]]
+        records = compare_records(sample_of(rows, [5, 5, 5, 6, 6, 7, 7]), np.random.default_rng(0))
+        assert set(records.person.tolist()) == {0}
+        found = {(round(low, 6), round(gap, 6)) for low, gap in zip(records.lower, records.gap,
+                                                                    strict=True)}  # fmt: skip
+        assert found == {(0.8, 0.2), (0.8, 0.0)}
+        # Each photo as often, with single photos and with halves: of two others both are the same.
+        assert len(records.lower) == 3 * 2 * 10
+
     @pytest.mark.parametrize(("people", "photos"), [(4, 5), (9, 1)])
     def test_too_few(self, people: int, photos: int) -> None:
         with pytest.raises(NotMeasurable, match="too few"):
@@ -114,6 +126,18 @@ class TestPromises:
         assert np.mean(told) == pytest.approx(0.5, abs=0.04)
         assert np.mean(told[:200]) > 0.85
 
+    def test_of_the_margin(self, card: ModelCard) -> None:
+        """Of people who are enrolled twice, and whom the calibration has not seen, 95% are within
+        the margin where both records reach the threshold."""
+        assert card.margin is not None
+        sample = crowd(2000, photos=3, spread=0.6, dimension=DIMENSION, seed=4)
+        probe, one, other = sample.vectors.reshape(2000, 3, -1).transpose(1, 0, 2)
+        cosines = np.stack([(probe * record).sum(axis=1) for record in (one, other)])
+        both = cosines.min(axis=0) >= card.threshold
+        assert both.sum() > 500
+        within = np.ptp(cosines[:, both], axis=0) <= card.margin.cosine
+        assert 0.9 < within.mean() < 0.98
+
 
 class TestCard:
     def test_it_tells_what_was_measured(self, found: Calibrated, card: ModelCard) -> None:
@@ -125,6 +149,7 @@ class TestCard:
             card.calibration.measured_on,
             card.pairs.calibration.measured_on,
             found.fit.expected.measured_on,
+            card.margin.measured_on if card.margin else "",
         ):
             assert text.startswith("200 photos of 50 people (a test): ")
         assert ModelCard.from_json(card.to_json()) == card

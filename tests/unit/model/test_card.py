@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.model.card import Calibration, ModelCard, Verification, model_id
+from serving.model.card import Calibration, Margin, ModelCard, Verification, model_id
 from serving.model.impostors import Impostors
 
 PREPROCESSING: dict[str, Any] = {"size": 160, "margin": 14}
@@ -75,6 +75,7 @@ class TestCard:
 class TestConfidence:
     def test_known_values(self) -> None:
         assert card().confidence(0.55) == pytest.approx(0.5)
+        assert card().even() == pytest.approx(0.55)
         assert card().confidence(0.60) == pytest.approx(1 / (1 + math.exp(-1)))
         assert card().confidence(0.50) == pytest.approx(1 - card().confidence(0.60))
 
@@ -102,11 +103,22 @@ class TestConfidence:
         for people in (10, 1_000_000):
             at = measured.confidence(impostors.threshold(people, 0.01), people)
             assert at == pytest.approx(measured.confidence(impostors.threshold(1000, 0.01)))
+            assert measured.confidence(measured.even(people), people) == pytest.approx(0.5)
         assert ModelCard.from_json(measured.to_json()) == measured
 
     def test_without_knowing_strangers_the_size_is_ignored(self) -> None:
         assert card().confidence(0.6, 1_000_000) == card().confidence(0.6)
         assert card().confidence(0.6, 0) == card().confidence(0.6)
+
+
+class TestMargin:
+    def test_through_json_and_back(self) -> None:
+        measured = card(margin=Margin(cosine=0.14, measured_on="nobody"))
+        assert ModelCard.from_json(measured.to_json()) == measured
+
+    def test_a_card_from_before_has_none(self) -> None:
+        assert card().margin is None
+        assert "margin" not in json.loads(card().to_json())
 
 
 class TestPairs:

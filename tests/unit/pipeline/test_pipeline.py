@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from serving.errors import Overloaded, Unavailable, UnsupportedImage
-from serving.matching.records import (
-    Matches,
-)
+from serving.matching.ambiguity import COMPARED
+from serving.matching.records import Candidate, Matches
+from serving.model.card import Margin
 from serving.pipeline.timings import Timings
 from tests.support.local_pipeline import ASKED, LocalPipeline, run
 from tests.support.stages import CARD
@@ -27,6 +27,22 @@ class TestIdentify:
         assert pipeline.stages.identified == [(3, 5, 3)]
         assert len(found.faces) == len(found.matches.candidates) == 3
         assert found.card == CARD
+
+    def test_people_who_are_as_likely_are_compared_whatever_the_caller_asks_for(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        pair = (Candidate(7, None, 0.8), Candidate(8, None, 0.79))
+        pipeline.stages.candidates = (*pair, Candidate(9, None, 0.3))
+        assert pipeline.identified(b"2").ambiguous == {}  # the card does not know
+        margin = Margin(cosine=0.1, measured_on="nobody")
+        pipeline.embedder.card = CARD.model_copy(update={"margin": margin})
+        found = pipeline.identified(b"2", top_k=1)
+        assert pipeline.stages.identified == [(2, 1, 3), (2, COMPARED, 3)]
+        assert found.matches.candidates == ((pair[0],), (pair[0],))
+        assert found.ambiguous == {0: pair, 1: pair}
+        assert found.named == (None, None)
+        assert len(pipeline.identified(b"1", top_k=50).matches.candidates[0]) == 3
+        assert pipeline.stages.identified[-1] == (1, 50, 3)
 
     def test_no_face_still_tells_the_gallerys_version(self, pipeline: LocalPipeline) -> None:
         found = pipeline.identified(b"0")

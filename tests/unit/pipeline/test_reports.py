@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from serving.errors import EnrolmentConflict, NoUsableFace
 from serving.matching.records import Candidate, Conflict, ConflictKind, Matches
 from serving.pipeline.reports import (
@@ -29,6 +31,26 @@ def test_each_face_is_named_by_the_same_threshold() -> None:
     )
     assert identified.named == (ada, None, None)
     assert identified.poor == 1
+
+
+def test_an_ambiguous_face_is_named_by_a_setting_and_by_a_threshold_that_names_always() -> None:
+    ada, eve = Candidate(7, "Ada", 0.75), Candidate(8, "Eve", 0.74)
+    identified = Identified(
+        faces((0, 0, 9, 9), (0, 0, 8, 8)),
+        Matches(((ada, eve), (ada,)), 17, 2),
+        CARD,
+        threshold=0.7,
+        faults=((), ()),
+        ambiguous={0: (ada, eve)},
+    )
+    assert identified.named == (None, ada)
+    assert identified.unnamed == frozenset({0})
+    for named in (
+        dataclasses.replace(identified, names_ambiguous=True),
+        dataclasses.replace(identified, threshold=-1.0),
+    ):
+        assert named.named == (ada, ada)
+        assert not named.unnamed
 
 
 def test_errors_carry_the_reports_and_keep_their_kind() -> None:

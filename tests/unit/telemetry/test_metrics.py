@@ -55,8 +55,10 @@ def test_counters_that_alerts_divide_by_begin_at_zero(records: Records) -> None:
     assert of(records, "faces_identified") == [
         (0, {"outcome": "known"}),
         (0, {"outcome": "unknown"}),
+        (0, {"outcome": "ambiguous"}),
         (0, {"outcome": "poor"}),
     ]
+    assert of(records, "faces_ambiguous") == [(0, {"collection": "default"})]
     for name in ("faces_commit_conflicts", "faces_commit_joined", "faces_gallery_unconfirmed"):
         assert of(records, name) == [(0, {})]
 
@@ -65,16 +67,21 @@ def test_faces_are_counted_known_or_unknown_with_the_best_similarity(records: Re
     api = ApiMetrics()
     records.clear()
     best = candidate(0.8)
-    api.identified([[best, candidate(0.7)], [candidate(-0.2)], [], []], [best, *[None] * 3], 1)
+    of_faces = [[best, candidate(0.7)], [candidate(-0.2)], [], [], [best]]
+    api.identified(of_faces, [best, *[None] * 4], 1, 1)
     assert of(records, "faces_identified") == [
         (1, {"outcome": "known"}),
         (2, {"outcome": "unknown"}),
+        (1, {"outcome": "ambiguous"}),
         (1, {"outcome": "poor"}),
     ]
-    assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {})]
+    assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {}), (0.8, {})]
     records.clear()
-    api.identified([], [], 0)
+    api.identified([], [], 0, 0)
+    api.ambiguous("made-up", 0)
     assert not records
+    api.ambiguous("shop", 2)
+    assert of(records, "faces_ambiguous") == [(2, {"collection": "shop"})]
 
 
 def test_a_method_that_was_made_up_is_no_label(records: Records) -> None:

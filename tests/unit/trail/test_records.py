@@ -26,13 +26,16 @@ def test_a_stranger_has_no_name() -> None:
     assert face["id"] is None
 
 
+@pytest.mark.parametrize("doubt", [False, True])
 @pytest.mark.parametrize(("faces", "candidates"), [(0, 0), (1, 1), (1, 10), (10, 1), (100, 5)])
-def test_its_size_is_about_that_in_memory(faces: int, candidates: int) -> None:
-    face = {
+def test_its_size_is_about_that_in_memory(faces: int, candidates: int, doubt: bool) -> None:
+    face: Record = {
         "id": 1007,
         "similarity": 0.7123,
         "candidates": [{"id": 1007 + n, "similarity": n / 7} for n in range(candidates)],
     }
+    if doubt:
+        face["ambiguous"] = face["candidates"]
     text = json.dumps(
         looked_up(
             None, ids=[1007] * faces, answers=[{"threshold": 0.6123, "faces": [face] * faces}]

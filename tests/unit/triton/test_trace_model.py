@@ -306,6 +306,7 @@ class TestFiles:
         assert (CASIA / "config.pbtxt").read_text() == trace_model.config_pbtxt(card.name, card)
         assert card.impostors is not None
         assert card.threshold == round(card.impostors.threshold(1000, 0.01), 3)
+        assert card.margin is not None
 
     def test_the_preprocessing_is_that_of_the_stages(self) -> None:
         assert trace_model.PREPROCESSING["margin"] == MARGIN

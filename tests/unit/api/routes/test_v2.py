@@ -21,9 +21,9 @@ from serving.api import v2_codec
 from serving.api.v2_codec import OUTPUTS, Inference
 from serving.api.v2_schemas import InferParameters
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
-from serving.matching.records import GalleryStatus, Matches
+from serving.matching.records import Candidate, GalleryStatus, Matches
 from serving.pipeline.reports import Identified
-from serving.settings import LookupSettings
+from serving.settings import LookupSettings, MatchSettings
 from serving.vision.quality import faults
 from tests.support.api import Api
 from tests.support.images import DATA
@@ -114,6 +114,7 @@ def test_a_row_is_a_face(api: Api, binary: bool) -> None:
     assert found["DETECTION_SCORE"] == pytest.approx([0.99, 0.99, 0.95])
     assert found["QUALITY"].tolist() == [b""] * 3
     assert found["TURN"].tolist() == [0] * 3
+    assert found["AMBIGUOUS"].tolist() == [b""] * 3
     for name, array in found.items():
         assert (
             array.dtype
@@ -135,6 +136,17 @@ def test_a_face_that_is_too_poor_to_say_names_its_gates() -> None:
     assert told["QUALITY"] == ["pixelated,too-few-tones"]
     assert (told["ID"], told["SIMILARITY"], told["CONFIDENCE"]) == ([-1], [-1.0], [0.0])
     assert told["TURN"] == [180]
+
+
+def test_an_ambiguous_face_has_the_ids_of_both(api: Api) -> None:
+    api.pipeline.ambiguous = {0: (Candidate(7, "Ada", 0.75), Candidate(8, None, 0.74))}
+    found = rows(Triton(api).infer(PHOTO))
+    assert found["AMBIGUOUS"].tolist() == [b"7,8"]
+    assert (found["ID"].tolist(), found["NAME"].tolist()) == ([-1], [b""])
+    assert found["SIMILARITY"].tolist() == [0.75]
+    api.pipeline.matching = MatchSettings(ambiguous="nearest")
+    found = rows(Triton(api).infer(PHOTO))
+    assert (found["AMBIGUOUS"].tolist(), found["ID"].tolist()) == ([b"7,8"], [7])
 
 
 @pytest.mark.parametrize("binary", [True, False])
