@@ -28,8 +28,8 @@ def as_likely(
     people: int,
     margin: float | None,
 ) -> tuple[Candidate, ...]:
-    """The candidates that are nearly as likely as the best one, best first, with it; none where
-    there is no doubt.
+    """The candidates that are nearly as likely as the best one, best first, with it, at most
+    `COMPARED`; none where there is no doubt.
 
     They are within the margin, and similar enough to be the person by themselves: they reach the
     threshold, or their confidence is one half at least. By that alone the most similar of many
@@ -46,5 +46,6 @@ def as_likely(
     if best is None or margin is None:
         return ()
     least = max(best.similarity - margin, min(threshold, card.even(people)))
-    likely = tuple(c for c in candidates if c is best or c.similarity >= least)
+    nearest = candidates[:COMPARED]
+    likely = tuple(c for c in nearest if c is best or c.similarity >= least)
     return likely if len(likely) > 1 else ()
