@@ -93,7 +93,8 @@ def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Ope
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations.offline import Cropper, LocalModel
 
-    return Opened(found, settings, LocalModel(repository, model), Cropper(settings))
+    local = LocalModel(repository, model)
+    return Opened(found, settings, local, Cropper(settings, local.card))
 
 
 def print_section(section: Section) -> None:

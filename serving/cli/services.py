@@ -13,11 +13,12 @@ from serving.gallery.s3 import Connect, connect
 from serving.settings import AppArgs
 
 if TYPE_CHECKING:
+    from serving.model.card import ModelCard
     from serving.operations.offline import Cropper, EmbeddingModel
 
 
 class MakeCropper(Protocol):
-    def __call__(self, settings: AppArgs, *, largest: bool) -> Cropper: ...
+    def __call__(self, settings: AppArgs, card: ModelCard, *, largest: bool) -> Cropper: ...
 
 
 # Both import inside, since torch takes seconds to load, and most commands have no use for it.
@@ -27,10 +28,10 @@ def _local_model(repository: Path, name: str) -> EmbeddingModel:
     return LocalModel(repository, name)
 
 
-def _cropper(settings: AppArgs, *, largest: bool) -> Cropper:
+def _cropper(settings: AppArgs, card: ModelCard, *, largest: bool) -> Cropper:
     from serving.operations.offline import Cropper
 
-    return Cropper(settings, largest=largest)
+    return Cropper(settings, card, largest=largest)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Services:
     Attributes:
         connect: opens a bucket; see `serving.gallery.s3.connect`.
         local_model: loads a traced model by its repository and name.
-        cropper: makes what cuts faces out of photos.
+        cropper: makes what cuts faces out of photos, for the model with this card.
     """
 
     connect: Connect = connect

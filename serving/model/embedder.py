@@ -1,4 +1,4 @@
-"""Embedding: face crops -> unit vectors, by the FaceNet that Triton serves."""
+"""Embedding: face crops -> unit vectors, by the model that Triton serves."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ class Embedder:
         """Embed face crops.
 
         Args:
-            crops: uint8 RGB (N, 3, 160, 160); any N, more than Triton's batch size too.
+            crops: uint8 RGB (N, 3, S, S), as the card's preprocessing has them; any N, more than
+                Triton's batch size too.
 
         Returns:
             float32 (N, D), unit length.

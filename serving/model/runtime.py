@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serving.model.repository import MODEL, ModelError, weights_in
 
-# Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
+# Crops, uint8 RGB (N, 3, S, S) as the card has them, to embeddings, float32 (N, D), unit length.
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 

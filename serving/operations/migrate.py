@@ -23,7 +23,7 @@ PHOTOS_AT_ONCE = 128
 NO_PHOTOS = "no-photos"
 NO_USABLE_PHOTO = "no-usable-photo"
 
-Crop = NDArray[np.uint8]  # (3, 160, 160), RGB
+Crop = NDArray[np.uint8]  # (3, S, S), RGB
 
 
 @dataclass(frozen=True)

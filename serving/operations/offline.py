@@ -22,6 +22,7 @@ from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.model.repository import ModelError, TracedModel
 from serving.settings import AppArgs, TritonSettings
+from serving.vision.align import alignment_of
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
 
@@ -41,7 +42,7 @@ class EmbeddingModel(Protocol):
     def card(self) -> ModelCard: ...
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), unit length.
+        """Crops, uint8 RGB (N, 3, S, S), to embeddings, float32 (N, D), unit length.
 
         Raises:
             ServingError: the model is away, or another one is served now.
@@ -103,22 +104,29 @@ class LeftOut:
 
 
 class Cropper:
-    """Cuts the face out of a photo, as the service does.
+    """Cuts the face out of a photo, as the service does for a model.
 
     Args:
+        card: of the model.
         largest: take the largest of several faces, as an enrolment does; otherwise a photo with
             several faces is left out.
     """
 
-    def __init__(self, settings: AppArgs, *, largest: bool = True) -> None:
+    def __init__(self, settings: AppArgs, card: ModelCard, *, largest: bool = True) -> None:
         self._settings, self._largest = settings, largest
+        self._alignment = alignment_of(card.preprocessing)
         self._detector = detector_of(settings.detect)
 
     def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
-        """The face in a photo, uint8 RGB (3, 160, 160)."""
+        """The face in a photo, uint8 RGB (3, S, S)."""
         try:
             decoded = decode(photo.read_bytes(), self._settings.decode)
-            faces = find_faces(decoded, self._detector, turned=self._settings.detect.turned)
+            faces = find_faces(
+                decoded,
+                self._detector,
+                turned=self._settings.detect.turned,
+                alignment=self._alignment,
+            )
         except ServingError as error:
             return LeftOut(photo, error.type, str(error))
         except OSError as error:
@@ -173,7 +181,7 @@ def embed_photos(
 
 
 def embed_crops(crops: NDArray[np.uint8], model: EmbeddingModel) -> NDArray[np.float32]:
-    """Crops, uint8 RGB (N, 3, 160, 160), to embeddings, float32 (N, D), checked for unit length.
+    """Crops, uint8 RGB (N, 3, S, S), to embeddings, float32 (N, D), checked for unit length.
 
     Raises:
         ServingError: the model is away, or another one is served now.

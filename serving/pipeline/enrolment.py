@@ -29,13 +29,14 @@ class Enroller:
     """Enrols people from photos.
 
     Args:
-        faces: finds the faces of one image file, largest first, and of that number.
+        faces: finds the faces of one image file, largest first, and of that number; the crops are
+            those of the model with this card.
         seen: see `serving.pipeline.pipeline.Pipeline`.
     """
 
     def __init__(
         self,
-        faces: Callable[[bytes, Timings, int], Awaitable[Faces]],
+        faces: Callable[[bytes, Timings, int, ModelCard], Awaitable[Faces]],
         embedder: Embedder,
         match: Match,
         limits: LimitSettings,
@@ -67,7 +68,7 @@ class Enroller:
 
         async def look(data: bytes) -> PhotoReport:
             async with free:
-                return await self._enrollable(data, timings, force)
+                return await self._enrollable(data, timings, card, force)
 
         photos: Sequence[PhotoReport] = await all_of(look(data) for data in images)
         usable = [p.face.crops for p in photos if p.used and p.face is not None]
@@ -107,12 +108,14 @@ class Enroller:
             raise NoFaceInAny(photos)
         return photos, embeddings[~np.array(blank)]
 
-    async def _enrollable(self, data: bytes, timings: Timings, force: bool) -> PhotoReport:
+    async def _enrollable(
+        self, data: bytes, timings: Timings, card: ModelCard, force: bool
+    ) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
             self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
-            face = await self._faces(data, timings, 1)
+            face = await self._faces(data, timings, 1, card)
         except (UnsupportedImage, TooLarge) as error:
             return PhotoReport(None, 0, str(error))
         if not len(face):

@@ -27,6 +27,7 @@ from serving.pipeline.timings import Timings
 from serving.settings import EnrolmentSettings, LimitSettings, LookupSettings, MatchSettings
 from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
+from serving.vision.align import Alignment, alignment_of
 from serving.vision.records import Faces, Photo
 
 # Photos of crowds that wait for detection at once: others of them wait here, where they hold no
@@ -97,7 +98,7 @@ class Pipeline:
         location = Location(collection, card.id, card.dimension)
         version = asyncio.create_task(self._versions.now(location))
         try:
-            faces = await self.faces(data, timings, max_faces)
+            faces = await self.faces(data, timings, max_faces, card)
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
 
@@ -178,19 +179,27 @@ class Pipeline:
         """The state of what the service depends on; see `Readiness.checks`."""
         return await self._readiness.checks()
 
-    async def faces(self, data: bytes, timings: Timings, most: int | None = None) -> Faces:
+    async def faces(
+        self,
+        data: bytes,
+        timings: Timings,
+        most: int | None = None,
+        card: ModelCard | None = None,
+    ) -> Faces:
         """The faces of one image file, largest first. Needs neither Triton nor the gallery.
 
         Args:
             most: how many; None, or more than the settings allow: as many as they do.
+            card: of the model that the crops are for; None: they are for none.
         """
+        alignment = None if card is None else alignment_of(card.preprocessing)
         allowed = self._limits.max_faces
         wanted = allowed if most is None else min(most, allowed)
 
         async def look() -> Faces:
             file: refs.Ref[bytes] = await refs.put(data, len(data))
             photo = await timings.made("decode", self._decode.decode(file))
-            faces = await self._found(photo, wanted, timings)
+            faces = await self._found(photo, wanted, alignment, timings)
             return await faces.get()
 
         outcome, count, cost = "error", 0, 1
@@ -211,12 +220,14 @@ class Pipeline:
             meter.add(cost)
             self._seen(outcome, count)
 
-    async def _found(self, photo: refs.Ref[Photo], most: int, timings: Timings) -> refs.Ref[Faces]:
+    async def _found(
+        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None, timings: Timings
+    ) -> refs.Ref[Faces]:
         async def detect() -> refs.Ref[Faces]:
-            faces = await timings.of("detect", self._detect.detect(photo, most))
+            faces = await timings.of("detect", self._detect.detect(photo, most, alignment))
             if faces is not None:
                 return faces
             async with self._crowds:
-                return await timings.of("detect", self._detect.detect_crowd(photo, most))
+                return await timings.of("detect", self._detect.detect_crowd(photo, most, alignment))
 
         return timings.worked("detect", await detect())

@@ -11,6 +11,7 @@ from serving.matching.records import GalleryStatus
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Shared
 from serving.stages.interfaces import Decode, Detect, Match
+from serving.vision.align import alignment_of
 
 # How long a check waits for a stage to come up.
 _STARTING_SECONDS = 2.0
@@ -56,6 +57,7 @@ class Readiness:
         stages = await self._stages()
         try:
             card = (await self._embedder.served()).card
+            alignment_of(card.preprocessing)
         except Unavailable as error:
             gallery = "not asked: it depends on the model"
             return {"stages": stages, "triton": str(error), "gallery": gallery}

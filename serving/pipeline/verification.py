@@ -55,7 +55,8 @@ async def compare(
     """
     card = await pipeline.card()
     faces = await all_of(
-        with_photo_name(name, pipeline.faces(image, timings, 1)) for name, image in images.items()
+        with_photo_name(name, pipeline.faces(image, timings, 1, card))
+        for name, image in images.items()
     )
     photos = [
         PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, "No face was found.")

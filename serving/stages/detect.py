@@ -8,6 +8,7 @@ from serving.settings import DetectSettings, TracingSettings
 from serving.stages import calls, refs
 from serving.stages.turns import Turns
 from serving.telemetry import replica
+from serving.vision.align import Alignment
 from serving.vision.faces import detector_of, find_faces
 from serving.vision.mtcnn.cascade import Crowded
 from serving.vision.mtcnn.detector import FaceDetector
@@ -43,19 +44,31 @@ class Detector:
     async def ready(self) -> None:
         """Return as soon as the replica is up."""
 
-    async def detect(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces] | None:
+    async def detect(
+        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None
+    ) -> refs.Ref[Faces] | None:
         try:
-            return await self._find(self._turns, self._detector, photo, most)
+            return await self._find(self._turns, self._detector, photo, most, alignment)
         except Crowded:
             return None
 
-    async def detect_crowd(self, photo: refs.Ref[Photo], most: int) -> refs.Ref[Faces]:
-        return await self._find(self._crowd_turns, self._crowd_detector, photo, most)
+    async def detect_crowd(
+        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None
+    ) -> refs.Ref[Faces]:
+        return await self._find(self._crowd_turns, self._crowd_detector, photo, most, alignment)
 
     async def _find(
-        self, turns: Turns, detector: FaceDetector, photo: refs.Ref[Photo], most: int
+        self,
+        turns: Turns,
+        detector: FaceDetector,
+        photo: refs.Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
     ) -> refs.Ref[Faces]:
         faces = await turns.work(
-            photo.get, lambda pixels: find_faces(pixels, detector, most, turned=self._turned)
+            photo.get,
+            lambda pixels: find_faces(
+                pixels, detector, most, turned=self._turned, alignment=alignment
+            ),
         )
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

@@ -28,6 +28,7 @@ from serving.matching.records import (
 from serving.model.card import ModelCard
 from serving.stages.calls import call, fetch, make, write
 from serving.stages.refs import Ref
+from serving.vision.align import Alignment
 from serving.vision.records import Faces, Photo
 
 T = TypeVar("T")
@@ -59,12 +60,16 @@ class RemoteDetect:
     def ready(self) -> Answer[None]:
         return call(self._handle.ready)
 
-    def detect(self, photo: Ref[Photo], most: int) -> Answer[Ref[Faces] | None]:
-        return call(self._handle.detect, photo, most)
+    def detect(
+        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+    ) -> Answer[Ref[Faces] | None]:
+        return call(self._handle.detect, photo, most, alignment)
 
-    def detect_crowd(self, photo: Ref[Photo], most: int) -> Answer[Ref[Faces]]:
+    def detect_crowd(
+        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+    ) -> Answer[Ref[Faces]]:
         # Their crops are rarely small.
-        return fetch(self._handle.detect_crowd, photo, most)
+        return fetch(self._handle.detect_crowd, photo, most, alignment)
 
 
 class RemoteMatch:

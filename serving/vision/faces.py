@@ -1,4 +1,4 @@
-"""Detection: a photo -> its faces, each with box, landmarks and the crop that FaceNet takes."""
+"""Detection: a photo -> its faces, each with box, landmarks and the crop that its model takes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.settings import DetectSettings
+from serving.vision.align import Alignment, align_face
 from serving.vision.mtcnn.detector import Detections, FaceDetector
 from serving.vision.quality import quality_of
 from serving.vision.records import CROP_SIZE, Faces, Photo
 from serving.vision.turning import Turns, find_upright, in_photo, points_in_photo
 
-MARGIN = 14  # pixels of the crop; part of the model's preprocessing
+MARGIN = 14  # pixels of the crop; part of FaceNet's preprocessing
 
 
 def detector_of(
@@ -38,13 +39,19 @@ def detector_of(
 
 
 def find_faces(
-    photo: Photo, detector: FaceDetector, most: int | None = None, *, turned: bool = True
+    photo: Photo,
+    detector: FaceDetector,
+    most: int | None = None,
+    *,
+    turned: bool = True,
+    alignment: Alignment | None = None,
 ) -> Faces:
     """Detect and crop. Boxes are clipped to the photo; faces come largest first.
 
     Args:
         most: crops are cut of this many faces, the largest; None: of all.
         turned: also find faces that lie or stand upside-down, and crop them upright.
+        alignment: of the crops; None: FaceNet's, which are cut along the box.
 
     Raises:
         Crowded: see `FaceDetector`.
@@ -64,9 +71,15 @@ def find_faces(
     upright, boxes = upright.select(kept), boxes[kept]
 
     views = {n: Image.fromarray(np.rot90(photo.pixels, n)) for n in set(upright.turns.tolist())}
-    crops = np.empty((len(kept), 3, CROP_SIZE, CROP_SIZE), np.uint8)
-    for crop, box, n in zip(crops, upright.found.boxes, upright.turns.tolist(), strict=True):
+    turns = upright.turns.tolist()
+    along_box = np.empty((len(kept), 3, CROP_SIZE, CROP_SIZE), np.uint8)
+    for crop, box, n in zip(along_box, upright.found.boxes, turns, strict=True):
         crop[:] = crop_face(views[n], box).transpose(2, 0, 1)
+    crops = along_box
+    if alignment is not None:
+        crops = np.empty((len(kept), 3, alignment.size, alignment.size), np.uint8)
+        for crop, points, n in zip(crops, upright.found.landmarks, turns, strict=True):
+            crop[:] = align_face(views[n], points, alignment).transpose(2, 0, 1)
 
     # Boxes are in pixels of the original, also when the photo was decoded reduced.
     scale = np.float32(photo.width / size[1])
@@ -78,7 +91,8 @@ def find_faces(
         scores=found.scores,
         landmarks=points_in_photo(upright.found.landmarks, upright.turns, size) * scale,
         crops=crops,
-        quality=tuple(map(quality_of, shown, found.landmarks, crops)),
+        # Of the same crop for all models, so that the limits mean the same.
+        quality=tuple(map(quality_of, shown, found.landmarks, along_box)),
         turns=-upright.turns % 4 * 90,
         more=more,
         pixels=photo.width * photo.height,
@@ -96,7 +110,7 @@ def _clipped(found: Detections, turns: Turns, photo: Photo) -> NDArray[np.float3
 def crop_face(
     image: Image.Image, box: NDArray[np.float32], margin: int = MARGIN
 ) -> NDArray[np.uint8]:
-    """Cut one face: uint8 RGB (160, 160, 3).
+    """Cut one face along its box, for FaceNet: uint8 RGB (160, 160, 3).
 
     Args:
         image: the RGB photo.

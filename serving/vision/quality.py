@@ -44,7 +44,7 @@ def quality_of(
     Args:
         box: float32 (4,), x1 y1 x2 y2 in pixels of the original photo.
         landmarks: float32 (5, 2), in the same pixels.
-        crop: uint8 RGB (3, 160, 160).
+        crop: uint8 RGB (3, 160, 160), cut along the box, also where the model takes another one.
     """
     width, height = box[2:] - box[:2]
     axis = landmarks[1] - landmarks[0]

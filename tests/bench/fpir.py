@@ -135,7 +135,7 @@ def main() -> None:
     if args.photos:
         people = {p.id: p.photos for p in people_in(args.photos).people}
         photos = [photo for own in people.values() for photo in own]
-        sample = sample_of(people, embed_photos(photos, Cropper(AppArgs()), local))
+        sample = sample_of(people, embed_photos(photos, Cropper(AppArgs(), local.card), local))
         probes = np.concatenate([probes, sample.vectors[sample.usable]])
     found = {size: best.copy() for size, best in highest(probes, space, rng)}
     print(f"FPIR, target {FPIR:.0%}; in brackets what one folder in ten exceeds.\n")

@@ -1,6 +1,6 @@
 """Faces that show too little, made of good ones: what look-up and enrolment let through.
 
-    python -m tests.bench.poor FOLDER... [--write]    # FOLDER/<person>/<photo>
+    python -m tests.bench.poor FOLDER... [--model NAME] [--write]    # FOLDER/<person>/<photo>
 
 Faces are cut out of the photos, 200 pixels high, and made worse in the same way for all; each is
 found and embedded as the service does it. Strangers of one damage are compared with each other, as
@@ -28,6 +28,7 @@ from serving.model.degenerate import FILE, Degenerate
 from serving.model.repository import REPOSITORY
 from serving.settings import DecodeSettings, EnrolmentSettings, LookupSettings, QualityLimits
 from serving.stack.config import StackSettings
+from serving.vision.align import alignment_of
 from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
@@ -60,7 +61,8 @@ def found(
     """Quality, embedding and box of the largest face."""
     photo = Photo(pixels, width=pixels.shape[1], height=pixels.shape[0])
     # As they lie: what is found turned is upright, and shows enough.
-    faces = find_faces(photo, detector, 1, turned=False)
+    alignment = alignment_of(model.card.preprocessing)
+    faces = find_faces(photo, detector, 1, turned=False, alignment=alignment)
     if not len(faces):
         return None
     return faces.quality[0], model.embed(faces.crops[0]), faces.boxes[0]
@@ -161,9 +163,10 @@ def centroids(samples: Sequence[Sample], without: Sample | None = None) -> dict[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--model", default=StackSettings().model)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    model = Model(REPOSITORY / StackSettings().model)
+    model = Model(REPOSITORY / args.model)
     samples = list(read(args.folders, model, FaceDetector(threads=1)))
     blank = blankness_of(samples)
     lookup = poor(samples, blank, LookupSettings())

@@ -33,6 +33,7 @@ from serving.settings import (
     MatchSettings,
 )
 from serving.stages.refs import Ref
+from serving.vision.align import Alignment
 from serving.vision.records import Faces
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import CARD, FakeMatch, Held, faces
@@ -54,6 +55,7 @@ class Stages(FakeMatch):
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.alignments: list[Alignment | None] = []
         self.starting = False
         self.failures: dict[bytes, Exception] = {}
         self.turned: set[bytes] = set()
@@ -97,13 +99,19 @@ class Stages(FakeMatch):
         self.lost[method] -= 1
         return Ref((Held(OwnerDiedError.__new__(OwnerDiedError)),), False)
 
-    async def detect(self, photo: Ref[Any], most: int) -> Ref[Faces] | None:
+    async def detect(
+        self, photo: Ref[Any], most: int, alignment: Alignment | None
+    ) -> Ref[Faces] | None:
         self.asked.append("detect")
+        self.alignments.append(alignment)
         data = await photo.get()
         return None if data in self.crowds else self._faces(data, most)
 
-    async def detect_crowd(self, photo: Ref[Any], most: int) -> Ref[Faces]:
+    async def detect_crowd(
+        self, photo: Ref[Any], most: int, alignment: Alignment | None
+    ) -> Ref[Faces]:
         self.asked.append("detect_crowd")
+        self.alignments.append(alignment)
         self.crowds_at_once += 1
         self.most_crowds_at_once = max(self.most_crowds_at_once, self.crowds_at_once)
         await asyncio.sleep(0.01)

@@ -123,7 +123,13 @@ class FakePipeline(Pipeline):
         )
         return EnrolmentReport(photos, enrolled, CARD)
 
-    async def faces(self, data: bytes, timings: Timings, most: int | None = None) -> Faces:
+    async def faces(
+        self,
+        data: bytes,
+        timings: Timings,
+        most: int | None = None,
+        card: ModelCard | None = None,
+    ) -> Faces:
         await self._work({"data": data}, timings)
         found = self._found_in(data)
         return found.first(min(most or self.max_faces, self.max_faces))

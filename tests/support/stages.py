@@ -40,6 +40,16 @@ CARD = ModelCard(
     threshold=0.5,
     calibration=Calibration(slope=10, intercept=-5, measured_on="nobody"),
 )
+# Of a model that takes aligned crops, as SFace does.
+ALIGNED = CARD.model_copy(
+    update={
+        "preprocessing": {
+            "align": "similarity",
+            "points": [[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]],
+            "size": 112,
+        }
+    }
+)
 
 
 # Of a face that passes all gates but, where it is small, that of its size.

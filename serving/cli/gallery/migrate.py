@@ -118,7 +118,7 @@ def migrate_command(
         report = migrate.migrate(
             migration,
             migrate.Photos(given.people),
-            services.cropper(configured.args, largest=largest),
+            services.cropper(configured.args, card, largest=largest),
             to,
             dry_run=dry_run,
             stopped=stopped.is_set,

@@ -19,6 +19,7 @@ from serving.settings import AppArgs
 from tests.support.memory_store import MemoryStore
 from tests.support.operations import NEW, NoUnitModel, PixelModel
 from tests.support.people import DIMENSION, LOCATION, put
+from tests.support.stages import CARD
 
 PEOPLE = Path(__file__).resolve().parents[3] / "data" / "people"
 FAST = AppArgs.model_validate({"detect": {"max_side": 320, "min_face_size": 40}})
@@ -33,7 +34,7 @@ class Galleries:
         self.old = Gallery(store, "galleries", LOCATION)
         self.new = Gallery(store, "galleries", Location("default", NEW, DIMENSION))
         self.old.commit([put(person, photos=n) for person, n in PHOTOS.items()])
-        self._cropper = Cropper(FAST)
+        self._cropper = Cropper(FAST, CARD)
 
     def migrate(self, model: PixelModel | None = None, **more: Any) -> Report:
         # Nobody is taken out of the new gallery here.

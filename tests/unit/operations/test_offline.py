@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.errors import Unavailable
 from serving.model.repository import ModelError
 from serving.operations.offline import (
     Cropper,
@@ -23,14 +24,14 @@ from tests.support import images
 from tests.support.model_repository import NAME, traced
 from tests.support.operations import NoUnitModel, PixelModel, fake_triton
 from tests.support.people import DIMENSION
-from tests.support.stages import CARD
+from tests.support.stages import ALIGNED, CARD
 
 FAST = AppArgs.model_validate({"detect": {"max_side": 320, "min_face_size": 40}})
 
 
 @pytest.fixture(scope="module")
 def cropper() -> Cropper:
-    return Cropper(FAST)
+    return Cropper(FAST, CARD)
 
 
 def reason(result: object) -> tuple[str, str]:
@@ -43,9 +44,18 @@ def test_the_largest_face_is_cut_out(cropper: Cropper) -> None:
     assert isinstance(crop, np.ndarray)
     assert crop.shape == (3, 160, 160)
     assert crop.dtype == np.uint8
-    one_only = Cropper(FAST, largest=False)
+    one_only = Cropper(FAST, CARD, largest=False)
     assert reason(one_only.crop(images.GROUP)) == ("several-faces", "It shows 3 faces.")
     assert isinstance(one_only.crop(images.PORTRAIT), np.ndarray)
+
+
+def test_a_model_with_aligned_crops_gets_them() -> None:
+    crop = Cropper(FAST, ALIGNED).crop(images.PORTRAIT)
+    assert isinstance(crop, np.ndarray)
+    assert crop.shape == (3, 112, 112)
+    unknown = ALIGNED.model_copy(update={"preprocessing": {"align": "in three dimensions"}})
+    with pytest.raises(Unavailable, match="in three dimensions"):
+        Cropper(FAST, unknown)
 
 
 def test_photos_that_are_left_out(cropper: Cropper, tmp_path: Path) -> None:

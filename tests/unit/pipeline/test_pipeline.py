@@ -11,8 +11,11 @@ from serving.matching.ambiguity import COMPARED
 from serving.matching.records import Candidate, Matches
 from serving.model.card import Margin
 from serving.pipeline.timings import Timings
+from serving.pipeline.verification import compare
+from serving.settings import LookupSettings
+from serving.vision.align import alignment_of
 from tests.support.local_pipeline import ASKED, LocalPipeline, run
-from tests.support.stages import CARD
+from tests.support.stages import ALIGNED, CARD
 
 
 @pytest.fixture
@@ -43,6 +46,30 @@ class TestIdentify:
         assert found.named == (None, None)
         assert len(pipeline.identified(b"1", top_k=50).matches.candidates[0]) == 3
         assert pipeline.stages.identified[-1] == (1, 50, 3)
+
+    def test_crops_are_those_that_the_models_card_wants(self, pipeline: LocalPipeline) -> None:
+        pipeline.identified(b"3")
+        assert pipeline.stages.alignments == [None]
+        pipeline.embedder.card = ALIGNED
+        pipeline.stages.crowds.add(b"50")
+        pipeline.stages.alignments.clear()
+        pipeline.identified(b"50")
+        pipeline.enrolled(b"1")
+        images = {"image_a": b"1", "image_b": b"1"}
+        run(compare(pipeline, images, LookupSettings(), Timings()))
+        assert pipeline.stages.alignments == [alignment_of(ALIGNED.preprocessing)] * 5
+        run(pipeline.faces(b"1", Timings()))
+        assert pipeline.stages.alignments[-1] is None
+
+    def test_a_card_that_wants_what_is_not_known_bothers_no_stage(
+        self, pipeline: LocalPipeline
+    ) -> None:
+        preprocessing = {"align": "in three dimensions"}
+        pipeline.embedder.card = CARD.model_copy(update={"preprocessing": preprocessing})
+        with pytest.raises(Unavailable, match="in three dimensions"):
+            pipeline.identified()
+        assert pipeline.stages.asked == []
+        assert "in three dimensions" in str(run(pipeline.ready())["triton"])
 
     def test_no_face_still_tells_the_gallerys_version(self, pipeline: LocalPipeline) -> None:
         found = pipeline.identified(b"0")

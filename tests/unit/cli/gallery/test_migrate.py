@@ -19,11 +19,14 @@ from serving.cli.services import Services
 from serving.errors import BadRequest, InvalidInput, Unavailable
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.location import Location
-from serving.model.repository import ModelError
-from serving.operations.offline import Cropper, LeftOut
+from serving.gallery.segment import normalised
+from serving.model.repository import REPOSITORY, ModelError
+from serving.operations.offline import Cropper, LeftOut, LocalModel
+from serving.settings import AppArgs
 from tests.support.memory_store import MemoryStore
 from tests.support.operations import NEW, PixelModel
 from tests.support.people import DIMENSION, LOCATION, MODEL, put
+from tests.support.stages import ALIGNED
 from tests.unit.cli.gallery.faces import Faces
 
 DATA = Path(__file__).resolve().parents[4] / "data"
@@ -202,6 +205,47 @@ def test_from_which_gallery(migrate: Migrate, store: MemoryStore) -> None:
     assert migrate("--dry-run")["from"] == MODEL  # the one that is configured
     assert migrate("--dry-run", "--from", other)["from"] == other
     assert "holds no gallery of another model" in migrate.fails("--collection", "shop")
+
+
+class AlignedModel(PixelModel):
+    """Takes aligned crops, and makes fewer numbers than the old model."""
+
+    card = ALIGNED.model_copy(update={"name": "facenet-new", "id": NEW, "dimension": 32})
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        assert crops.shape[1:] == (3, 112, 112)
+        return normalised(crops.reshape(len(crops), -1)[:, ::1176].astype(np.float32) + 1)
+
+
+def test_to_a_model_with_other_crops_and_dimensions(migrate: Migrate, store: MemoryStore) -> None:
+    migrate.faces.with_services(local_model=lambda repository, name: AlignedModel())
+    assert migrate()["moved"] == [101, 102, 104]
+    new = Gallery(store, "galleries", Location("default", NEW, 32)).refresh()
+    assert [(p.id, p.photos, p.name) for p in new.list(99)] == EVERYBODY
+
+
+@pytest.mark.skipif(
+    not (REPOSITORY / "sface" / "1" / "model.pt").is_file(),
+    reason="not traced: make model MODEL=sface",
+)
+def test_to_sface(store: MemoryStore, photos: Path, tmp_path: Path) -> None:
+    """With the real model, which recognises the people on photos that it has not seen."""
+    faces = Faces(tmp_path, store)
+    faces.configure(**FAST)
+    old = Gallery(store, "galleries", LOCATION)
+    old.commit([put(101, name="Ada"), put(102), put(104)])
+    unseen = photos / "101" / "macron_2025.jpg"
+    probe = unseen.rename(tmp_path / "probe.jpg")
+    told = json.loads(faces.run("migrate", photos, "--to", "sface", "--json").stdout)
+    model = LocalModel(REPOSITORY, "sface")
+    card = model.card
+    assert (told["to"], told["moved"]) == (card.id, [101, 102, 104])
+    gallery = Gallery(store, "galleries", Location("default", card.id, card.dimension)).refresh()
+    crop = Cropper(AppArgs.model_validate(FAST), card).crop(probe)
+    assert isinstance(crop, np.ndarray)
+    (ids,), ((first, second, _),), ((name, *_),) = gallery.search(model.embed(crop[None]), 3)
+    assert (ids[0], name) == (101, "Ada")
+    assert first > card.pairs.threshold > second
 
 
 def test_a_model_that_is_not_there(migrate: Migrate, tmp_path: Path) -> None:
