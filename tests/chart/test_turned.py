@@ -295,12 +295,12 @@ KNOBS = {
         },
     ),
     "model.name": Knob(
-        {"model": {"name": "facenet-vggface2"}},
+        {"model": {"name": "sface"}},
         {*SERVED, TRITON, PUBLISH},
         {
-            (RAY, f"{_ARGS}.triton.model"): "facenet-vggface2",
-            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-vggface2/",
-            (TRITON, f"{_MODEL}.readinessProbe.httpGet.path"): "/v2/models/facenet-vggface2/ready",
+            (RAY, f"{_ARGS}.triton.model"): "sface",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/sface/",
+            (TRITON, f"{_MODEL}.readinessProbe.httpGet.path"): "/v2/models/sface/ready",
         },
     ),
     "model.publish.enabled": Knob(

@@ -81,7 +81,11 @@ OF_MORE = {
     "evaluation/test_growth.py": "model, matching and evaluation: false names as a gallery grows",
     "gallery/test_machine.py": "everything at once on one gallery: all of serving/gallery",
     "gallery/test_memory.py": "what a matcher takes at its peaks: all of serving/gallery",
-    "triton/test_trace_model.py": "triton/trace_model.py, which is no part of the package",
+    "triton/test_facenet.py": "triton/facenet.py, which is no part of the package",
+    "triton/test_onnx_file.py": "triton/onnx_file.py, likewise",
+    "triton/test_sface.py": "triton/sface.py, likewise",
+    "triton/test_trace_model.py": "triton/trace_model.py, likewise",
+    "triton/test_wheel_file.py": "triton/wheel_file.py, likewise",
     "vision/test_decode_fuzz.py": "vision/decode.py, with damaged files",
 }
 

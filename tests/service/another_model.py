@@ -1,4 +1,4 @@
-"""A second model beside the default one, and `faces gallery migrate` between the two."""
+"""SFace beside the default model, and `faces gallery migrate` from one to the other."""
 
 from __future__ import annotations
 
@@ -15,40 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import torch
-from safetensors.torch import save_file
 
 from serving.model.repository import REPOSITORY
 from serving.stack import triton
 from tests.support.images import DATA
 
-OLD, NEW = "facenet-casia-webface", "facenet-permuted"
+OLD, NEW = "facenet-casia-webface", "sface"
 COLLECTION = "team"
 ROOT = REPOSITORY.parents[1]
 PROBE, OBAMA = DATA / "id_is_2576.jpg", DATA / "people/102/obama.jpg"
 People = dict[int, tuple[str | None, dict[str, Any], float, float]]
 
-sys.path.insert(0, str(ROOT / "triton"))
-
-import trace_model  # noqa: E402
-
 
 @contextmanager
 def repository(folder: Path) -> Iterator[Path]:
-    """The default model, and one whose embeddings have the same numbers in another order: as good,
-    and with nothing in common."""
+    """Both models, and what runs them."""
     made = folder / "models"
-    shutil.copytree(REPOSITORY / OLD, made / OLD)
+    for name in (OLD, NEW):
+        shutil.copytree(REPOSITORY / name, made / name)
     shutil.copytree(REPOSITORY.parent / "backends", folder / "backends")
-    cache = ROOT / ".cache" / "weights"
-    state = trace_model.load_network("casia-webface", cache).state_dict()
-    order = torch.randperm(512, generator=torch.Generator().manual_seed(1))
-    last = [k for k in state if k.startswith(("last_linear.", "last_bn.")) and state[k].ndim]
-    state = {k: v[order] if k in last else v for k, v in state.items() if "logits" not in k}
-    save_file({k: v.contiguous() for k, v in state.items()}, folder / "permuted.safetensors")
-    command = [sys.executable, str(ROOT / "triton" / "trace_model.py"), "--name", NEW]
-    command += ["--weights", str(folder / "permuted.safetensors")]
-    subprocess.run([*command, "--repository", str(made)], check=True, capture_output=True)
     yield made
     shutil.rmtree(folder)  # pytest would keep hundreds of megabytes
 

@@ -67,7 +67,7 @@ def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
     card = ModelCard.from_json((original / "model.json").read_text())
     card = card.model_copy(update={"name": f"{card.name}-openvino"})
     module = torch.jit.load(str(original / "1" / "model.pt"))  # type: ignore[no-untyped-call]
-    trace_model.write_model(tmp_path / "models", card, trace_model.convert(module))
+    trace_model.write_model(tmp_path / "models", card, trace_model.convert(module, 160))
     (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
     run = tmp_path / "run"
     process = triton.start(run, tmp_path / "logs", PORT, tmp_path / "models", card.name, threads=1)

