@@ -38,7 +38,7 @@ from tests.bench.face_size import Model
 from tests.support.damages import DAMAGES, DEGENERATE
 
 HEIGHT, AROUND = 200, 0.6  # pixels of a face, and heights of it around it
-PHOTOS = 2  # of a person that are made worse
+PHOTOS = 2
 DIRECTIONS = 40
 OF_A_PERSON = 0.42  # cosine of a direction with good faces
 PARTS = 3  # of the people; each is judged by directions fitted to the others
@@ -80,7 +80,10 @@ def portrait(pixels: NDArray[np.uint8], box: NDArray[np.float32]) -> Image.Image
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def read(folders: Sequence[Path], model: Model, detector: FaceDetector) -> Iterator[Sample]:
+def read(
+    folders: Sequence[Path], model: Model, detector: FaceDetector, photos: int
+) -> Iterator[Sample]:
+    """``photos``: of a person that are made worse."""
     worse: dict[str, int] = {}
     for path in sorted(path for folder in folders for path in folder.glob("*/*")):
         try:
@@ -92,7 +95,7 @@ def read(folders: Sequence[Path], model: Model, detector: FaceDetector) -> Itera
             continue
         yield Sample(person, path, None, face[0], face[1])
         worse[person] = worse.get(person, 0) + 1
-        if worse[person] > PHOTOS:
+        if worse[person] > photos:
             continue
         image = portrait(photo.pixels, face[2])
         for name, damage in DAMAGES.items():
@@ -164,10 +167,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--model", default=StackSettings().model)
+    parser.add_argument("--worse", type=int, default=PHOTOS, help="photos of a person made worse")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     model = Model(REPOSITORY / args.model)
-    samples = list(read(args.folders, model, FaceDetector(threads=1)))
+    samples = list(read(args.folders, model, FaceDetector(threads=1), args.worse))
     blank = blankness_of(samples)
     lookup = poor(samples, blank, LookupSettings())
     enrolment = poor(samples, blank, EnrolmentSettings())
