@@ -65,6 +65,12 @@ class UnknownIdentity(ServingError):
     title = "Nobody is enrolled under this id"
 
 
+class UnknownPhoto(ServingError):
+    status = 404
+    type = "unknown-photo"
+    title = "The person has no such photo"
+
+
 class UnknownModel(ServingError):
     status = 404
     type = "unknown-model"
@@ -138,6 +144,15 @@ class OtherModel(ServingError):
     status = 422
     type = "other-model"
     title = "These are embeddings of another model"
+
+
+class NotUndoable(ServingError):
+    """What is to be undone is in no version that is kept, or it cannot be told any more whose a
+    photo was; nothing was written."""
+
+    status = 422
+    type = "not-undoable"
+    title = "This cannot be undone"
 
 
 class UnusableRetention(ServingError):

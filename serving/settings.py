@@ -238,8 +238,8 @@ class MatchSettings(Settings):
     long_calls: int = Field(
         2,
         ge=1,
-        description="pages of likely duplicates, and as many erasures, that run or wait in one "
-        "replica, where one of each runs; more are refused",
+        description="pages of likely duplicates, and as many erasures and corrections, that run or "
+        "wait in one replica, where one of each runs; more are refused",
     )
     # The most recently used ones stay in memory; another one is read again when it is needed.
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")

@@ -99,7 +99,7 @@ def change(
     """Record the change that the ``with`` carries out; call what it yields when the change is done.
 
     Args:
-        action: enrol, add, describe, merge, delete, delete-all or erase.
+        action: enrol, add, describe, merge, move, unmerge, undo, delete, delete-all or erase.
         ids: the people who change; for a merge the one who remains comes first.
         begun: whether the change itself had begun; a caller may leave before that.
         in_parts: the change takes several commits, so when it fails some may be done.

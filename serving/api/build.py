@@ -25,6 +25,7 @@ from serving.api.options import check_options, taken_of
 from serving.api.routes import (
     collections,
     console,
+    corrections,
     detect,
     docs,
     duplicates,
@@ -69,6 +70,7 @@ ROUTERS = (
     verify.router,
     v2.router,
     identities.router,
+    corrections.router,
     duplicates.router,
     collections.router,
     health.router,
@@ -76,7 +78,14 @@ ROUTERS = (
 
 
 # Those whose requests leave records of the audit.
-RECORDED = (infer.router, generate.router, verify.router, v2.router, identities.router)
+RECORDED = (
+    infer.router,
+    generate.router,
+    verify.router,
+    v2.router,
+    identities.router,
+    corrections.router,
+)
 # Of the 30 s that a replica has to stop.
 _CLOSE_SECONDS = 15.0
 

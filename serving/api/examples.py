@@ -209,6 +209,30 @@ MERGE = Example(
     body={"from": [104]},
     answer={**_IDENTITY, "photos": 2, "gallery_version": 18},
 )
+_PHOTO_ID = "f78a55649760489f"  # of the embedding below
+PHOTOS = Example(
+    parameters=_ONE,
+    answer={
+        "photos": [{"photo": _PHOTO_ID, "similarity": 0.0213}],
+        "model": _MODEL,
+        "gallery_version": 17,
+    },
+)
+MOVE = Example(
+    parameters=_ONE,
+    body={"photos": [_PHOTO_ID], "to": 104},
+    answer={**_IDENTITY, "id": 104, "name": "J. Ardern", "photos": 2, "gallery_version": 18},
+)
+UNMERGE = Example(
+    parameters=_ONE,
+    body={"from": [105]},
+    answer={"ids": [105, _PERSON], "undone": 17, "gallery_version": 18},
+)
+UNDO = Example(
+    parameters=_ONE,
+    body={},
+    answer={"ids": [105, _PERSON], "undone": 17, "gallery_version": 18},
+)
 ADD = Example(
     parameters=_ONE,
     body={"model": _MODEL, "embeddings": [[1.0] + [0.0] * 511], "mode": "append"},

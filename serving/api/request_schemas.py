@@ -39,6 +39,7 @@ Name = Annotated[
         }
     ),
 ]
+PhotoId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Metadata = Annotated[dict[str, Any], _without(metadata_problem)]
 Time = Annotated[str, AfterValidator(utc), Field(json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, AfterValidator(day), Field(json_schema_extra={"format": "date"})]
@@ -149,6 +150,23 @@ class IdentityPatch(_Request):
 class MergeRequest(_Request):
     sources: list[PersonId] = Field(
         alias="from", min_length=1, max_length=100, description="they are gone afterwards"
+    )
+
+
+class MoveRequest(_Request):
+    photos: list[PhotoId] = Field(min_length=1, max_length=1000, description="of this person")
+    to: PersonId = Field(description="whose they are; enrolled if need be")
+
+
+class UnmergeRequest(_Request):
+    sources: list[PersonId] = Field(
+        [], alias="from", max_length=100, description="only these; none: all of the last merge"
+    )
+
+
+class UndoRequest(_Request):
+    version: int | None = Field(
+        None, ge=1, description="that the change made; none: the person's last change"
     )
 
 

@@ -200,6 +200,28 @@ class IdentityAnswer(Identity):
     gallery_version: int
 
 
+class PhotoBody(BaseModel):
+    """An enrolled photo, of which only the embedding is kept."""
+
+    photo: str = Field(description="its id: a hash of the embedding")
+    similarity: float | None = Field(
+        description="cosine to the person's other photos; low: it may show somebody else; null: "
+        "there is no other"
+    )
+
+
+class PhotosAnswer(BaseModel):
+    photos: list[PhotoBody] = Field(description="in the order of their enrolment")
+    model: str
+    gallery_version: int
+
+
+class UndoneAnswer(BaseModel):
+    ids: list[int] = Field(description="who has changed; some may be enrolled again, or gone")
+    undone: int = Field(description="the version of the gallery whose change was undone")
+    gallery_version: int
+
+
 class CollectionBody(BaseModel):
     name: str
     models: list[str] = Field(description="ids of the models that it has a gallery of")

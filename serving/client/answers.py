@@ -140,6 +140,23 @@ class IdentityAnswer(Identity):
     gallery_version: int
 
 
+class PhotoBody(TypedDict):
+    photo: str
+    similarity: float | None
+
+
+class PhotosAnswer(TypedDict):
+    photos: list[PhotoBody]
+    model: str
+    gallery_version: int
+
+
+class UndoneAnswer(TypedDict):
+    ids: list[int]
+    undone: int
+    gallery_version: int
+
+
 class IdentitiesAnswer(TypedDict):
     identities: list[Identity]
     next: int | None

@@ -225,6 +225,45 @@ class AsyncClient:
             raise
         return True
 
+    async def photos(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.PhotosAnswer:
+        """See `Client.photos`."""
+        return await self._ask(lambda: calls.photos(person, timeout_s))
+
+    async def move(
+        self,
+        person: SupportsIndex,
+        photos: Iterable[str],
+        to: SupportsIndex,
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """See `Client.move`."""
+        moved = list(photos)
+        return await self._ask(lambda: calls.move(person, moved, to, timeout_s))
+
+    async def unmerge(
+        self,
+        person: SupportsIndex,
+        sources: Iterable[SupportsIndex] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.UndoneAnswer:
+        """See `Client.unmerge`."""
+        merged = list(sources)
+        return await self._ask(lambda: calls.unmerge(person, merged, timeout_s))
+
+    async def undo(
+        self,
+        person: SupportsIndex,
+        *,
+        version: SupportsIndex | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.UndoneAnswer:
+        """See `Client.undo`."""
+        return await self._ask(lambda: calls.undo(person, version, timeout_s))
+
     async def add_embeddings(
         self,
         person: SupportsIndex,

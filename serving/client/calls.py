@@ -249,6 +249,53 @@ def merge(
     )
 
 
+def photos(person: SupportsIndex, timeout_s: float | None) -> Call[answers.PhotosAnswer]:
+    return Call("GET", f"{_path(person)}/photos", timeout_s=timeout_s)
+
+
+def move(
+    person: SupportsIndex,
+    photos: Iterable[str],
+    to: SupportsIndex,
+    timeout_s: float | None,
+) -> Call[answers.IdentityAnswer]:
+    return Call(
+        "POST",
+        f"{_path(person)}/move",
+        json=_json({"photos": list(photos), "to": _id(to)}),
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
+def unmerge(
+    person: SupportsIndex, sources: Iterable[SupportsIndex], timeout_s: float | None
+) -> Call[answers.UndoneAnswer]:
+    body = {"from": [_id(source) for source in sources]}
+    return _undone(f"{_path(person)}/unmerge", body, timeout_s)
+
+
+def undo(
+    person: SupportsIndex, version: SupportsIndex | None, timeout_s: float | None
+) -> Call[answers.UndoneAnswer]:
+    body = {} if version is None else {"version": _id(version)}
+    return _undone(f"{_path(person)}/undo", body, timeout_s)
+
+
+def _undone(
+    path: str, body: Mapping[str, Any], timeout_s: float | None
+) -> Call[answers.UndoneAnswer]:
+    return Call(
+        "POST",
+        path,
+        json=_json(body),
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
 def add_embeddings(
     person: SupportsIndex,
     embeddings: Rows | Sequence[Sequence[float]],

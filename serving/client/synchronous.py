@@ -284,6 +284,58 @@ class Client:
             raise
         return True
 
+    def photos(
+        self, person: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.PhotosAnswer:
+        """The enrolled photos of a person, and how alike each is to the others."""
+        return self._ask(lambda: calls.photos(person, timeout_s))
+
+    def move(
+        self,
+        person: SupportsIndex,
+        photos: Iterable[str],
+        to: SupportsIndex,
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """Move photos of a person to another one, who is the answer and may be new.
+
+        Args:
+            photos: ids, from `photos`; a person without photos is gone.
+        """
+        moved = list(photos)
+        return self._ask(lambda: calls.move(person, moved, to, timeout_s))
+
+    def unmerge(
+        self,
+        person: SupportsIndex,
+        sources: Iterable[SupportsIndex] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> answers.UndoneAnswer:
+        """Take people out again who were merged into ``person``, with the photos that they had.
+
+        Args:
+            sources: only these of a merge; by default all of the last one.
+        """
+        merged = list(sources)
+        return self._ask(lambda: calls.unmerge(person, merged, timeout_s))
+
+    def undo(
+        self,
+        person: SupportsIndex,
+        *,
+        version: SupportsIndex | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.UndoneAnswer:
+        """Undo a move or a merge of a person's photos, or an undo.
+
+        Args:
+            version: the gallery's, from the answer of what is to be undone; by default the last
+                change of this person.
+        """
+        return self._ask(lambda: calls.undo(person, version, timeout_s))
+
     def add_embeddings(
         self,
         person: SupportsIndex,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,15 @@ class Contents:
 
     def owned(self, manifest: Manifest, ids: Collection[int]) -> Ownership:
         """The operations of these people. Raises NotFound, as reading them does."""
-        unread = [ref for ref in manifest.segments if ref.name not in self._owners]
+        return Ownership.of(self.owners(manifest.segments), ids)
+
+    def owners(self, segments: Sequence[SegmentRef]) -> Sequence[Owners]:
+        """Those of each segment. Raises NotFound, as reading them does."""
+        unread = [ref for ref in segments if ref.name not in self._owners]
         read = map(Owners.of, self.gallery.objects.read_all(unread))
         for ref, owners in zip(unread, read, strict=True):
             self._owners[ref.name] = owners
-        return Ownership.of((self._owners[ref.name] for ref in manifest.segments), ids)
+        return [self._owners[ref.name] for ref in segments]
 
     def add(self, ref: SegmentRef, segment: Segment) -> None:
         """What was just written need not be read."""

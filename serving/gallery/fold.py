@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery.retention import merged
-from serving.gallery.segment import Kind, Segment, starts_of
+from serving.gallery.segment import WITH_SOURCES, Kind, Segment, starts_of
 
 
 @dataclass(slots=True)
@@ -102,6 +102,8 @@ class _Folder:
         self._from_nothing = from_nothing
         self._people: dict[int, _Person] = {}
         self._done: list[_Folded] = []
+        # Who got photos of people from before the run, see `Kind.SPLIT`; a dict for its order.
+        self._heirs: dict[int, dict[int, None]] = {}
 
     def run(self, segments: Sequence[Segment]) -> Iterable[_Folded]:
         for number, segment in enumerate(segments):
@@ -119,24 +121,46 @@ class _Folder:
             if kind in (Kind.PUT, Kind.APPEND):
                 rows = _Rows(number, starts[n], starts[n + 1])
                 self._add(person, rows, kind == Kind.PUT, details, created[n], updated[n])
-            elif kind == Kind.DELETE:
+            elif kind in (Kind.DELETE, Kind.SPLIT):
                 self._people[person] = _Person(forget=True)
+                self._split(person, segment.sources[sources[n] : sources[n + 1]].tolist())
             elif kind == Kind.DESCRIBE:
                 self._describe(person, details, created[n], updated[n])
             elif kind == Kind.MERGE:
                 others = segment.sources[sources[n] : sources[n + 1]].tolist()
                 self._merge(person, others, created[n], updated[n])
             elif kind == Kind.CLEAR:
-                self._people.clear()
-                # After the CLEAR operation nothing from before the run is left.
-                clear = _Folded(Kind.CLEAR, person, created[n], updated[n])
-                self._done = [clear] if self._on_others else []
-                self._from_nothing = True
+                self._clear(person, created[n], updated[n])
 
     def _of(self, person: int) -> _Person:
         if person not in self._people:
             self._people[person] = _Person(forget=self._from_nothing)
         return self._people[person]
+
+    def _split(self, person: int, heirs: Sequence[int]) -> None:
+        if heirs and not self._from_nothing:
+            self._heirs.setdefault(person, {})
+            self._inherit([person], heirs)
+
+    def _inherit(self, people: Sequence[int], heirs: Sequence[int]) -> None:
+        """``heirs`` get the photos of ``people``, who may have them from others."""
+        for person, so_far in self._heirs.items():
+            if person in people or not so_far.keys().isdisjoint(people):
+                so_far.update(dict.fromkeys(h for h in heirs if h != person))
+
+    def _clear(self, person: int, created: float, updated: float) -> None:
+        # Whose the photos from before the run were still matters to an erasure.
+        split = [
+            _Folded(Kind.SPLIT, p, created, updated, sources=list(heirs))
+            for p, heirs in self._heirs.items()
+        ]
+        owned = [o for o in self._done if o.kind in (Kind.DELETE, *WITH_SOURCES)]
+        clear = _Folded(Kind.CLEAR, person, created, updated)
+        self._people.clear()
+        self._heirs.clear()
+        self._done = [*owned, *split, clear] if self._on_others else []
+        # After the CLEAR operation nothing from before the run is left.
+        self._from_nothing = True
 
     def _add(
         self,
@@ -176,7 +200,8 @@ class _Folder:
         people = [person, *(s for s in dict.fromkeys(sources) if s != person)]
         states = [self._of(p) for p in people]
         if not all(s.forget for s in states):
-            for p in people:
+            split = [p for p, heirs in self._heirs.items() if not heirs.keys().isdisjoint(people)]
+            for p in dict.fromkeys([*split, *people]):
                 self._flush(p)
             merge = _Folded(Kind.MERGE, person, created, updated, sources=people[1:])
             self._done.append(merge)
@@ -185,6 +210,7 @@ class _Folder:
         if not present:
             return
         details = merged(state.details for state in present)
+        self._inherit(people[1:], people[:1])
         for p in people:
             self._people[p] = _Person(forget=True)
         self._people[person] = _Person(
@@ -203,7 +229,10 @@ class _Folder:
         if state is None:
             return
         if state.forget and not self._from_nothing:
-            self._done.append(_Folded(Kind.DELETE, person, state.created, state.updated))
+            heirs = list(self._heirs.pop(person, ()))
+            kind = Kind.SPLIT if heirs else Kind.DELETE
+            times = state.created, state.updated
+            self._done.append(_Folded(kind, person, *times, sources=heirs))
         if state.present:
             kind = Kind.PUT if state.absolute else Kind.APPEND
             self._done.append(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from serving.gallery.contents import Contents
+from serving.gallery.corrections import segment_of
 from serving.gallery.fold import fold
 from serving.gallery.following import Following
 from serving.gallery.interchange import ROWS_AT_ONCE
 from serving.gallery.limits import DEFAULT_LIMITS, Limits
 from serving.gallery.location import Location
+from serving.gallery.manifest import Manifest
 from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.ownership import Owners
+from serving.gallery.records import Records, read, read_now
 from serving.gallery.segment import Operation, Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.store import Store
@@ -196,6 +200,44 @@ class Gallery:
                 method returns.
         """
         return self._writer.commit_segments(segments, written)
+
+    def records(self, ids: Collection[int]) -> tuple[Version, Records]:
+        """Those of ``ids`` who are enrolled, with every embedding, and the version that was read.
+
+        Raises:
+            Unavailable: the store is away, or an object is missing or damaged.
+        """
+        contents = Contents(self._stored, self.owners)
+        return self._stored.file.reading(lambda now: (now.at, read(contents, now, ids)))
+
+    def correct(
+        self, ids: Collection[int], change: Callable[[Records], Records], action: str
+    ) -> Version:
+        """Commit what ``change`` makes of the people with these ids; called again when another
+        writer was faster; see `commit`.
+
+        Args:
+            change: what it leaves out is gone; an error that it raises is raised here, and nothing
+                is written.
+            action: what the commit does, in the record of who did what.
+        """
+
+        def both(contents: Contents, now: Manifest) -> tuple[Records, Records]:
+            before = read_now(contents, now, ids)
+            return before, change(before)
+
+        return self.correct_from(both, action)
+
+    def correct_from(
+        self, make: Callable[[Contents, Manifest], tuple[Records, Records]], action: str
+    ) -> Version:
+        """`correct`, with people whom ``make`` chooses: as they are, and as they are to be."""
+        contents = Contents(self._stored, self.owners)
+
+        def segment(manifest: Manifest) -> Segment | None:
+            return segment_of(*make(contents, manifest), self.dimension, self.now())
+
+        return self._writer.commit_from(segment, action)
 
     def _people_at(self, version: Version) -> Snapshot:
         return self.refresh(at_least=version)

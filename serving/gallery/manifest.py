@@ -186,10 +186,19 @@ class Manifest(Stored):
         own = () if self.index == NO_INDEX else (self.index,)
         return frozenset((*own, *(s.name for s in self.segments)))
 
+    def as_index(self) -> Index | None:
+        """An index of all segments, for when they are listed no more: so that this version can be
+        found until they are swept. None: its own index has them all, or there are none."""
+        if len(self.segments) == self.indexed:
+            return None
+        dropped = () if self.index == NO_INDEX else (self.index,)
+        return Index(nonce=uuid.uuid4().hex, segments=self.segments, dropped=dropped)
+
     def index_after(self, before: Manifest, most_recent: int) -> Index | None:
         """The new index that this manifest, made from ``before``, needs; None: it needs none.
 
         Args:
+            before: its index is dropped.
             most_recent: segments that a manifest may list itself, beside its index.
         """
         recent = len(self.segments) - before.indexed

@@ -105,15 +105,24 @@ class ManifestFile:
             Unavailable: the store is away; the gallery is as it was.
         """
         after = after.remembering(self._limits.remembered_commits)
+        names = {ref.name for ref in after.segments}
+        if not names.issuperset(ref.name for ref in before.segments):
+            whole = before.as_index()
+            if whole is not None:
+                before = before.model_copy(update={"index": self._write(whole)})
         index = after.index_after(before, self._limits.recent_segments)
         if index is None:
             return after
-        data = index.model_dump_json().encode()
-        name = index_name(data)
-        self._store.put(key_of(self.folder, name), data)
+        name = self._write(index)
         with self._lock:
             self._index = (name, index.segments, frozenset())
         return after.model_copy(update={"index": name, "indexed": len(index.segments)})
+
+    def _write(self, index: Index) -> str:
+        data = index.model_dump_json().encode()
+        name = index_name(data)
+        self._store.put(key_of(self.folder, name), data)
+        return name
 
     def of_backup(self, data: bytes) -> Manifest:
         """A manifest that was stored once, with the segments of its index, which is still there.

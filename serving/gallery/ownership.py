@@ -1,6 +1,7 @@
 """Ownership of operations: which ones have to be removed when a person is erased.
 
-A merge hands the operations of one person on to another, so the id in an operation is not enough.
+A merge hands the operations of one person on to another, and a split leaves operations behind that
+hold photos of several people, so the id in an operation is not enough.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.gallery.segment import Kind, Segment
+from serving.gallery.segment import WITH_SOURCES, Kind, Segment
 
 _Position = tuple[int, int]  # number of the segment, number of the operation in it
 
@@ -22,16 +23,23 @@ class Ownership:
     def __init__(self) -> None:
         self._current: dict[int, list[_Position]] = {}
         self._past: dict[int, list[_Position]] = {}
+        # From before a split: dead, with photos of each of these people, whose later operations
+        # hold them again.
+        self._parted: dict[int, set[_Position]] = {}
 
     @classmethod
     def of(cls, segments: Iterable[Owners], people: Collection[int]) -> Ownership:
         """The operations of these people, from all segments of a gallery, in order."""
         columns = list(segments)
-        # The operations of people who were merged into one of these belong to that one.
+        # The operations of people who were merged into one of these belong to that one, and those
+        # of people who were split hold photos of whom these went to.
         wanted = set(people)
         for column in reversed(columns):
             for n in reversed(column.sources):
-                if column.id[n] in wanted:
+                if column.kind[n] == Kind.SPLIT:
+                    if not wanted.isdisjoint(column.sources[n]):
+                        wanted.add(int(column.id[n]))
+                elif column.id[n] in wanted:
                     wanted.update(column.sources[n])
         ownership = cls()
         for number, column in enumerate(columns):
@@ -40,28 +48,21 @@ class Ownership:
 
     def ever(self, person: int) -> bool:
         """Whether any operation belongs to the person, enrolled or deleted."""
-        return person in self._current or person in self._past
+        return any(person in held for held in (self._current, self._past, self._parted))
 
     def all_of(self, people: Collection[int]) -> dict[int, list[int]]:
         """By segment, all operations of these people."""
-        operations: dict[int, list[int]] = {}
-        for person in people:
-            for held in (self._past, self._current):
-                for segment, operation in held.get(person, ()):
-                    operations.setdefault(segment, []).append(operation)
-        return operations
+        held = (self._past, self._parted, self._current)
+        return _by_segment(p for of in held for person in people for p in of.get(person, ()))
 
     def dead(self, people: Collection[int]) -> dict[int, list[int]]:
-        """By segment, the operations of these people from before they were last deleted.
+        """By segment, the operations of these people from before they were last deleted or split.
 
         Leaves out later operations of people who were enrolled again: these may be newer than the
         request to erase them.
         """
-        operations: dict[int, list[int]] = {}
-        for person in people:
-            for segment, operation in self._past.get(person, ()):
-                operations.setdefault(segment, []).append(operation)
-        return operations
+        held = (self._past, self._parted)
+        return _by_segment(p for of in held for person in people for p in of.get(person, ()))
 
     def _add(self, number: int, column: Owners, wanted: Collection[int]) -> None:
         concerns_all = np.isin(column.kind, (Kind.MERGE, Kind.CLEAR))
@@ -82,17 +83,33 @@ class Ownership:
                 for source in column.sources[n]:
                     if source != person:
                         self._hand_on(source, person)
+            elif kind is Kind.SPLIT:
+                self._split(person, column.sources[n])
             elif kind is Kind.CLEAR:
                 for enrolled in list(self._current):
                     self._retire(enrolled)
 
     def _retire(self, person: int) -> None:
-        if person in self._current:
-            self._past.setdefault(person, []).extend(self._current.pop(person))
+        dead = [*self._current.pop(person, ()), *self._parted.pop(person, ())]
+        if dead:
+            self._past.setdefault(person, []).extend(dead)
 
     def _hand_on(self, source: int, target: int) -> None:
         if source in self._current:
             self._current.setdefault(target, []).extend(self._current.pop(source))
+            self._parted.setdefault(target, set()).update(self._parted.pop(source, ()))
+
+    def _split(self, person: int, heirs: Iterable[int]) -> None:
+        dead = {*self._current.pop(person, ()), *self._parted.get(person, ())}
+        for each in (person, *heirs):
+            self._parted.setdefault(each, set()).update(dead)
+
+
+def _by_segment(positions: Iterable[_Position]) -> dict[int, list[int]]:
+    operations: dict[int, list[int]] = {}
+    for segment, operation in sorted(set(positions)):
+        operations.setdefault(segment, []).append(operation)
+    return operations
 
 
 @dataclass(frozen=True)
@@ -100,7 +117,7 @@ class Owners:
     """The columns of a segment that ownership needs: not its embeddings and details. Some 9 bytes
     an operation, where the segment has a thousand.
 
-    ``sources`` are those of each merge, by the number of its operation.
+    ``sources`` are those of each merge or split, by the number of its operation.
     """
 
     kind: NDArray[np.uint8]
@@ -110,7 +127,7 @@ class Owners:
     @classmethod
     def of(cls, segment: Segment) -> Owners:
         starts = segment.source_starts()
-        merges = np.flatnonzero(segment.kind == Kind.MERGE).tolist()
-        sources = {n: segment.sources[starts[n] : starts[n + 1]].tolist() for n in merges}
+        having = np.flatnonzero(np.isin(segment.kind, WITH_SOURCES)).tolist()
+        sources = {n: segment.sources[starts[n] : starts[n + 1]].tolist() for n in having}
         # Copies: a view would keep the whole segment.
         return cls(segment.kind.copy(), segment.id.copy(), sources)

@@ -6,7 +6,6 @@ so the number grows, every reader loads anew, and other writers are told apart a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -82,18 +81,21 @@ def _still(now: Manifest, before: Manifest) -> bool:
     return now.fence <= before.version and now.continues(before.at) and now.erased == before.erased
 
 
-def as_of(gallery: StoredGallery, version: int) -> Manifest:
+def as_of(gallery: StoredGallery, version: int, now: Manifest | None = None) -> Manifest:
     """The gallery as it was at a version whose segments are still in the bucket.
 
     Looks into the manifest, and into older indexes that are not swept yet.
 
+    Args:
+        now: the newest manifest; None: it is read.
+
     Raises:
         InvalidInput: that version was folded into others, or is none of this gallery.
     """
-    now, _ = gallery.file.read()
+    now = now or gallery.file.read()[0]
     if not 1 <= version <= now.version:
         raise InvalidInput(f"The gallery's versions are 1 to {now.version}.")
-    for segments in itertools.chain([now.segments], _listed_once(gallery, now)):
+    for segments in histories(gallery, now):
         older = tuple(s for s in segments if s.last <= version)
         # Of an index it is known only that it is of its last segment's version or a later one.
         reaches = segments is now.segments or (segments and segments[-1].last >= version)
@@ -107,9 +109,11 @@ def as_of(gallery: StoredGallery, version: int) -> Manifest:
     )
 
 
-def _listed_once(gallery: StoredGallery, now: Manifest) -> Iterator[Sequence[SegmentRef]]:
-    """The segments of the manifest's index and of those before it that are still in the bucket,
-    the newest first. Each says which one it replaced, so those of another history are left out."""
+def histories(gallery: StoredGallery, now: Manifest) -> Iterator[Sequence[SegmentRef]]:
+    """The segments of the manifest, of its index and of those before it that are still in the
+    bucket, the newest first. Each says which one it replaced, so those of another history are left
+    out."""
+    yield now.segments
     name = now.index
     while name != NO_INDEX:
         try:

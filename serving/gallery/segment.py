@@ -4,9 +4,9 @@
 |---|---|---|
 | `kind` | uint8 (N,) | what is done, see `Kind` |
 | `id` | int64 (N,) | the person whom it changes |
-| `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge) |
+| `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge, split) |
 | `embeddings` | float16 (R, D) | unit vectors, one row a photo, in the order of the operations |
-| `sources` | int64 (S,) | ids that are merged into `id` |
+| `sources` | int64 (S,) | ids that are merged into `id`; of a split, those who get photos of it |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
 | `details_length` | int32 (N,) | bytes of `details` that belong to the operation |
 | `details` | uint8 (B,) | JSON objects; the keys of `Operation.details` that change |
@@ -37,7 +37,9 @@ from serving.gallery.retention import end_of, retention_problem
 _FORMAT = "faces-segment/1"
 # Of segments in which somebody's retention ends: earlier versions would go on naming them.
 _FORMAT_WITH_ENDS = "faces-segment/2"
-_FORMATS = (_FORMAT, _FORMAT_WITH_ENDS)
+# Of segments with corrections: earlier versions do not know these kinds.
+_FORMAT_WITH_CORRECTIONS = "faces-segment/3"
+_FORMATS = (_FORMAT, _FORMAT_WITH_ENDS, _FORMAT_WITH_CORRECTIONS)
 _UNIT_TOLERANCE = 0.02  # of the squared length
 _CHECKED_ROWS = 4096
 STORED = np.float16
@@ -56,6 +58,12 @@ class Kind(IntEnum):
     MERGE = 4  # adds the photos of the people in `sources`, and deletes these
     DESCRIBE = 5  # name and metadata
     CLEAR = 6  # deletes all people
+    # Deletes a person of whom photos go on to the people in `sources`: so that an erasure of one
+    # of them removes the photos from the operations before, too.
+    SPLIT = 7
+
+
+WITH_SOURCES = (Kind.MERGE, Kind.SPLIT)
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,8 @@ class Segment:
     def to_bytes(self) -> bytes:
         columns = {name: np.ascontiguousarray(getattr(self, name)) for name in _COLUMNS}
         written = _FORMAT if self.first_end is None else _FORMAT_WITH_ENDS
+        if (self.kind > Kind.CLEAR).any():
+            written = _FORMAT_WITH_CORRECTIONS
         return safetensors.numpy.save(columns, metadata={"format": written})
 
     @classmethod
@@ -210,7 +220,7 @@ class Segment:
             raise ValueError("a person without a photo")
         if self.embeddings.ndim != 2 or self.count[has_rows].sum() != len(self.embeddings):
             raise ValueError("the number of embeddings is not what the operations say")
-        if self.count[self.kind == Kind.MERGE].sum() != len(self.sources):
+        if self.count[np.isin(self.kind, WITH_SOURCES)].sum() != len(self.sources):
             raise ValueError("the number of sources is not what the operations say")
         if self.details_length.sum() != len(self.details):
             raise ValueError("the details are cut off")
@@ -256,8 +266,8 @@ class Segment:
         return starts_of(np.where(has_rows, self.count, 0))
 
     def source_starts(self) -> NDArray[np.int64]:
-        """(N + 1,): the positions in ``sources`` at which the ids of each merge begin."""
-        return starts_of(np.where(self.kind == Kind.MERGE, self.count, 0))
+        """(N + 1,): the positions in ``sources`` at which the ids of each merge or split begin."""
+        return starts_of(np.where(np.isin(self.kind, WITH_SOURCES), self.count, 0))
 
     @cached_property
     def first_end(self) -> float | None:

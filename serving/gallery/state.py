@@ -145,7 +145,7 @@ class People:
                 else:
                     made = summed(new, np.array([photos]))
                 self._replace(person, made, photos, created, updated, details)
-            elif kind is Kind.DELETE:
+            elif kind in (Kind.DELETE, Kind.SPLIT):
                 self._drop(person)
             elif kind is Kind.MERGE:
                 ids = segment.sources[sources[n] : sources[n + 1]].tolist()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from serving.errors import NotConfirmed, UnknownIdentity
 from serving.gallery.manifest import Act, Manifest, SegmentRef
+from serving.gallery.objects import Uploads
 from serving.gallery.observer import NOBODY, Observer, outcome_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.snapshot import Snapshot
@@ -31,6 +32,7 @@ ACTIONS = {
     Kind.MERGE: "merge",
     Kind.DESCRIBE: "describe",
     Kind.CLEAR: "delete-all",
+    Kind.SPLIT: "correct",
 }
 _BROKEN_OFF = (
     "The process that wrote was stopped: look whether it is there before you send it again."
@@ -132,16 +134,22 @@ class Writer:
         self, make: Callable[[Snapshot], Segment | None], people_at: PeopleAt
     ) -> Version:
         """See `serving.gallery.Gallery.commit_made`."""
+        return self.commit_from(lambda now: make(_exactly_at(now.at, people_at)), "migrate")
+
+    def commit_from(self, make: Callable[[Manifest], Segment | None], action: str) -> Version:
+        """Commit the segment that ``make`` returns for the present manifest; called again when
+        another writer was faster. None: there is nothing to commit."""
         made: tuple[str | None, Segment | None] | None = None
 
         def prepare(manifest: Manifest) -> Segment | None:
             nonlocal made
             if made is None or made[0] != manifest.at.commit:
-                made = manifest.at.commit, make(_exactly_at(manifest.at, people_at))
+                made = manifest.at.commit, make(manifest)
             return made[1]
 
-        act = act_of("migrate")
-        return self._commit(prepare, lambda: [act])
+        act = act_of(action)
+        # It may hold embeddings of people who are erased meanwhile.
+        return self._commit(prepare, lambda: [act], discard=True)
 
     def _commit_queue(self) -> None:
         together: list[_Waiting] = []
@@ -227,7 +235,7 @@ class Writer:
             for operation in w.operations:
                 if operation.kind in (Kind.PUT, Kind.APPEND):
                     changed[operation.id] = True
-                elif operation.kind is Kind.DELETE:
+                elif operation.kind in (Kind.DELETE, Kind.SPLIT):
                     changed[operation.id] = False
                 elif operation.kind is Kind.MERGE:
                     exists = any(enrolled(i) for i in (operation.id, *operation.sources))
@@ -241,8 +249,16 @@ class Writer:
         self,
         prepare: Callable[[Manifest], Segment | None],
         acts: Callable[[], Iterable[Act]],
+        *,
+        discard: bool = False,
     ) -> Version:
+        """Commit the segment that ``prepare`` returns.
+
+        Args:
+            discard: remove uploads that others take the place of.
+        """
         uploaded: _Uploaded | None = None
+        uploads = Uploads(self._gallery.objects)
 
         def mutate(manifest: Manifest, commit: str) -> Manifest | None:
             nonlocal uploaded
@@ -251,8 +267,12 @@ class Writer:
                 return None
             if uploaded is None or uploaded.segment is not segment or uploaded.lost_by(manifest):
                 version = manifest.version + 1
-                ref = self._gallery.objects.write(segment, version, version)
-                uploaded = _Uploaded(segment, [ref], manifest.at)
+                # No earlier attempt can be carried out any more: the manifest is another one.
+                if discard:
+                    uploads.discard()
+                uploaded = _Uploaded(
+                    segment, [uploads.write(segment, version, version)], manifest.at
+                )
             everybody = len(segment) > 0 and segment.kind[0] == Kind.CLEAR
             return manifest.after(
                 commit, uploaded.refs, self._gallery.now(), everybody=bool(everybody)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from serving.errors import RetentionEnded
 from serving.gallery import Gallery, Kind, Operation, Person, Snapshot
-from serving.gallery.retention import text_of
+from serving.gallery.retention import end_of, text_of
 from serving.gallery.version import Version
 
 _CHANGES = (Kind.PUT, Kind.APPEND, Kind.DESCRIBE, Kind.MERGE)
@@ -43,10 +44,22 @@ def commit(gallery: Gallery, operations: Sequence[Operation], require: Sequence[
 
 def _refuse(people: Snapshot, operations: Sequence[Operation], now: float) -> None:
     for person in _ended(people, operations, now):
-        raise RetentionEnded(
-            f"The retention of {person.id} ended at {text_of(person.end)}: erase the record before "
-            "the id is used again."
-        )
+        raise _ended_error(person.id, person.end)
+
+
+def refuse_ended(details: Mapping[int, Mapping[str, Any]], now: float) -> None:
+    """Raise RetentionEnded when the retention of one of these people, by id, has ended at ``now``,
+    in seconds since 1970."""
+    for person, known in details.items():
+        if (end := end_of(known)) <= now:
+            raise _ended_error(person, end)
+
+
+def _ended_error(person: int, end: float) -> RetentionEnded:
+    return RetentionEnded(
+        f"The retention of {person} ended at {text_of(end)}: erase the record before the id is "
+        "used again."
+    )
 
 
 def _ended(people: Snapshot, operations: Sequence[Operation], now: float) -> list[Person]:

@@ -21,6 +21,7 @@ from serving.gallery import Kind, Operation, Person
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.gallery.retention import text_of
+from serving.matching.corrections import Move, PhotosOf, Undo, Undone
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
@@ -137,6 +138,31 @@ class Identities:
         except UnknownIdentity as error:
             # Answers get lost; to answer 200 would also hide a slip in an id.
             raise UnknownIdentity(f"{error} One that was merged already looks like this.") from None
+
+    async def photos(self, collection: str, person: int) -> PhotosOf:
+        """A person's photos; raises UnknownIdentity."""
+        return await self._match.photos(await self._location(collection), person)
+
+    async def move(self, collection: str, person: int, photos: Sequence[str], target: int) -> int:
+        """Move photos of a person to ``target``, who may be new; returns the version."""
+        if person == target:
+            raise BadRequest("The photos are this person's already.")
+        move = Move(person, target, tuple(dict.fromkeys(photos)))
+        return await self._match.move(await self._location(collection), move)
+
+    async def undo(self, collection: str, person: int, version: int | None) -> Undone:
+        """Undo a move, a merge or an undo: that of a version, or the person's last one."""
+        return await self._undo(collection, Undo(person, version))
+
+    async def unmerge(self, collection: str, person: int, sources: Sequence[int]) -> Undone:
+        """Undo the last merge of ``sources`` into ``person``; of all, where there are none."""
+        if person in sources:
+            raise BadRequest("A person cannot be taken out of himself.")
+        wanted = tuple(dict.fromkeys(sources))
+        return await self._undo(collection, Undo(person, merges=True, sources=wanted))
+
+    async def _undo(self, collection: str, undo: Undo) -> Undone:
+        return await self._match.undo(await self._location(collection), undo)
 
     async def add(
         self,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
+from serving.matching.corrections import Move, PhotosOf, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -106,6 +107,15 @@ class Match(Protocol):
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
         """Commit operations and return the version; see `serving.gallery.Gallery.commit`."""
+
+    async def photos(self, location: Location, person: int) -> PhotosOf:
+        """A person's photos, as the bucket has them now."""
+
+    async def move(self, location: Location, move: Move) -> int:
+        """Commit a correction and return the version; see `serving.matching.corrections`."""
+
+    async def undo(self, location: Location, undo: Undo) -> Undone:
+        """Commit people as they were before a change; see `serving.matching.corrections`."""
 
     async def erase(self, collection: str, person: int) -> Erasure:
         """Remove a person's embeddings from the bucket, those of all models."""

@@ -19,7 +19,8 @@ from serving.gallery.erasure import Erasure, erase_everywhere
 from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
-from serving.matching import quota, retention
+from serving.matching import corrections, quota, retention
+from serving.matching.corrections import Move, PhotosOf, Undo, Undone
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
 from serving.matching.records import (
@@ -107,6 +108,11 @@ class Matcher:
             ThreadPoolExecutor(1, thread_name_prefix="erasure", initializer=_one_core),
             settings.long_calls,
             "Other erasures are under way; try again in a moment.",
+        )
+        self._corrections = Bounded(
+            ThreadPoolExecutor(1, thread_name_prefix="correction", initializer=_one_core),
+            settings.long_calls,
+            "Other corrections are under way; try again in a moment.",
         )
         shown = gauges()
         self._keeping = asyncio.create_task(shown.keep())
@@ -210,6 +216,26 @@ class Matcher:
             return retention.commit(gallery, operations, require)
 
         return await _in(self._store_pool, change)
+
+    async def photos(self, location: Location, person: int) -> PhotosOf:
+        gallery = await self._galleries.gallery(location)
+        return await self._correct(lambda: corrections.photos(gallery, person))
+
+    async def move(self, location: Location, move: Move) -> int:
+        await self._galleries.snapshot(location, 0)  # so that it is read there, and counted
+        gallery = await self._galleries.gallery(location)
+        most = self._settings.max_people
+        return await self._correct(lambda: corrections.move(gallery, move, most))
+
+    async def undo(self, location: Location, undo: Undo) -> Undone:
+        await self._galleries.snapshot(location, 0)
+        gallery = await self._galleries.gallery(location)
+        most = self._settings.max_people
+        return await self._correct(lambda: corrections.undo(gallery, undo, most))
+
+    async def _correct(self, call: Callable[[], T]) -> T:
+        with self._corrections.place() as place:
+            return (await place.work(call)).result
 
     async def erase(self, collection: str, person: int) -> Erasure:
         prefix = self._gallery_settings.prefix

@@ -16,6 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
+from serving.matching.corrections import Move, PhotosOf, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -115,6 +116,15 @@ class RemoteMatch:
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> Answer[int]:
         return write(self._handle.change, location, operations, require)
+
+    def photos(self, location: Location, person: int) -> Answer[PhotosOf]:
+        return call(self._handle.photos, location, person)
+
+    def move(self, location: Location, move: Move) -> Answer[int]:
+        return write(self._handle.move, location, move)
+
+    def undo(self, location: Location, undo: Undo) -> Answer[Undone]:
+        return write(self._handle.undo, location, undo)
 
     def erase(self, collection: str, person: int) -> Answer[Erasure]:
         return write(self._handle.erase, collection, person)

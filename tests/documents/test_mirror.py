@@ -21,6 +21,7 @@ ELSEWHERE = {
     "api/facts.py": "api/middleware/test_access.py reads what it notes",
     "api/ingress.py": "the deployment itself: service",
     "api/middleware/guard.py": "api/test_bodies.py, api/test_problems.py",
+    "api/read_back.py": "api/routes/test_identities.py, api/routes/test_corrections.py",
     "api/routes/collections.py": "api/middleware/test_gate.py, service/test_keys.py",
     "api/routes/duplicates.py": "service/test_conflicts.py",
     "api/routes/generate.py": "api/test_bodies.py, api/test_answers.py, api/test_problems.py",

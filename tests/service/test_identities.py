@@ -62,6 +62,28 @@ def test_records_of_one_person_become_one(api: httpx.Client, enrol: Enrol) -> No
     assert merged.status_code == 200, merged.text
     assert merged.json()["photos"] == 3
     assert [api.get(f"/identities/{i}").status_code for i in ids] == [200, 404, 404]
+    undone = api.post(f"/identities/{ids[0]}/unmerge", json={"from": [ids[2]]}).json()
+    assert (undone["ids"], undone["undone"]) == ([ids[0], ids[2]], merged.json()["gallery_version"])
+    assert api.get(f"/identities/{ids[0]}").json()["photos"] == 2
+    again = api.post(f"/identities/{ids[2]}/undo", json={"version": undone["gallery_version"]})
+    assert again.json()["ids"] == [ids[0], ids[2]]
+    assert [api.get(f"/identities/{i}").status_code for i in ids] == [200, 404, 404]
+
+
+def test_a_photo_becomes_another_persons(api: httpx.Client, enrol: Enrol) -> None:
+    ids = [3_200_000, 3_200_001]
+    enrol(ids[0])
+    model = api.get("/identities").json()["model"]
+    body = {"model": model, "embeddings": [[0.0, 1.0] + [0.0] * 510]}
+    api.post(f"/identities/{ids[0]}/embeddings", json=body).raise_for_status()
+    photos = api.get(f"/identities/{ids[0]}/photos").json()["photos"]
+    wrong = photos[1]["photo"]
+    moved = api.post(f"/identities/{ids[0]}/move", json={"photos": [wrong], "to": ids[1]})
+    assert (moved.status_code, moved.json()["id"]) == (200, ids[1]), moved.text
+    left = [api.get(f"/identities/{i}/photos").json()["photos"] for i in ids]
+    assert [[p["photo"] for p in person] for person in left] == [[photos[0]["photo"]], [wrong]]
+    again = api.post(f"/identities/{ids[0]}/move", json={"photos": [wrong], "to": ids[1]})
+    assert again.json()["type"].endswith("unknown-photo")
 
 
 def test_embeddings_that_were_made_elsewhere_are_added(api: httpx.Client, new_id: int) -> None:

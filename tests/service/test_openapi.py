@@ -42,6 +42,11 @@ def people(api: httpx.Client) -> Iterator[None]:
         api.post("/generate", json=body).raise_for_status()
         details = EXAMPLES["patch", "/identities/{id}"].body
         api.patch(f"/identities/{person}", json=details).raise_for_status()
+    embedding = EXAMPLES["post", "/identities/{id}/embeddings"].body
+    api.post("/identities/2576/embeddings", json=embedding).raise_for_status()
+    other = {**embedding, "embeddings": [[0.0, 1.0] + [0.0] * 510]}
+    api.post("/identities/105/embeddings", json=other).raise_for_status()
+    api.post("/identities/2576/merge", json={"from": [105]}).raise_for_status()
     yield
     api.delete("/identities", params={"confirm": "all"}).raise_for_status()
 

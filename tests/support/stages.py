@@ -16,6 +16,7 @@ from ray.exceptions import RayTaskError
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
+from serving.matching.corrections import Move, PhotosOf, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -222,6 +223,15 @@ class FakeMatch:
     async def change(
         self, location: Location, operations: Sequence[Operation], require: Sequence[int]
     ) -> int:
+        raise NotImplementedError
+
+    async def photos(self, location: Location, person: int) -> PhotosOf:
+        raise NotImplementedError
+
+    async def move(self, location: Location, move: Move) -> int:
+        raise NotImplementedError
+
+    async def undo(self, location: Location, undo: Undo) -> Undone:
         raise NotImplementedError
 
     async def erase(self, collection: str, person: int) -> Erasure:

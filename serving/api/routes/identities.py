@@ -8,12 +8,13 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from serving.api import audit, examples, openapi
 from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.parsing import json_of
+from serving.api.read_back import PersonPath, read_back
 from serving.api.replies import reply
 from serving.api.request_schemas import EmbeddingsRequest, IdentityPatch, MergeRequest, Time
 from serving.api.retention import retention_of
@@ -24,7 +25,7 @@ from serving.api.schemas import (
     WriteAnswer,
 )
 from serving.api.scopes import needs
-from serving.errors import BadRequest, NotReadBack, TimedOut, Unavailable
+from serving.errors import BadRequest
 from serving.gallery.erasure import Erasure
 from serving.gallery.retention import RETENTION, seconds_of, text_of
 from serving.keys import Scope
@@ -34,7 +35,6 @@ router = APIRouter(prefix="/identities", tags=["identities"])
 
 # A thousand embeddings of 1,024 dimensions: JSON is parsed in one piece, and the event loop waits.
 _EMBEDDING_VALUES = 1000 * 1024
-PersonPath = Annotated[int, Path(ge=0, le=MAX_ID, alias="id")]
 # Not by FastAPI, which parses on the event loop and reports any error that ends a body as
 # damaged JSON.
 PatchBody = Annotated[IdentityPatch, Depends(json_of(IdentityPatch))]
@@ -83,7 +83,7 @@ async def people(
 @needs(Scope.ENROL)
 async def person(collection: Collection, person: PersonPath, context: ContextDep) -> IdentityAnswer:
     """One person."""
-    return await _answer(context, collection, person)
+    return await read_back(context, collection, person)
 
 
 @router.patch("/{id}", openapi_extra=openapi.json_body(IdentityPatch))
@@ -105,7 +105,7 @@ async def describe(
         write = context.register.describe(collection, person, details)
         version = await context.in_time(write, writes=True)
         done(version)
-    return await _answer(context, collection, person, version)
+    return await read_back(context, collection, person, version)
 
 
 @router.delete(
@@ -208,7 +208,7 @@ async def merge(
         write = context.register.merge(collection, person, body.sources)
         version = await context.in_time(write, writes=True)
         done(version)
-    return await _answer(context, collection, person, version)
+    return await read_back(context, collection, person, version)
 
 
 @router.post("/{id}/embeddings", openapi_extra=openapi.json_body(EmbeddingsRequest))
@@ -228,28 +228,7 @@ async def add(
         write = context.register.add(collection, person, body.model, vectors, replace=replace)
         version = await context.in_time(write, writes=True)
         done(version, mode=body.mode, photos=len(vectors))
-    return await _answer(context, collection, person, version)
-
-
-async def _answer(
-    context: Context, collection: str, person: int, written: int | None = None
-) -> IdentityAnswer:
-    """The person, as of now or, after a write, in the version that holds it or a later one."""
-    register = context.register
-
-    async def work() -> IdentityAnswer:
-        card = await register.card()
-        record, version = await register.person(collection, person, written)
-        return IdentityAnswer(**identity_of(record, card.id).model_dump(), gallery_version=version)
-
-    try:
-        return await context.in_time(work())
-    except (Unavailable, TimedOut) as error:
-        if written is None:
-            raise
-        # What was committed stays: a failure to read it back must not look like one to write.
-        sentence = f"It is written, as version {written} of the gallery, but cannot be read back."
-        raise NotReadBack(f"{sentence} {error}") from error
+    return await read_back(context, collection, person, version)
 
 
 def _array(rows: list[list[float]]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -46,11 +46,15 @@ PLACES = {
         "list": "look:list_",
         "merge": "change:merge",
         "migrate": "migrate:migrate_command",
+        "move": "correct:move",
+        "photos": "correct:photos",
         "rename": "change:rename",
         "restore": "restore:restore",
         "retain": "retention:retain",
         "show": "look:show",
         "sweep": "upkeep:sweep",
+        "undo": "correct:undo",
+        "unmerge": "correct:unmerge",
         "withdraw": "retention:withdraw",
     }.items()
 }

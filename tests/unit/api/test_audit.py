@@ -21,6 +21,7 @@ from serving.gallery import Operation, Person
 from serving.gallery.erasure import Erasure, Left, Receipt
 from serving.gallery.location import Location
 from serving.keys import hash_of, new_key
+from serving.matching.corrections import Move, Undo, Undone
 from serving.matching.records import Candidate, PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import AuditSettings, GallerySettings, KeySettings
@@ -55,6 +56,12 @@ class Matcher(FakeMatch):
         if self.failure is not None:
             raise self.failure
         return 18
+
+    async def move(self, location: Location, move: Move) -> int:
+        return await self.change(location, [], [])
+
+    async def undo(self, location: Location, undo: Undo) -> Undone:
+        return Undone([7, 8], 17, await self.change(location, [], []))
 
     async def erase(self, collection: str, person: int) -> Erasure:
         if self.failure is not None:
@@ -130,6 +137,15 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any], list[int], dict[str, Any]]] =
     "delete": ("DELETE", "/identities/7", {}, [7], {}),
     "delete-all": ("DELETE", "/identities?confirm=all", {}, [], {}),
     "merge": ("POST", "/identities/7/merge", {"json": {"from": [8, 9]}}, [7, 8, 9], {}),
+    "move": (
+        "POST",
+        "/identities/7/move",
+        {"json": {"photos": ["0123456789abcdef"], "to": 9}},
+        [9, 7],
+        {"photos": 1},
+    ),
+    "unmerge": ("POST", "/identities/7/unmerge", {"json": {"from": [8]}}, [7, 8], {"undone": 17}),
+    "undo": ("POST", "/identities/7/undo", {"json": {}}, [7], {"undone": 17}),
     "add": (
         "POST",
         "/identities/7/embeddings",

@@ -21,7 +21,9 @@ from serving.errors import UnknownIdentity
 from serving.gallery import Person
 from serving.gallery.duplicates import Pair
 from serving.gallery.erasure import Erasure
+from serving.gallery.records import Photo
 from serving.keys import hash_of
+from serving.matching.corrections import PhotosOf, Undone
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
@@ -63,6 +65,12 @@ class People:
     async def duplicates(self, *asked: Any) -> DuplicatesPage:
         return DuplicatesPage([Pair(ADA, ADA, 0.9)], 1, None, 0.63, 1, 17)
 
+    async def photos(self, *asked: Any) -> PhotosOf:
+        return PhotosOf([Photo("0123456789abcdef", 0.5)], 17)
+
+    async def undone(self, *asked: Any) -> Undone:
+        return Undone([7], 17, 18)
+
     async def version(self, *asked: Any, **how: Any) -> int:
         return 18
 
@@ -77,10 +85,12 @@ def made(keys: bool) -> Api:
     entry = f"keys: [{{name: k, hash: '{hash_of(KEY)}', scopes: [admin]}}]"
     known = Keys(KeySettings(required=True), {"FACES_KEYS": entry}.get) if keys else None
     api, people = Api(keys=known), People()
-    for name in ("page", "person", "duplicates", "erase", "collections"):
+    for name in ("page", "person", "duplicates", "photos", "erase", "collections"):
         setattr(api.register, name, getattr(people, name))
     setattr(api.register, "withdraw", people.erase)  # noqa: B010 - as the others
-    for name in ("describe", "delete", "delete_all", "merge", "add"):
+    for name in ("unmerge", "undo"):
+        setattr(api.register, name, people.undone)
+    for name in ("describe", "delete", "delete_all", "merge", "move", "add"):
         setattr(api.register, name, people.version)
     return api
 

@@ -46,6 +46,12 @@ PLAIN: list[tuple[str, tuple[Any, ...], dict[str, Any], str, Any]] = [
     ("delete_all", (), {}, "DELETE /identities?confirm=all", None),
     ("erase", (7,), {}, "DELETE /identities/7?erase=true", None),
     ("merge", (7, [8, np.int64(9)]), {}, "POST /identities/7/merge", {"from": [8, 9]}),
+    ("unmerge", (7,), {}, "POST /identities/7/unmerge", {"from": []}),
+    ("unmerge", (7, [np.int64(8)]), {}, "POST /identities/7/unmerge", {"from": [8]}),
+    ("undo", (7,), {}, "POST /identities/7/undo", {}),
+    ("undo", (7,), {"version": 5}, "POST /identities/7/undo", {"version": 5}),
+    ("photos", (7,), {}, "GET /identities/7/photos", None),
+    ("move", (7, ["a1"], 8), {}, "POST /identities/7/move", {"photos": ["a1"], "to": 8}),
     (
         "add_embeddings",
         (7, VECTORS),

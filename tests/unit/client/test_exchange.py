@@ -172,6 +172,9 @@ WRITES: list[tuple[str, tuple[Any, ...]]] = [
     ("delete_all", ()),
     ("erase", (7,)),
     ("merge", (7, [8])),
+    ("move", (7, ["a1"], 8)),
+    ("unmerge", (7,)),
+    ("undo", (7,)),
 ]
 
 

@@ -64,6 +64,7 @@ def test_a_page_is_asked_for_again(service: FakeService, call: Caller) -> None:
         ("erase", (7,), [TOO_MANY, OVERLOADED]),
         ("describe", (7,), [TOO_MANY, CONFLICT]),
         ("merge", (7, [8]), [TOO_MANY, CONFLICT]),
+        ("move", (7, ["a1"], 8), [TOO_MANY, CONFLICT]),
         ("erase", (7,), [(429, b"<html>")]),  # of a proxy
     ],
 )

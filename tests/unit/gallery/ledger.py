@@ -7,7 +7,7 @@ be told exactly; names and metadata are numbered too. Nothing of it is ever used
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class State:
             )
         elif kind is Kind.DESCRIBE:
             self.gone[person] = self.traces(person) | change.traces
-        elif kind is Kind.DELETE:
+        elif kind in (Kind.DELETE, Kind.SPLIT):
             self._forget(person)
         elif kind is Kind.CLEAR:
             for each in list(people):
@@ -148,6 +148,30 @@ class State:
                     updated=change.updated,
                     traces=frozenset().union(*(somebody.traces for somebody in merged)),
                 )
+
+    def moved(self, row: int, source: int, target: int, now: float) -> State:
+        """With a row of ``source`` as that of ``target``: whoever has it then is who is to be
+        erased for it to go."""
+        state = State(self.people, self.gone)
+        old = state.people.pop(source)
+        kept = replace(
+            old,
+            rows=tuple(r for r in old.rows if r != row),
+            updated=now,
+            traces=old.traces - {row},
+        )
+        if kept.rows:
+            state.people[source] = kept
+        else:
+            state.gone[source] = state.gone.get(source, frozenset()) | kept.traces
+        end = old.details.get("expires_at")
+        other = state.people.get(target) or Somebody(
+            (), {"expires_at": end} if end else {}, now, now, frozenset()
+        )
+        state.people[target] = replace(
+            other, rows=(*other.rows, row), updated=now, traces=other.traces | {row}
+        )
+        return state
 
     def _forget(self, person: int) -> None:
         if person in self.people:

@@ -52,6 +52,12 @@ OPERATIONS = st.one_of(
         _TIMES,
         _DETAILS,
     ),
+    st.builds(
+        lambda p, time, sources: Operation(Kind.SPLIT, p, time, sources=sources),
+        IDS,
+        _TIMES,
+        st.lists(IDS, max_size=2),
+    ),
     st.builds(lambda time: Operation(Kind.CLEAR, 0, time), _TIMES),
 )
 SEGMENTS = st.lists(st.lists(OPERATIONS, min_size=1, max_size=6), max_size=6)

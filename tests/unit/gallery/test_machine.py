@@ -33,10 +33,12 @@ from serving.errors import (
 from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
+from serving.gallery.corrections import moved
 from serving.gallery.erasure import erase
 from serving.gallery.limits import Limits
 from serving.gallery.location import Location
 from serving.gallery.manifest import Index, Manifest, key_of
+from serving.gallery.records import Records, photo_id
 from serving.gallery.restore import restore
 from serving.gallery.retention import text_of
 from serving.gallery.segment import Kind, Segment
@@ -141,6 +143,15 @@ class Older(Deed):
     """A process of the previous release commits."""
 
     asked: Asked
+
+
+@dataclass(frozen=True)
+class Move(Deed):
+    """A photo of a person, ``which`` of all, becomes another one's."""
+
+    source: int
+    target: int
+    which: int
 
 
 @dataclass(frozen=True)
@@ -263,6 +274,17 @@ def imports(plans: Plans) -> st.SearchStrategy[Import]:
     return st.builds(Import, _WHO, plans, _PARTS)
 
 
+def moves(plans: Plans) -> st.SearchStrategy[Move]:
+    pair = st.permutations([0, 1, 2, 3])
+    return st.builds(
+        lambda who, plan, two, which: Move(who, plan, two[0], two[1], which),
+        _WHO,
+        plans,
+        pair,
+        _WHICH,
+    )
+
+
 def restores(plans: Plans) -> st.SearchStrategy[Restore]:
     return st.builds(Restore, _WHO, plans, _WHICH)
 
@@ -287,6 +309,7 @@ _FAULTY = _weighted(
 _OTHERS: st.SearchStrategy[Fault | Deed] = _weighted(
     (2, commits(_FAULTY)),
     (1, imports(_FAULTY)),
+    (1, moves(_FAULTY)),
     (2, st.builds(Compact, _WHO, _FAULTY)),
     (2, sweeps(_FAULTY)),
     (3, erasures(_FAULTY)),
@@ -330,6 +353,7 @@ class Task:
         since: how many manifests there had been when it began.
         meanwhile: how many other deeds came between.
         version: what its changes were committed as; ``state``: the people with them.
+        corrects: the people with its correction.
         restores: the people that it brings back, and the manifest that they had.
         accepted: which of those that were asked for are in it.
         rejected: whoever asked was told that nothing was written.
@@ -347,6 +371,7 @@ class Task:
     meanwhile: int = 0
     version: Version | None = None
     state: State | None = None
+    corrects: Callable[[State], State] | None = None
     restores: tuple[State, Manifest] | None = None
     accepted: list[bool] = field(default_factory=list)
     rejected: bool = False
@@ -432,6 +457,10 @@ class GalleryMachine(RuleBasedStateMachine):
         deed=_weighted((4, commits(PLANS)), (2, imports(PLANS)), (1, older(PLANS))),
     )
     def commit(self, before: list[Deed], deed: Deed) -> None:
+        self._step(*before, deed)
+
+    @rule(before=_ENROLMENTS, deed=moves(PLANS))
+    def correct(self, before: list[Deed], deed: Deed) -> None:
         self._step(*before, deed)
 
     @rule(before=_ENROLMENTS, deed=_READS)
@@ -554,6 +583,8 @@ class GalleryMachine(RuleBasedStateMachine):
         match task.deed:
             case Commit():
                 return self._commit(task, task.deed)
+            case Move():
+                return self._move(task, task.deed)
             case Import():
                 return self._import(task, task.deed)
             case Older():
@@ -632,6 +663,32 @@ class GalleryMachine(RuleBasedStateMachine):
         except Exception as error:
             mine.error = error
         return [self._answer(task, n, w) for n, w in enumerate([*waiting, mine])]
+
+    def _move(self, task: Task, deed: Move) -> object:
+        gallery, now = task.actor, self.now
+        assert isinstance(gallery, Gallery)
+        task.asked = [([], [deed.source])]
+
+        def corrects(state: State) -> State:
+            rows = sorted(state.people[deed.source].rows)
+            return state.moved(rows[deed.which % len(rows)], deed.source, deed.target, now)
+
+        def change(before: Records) -> Records:
+            if deed.source not in before:
+                return moved(before, deed.source, deed.target, [], now)  # raises
+            record = before[deed.source]
+            by_number = dict(zip(record.embeddings.argmax(axis=1), record.rows, strict=True))
+            row = by_number[sorted(by_number)[deed.which % len(by_number)]]
+            return moved(before, deed.source, deed.target, [photo_id(row)], now)
+
+        task.corrects = corrects
+        answer = _Waiting(())
+        try:
+            answer.version = gallery.correct([deed.source, deed.target], change, "move")
+        except Exception as error:
+            answer.error = error
+            task.failed = True
+        return self._answer(task, 0, answer)
 
     def _import(self, task: Task, deed: Import | Refill) -> object:
         gallery = task.actor
@@ -900,7 +957,7 @@ class GalleryMachine(RuleBasedStateMachine):
                 task.version, task.accepted = manifest.at, accepted(state, task.asked)
                 for ok, (changes, _) in zip(task.accepted, task.asked, strict=True):
                     state = state.after(changes if ok else ())
-                task.state = state
+                task.state = state = task.corrects(state) if task.corrects else state
         assert commit.id not in self.manifests
         self.manifests[commit.id] = manifest, state
         self._now_is(manifest)

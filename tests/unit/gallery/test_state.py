@@ -155,7 +155,7 @@ class Naive:
             self.rows[o.id] = o.embeddings
         elif o.kind is Kind.APPEND:
             self.rows[o.id] = np.concatenate([self.rows.get(o.id, o.embeddings[:0]), o.embeddings])  # type: ignore[index]
-        elif o.kind is Kind.DELETE:
+        elif o.kind in (Kind.DELETE, Kind.SPLIT):
             self.rows.pop(o.id, None)
         elif o.kind is Kind.MERGE:
             parts = [self.rows.pop(p) for p in {o.id, *o.sources} if p in self.rows]

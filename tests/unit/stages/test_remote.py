@@ -27,7 +27,7 @@ METHODS = [
     for name, method in vars(protocol).items()
     if inspect.iscoroutinefunction(method)
 ]
-WRITES = ("enrol", "change", "erase")
+WRITES = ("enrol", "change", "move", "undo", "erase")
 
 
 class Stage:
@@ -50,7 +50,7 @@ async def answer(call: Awaitable[Any]) -> Any:
 
 
 def test_all_methods_are_here() -> None:
-    assert len(METHODS) == 13
+    assert len(METHODS) == 16
 
 
 @pytest.mark.parametrize(("remote", "name", "parameters"), METHODS)

@@ -1,0 +1,96 @@
+"""Corrections: photos of some people become those of others, in one commit.
+
+A correction reads the people whom it concerns, with every embedding, and writes those that change:
+each is split (see `serving.gallery.segment.Kind`) and put again. So a reader needs no other
+operation, and an erasure finds the photos under everybody who ever had them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.errors import UnknownIdentity, UnknownPhoto
+from serving.gallery.records import Record, Records, holding, photo_id
+from serving.gallery.retention import end_of, text_of
+from serving.gallery.segment import Kind, Operation, Segment
+
+
+def moved(before: Records, source: int, target: int, photos: Sequence[str], now: float) -> Records:
+    """The photos of ``source`` with these ids as those of ``target``, who is enrolled if need be.
+
+    A person without photos is gone. Somebody new is kept no longer than the photos were.
+
+    Args:
+        photos: see `serving.gallery.records.Photo`; each once.
+
+    Raises:
+        UnknownIdentity: ``source`` is not enrolled.
+        UnknownPhoto: ``source`` has no such photo.
+    """
+    record = before.get(source)
+    if record is None:
+        raise UnknownIdentity(f"Nobody is enrolled under the id {source}.")
+    rows = {photo_id(row): row for row in record.rows}
+    if unknown := [photo for photo in photos if photo not in rows]:
+        raise UnknownPhoto(f"{source} has no photo {unknown[0]}; it may have been moved already.")
+    places = holding(record, Counter(rows[photo] for photo in photos))
+    kept = np.delete(record.embeddings, places, axis=0)
+    other = before.get(target) or Record(record.embeddings[:0], _end_of(record), now, now)
+    together = np.concatenate([other.embeddings, record.embeddings[places]])
+    after = {
+        **before,
+        source: dataclasses.replace(record, embeddings=kept, updated=now),
+        target: dataclasses.replace(other, embeddings=together, updated=now),
+    }
+    return {person: each for person, each in after.items() if len(each.embeddings)}
+
+
+def segment_of(before: Records, after: Records, dimension: int, now: float) -> Segment | None:
+    """What turns the people of ``before`` into those of ``after``; None: nothing changes."""
+    changed = [i for i in sorted({*before, *after}) if before.get(i) is not after.get(i)]
+    splits: list[Operation] = []
+    puts: list[Operation] = []
+    for person in changed:
+        old, new = before.get(person), after.get(person)
+        if old and new and (added := _added(old, new)):
+            rows = new.embeddings[-added:].astype(np.float32)
+            puts.append(Operation(Kind.APPEND, person, now, rows))
+            continue
+        if old:
+            heirs = [i for i in changed if i != person and i in after and _share(old, after[i])]
+            splits.append(Operation(Kind.SPLIT, person, now, sources=heirs))
+        if new:
+            details = dict(new.details)
+            rows = new.embeddings.astype(np.float32)
+            puts.append(Operation(Kind.PUT, person, now, rows, details=details))
+    if not changed:
+        return None
+    segment = Segment.of([*splits, *puts], dimension)
+    # Whoever is put again keeps the time of enrolment.
+    people = [after[o.id] for o in puts]
+    created = [now] * len(splits) + [person.created for person in people]
+    updated = [now] * len(splits) + [person.updated for person in people]
+    return dataclasses.replace(
+        segment, created=np.array(created, np.float64), updated=np.array(updated, np.float64)
+    )
+
+
+def _end_of(record: Record) -> dict[str, str]:
+    end = end_of(record.details)
+    return {} if end == math.inf else {"expires_at": text_of(end)}
+
+
+def _added(old: Record, new: Record) -> int:
+    """The number of photos, if all that has changed is that these were added."""
+    added = len(new.embeddings) - len(old.embeddings)
+    same = new.rows[: len(old.embeddings)] == old.rows and new.details == old.details
+    return added if same else 0
+
+
+def _share(old: Record, new: Record) -> bool:
+    return not set(old.rows).isdisjoint(new.rows)

@@ -1,0 +1,154 @@
+"""Records: all that the segments of a gallery hold of a few people, with every embedding.
+
+In memory there is only one centroid a person. This reads the segments that concern these people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.gallery.contents import Contents
+from serving.gallery.fold import fold
+from serving.gallery.manifest import Manifest
+from serving.gallery.ownership import Owners
+from serving.gallery.segment import STORED, Kind, Segment
+from serving.gallery.store import NotFound, PreconditionFailed
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One person. Compared by identity: what a correction leaves as it was is not written.
+
+    Attributes:
+        embeddings: float16 (P, D), unit length, one row a photo.
+        details: see `serving.gallery.segment.Operation`.
+        created, updated: seconds since 1970.
+    """
+
+    embeddings: NDArray[np.float16]
+    details: Mapping[str, Any]
+    created: float
+    updated: float
+
+    @property
+    def rows(self) -> list[bytes]:
+        """Each embedding; photos are the same when these are."""
+        return [row.tobytes() for row in self.embeddings]
+
+
+Records = Mapping[int, Record]
+
+
+class Photo(NamedTuple):
+    """An enrolled photo.
+
+    Attributes:
+        id: 16 hex digits of a hash of the embedding.
+        similarity: cosine to the sum of the person's other photos; None: there is no other.
+    """
+
+    id: str
+    similarity: float | None
+
+
+def read(contents: Contents, manifest: Manifest, ids: Collection[int]) -> Records:
+    """Those of ``ids`` who are enrolled at this manifest.
+
+    Raises:
+        NotFound: a segment was swept meanwhile.
+        Unavailable: the store is away, or an object is damaged.
+    """
+    owners = contents.owners(manifest.segments)
+    wanted = _merged_into(owners, ids)
+    masks = [_concerning(wanted, column) for column in owners]
+    concerned = [n for n, mask in enumerate(masks) if mask.any()]
+    read = contents.gallery.objects.read_all([manifest.segments[n] for n in concerned])
+    segments = [s.select(masks[n]) for n, s in zip(concerned, read, strict=True)]
+    found: dict[int, Record] = {}
+    for segment in fold(segments, from_nothing=True, max_rows=_ROWS_AT_ONCE):
+        found.update((i, r) for i, r in _records(segment) if i in ids)
+    return found
+
+
+def read_now(contents: Contents, manifest: Manifest, ids: Collection[int]) -> Records:
+    """`read` of the manifest that a commit is to replace.
+
+    Raises:
+        PreconditionFailed: there is a newer manifest.
+    """
+    try:
+        return read(contents, manifest, ids)
+    except NotFound:
+        raise PreconditionFailed("the manifest's segments were swept") from None
+
+
+def photos_of(record: Record) -> list[Photo]:
+    """The photos of a person, in the order of their enrolment."""
+    rows = record.embeddings.astype(np.float32)
+    others = rows.sum(axis=0) - rows
+    lengths = np.linalg.norm(others, axis=1)
+    cosines = np.einsum("pd,pd->p", rows, others) / np.maximum(lengths, 1e-6)
+    alone = len(rows) == 1
+    return [
+        Photo(photo_id(row), None if alone else float(np.clip(cosine, -1, 1)))
+        for row, cosine in zip(record.rows, cosines, strict=True)
+    ]
+
+
+def photo_id(row: bytes) -> str:
+    """See `Photo`."""
+    return hashlib.blake2b(row, digest_size=8).hexdigest()
+
+
+def holding(record: Record | None, rows: Counter[bytes]) -> list[int]:
+    """The places of the record's photos that are among ``rows``, which are used up."""
+    places: list[int] = []
+    for place, row in enumerate(record.rows if record else ()):
+        if rows[row] > 0:
+            rows[row] -= 1
+            places.append(place)
+    return places
+
+
+def _merged_into(owners: Sequence[Owners], ids: Collection[int]) -> set[int]:
+    """With the people who were merged into one of these."""
+    wanted = set(ids)
+    for column in reversed(owners):
+        for n in reversed(column.sources):
+            if column.kind[n] == Kind.MERGE and column.id[n] in wanted:
+                wanted.update(column.sources[n])
+    return wanted
+
+
+def _concerning(people: Collection[int], column: Owners) -> NDArray[np.bool_]:
+    """(N,): the operations without which these people would not be as they are."""
+    mask: NDArray[np.bool_] = np.isin(column.id, list(people)) | (column.kind == Kind.CLEAR)
+    for n, sources in column.sources.items():
+        # A person who was merged into another one is no longer there.
+        mask[n] |= column.kind[n] == Kind.MERGE and any(source in people for source in sources)
+    return mask
+
+
+def _records(segment: Segment) -> list[tuple[int, Record]]:
+    starts = segment.row_starts().tolist()
+    return [
+        (
+            int(segment.id[n]),
+            Record(
+                segment.embeddings[starts[n] : starts[n + 1]].astype(STORED),
+                details,
+                float(segment.created[n]),
+                float(segment.updated[n]),
+            ),
+        )
+        for n, details in enumerate(segment.each_details())
+    ]
