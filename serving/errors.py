@@ -71,6 +71,12 @@ class UnknownPhoto(ServingError):
     title = "The person has no such photo"
 
 
+class UnknownPair(ServingError):
+    status = 404
+    type = "unknown-pair"
+    title = "These two are not known to be two people"
+
+
 class UnknownModel(ServingError):
     status = 404
     type = "unknown-model"

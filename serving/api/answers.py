@@ -11,6 +11,7 @@ from serving.api.schemas import (
     ConflictBody,
     DetectAnswer,
     DetectedFace,
+    DistinctBody,
     ErasureReceipt,
     FaceBody,
     GalleryLeft,
@@ -195,6 +196,10 @@ def identity_of(person: Person, model: str) -> Identity:
         metadata=person.metadata,
         expires_at=person.expires_at,
         legal_basis=LegalBasis(**person.legal_basis) if person.legal_basis else None,
+        distinct=[
+            DistinctBody(id=other, threshold=round(threshold, 4))
+            for other, threshold in sorted(person.distinct.items())
+        ],
         photos=person.photos,
         model=model,
         created=person.created,

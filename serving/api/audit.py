@@ -99,7 +99,8 @@ def change(
     """Record the change that the ``with`` carries out; call what it yields when the change is done.
 
     Args:
-        action: enrol, add, describe, merge, move, unmerge, undo, delete, delete-all or erase.
+        action: enrol, add, describe, merge, move, distinct, same, unmerge, undo, delete,
+            delete-all or erase.
         ids: the people who change; for a merge the one who remains comes first.
         begun: whether the change itself had begun; a caller may leave before that.
         in_parts: the change takes several commits, so when it fails some may be done.
@@ -271,9 +272,9 @@ def _for_a_line(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_ids_in_path(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a refusal without the id in its path, which would stay after an erasure, and
+    """The record of a refusal without the ids in its path, which would stay after an erasure, and
     without the end of a path that is made to fill the memory."""
     if "path" not in record:
         return record
-    path = re.sub(r"(/identities/)\d+", r"\1{id}", record["path"])
+    path = re.sub(r"(/identities/|/distinct/)\d+", r"\1{id}", record["path"])
     return {**record, "path": path[:_PATH_CHARACTERS]}

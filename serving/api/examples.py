@@ -25,6 +25,7 @@ _IDENTITY = {
     "metadata": {"desk": "4th floor"},
     "expires_at": "2099-01-31T00:00:00Z",
     "legal_basis": {**_CONSENT, "withdrawn_at": None},
+    "distinct": [{"id": 106, "threshold": 0.95}],
     "photos": 1,
     "model": _MODEL,
     "created": 1767225600.0,
@@ -222,6 +223,15 @@ MOVE = Example(
     parameters=_ONE,
     body={"photos": [_PHOTO_ID], "to": 104},
     answer={**_IDENTITY, "id": 104, "name": "J. Ardern", "photos": 2, "gallery_version": 18},
+)
+DISTINCT = Example(
+    parameters=_ONE,
+    body={"from": [106], "threshold": 0.95},
+    answer={**_IDENTITY, "gallery_version": 18},
+)
+SAME = Example(
+    parameters={**_ONE, "other": 106},
+    answer={**_IDENTITY, "distinct": [], "gallery_version": 18},
 )
 UNMERGE = Example(
     parameters=_ONE,

@@ -170,6 +170,19 @@ class UndoRequest(_Request):
     )
 
 
+class DistinctRequest(_Request):
+    others: list[PersonId] = Field(
+        alias="from", min_length=1, max_length=100, description="none of them is this person"
+    )
+    threshold: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="cosine below which a pair is not proposed again, and a face that is like both "
+        "is not named; default: halfway between their similarity and 1",
+    )
+
+
 class EmbeddingsRequest(_Request):
     """Embeddings that were made elsewhere, with this model."""
 

@@ -182,6 +182,16 @@ class LegalBasis(BaseModel):
     )
 
 
+class DistinctBody(BaseModel):
+    """Somebody who is known not to be this person."""
+
+    id: int
+    threshold: float = Field(
+        description="cosine below which the two are not proposed as duplicates, and a face that is "
+        "like both is not named"
+    )
+
+
 class Identity(BaseModel):
     id: int
     name: str | None
@@ -190,6 +200,7 @@ class Identity(BaseModel):
         description="RFC 3339, UTC; from then on nobody is named as this person; null: no end"
     )
     legal_basis: LegalBasis | None
+    distinct: list[DistinctBody]
     photos: int
     model: str
     created: float = Field(description="seconds since 1970")

@@ -124,12 +124,18 @@ class LegalBasis(TypedDict):
     withdrawn_at: str | None
 
 
+class DistinctBody(TypedDict):
+    id: int
+    threshold: float
+
+
 class Identity(TypedDict):
     id: int
     name: str | None
     metadata: dict[str, Any]
     expires_at: str | None
     legal_basis: LegalBasis | None
+    distinct: list[DistinctBody]
     photos: int
     model: str
     created: float

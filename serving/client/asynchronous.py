@@ -243,6 +243,24 @@ class AsyncClient:
         moved = list(photos)
         return await self._ask(lambda: calls.move(person, moved, to, timeout_s))
 
+    async def distinct(
+        self,
+        person: SupportsIndex,
+        others: Iterable[SupportsIndex],
+        *,
+        threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """See `Client.distinct`."""
+        known = list(others)
+        return await self._ask(lambda: calls.distinct(person, known, threshold, timeout_s))
+
+    async def same(
+        self, person: SupportsIndex, other: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.IdentityAnswer:
+        """See `Client.same`."""
+        return await self._ask(lambda: calls.same(person, other, timeout_s))
+
     async def unmerge(
         self,
         person: SupportsIndex,

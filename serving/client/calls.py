@@ -269,6 +269,35 @@ def move(
     )
 
 
+def distinct(
+    person: SupportsIndex,
+    others: Iterable[SupportsIndex],
+    threshold: float | None,
+    timeout_s: float | None,
+) -> Call[answers.IdentityAnswer]:
+    body = {"from": [_id(other) for other in others], **_given(threshold=threshold)}
+    return Call(
+        "POST",
+        f"{_path(person)}/distinct",
+        json=_json(body),
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
+def same(
+    person: SupportsIndex, other: SupportsIndex, timeout_s: float | None
+) -> Call[answers.IdentityAnswer]:
+    return Call(
+        "DELETE",
+        f"{_path(person)}/distinct/{_id(other)}",
+        writes=True,
+        rejections=_NOTHING_WRITTEN,
+        timeout_s=timeout_s,
+    )
+
+
 def unmerge(
     person: SupportsIndex, sources: Iterable[SupportsIndex], timeout_s: float | None
 ) -> Call[answers.UndoneAnswer]:

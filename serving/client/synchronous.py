@@ -306,6 +306,29 @@ class Client:
         moved = list(photos)
         return self._ask(lambda: calls.move(person, moved, to, timeout_s))
 
+    def distinct(
+        self,
+        person: SupportsIndex,
+        others: Iterable[SupportsIndex],
+        *,
+        threshold: float | None = None,
+        timeout_s: float | None = None,
+    ) -> answers.IdentityAnswer:
+        """None of ``others`` is this person: below a higher threshold such a pair is not proposed
+        as duplicates again, and a face that is like both is not named.
+
+        Args:
+            threshold: that cosine; by default halfway between their similarity and 1.
+        """
+        known = list(others)
+        return self._ask(lambda: calls.distinct(person, known, threshold, timeout_s))
+
+    def same(
+        self, person: SupportsIndex, other: SupportsIndex, *, timeout_s: float | None = None
+    ) -> answers.IdentityAnswer:
+        """Take `distinct` back: the two may be one person."""
+        return self._ask(lambda: calls.same(person, other, timeout_s))
+
     def unmerge(
         self,
         person: SupportsIndex,

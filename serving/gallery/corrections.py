@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from serving.errors import UnknownIdentity, UnknownPhoto
+from serving.gallery.distinct import Distinct
 from serving.gallery.records import Record, Records, holding, photo_id
 from serving.gallery.retention import end_of, text_of
 from serving.gallery.segment import Kind, Operation, Segment
@@ -70,14 +71,29 @@ def segment_of(before: Records, after: Records, dimension: int, now: float) -> S
             puts.append(Operation(Kind.PUT, person, now, rows, details=details))
     if not changed:
         return None
-    segment = Segment.of([*splits, *puts], dimension)
+    pairs = _pairs(after, {o.id for o in (*splits, *puts) if o.kind is not Kind.APPEND}, now)
+    segment = Segment.of([*splits, *puts, *pairs], dimension)
     # Whoever is put again keeps the time of enrolment.
     people = [after[o.id] for o in puts]
-    created = [now] * len(splits) + [person.created for person in people]
-    updated = [now] * len(splits) + [person.updated for person in people]
+    before_puts, after_puts = [now] * len(splits), [now] * len(pairs)
+    created = [*before_puts, *(person.created for person in people), *after_puts]
+    updated = [*before_puts, *(person.updated for person in people), *after_puts]
     return dataclasses.replace(
         segment, created=np.array(created, np.float64), updated=np.array(updated, np.float64)
     )
+
+
+def _pairs(after: Records, put: Collection[int], now: float) -> list[Operation]:
+    """The pairs of those who are put again, which have gone with them."""
+    distinct = Distinct()
+    for person in sorted(after):
+        for other, threshold in after[person].distinct.items():
+            if person in put or other in put:
+                distinct.set(person, other, threshold)
+    return [
+        Operation(Kind.DISTINCT, a, now, sources=[b], details={"threshold": threshold})
+        for a, b, threshold in distinct.pairs()
+    ]
 
 
 def _end_of(record: Record) -> dict[str, str]:
@@ -88,7 +104,11 @@ def _end_of(record: Record) -> dict[str, str]:
 def _added(old: Record, new: Record) -> int:
     """The number of photos, if all that has changed is that these were added."""
     added = len(new.embeddings) - len(old.embeddings)
-    same = new.rows[: len(old.embeddings)] == old.rows and new.details == old.details
+    same = (old.rows, old.details, old.distinct) == (
+        new.rows[: len(old.embeddings)],
+        new.details,
+        new.distinct,
+    )
     return added if same else 0
 
 

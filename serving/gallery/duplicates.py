@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.distinct import Distinct
 from serving.gallery.snapshot import Person, Snapshot
 
 _BLOCK = 1024
@@ -52,7 +53,8 @@ def find(
     block: int = _BLOCK,
     pairs_at_once: int = _PAIRS_AT_ONCE,
 ) -> Pairs:
-    """Pairs whose cosine is at least ``threshold``.
+    """Pairs whose cosine is at least ``threshold`` and, of two who are known to be two people, at
+    least that of their own.
 
     Args:
         limit: most pairs to return.
@@ -73,6 +75,7 @@ def find(
         mine, other = part[rows], near[rows, columns]
         alike = _cosines(snapshot, slots[mine], slots[other], pairs_at_once)
         keep = alike >= threshold
+        keep &= ~_known(snapshot.distinct, ids[mine], ids[other], alike, keep)
         found += int(keep.sum())
         new = np.stack([mine[keep], other[keep]], axis=1)
         pairs, cosines = np.concatenate([pairs, new]), np.concatenate([cosines, alike[keep]])
@@ -91,6 +94,21 @@ def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64
     _, neighbours = faiss.knn_hamming(codes[block], codes, min(_NEAREST, len(codes)))
     near: NDArray[np.int64] = neighbours.astype(np.int64, copy=False)
     return near
+
+
+def _known(
+    distinct: Distinct,
+    mine: NDArray[np.int64],
+    other: NDArray[np.int64],
+    alike: NDArray[np.float32],
+    keep: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """(N,): which pairs among those to ``keep`` are known to be two people, and not more alike than
+    their own threshold."""
+    known = np.zeros(len(alike), np.bool_)
+    for n in np.flatnonzero(keep).tolist() if distinct else ():
+        known[n] = alike[n] < distinct.of(int(mine[n])).get(int(other[n]), -1.0)
+    return known
 
 
 def _cosines(

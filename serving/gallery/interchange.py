@@ -7,10 +7,12 @@
 | `embeddings` | float32 or float16 (R, D) | unit vectors in the order of `ids` |
 | `created`, `updated` | float64 (N,), optional | seconds since 1970 |
 | `details_length`, `details` | int32 (N,), uint8 (B,), optional | as in a segment |
+| `distinct` | int64 (K, 2), optional | pairs of ids of people who are known to be two |
+| `distinct_thresholds` | float64 (K,), optional | their cosines, see `serving.gallery.distinct` |
 
-Metadata: `format` = `faces-export/1` (`/2` where a retention ends), `model` = the model id, and
-optionally, instead of details, `names`, a JSON object from id to name, for files that are made by
-hand. Nothing else: what would not be read is refused.
+Metadata: `format` = `faces-export/1` (`/2` where a retention ends, `/3` with pairs), `model` = the
+model id, and optionally, instead of details, `names`, a JSON object from id to name, for files that
+are made by hand. Nothing else: what would not be read is refused.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from safetensors import SafetensorError, safe_open
 from serving.errors import InvalidInput
 from serving.gallery.formats import is_newer
 from serving.gallery.names import details_problem
+from serving.gallery.records import pairs_in
 from serving.gallery.retention import RETENTION
 from serving.gallery.segment import Kind, Segment, normalised, starts_of
 from serving.reading.spelling import shown, unknown
@@ -38,13 +41,18 @@ from serving.reading.strict import Twice, load_json
 FORMAT = "faces-export/1"
 # Of people whose retention ends: earlier versions would go on naming them.
 FORMAT_WITH_ENDS = "faces-export/2"
-_FORMATS = (FORMAT, FORMAT_WITH_ENDS)
+# With pairs of people: earlier versions would drop them.
+FORMAT_WITH_PAIRS = "faces-export/3"
+_FORMATS = (FORMAT, FORMAT_WITH_ENDS, FORMAT_WITH_PAIRS)
 # 50 MB of float16 in one segment: few objects for a million people, and little memory.
 ROWS_AT_ONCE = 50_000
 _TIMES = ("created", "updated")
 _METADATA = ("format", "model", "names")
 _DETAILS = ("name", "metadata", "origin", *RETENTION)
-_TENSORS = {"ids", "counts", "embeddings", *_TIMES, "details_length", "details"}
+_PAIRS = ("distinct", "distinct_thresholds")
+_TENSORS = {"ids", "counts", "embeddings", *_TIMES, "details_length", "details", *_PAIRS}
+
+Pair = tuple[int, int, float]
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class ExportFile:
     model: str
     ids: NDArray[np.int64]
     counts: NDArray[np.int32]
+    distinct: Sequence[Pair] = ()
 
     @classmethod
     def open(cls, path: Path) -> ExportFile:
@@ -83,7 +92,8 @@ class ExportFile:
             for name in {*_TIMES} & set(file.keys()):
                 if not np.isfinite(file.get_tensor(name)).all():  # no JSON of an answer holds them
                     raise ValueError(f"{name} holds a time that is not finite")
-            export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts)
+            pairs = list(_pairs(file))
+            export = cls(path, metadata["model"], np.asarray(ids, np.int64), counts, pairs)
             if "names" in metadata:
                 if "details" in file.keys():  # noqa: SIM118 - no mapping
                     raise ValueError("it has names and details; leave one of them out")
@@ -153,7 +163,8 @@ class ExportFile:
 
 
 def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segment]) -> None:
-    """Write the people of ``segments``, which hold only puts, into one file; it appears complete.
+    """Write the people of ``segments``, which hold only puts and pairs, into one file; it appears
+    complete.
 
     Raises:
         OSError: it cannot be written.
@@ -165,7 +176,8 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
     }
     written = FORMAT
     if segments:
-        together = Segment.joined(segments)
+        everything = Segment.joined(segments)
+        together = everything.select(everything.kind == Kind.PUT)
         if together.first_end is not None:
             written = FORMAT_WITH_ENDS
         columns = {
@@ -177,6 +189,10 @@ def write_export(path: Path, model: str, dimension: int, segments: Sequence[Segm
             "details_length": together.details_length,
             "details": together.details,
         }
+        if pairs := list(pairs_in(everything)):
+            written = FORMAT_WITH_PAIRS
+            columns["distinct"] = np.array([pair[:2] for pair in pairs], np.int64)
+            columns["distinct_thresholds"] = np.array([pair[2] for pair in pairs], np.float64)
     part = path.with_name(f"{path.name}.part")
     try:
         metadata = {"format": written, "model": model}
@@ -215,6 +231,24 @@ def _check_details(file: Any, people: int) -> None:
     whole = np.issubdtype(lengths.dtype, np.integer) and lengths.shape == (people,)
     if not whole or (lengths < 0).any() or lengths.sum(dtype=np.int64) != size:
         raise ValueError("details_length does not add up to the details")
+
+
+def _pairs(file: Any) -> Iterator[Pair]:
+    """Raises ValueError when they are no pairs of two people."""
+    found = {*_PAIRS} & set(file.keys())
+    if not found:
+        return
+    if len(found) == 1:
+        raise ValueError("distinct needs distinct_thresholds, and the other way round")
+    ids, thresholds = (file.get_tensor(name) for name in _PAIRS)
+    whole = np.issubdtype(ids.dtype, np.integer) and ids.shape == (len(thresholds), 2)
+    if not whole or thresholds.shape != (len(thresholds),):
+        raise ValueError("distinct are not pairs of ids, with a threshold each")
+    # Written so that a NaN fails too.
+    if not (np.abs(thresholds) <= 1).all() or (ids < 0).any() or (ids[:, 0] == ids[:, 1]).any():
+        raise ValueError("distinct are two different ids each, with a cosine")
+    for (a, b), threshold in zip(ids.tolist(), thresholds.tolist(), strict=True):
+        yield a, b, float(threshold)
 
 
 @contextmanager

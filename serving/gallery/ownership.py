@@ -36,6 +36,8 @@ class Ownership:
         wanted = set(people)
         for column in reversed(columns):
             for n in reversed(column.sources):
+                if column.kind[n] == Kind.DISTINCT:
+                    continue
                 if column.kind[n] == Kind.SPLIT:
                     if not wanted.isdisjoint(column.sources[n]):
                         wanted.add(int(column.id[n]))
@@ -65,7 +67,7 @@ class Ownership:
         return _by_segment(p for of in held for person in people for p in of.get(person, ()))
 
     def _add(self, number: int, column: Owners, wanted: Collection[int]) -> None:
-        concerns_all = np.isin(column.kind, (Kind.MERGE, Kind.CLEAR))
+        concerns_all = np.isin(column.kind, (Kind.MERGE, Kind.DISTINCT, Kind.CLEAR))
         concerned = concerns_all | np.isin(column.id, list(wanted))
         for n in np.flatnonzero(concerned).tolist():
             kind, person = Kind(column.kind[n]), int(column.id[n])
@@ -73,8 +75,11 @@ class Ownership:
                 # Operations that a put replaces still hold the name and the time of enrolment.
                 self._current.setdefault(person, []).append((number, n))
             elif kind is Kind.DESCRIBE:
-                held = self._current if person in self._current else self._past
-                held.setdefault(person, []).append((number, n))
+                self._note(person, (number, n))
+            elif kind is Kind.DISTINCT:
+                # Of both: it goes with the first who is erased.
+                for each in (person, *column.sources[n]):
+                    self._note(each, (number, n))
             elif kind is Kind.DELETE:
                 self._retire(person)
                 # Known even if nothing else is left: so an interrupted erasure can be repeated.
@@ -88,6 +93,10 @@ class Ownership:
             elif kind is Kind.CLEAR:
                 for enrolled in list(self._current):
                     self._retire(enrolled)
+
+    def _note(self, person: int, position: _Position) -> None:
+        held = self._current if person in self._current else self._past
+        held.setdefault(person, []).append(position)
 
     def _retire(self, person: int) -> None:
         dead = [*self._current.pop(person, ()), *self._parted.pop(person, ())]
@@ -117,7 +126,7 @@ class Owners:
     """The columns of a segment that ownership needs: not its embeddings and details. Some 9 bytes
     an operation, where the segment has a thousand.
 
-    ``sources`` are those of each merge or split, by the number of its operation.
+    ``sources`` are those of each merge, split or distinct, by the number of its operation.
     """
 
     kind: NDArray[np.uint8]

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.gallery.contents import Contents
+from serving.gallery.distinct import Distinct
 from serving.gallery.fold import fold
 from serving.gallery.manifest import Manifest
 from serving.gallery.ownership import Owners
@@ -32,12 +33,14 @@ class Record:
         embeddings: float16 (P, D), unit length, one row a photo.
         details: see `serving.gallery.segment.Operation`.
         created, updated: seconds since 1970.
+        distinct: thresholds of pairs, by the other one's id, see `serving.gallery.distinct`.
     """
 
     embeddings: NDArray[np.float16]
     details: Mapping[str, Any]
     created: float
     updated: float
+    distinct: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[bytes]:
@@ -69,14 +72,18 @@ def read(contents: Contents, manifest: Manifest, ids: Collection[int]) -> Record
     """
     owners = contents.owners(manifest.segments)
     wanted = _merged_into(owners, ids)
+    wanted |= _merged_into(owners, _paired_with(owners, wanted))
     masks = [_concerning(wanted, column) for column in owners]
     concerned = [n for n, mask in enumerate(masks) if mask.any()]
     read = contents.gallery.objects.read_all([manifest.segments[n] for n in concerned])
     segments = [s.select(masks[n]) for n, s in zip(concerned, read, strict=True)]
     found: dict[int, Record] = {}
+    distinct = Distinct()
     for segment in fold(segments, from_nothing=True, max_rows=_ROWS_AT_ONCE):
-        found.update((i, r) for i, r in _records(segment) if i in ids)
-    return found
+        found.update(_records(segment))
+        for a, b, threshold in pairs_in(segment):
+            distinct.set(a, b, threshold)
+    return {i: replace(r, distinct=distinct.of(i)) for i, r in found.items() if i in ids}
 
 
 def read_now(contents: Contents, manifest: Manifest, ids: Collection[int]) -> Records:
@@ -129,13 +136,37 @@ def _merged_into(owners: Sequence[Owners], ids: Collection[int]) -> set[int]:
     return wanted
 
 
+def _paired_with(owners: Sequence[Owners], people: Collection[int]) -> set[int]:
+    """Who ever was in a pair with one of these, see `serving.gallery.distinct`."""
+    others: set[int] = set()
+    for column in owners:
+        for n, sources in column.sources.items():
+            pair = {int(column.id[n]), *sources}
+            if column.kind[n] == Kind.DISTINCT and not pair.isdisjoint(people):
+                others |= pair
+            elif column.kind[n] == Kind.MERGE and not others.isdisjoint(sources):
+                others.add(int(column.id[n]))  # whose pair it is from then on
+    return others
+
+
 def _concerning(people: Collection[int], column: Owners) -> NDArray[np.bool_]:
     """(N,): the operations without which these people would not be as they are."""
     mask: NDArray[np.bool_] = np.isin(column.id, list(people)) | (column.kind == Kind.CLEAR)
     for n, sources in column.sources.items():
         # A person who was merged into another one is no longer there.
-        mask[n] |= column.kind[n] == Kind.MERGE and any(source in people for source in sources)
+        other = column.kind[n] in (Kind.MERGE, Kind.DISTINCT)
+        mask[n] |= other and any(source in people for source in sources)
     return mask
+
+
+def pairs_in(segment: Segment) -> Iterator[tuple[int, int, float]]:
+    """The pairs of people in a segment of `serving.gallery.fold.fold` from nothing."""
+    if not (segment.kind == Kind.DISTINCT).any():
+        return
+    starts = segment.source_starts().tolist()
+    for n, details in enumerate(segment.each_details()):
+        if segment.kind[n] == Kind.DISTINCT:
+            yield int(segment.id[n]), int(segment.sources[starts[n]]), details["threshold"]
 
 
 def _records(segment: Segment) -> list[tuple[int, Record]]:
@@ -151,4 +182,5 @@ def _records(segment: Segment) -> list[tuple[int, Record]]:
             ),
         )
         for n, details in enumerate(segment.each_details())
+        if segment.kind[n] == Kind.PUT
     ]

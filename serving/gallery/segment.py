@@ -4,9 +4,9 @@
 |---|---|---|
 | `kind` | uint8 (N,) | what is done, see `Kind` |
 | `id` | int64 (N,) | the person whom it changes |
-| `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (merge, split) |
+| `count` | int32 (N,) | its rows of `embeddings` (put, append) or of `sources` (others) |
 | `embeddings` | float16 (R, D) | unit vectors, one row a photo, in the order of the operations |
-| `sources` | int64 (S,) | ids that are merged into `id`; of a split, those who get photos of it |
+| `sources` | int64 (S,) | ids: who is merged, gets photos (split), or is another (distinct) |
 | `created`, `updated` | float64 (N,) | seconds since 1970 |
 | `details_length` | int32 (N,) | bytes of `details` that belong to the operation |
 | `details` | uint8 (B,) | JSON objects; the keys of `Operation.details` that change |
@@ -31,6 +31,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from serving.gallery import tensors
+from serving.gallery.distinct import threshold_problem
 from serving.gallery.formats import is_newer
 from serving.gallery.retention import end_of, retention_problem
 
@@ -61,9 +62,12 @@ class Kind(IntEnum):
     # Deletes a person of whom photos go on to the people in `sources`: so that an erasure of one
     # of them removes the photos from the operations before, too.
     SPLIT = 7
+    # The person and the one in `sources` are not one person, see `serving.gallery.distinct`; the
+    # details have the threshold, or none to take it back.
+    DISTINCT = 8
 
 
-WITH_SOURCES = (Kind.MERGE, Kind.SPLIT)
+WITH_SOURCES = (Kind.MERGE, Kind.SPLIT, Kind.DISTINCT)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Operation:
         embeddings: float32 (P, D), unit length.
         details: the keys that change of `name` (text or None), `metadata` (object or None) and
             `origin` (a list of the fields of `serving.gallery.snapshot.Origin`, or None), and
-            `expires_at` and `legal_basis` (see `serving.gallery.retention`, or None).
+            `expires_at` and `legal_basis` (see `serving.gallery.retention`, or None); of a pair of
+            people `threshold` (see `serving.gallery.distinct`, or None).
         time: seconds since 1970.
     """
 
@@ -222,6 +227,8 @@ class Segment:
             raise ValueError("the number of embeddings is not what the operations say")
         if self.count[np.isin(self.kind, WITH_SOURCES)].sum() != len(self.sources):
             raise ValueError("the number of sources is not what the operations say")
+        if (self.count[self.kind == Kind.DISTINCT] != 1).any():
+            raise ValueError("a pair is not two people")
         if self.details_length.sum() != len(self.details):
             raise ValueError("the details are cut off")
         for start in range(0, len(self.embeddings), _CHECKED_ROWS):
@@ -266,7 +273,8 @@ class Segment:
         return starts_of(np.where(has_rows, self.count, 0))
 
     def source_starts(self) -> NDArray[np.int64]:
-        """(N + 1,): the positions in ``sources`` at which the ids of each merge or split begin."""
+        """(N + 1,): the positions in ``sources`` at which the ids of each merge, split or
+        distinct begin."""
         return starts_of(np.where(np.isin(self.kind, WITH_SOURCES), self.count, 0))
 
     @cached_property
@@ -311,6 +319,7 @@ def _are_details(details: Any) -> bool:
         and isinstance(details.get("metadata"), dict | None)
         and _is_origin(details.get("origin"))
         and retention_problem(details) is None
+        and threshold_problem(details) is None
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.columns import Columns
 from serving.gallery.details import Details
+from serving.gallery.distinct import Distinct
 from serving.gallery.segment import starts_of
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.version import Version
@@ -49,9 +50,12 @@ class Slots:
         """Bytes of memory that they take."""
         return self._used * self.columns.slot_bytes + self.details.nbytes
 
-    def snapshot(self, version: int, people: int) -> Snapshot:
+    def snapshot(self, version: int, people: int, distinct: Distinct | None = None) -> Snapshot:
         alive = self._alive[: self._used].copy()
-        made = Snapshot(Version.of(version), self.columns, people, alive, self.details)
+        columns, details = self.columns, self.details
+        made = Snapshot(
+            Version.of(version), columns, people, alive, details, distinct or Distinct()
+        )
         self._shown.add(made)
         return made
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.columns import INDEX_BYTES, Columns, codes_of
 from serving.gallery.details import Details
+from serving.gallery.distinct import Distinct
 from serving.gallery.kept import Kept
 from serving.gallery.retention import end_of
 from serving.gallery.version import Version
@@ -50,6 +51,8 @@ class Person:
     origin: Origin | None = None
     expires_at: str | None = None  # this and the next as `serving.gallery.retention` has them
     legal_basis: dict[str, Any] | None = None
+    # The thresholds of pairs, by the other one's id, see `serving.gallery.distinct`.
+    distinct: dict[int, float] = field(default_factory=dict)
 
     @property
     def end(self) -> float:
@@ -77,6 +80,7 @@ class Snapshot:
     _people: int
     _alive: NDArray[np.bool_]  # (slots used,)
     _details: Details
+    distinct: Distinct = field(default_factory=Distinct)
     # The snapshot that this is a part of: while that is in use, no slot is overwritten.
     _whole: Snapshot | None = None
     _kept: Kept = field(default_factory=Kept)
@@ -95,7 +99,13 @@ class Snapshot:
         alive, people = self._kept.of(self._alive, self._columns.ends[: len(self._alive)], now)
         if alive is self._alive:
             return self
-        return Snapshot(self.version, self._columns, people, alive, self._details, self)
+        return self._of(people, alive)
+
+    def _of(self, people: int, alive: NDArray[np.bool_]) -> Snapshot:
+        """Some of the people of this version."""
+        return Snapshot(
+            self.version, self._columns, people, alive, self._details, self.distinct, self
+        )
 
     def answers(self, version: int) -> bool:
         """Whether these people are those of ``version``, or surely newer: a greater number alone
@@ -195,6 +205,22 @@ class Snapshot:
         """The centroids in these slots: (N, D), unit length."""
         return self._columns.centroids[slots].astype(np.float32)
 
+    def similarity(self, a: int, b: int) -> float | None:
+        """The cosine of two people; None: one is not enrolled."""
+        slots = [slot for person in (a, b) if (slot := self._slot(person)) is not None]
+        if len(slots) < 2:
+            return None
+        one, other = self.centroids(np.array(slots, np.intp))
+        return float(np.clip(one @ other, -1, 1))
+
+    def similarities(self, probe: NDArray[np.float32], people: Collection[int]) -> dict[int, float]:
+        """The cosines of a probe, float32 (D,), to those of ``people`` who are enrolled, by id."""
+        used = len(self._alive)
+        wanted = np.isin(self._columns.ids[:used], np.array(list(people), np.int64))
+        slots = np.flatnonzero(wanted & self._alive)
+        cosines = np.clip(self.centroids(slots) @ probe, -1, 1)
+        return dict(zip(self._columns.ids[slots].tolist(), cosines.tolist(), strict=True))
+
     def sum_of(self, person: int) -> tuple[NDArray[np.float32], int] | None:
         """The sum of a person's embeddings, float32 (D,), and their number; None: not enrolled."""
         slot = self._slot(person)
@@ -212,7 +238,7 @@ class Snapshot:
         """The people of this version whose retention ends before then, in seconds since 1970."""
         alive = self._alive & (self._columns.ends[: len(self._alive)] < before)
         people = int(alive.sum())
-        return Snapshot(self.version, self._columns, people, alive, self._details, self)
+        return self._of(people, alive)
 
     def list(self, limit: int, after: int = -1) -> list[Person]:
         """The first ``limit`` people with ids above ``after``, in the order of their ids."""
@@ -238,4 +264,5 @@ class Snapshot:
             origin=Origin(*origin) if origin else None,
             expires_at=details.get("expires_at"),
             legal_basis=details.get("legal_basis"),
+            distinct=dict(self.distinct.of(int(columns.ids[slot]))),
         )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from serving.gallery.centroids import summed, unit
 from serving.gallery.columns import INDEX_BYTES, codes_of, ends_of
+from serving.gallery.distinct import Distinct
 from serving.gallery.retention import merged
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.slots import Slots
@@ -49,6 +50,7 @@ class People:
         self._dimension = dimension
         self._slots = Slots(dimension)
         self._slot_of: dict[int, int] = {}
+        self._distinct = Distinct()
         # In a fork that began empty: where the other history has people, who may be the same here.
         self._before: dict[int, int] = {}
 
@@ -61,7 +63,8 @@ class People:
         return self._slots.nbytes + len(self._slot_of) * INDEX_BYTES
 
     def snapshot(self, version: int) -> Snapshot:
-        return self._slots.snapshot(version, len(self._slot_of))
+        # A copy for each change: there are few pairs, and those of a snapshot stay.
+        return self._slots.snapshot(version, len(self._slot_of), self._distinct)
 
     @contextmanager
     def forked(self, *, empty: bool, expected: int = 0) -> Iterator[People]:
@@ -77,6 +80,7 @@ class People:
         fork._slots = slots
         fork._slot_of = {} if empty else dict(self._slot_of)
         fork._before = self._slot_of if empty else {}
+        fork._distinct = Distinct() if empty else self._distinct
         slots.reserve(max(0, expected - len(fork._before)))
         try:
             yield fork
@@ -132,6 +136,8 @@ class People:
 
     def _one_by_one(self, segment: Segment) -> None:
         rows, sources = segment.row_starts().tolist(), segment.source_starts().tolist()
+        if self._distinct or (segment.kind == Kind.DISTINCT).any():
+            self._distinct = Distinct(self._distinct)
         for n, details in enumerate(segment.each_details()):
             kind, person = Kind(segment.kind[n]), int(segment.id[n])
             created, updated = float(segment.created[n]), float(segment.updated[n])
@@ -150,6 +156,10 @@ class People:
             elif kind is Kind.MERGE:
                 ids = segment.sources[sources[n] : sources[n + 1]].tolist()
                 self._merge(person, ids, updated)
+            elif kind is Kind.DISTINCT:
+                other = int(segment.sources[sources[n]])
+                if person in self._slot_of and other in self._slot_of:
+                    self._distinct.set(person, other, details.get("threshold"))
             elif kind is Kind.DESCRIBE and old is not None:
                 columns = self._slots.columns
                 made = columns.norms[old : old + 1], columns.centroids[np.array([old])]
@@ -157,6 +167,7 @@ class People:
                 self._replace(person, made, photos, created, updated, details)
             elif kind is Kind.CLEAR:
                 self._slots, self._slot_of = Slots(self._dimension), {}
+                self._distinct = Distinct()
                 self._before = {}
 
     def _merge(self, person: int, sources: list[int], updated: float) -> None:
@@ -169,8 +180,10 @@ class People:
         photos = int(columns.photos[slots].sum())
         created = float(columns.created[slots].min())
         details = merged(map(self._slots.details_of, slots))
-        for p in people:
+        self._distinct.merge(person, people)
+        for p in people[1:]:
             self._drop(p)
+        self._kill(person)
         self._replace(person, unit(total[None]), photos, created, updated, details)
 
     def _replace(
@@ -248,6 +261,10 @@ class People:
         return json.dumps(merged).encode() if merged else b""
 
     def _drop(self, person: int) -> None:
+        self._distinct.forget(person)
+        self._kill(person)
+
+    def _kill(self, person: int) -> None:
         slot = self._slot_of.pop(person, None)
         if slot is not None:
             self._slots.kill(slot)

@@ -11,20 +11,26 @@ from numpy.typing import NDArray
 
 from serving.errors import InvalidInput, ModelMismatch
 from serving.gallery.gallery import Gallery
-from serving.gallery.interchange import ROWS_AT_ONCE, write_export
-from serving.gallery.segment import Kind, Segment
+from serving.gallery.interchange import ROWS_AT_ONCE, Pair, write_export
+from serving.gallery.segment import Kind, Operation, Segment
+
+# Beside the files of the people, in an export into a folder.
+PAIRS_FILE = "distinct.safetensors"
 
 
 class Source(Protocol):
     """A source of people, such as an `interchange.ExportFile`.
 
-    ``model`` is the id of the model that made the embeddings; ``ids`` int64 (N,).
+    ``model`` is the id of the model that made the embeddings; ``ids`` int64 (N,); ``distinct`` are
+    pairs of people, see `interchange`.
     """
 
     @property
     def model(self) -> str: ...
     @property
     def ids(self) -> NDArray[np.int64]: ...
+    @property
+    def distinct(self) -> Sequence[Pair]: ...
 
     def segments(self, kind: Kind, time: float) -> Iterator[Segment]:
         """All people, in parts, with ``time`` where the source has none. Raises InvalidInput."""
@@ -75,12 +81,15 @@ def import_people(
                         f"of {model} have {gallery.dimension}. Nothing was imported."
                     )
                 yield part
+        # After all people: a pair is of two who are enrolled.
+        if pairs := [pair for source in sources for pair in source.distinct]:
+            yield Segment.of([_pair(pair, now) for pair in pairs], gallery.dimension)
 
     def segments() -> Iterator[Segment]:
         return _joined(parts(), rows_at_once)
 
     try:
-        return gallery.commit_segments(segments, lambda segment: imported(len(segment)))
+        return gallery.commit_segments(segments, lambda segment: imported(_people(segment)))
     except ValueError as error:
         raise InvalidInput(f"This cannot be imported: {error}.") from error
 
@@ -90,13 +99,14 @@ def export_file(gallery: Gallery, model: str, path: Path) -> tuple[int, int]:
     version, segments = gallery.everybody()
     everybody = list(segments)
     write_export(path, model, gallery.dimension, everybody)
-    return sum(map(len, everybody)), version
+    return sum(map(_people, everybody)), version
 
 
 def export_folder(
     gallery: Gallery, model: str, folder: Path, exported: Callable[[int], None]
 ) -> tuple[int, int]:
-    """Write one file a person, ``<id>.safetensors``; returns as `export_file`.
+    """Write one file a person, ``<id>.safetensors``, and `PAIRS_FILE` where people are known not to
+    be one person; returns as `export_file`.
 
     Args:
         exported: called with the number of people written since the last call.
@@ -113,14 +123,29 @@ def export_folder(
         )
     version, segments = gallery.everybody()
     people = 0
+    pairs: list[Segment] = []
     for segment in segments:
         for n, person in enumerate(segment.id.tolist()):
+            if segment.kind[n] != Kind.PUT:
+                continue
             keep = np.arange(len(segment)) == n
             path = folder / f"{person}.safetensors"
             write_export(path, model, gallery.dimension, [segment.select(keep)])
             exported(1)
-        people += len(segment)
+        people += _people(segment)
+        pairs.append(segment.select(segment.kind == Kind.DISTINCT))
+    if any(map(len, pairs)):
+        write_export(folder / PAIRS_FILE, model, gallery.dimension, pairs)
     return people, version
+
+
+def _people(segment: Segment) -> int:
+    return int((segment.kind != Kind.DISTINCT).sum())
+
+
+def _pair(pair: Pair, time: float) -> Operation:
+    a, b, threshold = pair
+    return Operation(Kind.DISTINCT, a, time, sources=[b], details={"threshold": threshold})
 
 
 def _joined(parts: Iterator[Segment], rows_at_once: int) -> Iterator[Segment]:

@@ -10,9 +10,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.errors import InvalidInput, NotUndoable
 from serving.gallery.contents import Contents
@@ -23,6 +24,9 @@ from serving.gallery.restore import as_of, histories
 from serving.gallery.retention import merged
 from serving.gallery.segment import STORED, Kind
 from serving.gallery.store import NotFound
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _GONE = (
     "{} is in no version of the gallery that is kept: versions go with the sweeps of the "
@@ -152,12 +156,16 @@ def _commits(
 
 def _together(owners: Owners, person: int) -> frozenset[int]:
     """With whom the person had photos moved in this commit; empty: with nobody."""
-    groups = [{int(owners.id[n]), *sources} for n, sources in owners.sources.items()]
+    groups = [
+        {int(owners.id[n]), *sources}
+        for n, sources in owners.sources.items()
+        if owners.kind[n] in (Kind.MERGE, Kind.SPLIT)
+    ]
     people: set[int] = set()
     more = {person}
     while more:
         people |= more
-        more = set().union(*(g for g in groups if g & people)) - people
+        more = set[int]().union(*(g for g in groups if g & people)) - people
     return frozenset(people) if any(person in group for group in groups) else frozenset()
 
 
@@ -176,10 +184,12 @@ def _put_back(
         rows = back.get(person, []) + stay
         if rows:
             details = _details(change, person, before, after, current)
+            distinct = _distinct(change, person, before, after, current)
             kept = [person, *change.others] if person == change.target else [person]
             times = [before[i].created for i in kept if i in before]
             created = min(times) if times else current[person].created
-            result[person] = _record(rows, details, created, record, now)
+            new = Record(_stacked(rows), details, created, now, distinct)
+            result[person] = record if record and _equal(record, new) else new
     return result
 
 
@@ -207,19 +217,44 @@ def _details(
         return current[person].details
     if person not in current:
         return old
-    then, given = after[person].details, current[person].details
+    return _unless_changed(old, after[person].details, current[person].details)
+
+
+def _distinct(
+    change: Change, person: int, before: Records, after: Records, current: Records
+) -> Mapping[int, float]:
+    """The pairs from before, but for what was changed since."""
+    stays = sorted(change.others) if person == change.target else []
+    old = {
+        other: threshold
+        for one in (*stays, person)
+        if one in before
+        for other, threshold in before[one].distinct.items()
+    }
+    if person not in before:
+        return current[person].distinct
+    if person not in current:
+        return old
+    return _unless_changed(old, after[person].distinct, current[person].distinct)
+
+
+def _unless_changed(old: Mapping[K, V], then: Mapping[K, V], given: Mapping[K, V]) -> dict[K, V]:
+    """What was given after ``then``, and otherwise the old."""
     kept = {k: old.get(k) if given.get(k) == then.get(k) else given.get(k) for k in {*given, *old}}
     return {key: value for key, value in kept.items() if value is not None}
 
 
-def _record(
-    rows: Sequence[bytes],
-    details: Mapping[str, Any],
-    created: float,
-    current: Record | None,
-    now: float,
-) -> Record:
-    if current and Counter(rows) == Counter(current.rows) and details == current.details:
-        return current
-    embeddings = np.frombuffer(b"".join(rows), STORED).reshape(len(rows), -1)
-    return Record(embeddings, details, created, now)
+def _stacked(rows: Sequence[bytes]) -> NDArray[np.float16]:
+    return np.frombuffer(b"".join(rows), STORED).reshape(len(rows), -1)
+
+
+def _equal(one: Record, other: Record) -> bool:
+    return (Counter(one.rows), _given(one), one.distinct) == (
+        Counter(other.rows),
+        _given(other),
+        other.distinct,
+    )
+
+
+def _given(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in record.details.items() if value is not None}

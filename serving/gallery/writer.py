@@ -33,6 +33,7 @@ ACTIONS = {
     Kind.DESCRIBE: "describe",
     Kind.CLEAR: "delete-all",
     Kind.SPLIT: "correct",
+    Kind.DISTINCT: "distinct",
 }
 _BROKEN_OFF = (
     "The process that wrote was stopped: look whether it is there before you send it again."

@@ -121,13 +121,15 @@ def _enrolled(
     person: Enrolment,
     matching: MatchSettings,
 ) -> list[Conflict]:
-    """Other enrolled people who would be named for a photo, the most similar first."""
+    """Other enrolled people who would be named for a photo, the most similar first; but for those
+    who are known to be others, below the threshold of the pair."""
     card = person.card
     threshold = _naming_threshold(matching, card, len(people))
+    known = people.distinct.of(person.id)
     seen: dict[int, tuple[str | None, dict[int, float]]] = {}
 
     def note(photo: int, other: int, name: str | None, similarity: float) -> None:
-        if other != person.id and similarity >= threshold:
+        if other != person.id and similarity >= max(threshold, known.get(other, -1.0)):
             seen.setdefault(other, (name, {}))[1][photo] = similarity
 
     hits = people.search(person.embeddings, _NEAREST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from serving.errors import UnknownIdentity
+from serving.errors import UnknownIdentity, UnknownPair
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.contents import Contents
 from serving.gallery.corrections import moved
@@ -27,6 +27,21 @@ class Move:
     source: int
     target: int
     photos: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Tell:
+    """A person and ``others`` are not one person, see `serving.gallery.distinct`.
+
+    Attributes:
+        threshold: None: of each pair the one halfway between their similarity and 1.
+        same: they may be one person: what was said is taken back.
+    """
+
+    person: int
+    others: Sequence[int]
+    threshold: float | None = None
+    same: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,3 +140,26 @@ def undo(gallery: Gallery, undo: Undo, most: int) -> Undone:
     version = gallery.correct_from(both, "unmerge" if undo.merges else "undo")
     assert done is not None
     return replace(done, gallery_version=version)
+
+
+def tell(gallery: Gallery, tell: Tell) -> Version:
+    """Commit who is not whom.
+
+    Raises:
+        UnknownIdentity: one of them is not enrolled.
+        UnknownPair: what is to be taken back was never said.
+        RetentionEnded: of one of them.
+    """
+    people, now = gallery.refresh(), gallery.now()
+    known = people.distinct.of(tell.person)
+    operations: list[Operation] = []
+    for other in tell.others:
+        if tell.same and other not in known:
+            raise UnknownPair(f"{tell.person} and {other} are not known to be two people.")
+        similarity = people.similarity(tell.person, other) or 0.0
+        threshold = (1 + similarity) / 2 if tell.threshold is None else float(tell.threshold)
+        details = {"threshold": None if tell.same else threshold}
+        operations.append(
+            Operation(Kind.DISTINCT, tell.person, now, sources=[other], details=details)
+        )
+    return retention.commit(gallery, operations, [tell.person, *tell.others])

@@ -17,11 +17,16 @@ from serving.model.card import ModelCard
 
 @dataclass(frozen=True)
 class Candidate:
-    """An enrolled person who looks like the probe; ``similarity`` is the cosine."""
+    """An enrolled person who looks like the probe; ``similarity`` is the cosine.
+
+    ``rivals``, of the best candidate: who is known not to be this person, see
+    `serving.gallery.distinct`; the cosine of each to the probe, and the threshold of the two.
+    """
 
     id: int
     name: str | None
     similarity: float
+    rivals: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class Matches:
     @property
     def nbytes(self) -> int:
         """Approximate bytes in a message; counts the names, since imported names may be long."""
-        return sum(100 + 4 * len(c.name or "") for probe in self.candidates for c in probe)
+        return sum(
+            100 + 4 * len(c.name or "") + 80 * len(c.rivals)
+            for probe in self.candidates
+            for c in probe
+        )
 
 
 @dataclass(frozen=True)

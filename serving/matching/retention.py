@@ -10,7 +10,7 @@ from serving.gallery import Gallery, Kind, Operation, Person, Snapshot
 from serving.gallery.retention import end_of, text_of
 from serving.gallery.version import Version
 
-_CHANGES = (Kind.PUT, Kind.APPEND, Kind.DESCRIBE, Kind.MERGE)
+_CHANGES = (Kind.PUT, Kind.APPEND, Kind.DESCRIBE, Kind.MERGE, Kind.DISTINCT)
 
 
 def check(gallery: Gallery, operations: Sequence[Operation]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -27,7 +28,11 @@ def nearest(
     people = snapshot.at(now)
     hits = people.search(np.concatenate(photos), top_k)
     rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
-    candidates = iter([tuple(Candidate(*one) for one in zip(*row, strict=True)) for row in rows])
+    found = [tuple(Candidate(*one) for one in zip(*row, strict=True)) for row in rows]
+    if people.distinct:
+        probes = np.concatenate(photos)
+        found = [_with_rivals(people, *one) for one in zip(probes, found, strict=True)]
+    candidates = iter(found)
     return [
         Matches(
             candidates=tuple(islice(candidates, len(probes))),
@@ -36,3 +41,13 @@ def nearest(
         )
         for probes in photos
     ]
+
+
+def _with_rivals(
+    people: Snapshot, probe: NDArray[np.float32], candidates: tuple[Candidate, ...]
+) -> tuple[Candidate, ...]:
+    if not candidates or not (pairs := people.distinct.of(candidates[0].id)):
+        return candidates
+    cosines = people.similarities(probe, pairs)
+    rivals = tuple((cosine, pairs[other]) for other, cosine in cosines.items())
+    return replace(candidates[0], rivals=rivals), *candidates[1:]

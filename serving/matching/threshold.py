@@ -40,11 +40,17 @@ def threshold_of(
 def named(candidates: Sequence[Candidate], threshold: float) -> Candidate | None:
     """The candidate that a face is named as: the best one, if its cosine reaches the threshold.
 
+    If a rival's cosine does, too, the face is like two who are known to be two people: then it has
+    to reach the threshold of that pair.
+
     Args:
         candidates: for one face, best first; with similarities that are not rounded.
     """
     best = candidates[0] if candidates else None
-    return best if best is not None and best.similarity >= threshold else None
+    if best is None:
+        return None
+    of_pairs = (pair for similarity, pair in best.rivals if similarity >= threshold)
+    return best if best.similarity >= max(threshold, *of_pairs, -1.0) else None
 
 
 def pair_threshold_of(requested: float | None, matching: MatchSettings, card: ModelCard) -> float:

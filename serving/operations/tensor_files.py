@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from serving.errors import InvalidInput
 from serving.gallery import Kind, Segment
+from serving.gallery.interchange import Pair
 from serving.gallery.segment import normalised
 
 _FILES = "*.pt"
@@ -30,6 +31,7 @@ class TensorFiles:
 
     model: str
     people: Sequence[tuple[int, Sequence[Path]]]
+    distinct: Sequence[Pair] = ()  # files by torch have none
 
     @property
     def ids(self) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from serving.gallery import Kind, Operation, Person
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.gallery.retention import text_of
-from serving.matching.corrections import Move, PhotosOf, Undo, Undone
+from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
@@ -149,6 +149,20 @@ class Identities:
             raise BadRequest("The photos are this person's already.")
         move = Move(person, target, tuple(dict.fromkeys(photos)))
         return await self._match.move(await self._location(collection), move)
+
+    async def distinct(
+        self, collection: str, person: int, others: Sequence[int], threshold: float | None
+    ) -> int:
+        """Note that none of ``others`` is this person; returns the version."""
+        if person in others:
+            raise BadRequest("A person is the same as himself.")
+        wanted = Tell(person, tuple(dict.fromkeys(others)), threshold)
+        return await self._match.tell(await self._location(collection), wanted)
+
+    async def same(self, collection: str, person: int, other: int) -> int:
+        """Take `distinct` back; returns the version."""
+        tell = Tell(person, [other], same=True)
+        return await self._match.tell(await self._location(collection), tell)
 
     async def undo(self, collection: str, person: int, version: int | None) -> Undone:
         """Undo a move, a merge or an undo: that of a version, or the person's last one."""

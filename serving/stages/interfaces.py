@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
-from serving.matching.corrections import Move, PhotosOf, Undo, Undone
+from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -116,6 +116,9 @@ class Match(Protocol):
 
     async def undo(self, location: Location, undo: Undo) -> Undone:
         """Commit people as they were before a change; see `serving.matching.corrections`."""
+
+    async def tell(self, location: Location, tell: Tell) -> int:
+        """Commit who is not whom and return the version; see `serving.matching.corrections`."""
 
     async def erase(self, collection: str, person: int) -> Erasure:
         """Remove a person's embeddings from the bucket, those of all models."""

@@ -20,7 +20,7 @@ from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
 from serving.matching import corrections, quota, retention
-from serving.matching.corrections import Move, PhotosOf, Undo, Undone
+from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
 from serving.matching.records import (
@@ -232,6 +232,11 @@ class Matcher:
         gallery = await self._galleries.gallery(location)
         most = self._settings.max_people
         return await self._correct(lambda: corrections.undo(gallery, undo, most))
+
+    async def tell(self, location: Location, tell: Tell) -> int:
+        await self._galleries.snapshot(location, 0)
+        gallery = await self._galleries.gallery(location)
+        return await _in(self._store_pool, lambda: corrections.tell(gallery, tell))
 
     async def _correct(self, call: Callable[[], T]) -> T:
         with self._corrections.place() as place:

@@ -16,7 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
-from serving.matching.corrections import Move, PhotosOf, Undo, Undone
+from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -125,6 +125,9 @@ class RemoteMatch:
 
     def undo(self, location: Location, undo: Undo) -> Answer[Undone]:
         return write(self._handle.undo, location, undo)
+
+    def tell(self, location: Location, tell: Tell) -> Answer[int]:
+        return write(self._handle.tell, location, tell)
 
     def erase(self, collection: str, person: int) -> Answer[Erasure]:
         return write(self._handle.erase, collection, person)

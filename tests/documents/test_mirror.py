@@ -50,6 +50,7 @@ ELSEWHERE = {
     "gallery/columns.py": "gallery/test_slots.py, gallery/test_state.py",
     "gallery/commit.py": "gallery/test_gallery.py, gallery/test_machine.py",
     "gallery/details.py": "gallery/test_state.py, gallery/test_segment.py",
+    "gallery/folding.py": "gallery/test_fold.py",
     "gallery/following.py": "gallery/test_gallery.py, gallery/test_memory.py",
     "gallery/limits.py": "a record: gallery/test_machine.py makes each of them small",
     "gallery/manifest_file.py": "gallery/test_manifest.py, gallery/test_gallery.py",

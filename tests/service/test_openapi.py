@@ -38,7 +38,8 @@ def document(api: httpx.Client) -> dict[str, Any]:
 def people(api: httpx.Client) -> Iterator[None]:
     """Those of whom the examples speak."""
     for person in (2576, 104):
-        body = {"id": person, "images": [{"image": OTHER_PHOTO}]}
+        # More than one, so that the others that are added below do not make two people of them.
+        body = {"id": person, "images": [{"image": OTHER_PHOTO}] * 3}
         api.post("/generate", json=body).raise_for_status()
         details = EXAMPLES["patch", "/identities/{id}"].body
         api.patch(f"/identities/{person}", json=details).raise_for_status()
@@ -47,6 +48,11 @@ def people(api: httpx.Client) -> Iterator[None]:
     other = {**embedding, "embeddings": [[0.0, 1.0] + [0.0] * 510]}
     api.post("/identities/105/embeddings", json=other).raise_for_status()
     api.post("/identities/2576/merge", json={"from": [105]}).raise_for_status()
+    api.post("/identities/106/embeddings", json=other).raise_for_status()
+    api.patch("/identities/106", json=details).raise_for_status()
+    pair = EXAMPLES["post", "/identities/{id}/distinct"].body
+    for person in (2576, 104):
+        api.post(f"/identities/{person}/distinct", json=pair).raise_for_status()
     yield
     api.delete("/identities", params={"confirm": "all"}).raise_for_status()
 

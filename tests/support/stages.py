@@ -16,7 +16,7 @@ from ray.exceptions import RayTaskError
 from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
-from serving.matching.corrections import Move, PhotosOf, Undo, Undone
+from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -232,6 +232,9 @@ class FakeMatch:
         raise NotImplementedError
 
     async def undo(self, location: Location, undo: Undo) -> Undone:
+        raise NotImplementedError
+
+    async def tell(self, location: Location, tell: Tell) -> int:
         raise NotImplementedError
 
     async def erase(self, collection: str, person: int) -> Erasure:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 
 from serving.api import audit, examples, openapi
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.parsing import json_of
 from serving.api.read_back import PersonPath, read_back
-from serving.api.request_schemas import MoveRequest, UndoRequest, UnmergeRequest
+from serving.api.request_schemas import (
+    DistinctRequest,
+    MoveRequest,
+    UndoRequest,
+    UnmergeRequest,
+)
 from serving.api.schemas import IdentityAnswer, PhotoBody, PhotosAnswer, UndoneAnswer
 from serving.api.scopes import needs
 from serving.keys import Scope
 from serving.matching.corrections import PhotosOf, Undone
+from serving.settings import MAX_ID
 
 router = APIRouter(prefix="/identities/{id}", tags=["identities"])
 
 MoveBody = Annotated[MoveRequest, Depends(json_of(MoveRequest))]
+OtherPath = Annotated[int, Path(ge=0, le=MAX_ID)]
+DistinctBody = Annotated[DistinctRequest, Depends(json_of(DistinctRequest))]
 UnmergeBody = Annotated[UnmergeRequest, Depends(json_of(UnmergeRequest))]
 UndoBody = Annotated[UndoRequest, Depends(json_of(UndoRequest))]
 
@@ -65,6 +73,43 @@ async def move(
         version = await context.in_time(write, writes=True)
         done(version, photos=len(set(body.photos)))
     return await read_back(context, collection, body.to, version)
+
+
+@router.post("/distinct", openapi_extra=openapi.json_body(DistinctRequest))
+@openapi.shows(examples.DISTINCT)
+@needs(Scope.ENROL)
+async def distinct(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    body: DistinctBody,
+    context: ContextDep,
+) -> IdentityAnswer:
+    """None of the others is this person: such a pair is not proposed as duplicates again, and a
+    face that is like both is not named, below a higher threshold."""
+    with audit.change(request, "distinct", [person, *body.others]) as done:
+        write = context.register.distinct(collection, person, body.others, body.threshold)
+        version = await context.in_time(write, writes=True)
+        done(version)
+    return await read_back(context, collection, person, version)
+
+
+@router.delete("/distinct/{other}")
+@openapi.shows(examples.SAME)
+@needs(Scope.ENROL)
+async def same(
+    request: Request,
+    collection: Collection,
+    person: PersonPath,
+    other: OtherPath,
+    context: ContextDep,
+) -> IdentityAnswer:
+    """The two may be one person: what was said is taken back."""
+    with audit.change(request, "same", [person, other]) as done:
+        write = context.register.same(collection, person, other)
+        version = await context.in_time(write, writes=True)
+        done(version)
+    return await read_back(context, collection, person, version)
 
 
 @router.post("/unmerge", openapi_extra=openapi.json_body(UnmergeRequest))

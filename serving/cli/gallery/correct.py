@@ -1,5 +1,4 @@
-"""The commands `faces gallery photos`, `move`, `unmerge` and `undo`: what of a record is somebody
-else's."""
+"""The commands `faces gallery photos`, `move`, `distinct`, `unmerge` and `undo`: corrections."""
 
 from __future__ import annotations
 
@@ -14,10 +13,10 @@ from rich.table import Table
 from serving.cli import terminal
 from serving.cli.gallery.group import ID, JSON, Opened, gallery_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import Command, Integer
+from serving.cli.terminal import Command, Integer, Number
 from serving.gallery.version import Version
 from serving.matching import corrections
-from serving.matching.corrections import Move, Undo
+from serving.matching.corrections import Move, Tell, Undo
 from serving.operations import audit
 
 
@@ -71,6 +70,42 @@ def move(
     opened = Opened(services, config, collection, model)
     wanted = Move(person, to, tuple(dict.fromkeys(ids)))
     _report(opened, "move", [to, person], corrections.move(opened.gallery, wanted, _most(opened)))
+
+
+@click.command(cls=Command)
+@click.argument("person", metavar="ID", type=ID)
+@click.argument("others", metavar="OTHER...", type=ID, nargs=-1, required=True)
+@click.option(
+    "--threshold",
+    type=Number(-1, 1),
+    help="Cosine below which it holds; by default halfway between their similarity and 1.",
+)
+@click.option("--remove", is_flag=True, help="Take it back: they may be one person.")
+@gallery_options
+@pass_services
+def distinct(
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    person: int,
+    others: Sequence[int],
+    threshold: float | None,
+    remove: bool,
+) -> None:
+    """Note that none of OTHER is the person ID.
+
+    Such a pair is not proposed as duplicates again, and a face that is like both is not named,
+    below a higher threshold. The command show lists them.
+    """
+    if person in others:
+        raise click.UsageError("A person is the same as himself.")
+    if remove and threshold is not None:
+        raise click.UsageError("Give --threshold or --remove.")
+    opened = Opened(services, config, collection, model)
+    wanted = Tell(person, tuple(dict.fromkeys(others)), threshold, same=remove)
+    version = corrections.tell(opened.gallery, wanted)
+    _report(opened, "same" if remove else "distinct", [person, *wanted.others], version)
 
 
 @click.command(cls=Command)

@@ -38,6 +38,7 @@ PLACES = {
         "compact": "upkeep:compact",
         "delete": "change:delete",
         "describe": "change:describe",
+        "distinct": "correct:distinct",
         "duplicates": "look:duplicates_",
         "erase": "change:erase",
         "expire": "retention:expire",

@@ -163,6 +163,9 @@ def _fields(person: Person) -> dict[str, str]:
         "metadata": json.dumps(person.metadata, ensure_ascii=False) if person.metadata else "",
         "expires": person.expires_at or "",
         "basis": json.dumps(person.legal_basis, ensure_ascii=False) if person.legal_basis else "",
+        "distinct": ", ".join(
+            f"{other} below {threshold:.2f}" for other, threshold in sorted(person.distinct.items())
+        ),
         "photos": str(person.photos),
         "created": _date(person.created),
         "updated": _date(person.updated),

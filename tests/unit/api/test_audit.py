@@ -21,7 +21,7 @@ from serving.gallery import Operation, Person
 from serving.gallery.erasure import Erasure, Left, Receipt
 from serving.gallery.location import Location
 from serving.keys import hash_of, new_key
-from serving.matching.corrections import Move, Undo, Undone
+from serving.matching.corrections import Move, Tell, Undo, Undone
 from serving.matching.records import Candidate, PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.settings import AuditSettings, GallerySettings, KeySettings
@@ -58,6 +58,9 @@ class Matcher(FakeMatch):
         return 18
 
     async def move(self, location: Location, move: Move) -> int:
+        return await self.change(location, [], [])
+
+    async def tell(self, location: Location, tell: Tell) -> int:
         return await self.change(location, [], [])
 
     async def undo(self, location: Location, undo: Undo) -> Undone:
@@ -144,6 +147,8 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any], list[int], dict[str, Any]]] =
         [9, 7],
         {"photos": 1},
     ),
+    "distinct": ("POST", "/identities/7/distinct", {"json": {"from": [8]}}, [7, 8], {}),
+    "same": ("DELETE", "/identities/7/distinct/8", {}, [7, 8], {}),
     "unmerge": ("POST", "/identities/7/unmerge", {"json": {"from": [8]}}, [7, 8], {"undone": 17}),
     "undo": ("POST", "/identities/7/undo", {"json": {}}, [7], {"undone": 17}),
     "add": (
@@ -459,10 +464,13 @@ def test_a_refusal_is_recorded_without_the_id_in_its_path(
     trail = trails.start()
     ask = Asked(caplog, trail=trail)
     wrong = {"Authorization": "Bearer wrong"}
-    assert ask.api.request("DELETE", "/identities/4711", headers=wrong).status_code == 401
+    for path in ("/identities/4711", "/identities/4711/distinct/815"):
+        assert ask.api.request("DELETE", path, headers=wrong).status_code == 401
     trail.close(10)
-    (record,) = records_of(trails)
-    assert (record["outcome"], record["path"]) == ("refused", "/identities/{id}")
+    records = records_of(trails)
+    assert [record["outcome"] for record in records] == ["refused", "refused"]
+    paths = [record["path"] for record in records]
+    assert paths == ["/identities/{id}", "/identities/{id}/distinct/{id}"]
 
 
 def test_a_path_that_is_made_to_fill_the_memory_is_cut(

@@ -90,7 +90,7 @@ def made(keys: bool) -> Api:
     setattr(api.register, "withdraw", people.erase)  # noqa: B010 - as the others
     for name in ("unmerge", "undo"):
         setattr(api.register, name, people.undone)
-    for name in ("describe", "delete", "delete_all", "merge", "move", "add"):
+    for name in ("describe", "delete", "delete_all", "merge", "move", "distinct", "same", "add"):
         setattr(api.register, name, people.version)
     return api
 

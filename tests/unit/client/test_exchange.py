@@ -173,6 +173,8 @@ WRITES: list[tuple[str, tuple[Any, ...]]] = [
     ("erase", (7,)),
     ("merge", (7, [8])),
     ("move", (7, ["a1"], 8)),
+    ("distinct", (7, [8])),
+    ("same", (7, 8)),
     ("unmerge", (7,)),
     ("undo", (7,)),
 ]

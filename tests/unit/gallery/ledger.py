@@ -21,7 +21,9 @@ DIMENSION = 512
 _PROBES = unit_rows(8, DIMENSION, seed=1)
 _TOLERANCE = 2e-3
 _AXES = np.eye(DIMENSION, dtype=np.float32)
-Told = tuple[tuple[int, ...], str | None, dict[str, Any], float, float, str | None]
+Told = tuple[
+    tuple[int, ...], str | None, dict[str, Any], float, float, str | None, dict[int, float]
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Change:
     def traces(self) -> frozenset[int | str]:
         """What of it must be in no object once the person is erased."""
         texts = [self.details.get("name"), (self.details.get("metadata") or {}).get("note")]
+        if self.details.get("threshold"):
+            texts.append(f"a pair with {self.details['threshold']}")
         return frozenset([*self.rows, *(t for t in texts if t)])
 
     def operation(self) -> Operation:
@@ -74,31 +78,43 @@ class Somebody:
     updated: float
     traces: frozenset[int | str]
 
-    def told(self) -> Told:
+    def told(self, distinct: dict[int, float]) -> Told:
         name, metadata = self.details.get("name"), self.details.get("metadata") or {}
         end = self.details.get("expires_at")
-        return tuple(sorted(self.rows)), name, metadata, self.created, self.updated, end
+        times = self.created, self.updated
+        return tuple(sorted(self.rows)), name, metadata, *times, end, distinct
 
 
 class State:
-    """Everybody at one version; ``gone``: the traces of those who were deleted, by id."""
+    """Everybody at one version; ``gone``: the traces of those who were deleted, by id; and who is
+    known not to be whom."""
 
     def __init__(
         self,
         people: dict[int, Somebody] | None = None,
         gone: dict[int, frozenset[int | str]] | None = None,
+        distinct: dict[frozenset[int], float] | None = None,
     ) -> None:
         self.people = dict(people or {})
         self.gone = dict(gone or {})
+        self.distinct = dict(distinct or {})
 
     def after(self, changes: Iterable[Change]) -> State:
-        state = State(self.people, self.gone)
+        state = State(self.people, self.gone, self.distinct)
         for change in changes:
             state._apply(change)
         return state
 
     def told(self) -> dict[int, Told]:
-        return {i: p.told() for i, p in sorted(self.people.items())}
+        return {i: p.told(self._pairs_of(i)) for i, p in sorted(self.people.items())}
+
+    def _pairs_of(self, person: int) -> dict[int, float]:
+        return {
+            other: threshold
+            for pair, threshold in self.distinct.items()
+            for other in pair - {person}
+            if person in pair
+        }
 
     def traces(self, person: int) -> frozenset[int | str]:
         """All that was ever this person's, and was not merged into somebody else."""
@@ -124,6 +140,8 @@ class State:
                 updated=change.updated,
                 traces=old.traces | change.traces,
             )
+        elif kind is Kind.DISTINCT:
+            self._set_distinct(change)
         elif kind is Kind.DESCRIBE:
             self.gone[person] = self.traces(person) | change.traces
         elif kind in (Kind.DELETE, Kind.SPLIT):
@@ -135,6 +153,12 @@ class State:
             ids = [person, *(s for s in dict.fromkeys(change.sources) if s != person)]
             merged = [people.pop(i) for i in ids if i in people]
             if merged:
+                pairs: dict[frozenset[int], float] = {}
+                for pair, threshold in self.distinct.items():
+                    renamed = frozenset(person if i in ids else i for i in pair)
+                    if len(renamed) == 2:
+                        pairs[renamed] = max(threshold, pairs.get(renamed, threshold))
+                self.distinct = pairs
                 details: dict[str, Any] = {}
                 for somebody in reversed(merged):
                     details |= {k: v for k, v in somebody.details.items() if v}
@@ -152,7 +176,7 @@ class State:
     def moved(self, row: int, source: int, target: int, now: float) -> State:
         """With a row of ``source`` as that of ``target``: whoever has it then is who is to be
         erased for it to go."""
-        state = State(self.people, self.gone)
+        state = State(self.people, self.gone, self.distinct)
         old = state.people.pop(source)
         kept = replace(
             old,
@@ -164,6 +188,7 @@ class State:
             state.people[source] = kept
         else:
             state.gone[source] = state.gone.get(source, frozenset()) | kept.traces
+            state.distinct = {p: t for p, t in self.distinct.items() if source not in p}
         end = old.details.get("expires_at")
         other = state.people.get(target) or Somebody(
             (), {"expires_at": end} if end else {}, now, now, frozenset()
@@ -177,13 +202,28 @@ class State:
         if person in self.people:
             self.gone[person] = self.traces(person)
             del self.people[person]
+            self.distinct = {p: t for p, t in self.distinct.items() if person not in p}
+
+    def _set_distinct(self, change: Change) -> None:
+        pair = frozenset((change.id, *change.sources))
+        for person in pair:
+            if person in self.people:
+                old = self.people[person]
+                self.people[person] = replace(old, traces=old.traces | change.traces)
+            else:
+                self.gone[person] = self.traces(person) | change.traces
+        if len(pair) == 2 and pair <= self.people.keys():
+            threshold = change.details.get("threshold")
+            self.distinct.pop(pair, None)
+            if threshold is not None:
+                self.distinct[pair] = threshold
 
 
 def assert_tells(snapshot: Snapshot, state: State) -> None:
     """That a reader's snapshot holds just these people, with just these rows."""
     people = {p.id: p for p in snapshot.list(1000)}
     told = {
-        i: (p.photos, p.name, p.metadata, p.created, p.updated, p.expires_at)
+        i: (p.photos, p.name, p.metadata, p.created, p.updated, p.expires_at, p.distinct)
         for i, p in people.items()
     }
     assert told == {i: (len(rows), *rest) for i, (rows, *rest) in state.told().items()}

@@ -58,6 +58,15 @@ OPERATIONS = st.one_of(
         _TIMES,
         st.lists(IDS, max_size=2),
     ),
+    st.builds(
+        lambda p, time, other, threshold: Operation(
+            Kind.DISTINCT, p, time, sources=[other], details={"threshold": threshold}
+        ),
+        IDS,
+        _TIMES,
+        IDS,
+        st.sampled_from([None, 0.5, 0.75]),
+    ),
     st.builds(lambda time: Operation(Kind.CLEAR, 0, time), _TIMES),
 )
 SEGMENTS = st.lists(st.lists(OPERATIONS, min_size=1, max_size=6), max_size=6)

@@ -48,6 +48,25 @@ def crowd() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return rows, rng.permutation(len(rows)).astype(np.int64) * 7
 
 
+def test_two_who_are_known_to_be_two_are_left_out_unless_they_are_more_alike() -> None:
+    rows = unit_rows(1, DIMENSION, seed=1) + 0.4 * unit_rows(3, DIMENSION, seed=2)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gallery = open_gallery()
+    gallery.commit([Operation(Kind.PUT, n, 1.0, row[None]) for n, row in enumerate(rows)])
+    cosine = float(rows[0] @ rows[1])
+
+    def found(threshold: float | None) -> set[tuple[int, int]]:
+        details = {"threshold": threshold}
+        gallery.commit([Operation(Kind.DISTINCT, 1, 2.0, sources=[0], details=details)])
+        best = find(gallery.refresh(), 0.5, 9)
+        assert best.found == len(best.best)
+        return {(a.id, b.id) for a, b, _ in best.best}
+
+    assert found(None) == {(0, 1), (0, 2), (1, 2)}
+    assert found(cosine + 0.01) == {(0, 2), (1, 2)}
+    assert found(cosine - 0.01) == {(0, 1), (0, 2), (1, 2)}
+
+
 @pytest.mark.parametrize("block", [64, 1024])
 def test_they_are_those_of_all_pairs_best_first(
     crowd: tuple[NDArray[np.float32], NDArray[np.int64]],

@@ -245,9 +245,16 @@ _PUTS = st.builds(
 _DELETIONS = st.builds(Wish, st.just(Kind.DELETE), _IDS)
 _MERGES = st.builds(Wish, st.just(Kind.MERGE), _IDS, sources=_SOME_IDS)
 _DESCRIPTIONS = st.builds(Wish, st.just(Kind.DESCRIBE), _IDS, details=_DETAILS)
+_PAIRS = st.builds(
+    Wish,
+    st.just(Kind.DISTINCT),
+    _IDS,
+    sources=st.lists(_IDS, min_size=1, max_size=1),
+    details=st.sampled_from([("threshold",), ("threshold",), ("no threshold",)]),
+)
 _CLEAR = st.builds(Wish, st.just(Kind.CLEAR), st.just(0))
 # Everybody is forgotten seldom, since little is left to go wrong after it.
-_CHANGES = _weighted((5, _PUTS), (2, _DELETIONS), (2, _MERGES), (2, _DESCRIPTIONS))
+_CHANGES = _weighted((5, _PUTS), (2, _DELETIONS), (2, _MERGES), (2, _DESCRIPTIONS), (2, _PAIRS))
 _WISHES = _weighted(
     (5, st.lists(_PUTS, min_size=1, max_size=3)),
     (5, st.lists(_CHANGES, min_size=1, max_size=3)),
@@ -638,6 +645,8 @@ class GalleryMachine(RuleBasedStateMachine):
         self.texts += 1
         if what == "metadata":
             return {"metadata": {"note": f"m{self.texts}"}}
+        if what in ("threshold", "no threshold"):
+            return {"threshold": self.texts / 2**20 if what == "threshold" else None}
         if what in ("end", "no end"):
             end = text_of(1_900_000_000 - self.texts)
             return {"expires_at": end if what == "end" else None}

@@ -59,6 +59,7 @@ def test_metadata_has_no_more_levels_than_an_answer_can_tell(inner: Any) -> None
         metadata=fits,
         expires_at=None,
         legal_basis=None,
+        distinct=[],
         photos=1,
         model="m",
         created=0.0,

@@ -61,6 +61,7 @@ def test_of_any_history_records_are_those_that_an_export_has(
         for n, (start, end) in enumerate(
             zip(segment.row_starts()[:-1], segment.row_starts()[1:], strict=True)
         )
+        if segment.kind[n] == Kind.PUT
     }
     for person in range(6):
         _, records = gallery.records([person])

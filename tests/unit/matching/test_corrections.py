@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from serving.errors import CollectionFull, RetentionEnded, UnknownIdentity
+from serving.errors import CollectionFull, RetentionEnded, UnknownIdentity, UnknownPair
 from serving.gallery import Gallery, Kind, Operation
-from serving.matching.corrections import Move, Undo, Undone, move, photos, undo
+from serving.matching.corrections import Move, Tell, Undo, Undone, move, photos, tell, undo
 from tests.support.galleries import open_gallery
 from tests.support.memory_store import MemoryStore
 from tests.support.people import put
@@ -84,3 +84,20 @@ def test_nobody_comes_back_whose_retention_has_ended(gallery: Gallery) -> None:
     gallery.commit([Operation(Kind.DESCRIBE, 1, 6.0, details={"expires_at": None})])
     with pytest.raises(RetentionEnded, match="retention of 2 ended"):
         undo(gallery, Undo(1), MOST)
+
+
+def test_two_people_are_noted_as_two(gallery: Gallery) -> None:
+    assert tell(gallery, Tell(2, [1])) == 2
+    people = gallery.refresh()
+    similarity = people.similarity(1, 2)
+    assert similarity is not None
+    assert people.distinct.of(1) == {2: pytest.approx((1 + similarity) / 2)}
+    tell(gallery, Tell(1, [2], 0.9))
+    assert gallery.refresh().distinct.of(2) == {1: 0.9}
+    tell(gallery, Tell(1, [2], same=True))
+    assert gallery.refresh().distinct.of(2) == {}
+    with pytest.raises(UnknownPair, match="1 and 2 are not known"):
+        tell(gallery, Tell(1, [2], same=True))
+    with pytest.raises(UnknownIdentity, match="under the id 9"):
+        tell(gallery, Tell(1, [2, 9]))
+    assert gallery.refresh().version == 4

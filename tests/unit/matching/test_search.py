@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.gallery import Gallery
+from serving.gallery import Gallery, Kind, Operation
 from serving.matching.records import Matches
 from serving.matching.search import nearest
 from tests.support.galleries import open_gallery
@@ -52,6 +52,24 @@ class TestNearest:
         assert found(1199.9) == ([1, 2], 2)
         assert found(1200) == ([2], 1)
         assert found(1199.9) == ([1, 2], 2)  # the clock was wrong
+
+    def test_the_best_candidate_comes_with_those_who_are_known_to_be_others(
+        self, gallery: Gallery
+    ) -> None:
+        details = {"threshold": 0.75}
+        pair = Operation(Kind.DISTINCT, 1, 2.0, sources=[3], details=details)
+        gallery.commit([put(1), put(2), put(3), pair])
+        probes = np.concatenate([unit_rows(1, DIMENSION, seed=n) for n in (1, 2, 3)])
+        (found,) = nearest(gallery.refresh(), [probes], 2, NOW)
+        cosine = float(probes[0] @ probes[2])
+        for probe, rivals in ((0, 1), (1, 0), (2, 1)):
+            best, second = found.candidates[probe]
+            assert len(best.rivals) == rivals
+            assert second.rivals == ()
+            if rivals:
+                similarity, threshold = best.rivals[0]
+                assert similarity == pytest.approx(cosine, abs=1e-3)
+                assert threshold == 0.75
 
     def test_each_probe_has_its_own(self, gallery: Gallery) -> None:
         gallery.commit([put(1), put(2)])

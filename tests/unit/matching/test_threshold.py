@@ -71,6 +71,15 @@ def test_the_best_candidate_is_named_from_the_threshold_on() -> None:
     assert named([], -1) is None
 
 
+def test_a_face_that_is_like_two_who_are_two_has_to_reach_their_threshold() -> None:
+    ada = Candidate(7, "Ada", 0.75, rivals=((0.7, 0.8), (0.1, 0.9)))
+    assert named([ada], 0.6) is None
+    assert named([ada], 0.71) is ada  # the other is far enough away
+    assert named([Candidate(7, "Ada", 0.8, ada.rivals)], 0.6) is not None
+    assert named([ada], -1) is None
+    assert named([Candidate(7, "Ada", 0.9, ada.rivals)], -1) is not None
+
+
 def test_two_photos_have_the_callers_threshold_the_settings_or_the_cards() -> None:
     settings = MatchSettings(verify_threshold=0.0)
     assert pair_threshold_of(-0.5, settings, CARD) == -0.5

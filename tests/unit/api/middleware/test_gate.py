@@ -114,6 +114,8 @@ def test_a_body_is_not_read_before_the_key() -> None:
         ("POST", "/identities/7/merge", {"enrol", "admin"}),
         ("GET", "/identities/7/photos", {"enrol", "admin"}),
         ("POST", "/identities/7/move", {"enrol", "admin"}),
+        ("POST", "/identities/7/distinct", {"enrol", "admin"}),
+        ("DELETE", "/identities/7/distinct/8", {"enrol", "admin"}),
         ("POST", "/identities/7/unmerge", {"enrol", "admin"}),
         ("POST", "/identities/7/undo", {"enrol", "admin"}),
         ("POST", "/identities/7/embeddings", {"enrol", "admin"}),

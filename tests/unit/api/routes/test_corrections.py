@@ -110,3 +110,32 @@ def test_what_cannot_be_undone_is_a_422(api: Api) -> None:
     detail_of(api.post("/identities/7/undo", json={}), 422)
     detail_of(api.post("/identities/7/undo", json={"version": 0}), 400)
     detail_of(api.post("/identities/7/unmerge", json={"from": [7]}), 400)
+
+
+def test_who_is_not_whom_is_noted_and_taken_back(api: Api) -> None:
+    asked: list[object] = []
+
+    async def distinct(
+        collection: str, person: int, others: Sequence[int], threshold: float | None
+    ) -> int:
+        asked.append((person, others, threshold))
+        return 18
+
+    async def same(collection: str, person: int, other: int) -> int:
+        asked.append((person, other))
+        return 18
+
+    api.register.distinct = distinct  # type: ignore[method-assign]
+    api.register.same = same  # type: ignore[method-assign]
+    first = api.post("/identities/7/distinct", json={"from": [8, 9]})
+    second = api.post("/identities/7/distinct", json={"from": [8], "threshold": 0.9})
+    third = api.request("DELETE", "/identities/7/distinct/8")
+    assert [answer.json()["id"] for answer in (first, second, third)] == [7, 7, 7]
+    assert asked == [(7, [8, 9], None), (7, [8], 0.9), (7, 8)]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"from": []}, {"from": [8], "threshold": 1.1}, {"from": [7]}, {"from": [8.5]}]
+)
+def test_what_says_nothing_of_two_people_is_refused(api: Api, body: object) -> None:
+    detail_of(api.post("/identities/7/distinct", json=body), 400)

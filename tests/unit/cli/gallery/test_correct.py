@@ -1,4 +1,4 @@
-"""`faces gallery photos`, `move`, `unmerge` and `undo`, on a bucket in memory."""
+"""`faces gallery photos`, `move`, `distinct`, `unmerge` and `undo`, on a bucket in memory."""
 
 from __future__ import annotations
 
@@ -50,3 +50,16 @@ def test_a_merge_and_a_move_are_undone(faces: Faces, store: MemoryStore) -> None
     faces("undo", 2)
     assert {i: p.photos for i, p in people(store).items()} == {1: 1, 2: 2, 3: 2}
     assert "Version 1 is in no version" in faces.fails("undo", 2, "--version", 1)
+
+
+def test_people_are_noted_as_two_and_as_one_again(faces: Faces, store: MemoryStore) -> None:
+    faces("distinct", 1, 2, 3, "--threshold", 0.875)
+    assert people(store)[1].distinct == {2: 0.875, 3: 0.875}
+    assert "distinct  2 below 0.88, 3 below 0.88" in faces("show", 1)
+    faces("distinct", 3, 1, "--remove")
+    assert people(store)[1].distinct == {2: 0.875}
+    assert "not known to be two" in faces.fails("distinct", 3, 1, "--remove")
+    assert "the same as himself" in faces("distinct", 1, 1, code=2)
+    assert "--threshold or --remove" in faces(
+        "distinct", 1, 2, "--threshold", 0, "--remove", code=2
+    )

@@ -51,6 +51,7 @@ def test_duplicates_are_listed_the_most_alike_first(faces: Faces, twins: None) -
         "origin",
         "expires_at",
         "legal_basis",
+        "distinct",
     }
     table = faces("duplicates", "--threshold", 0.9)
     assert "Ada L." in table
