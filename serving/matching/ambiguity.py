@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.matching.records import Candidate
-from serving.matching.threshold import named
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
@@ -37,14 +36,14 @@ def as_likely(
 
     Args:
         candidates: for one face, best first; with similarities that are not rounded.
-        threshold: the cosine from which on the face is named. A face without a name is unknown,
-            whoever is near.
+        threshold: the cosine from which on a face is named. Below it a face is unknown, whoever is
+            near; above it one that is like two who are known to be two people has no name either.
         people: the number enrolled.
         margin: see `margin_of`.
     """
-    best = named(candidates, threshold)
-    if best is None or margin is None:
+    if not candidates or candidates[0].similarity < threshold or margin is None:
         return ()
+    best = candidates[0]
     least = max(best.similarity - margin, min(threshold, card.even(people)))
     nearest = candidates[:COMPARED]
     likely = tuple(c for c in nearest if c is best or c.similarity >= least)

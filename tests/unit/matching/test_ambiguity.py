@@ -6,6 +6,7 @@ import pytest
 
 from serving.matching.ambiguity import as_likely, margin_of
 from serving.matching.records import Candidate
+from serving.matching.threshold import named
 from serving.model.card import Calibration, Margin
 from serving.model.impostors import Impostors
 from serving.settings import MatchSettings
@@ -50,6 +51,12 @@ def test_whoever_is_nearly_as_similar(similarities: tuple[float, ...], likely: l
 
 def test_a_stranger_is_unknown_whoever_is_near() -> None:
     assert ids(0.62, 0.62) == []
+
+
+def test_who_is_like_two_known_to_be_two_people_has_both_and_no_name() -> None:
+    both = [Candidate(7, None, 0.75, rivals=((0.74, 0.9),)), Candidate(8, None, 0.74)]
+    assert named(both, 0.63) is None
+    assert as_likely(both, 0.63, MEASURED, 1000, 0.14) == tuple(both)
 
 
 def test_without_a_margin_only_who_is_as_similar() -> None:
