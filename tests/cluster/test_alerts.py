@@ -55,7 +55,7 @@ def _replicas(deployment: str, *healthy: str) -> Series:
     }
 
 
-def _outcomes(metric: str, label: str, labels: str = "", **rates: str) -> Series:
+def _outcomes(metric: str, label: str, labels: str = "", **rates: str) -> dict[str, str]:
     """A counter by outcome."""
     more = f", {labels}" if labels else ""
     return {f'{metric}{{{label}="{value}"{more}}}': rate for value, rate in rates.items()}

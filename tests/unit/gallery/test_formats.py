@@ -100,7 +100,7 @@ def test_a_newer_export_and_a_newer_card(tmp_path: Path) -> None:
     path = tmp_path / "people.safetensors"
     write_export(path, MODEL, DIMENSION, [Segment.of([put(1)], DIMENSION)])
     tensors = safetensors.numpy.load_file(path)
-    metadata = {"format": "faces-export/3", "model": MODEL}
+    metadata = {"format": "faces-export/9", "model": MODEL}
     safetensors.numpy.save_file(tensors, path, metadata=metadata)
     with pytest.raises(InvalidInput, match="newer version"):
         ExportFile.open(path)
