@@ -16,7 +16,7 @@ import numpy as np
 
 from serving.errors import UnknownIdentity, UnknownPhoto
 from serving.gallery.distinct import Distinct
-from serving.gallery.records import Record, Records, holding, photo_id
+from serving.gallery.records import Record, Records, holding, photo_id, telling
 from serving.gallery.retention import end_of, text_of
 from serving.gallery.segment import Kind, Operation, Segment
 
@@ -90,10 +90,7 @@ def _pairs(after: Records, put: Collection[int], now: float) -> list[Operation]:
         for other, threshold in after[person].distinct.items():
             if person in put or other in put:
                 distinct.set(person, other, threshold)
-    return [
-        Operation(Kind.DISTINCT, a, now, sources=[b], details={"threshold": threshold})
-        for a, b, threshold in distinct.pairs()
-    ]
+    return [telling(*pair, now) for pair in distinct.pairs()]
 
 
 def _end_of(record: Record) -> dict[str, str]:

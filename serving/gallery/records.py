@@ -19,7 +19,7 @@ from serving.gallery.distinct import Distinct
 from serving.gallery.fold import fold
 from serving.gallery.manifest import Manifest
 from serving.gallery.ownership import Owners
-from serving.gallery.segment import STORED, Kind, Segment
+from serving.gallery.segment import STORED, Kind, Operation, Segment
 from serving.gallery.store import NotFound, PreconditionFailed
 
 _ROWS_AT_ONCE = 4096
@@ -116,14 +116,17 @@ def photo_id(row: bytes) -> str:
     return hashlib.blake2b(row, digest_size=8).hexdigest()
 
 
-def holding(record: Record | None, rows: Counter[bytes]) -> list[int]:
+def holding(record: Record, rows: Counter[bytes]) -> list[int]:
     """The places of the record's photos that are among ``rows``, which are used up."""
-    places: list[int] = []
-    for place, row in enumerate(record.rows if record else ()):
-        if rows[row] > 0:
-            rows[row] -= 1
-            places.append(place)
-    return places
+    return [place for place, row in enumerate(record.rows) if take(rows, row)]
+
+
+def take(rows: Counter[bytes], row: bytes) -> bool:
+    """Whether the photo is among ``rows``, of which it is one less then."""
+    if rows[row] <= 0:
+        return False
+    rows[row] -= 1
+    return True
 
 
 def _merged_into(owners: Sequence[Owners], ids: Collection[int]) -> set[int]:
@@ -157,6 +160,11 @@ def _concerning(people: Collection[int], column: Owners) -> NDArray[np.bool_]:
         other = column.kind[n] in (Kind.MERGE, Kind.DISTINCT)
         mask[n] |= other and any(source in people for source in sources)
     return mask
+
+
+def telling(a: int, b: int, threshold: float | None, time: float) -> Operation:
+    """The operation which says that the two are not one person; None: which takes that back."""
+    return Operation(Kind.DISTINCT, a, time, sources=[b], details={"threshold": threshold})
 
 
 def pairs_in(segment: Segment) -> Iterator[tuple[int, int, float]]:

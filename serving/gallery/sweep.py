@@ -58,7 +58,8 @@ def sweep(gallery: StoredGallery, grace_s: float, *, dry_run: bool = False) -> S
     gallery.commit_as("sweep", mutate)
     if grace_s:
         # A commit may have listed, and a later one dropped, what no index knew when we looked.
-        dropped = unlisted_since(gallery, dict(gallery.objects.all()))
+        later = {n: e for n, e in gallery.objects.all() if n not in objects}
+        dropped = unlisted_since(gallery, later)
         swept = frozenset(n for n in swept if dropped.get(n, -math.inf) <= before)
     # Indexes last: their times say since when segments are not listed.
     removed = sorted(swept, key=lambda name: (name.startswith(INDEXES), name))

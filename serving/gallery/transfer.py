@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from serving.errors import InvalidInput, ModelMismatch
 from serving.gallery.gallery import Gallery
 from serving.gallery.interchange import ROWS_AT_ONCE, Pair, write_export
-from serving.gallery.segment import Kind, Operation, Segment
+from serving.gallery.records import telling
+from serving.gallery.segment import Kind, Segment
 
 # Beside the files of the people, in an export into a folder.
 PAIRS_FILE = "distinct.safetensors"
@@ -83,7 +84,7 @@ def import_people(
                 yield part
         # After all people: a pair is of two who are enrolled.
         if pairs := [pair for source in sources for pair in source.distinct]:
-            yield Segment.of([_pair(pair, now) for pair in pairs], gallery.dimension)
+            yield Segment.of([telling(*pair, now) for pair in pairs], gallery.dimension)
 
     def segments() -> Iterator[Segment]:
         return _joined(parts(), rows_at_once)
@@ -141,11 +142,6 @@ def export_folder(
 
 def _people(segment: Segment) -> int:
     return int((segment.kind != Kind.DISTINCT).sum())
-
-
-def _pair(pair: Pair, time: float) -> Operation:
-    a, b, threshold = pair
-    return Operation(Kind.DISTINCT, a, time, sources=[b], details={"threshold": threshold})
 
 
 def _joined(parts: Iterator[Segment], rows_at_once: int) -> Iterator[Segment]:

@@ -19,7 +19,7 @@ from serving.errors import InvalidInput, NotUndoable
 from serving.gallery.contents import Contents
 from serving.gallery.manifest import Manifest
 from serving.gallery.ownership import Owners
-from serving.gallery.records import Record, Records, read, read_now
+from serving.gallery.records import Record, Records, read, read_now, take
 from serving.gallery.restore import as_of, histories
 from serving.gallery.retention import merged
 from serving.gallery.segment import STORED, Kind
@@ -175,12 +175,12 @@ def _put_back(
     left = Counter(row for record in current.values() for row in record.rows)
     back: dict[int, list[bytes]] = {}
     for person in sorted(change.back & before.keys()):
-        back[person] = [row for row in before[person].rows if _take(left, row)]
+        back[person] = [row for row in before[person].rows if take(left, row)]
     gone = Counter(row for rows in back.values() for row in rows)
     result: dict[int, Record] = {}
     for person in sorted(change.people):
         record = current.get(person)
-        stay = [row for row in (record.rows if record else ()) if not _take(gone, row)]
+        stay = [row for row in (record.rows if record else ()) if not take(gone, row)]
         rows = back.get(person, []) + stay
         if rows:
             details = _details(change, person, before, after, current)
@@ -195,13 +195,6 @@ def _put_back(
 
 def _photos(people: Records, person: int) -> Counter[bytes]:
     return Counter(people[person].rows if person in people else ())
-
-
-def _take(rows: Counter[bytes], row: bytes) -> bool:
-    if rows[row] <= 0:
-        return False
-    rows[row] -= 1
-    return True
 
 
 def _details(

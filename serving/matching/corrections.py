@@ -10,7 +10,7 @@ from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.contents import Contents
 from serving.gallery.corrections import moved
 from serving.gallery.manifest import Manifest
-from serving.gallery.records import Photo, Records, photos_of
+from serving.gallery.records import Photo, Records, photos_of, telling
 from serving.gallery.undo import last_change, last_merge, undone
 from serving.gallery.version import Version
 from serving.matching import quota, retention
@@ -158,8 +158,5 @@ def tell(gallery: Gallery, tell: Tell) -> Version:
             raise UnknownPair(f"{tell.person} and {other} are not known to be two people.")
         similarity = people.similarity(tell.person, other) or 0.0
         threshold = (1 + similarity) / 2 if tell.threshold is None else float(tell.threshold)
-        details = {"threshold": None if tell.same else threshold}
-        operations.append(
-            Operation(Kind.DISTINCT, tell.person, now, sources=[other], details=details)
-        )
+        operations.append(telling(tell.person, other, None if tell.same else threshold, now))
     return retention.commit(gallery, operations, [tell.person, *tell.others])

@@ -26,12 +26,12 @@ def nearest(
         photos: the probes of each photo, float32 (F, D), unit length.
     """
     people = snapshot.at(now)
-    hits = people.search(np.concatenate(photos), top_k)
+    together = np.concatenate(photos)
+    hits = people.search(together, top_k)
     rows = zip(hits.ids.tolist(), hits.names, hits.similarities.tolist(), strict=True)
     found = [tuple(Candidate(*one) for one in zip(*row, strict=True)) for row in rows]
     if people.distinct:
-        probes = np.concatenate(photos)
-        found = [_with_rivals(people, *one) for one in zip(probes, found, strict=True)]
+        found = [_with_rivals(people, *one) for one in zip(together, found, strict=True)]
     candidates = iter(found)
     return [
         Matches(

@@ -21,9 +21,8 @@ _PATIENCE_S = 300
 # A kubelet looks at a Secret every minute or two.
 _SECRET_S = 240
 _RAY = "ray.io/is-ray-node=yes"
-# What a node of two cores can answer while it starts as many pods again: of the places a key may
-# have 12, and a pause of five seconds does not fill them.
-_LOAD = ("/identities=1.5", f"/infer=0.5@{PHOTO}")
+# What a node of two cores can answer while it starts as many pods again.
+_LOAD = ("/identities=4", f"/infer=0.5@{PHOTO}")
 
 
 def test_settings_change_under_load(cluster: Cluster, release: Caller) -> None:

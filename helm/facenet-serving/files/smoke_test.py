@@ -108,7 +108,7 @@ try:
     )["faces"]
     if not faces or person not in [candidate["id"] for candidate in faces[0]["candidates"]]:
         sys.exit(f"The person was not found on another photo: {faces}")
-    if faces[0]["id"] is None and not faces[0]["ambiguous"]:
+    if faces[0]["id"] is None and person not in [one["id"] for one in faces[0]["ambiguous"]]:
         sys.exit(f"The person was found, but not named: {faces}")
 finally:
     service.delete(f"/identities/{person}", params={"erase": "true"})
