@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,8 @@ def compare(sample: Sample, rng: np.random.Generator) -> Compared:
     if len(cells) > _MOST:
         cells = rng.choice(cells, _MOST, replace=False)
     cells = np.stack(np.divmod(cells, people), axis=1)
-    pairs = pairs_of(sample, rng, _MOST)
+    # A card is fitted to all photos with a face: what look-up is too poor for belongs to settings.
+    pairs = pairs_of(replace(sample, poor=()), rng, _MOST)
     one, two = (
         (places[np.isfinite(scores)], scores[np.isfinite(scores)])
         for places, scores in (

@@ -4,6 +4,12 @@ Photos of one person are alike, so the bootstrap draws people, not photos: a com
 often as its person was drawn, one of two people as often as the product (the subsets bootstrap:
 Bolle, Ratha, Pankanti, "Error analysis of pattern recognition systems", Computer Vision and Image
 Understanding 93, 2004). Intervals are the middle 95% of the replicates.
+
+A rate of which nothing was seen has no spread in any replicate. Its interval is the exact one of
+Clopper and Pearson ("The use of confidence or fiducial limits", Biometrika 26, 1934) with people as
+the trials. And n independent trials without an error show that a rate is below 3 / n, but nothing
+of lower rates (95%): the rule of three (Hanley, Lippman-Hand, "If nothing goes wrong, is everything
+all right?", JAMA 249, 1983).
 """
 
 from __future__ import annotations
@@ -14,8 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
-_LEVELS = (0.025, 0.975)
+TAIL = 0.025  # on each side of an interval
+_LEVELS = (TAIL, 1 - TAIL)
 # Doddington's rule: 30 errors for an estimate that is likely within 30% (Doddington et al.,
 # "The NIST speaker recognition evaluation", Speech Communication 31, 2000).
 _ENOUGH = 30
@@ -54,8 +62,14 @@ def estimates(
     measure: Callable[[NDArray[np.int64]], Iterable[float]],
     draws: NDArray[np.int64],
     notes: Iterable[str | None],
+    people: int = 0,
 ) -> list[Estimate]:
-    """The same for a ``measure`` of several numbers."""
+    """The same for a ``measure`` of several numbers.
+
+    Args:
+        people: those whom the numbers are about, where they are rates: the trials of the interval
+            of a rate of 0 or 1. 0: they are no rates.
+    """
     values = list(measure(np.ones(draws.shape[1], np.int64)))
     replicates = np.array([list(measure(drawn)) for drawn in draws]).reshape(-1, len(values))
     results = []
@@ -65,18 +79,40 @@ def estimates(
             results.append(Estimate(None, note=note or "nothing to measure"))
         elif len(column):
             low, high = np.quantile(column, _LEVELS).tolist()
+            if people and low == high == value and value in (0, 1):
+                low, high = clopper_pearson(value, people)
             results.append(Estimate(value, low, high, note))
         else:
             results.append(Estimate(value, note=note))
     return results
 
 
+def clopper_pearson(share: float, trials: float, tail: float = TAIL) -> tuple[float, float]:
+    """The interval of a share of ``trials``, which need not be a whole number."""
+    errors = share * trials
+    low = 0.0 if errors <= 0 else float(beta.ppf(tail, errors, trials - errors + 1))
+    high = 1.0 if errors >= trials else float(beta.ppf(1 - tail, errors + 1, trials - errors))
+    return low, high
+
+
+def shown_from(trials: int) -> float:
+    """The lowest rate that so many trials can show, by the rule of three; 1: none."""
+    return min(1.0, 3 / trials) if trials else 1.0
+
+
+def needed_for(rate: float) -> int:
+    """The trials without an error that show that a rate is at most this."""
+    return math.ceil(3 / rate - 1e-9)
+
+
 def at_rate(measured: Estimate, rate: float, comparisons: int) -> Estimate:
     """``measured``, a number at an error rate, with a note if too few comparisons support it."""
     expected = rate * comparisons
-    if expected < 1 - 1e-9:
-        needed = math.ceil(1 / rate - 1e-9)
-        return Estimate(None, note=f"too few: {comparisons:,} with strangers, {needed:,} needed")
+    if comparisons < needed_for(rate):
+        return Estimate(
+            None,
+            note=f"not shown: {comparisons:,} with strangers, {needed_for(rate):,} needed",
+        )
     if expected < _ENOUGH:
         count = max(1, math.floor(expected + 1e-9))
         return Estimate(measured.value, measured.low, measured.high, f"rough: rests on {count}")

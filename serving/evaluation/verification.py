@@ -38,7 +38,8 @@ class Pairs:
     Attributes:
         genuine, impostor: intp (G, 2) and (I, 2), places of photos: one person, two people.
         impostors: the number of all pairs of strangers.
-        genuine_scores, impostor_scores: their cosines; -inf where a photo has no face.
+        genuine_scores, impostor_scores: their cosines; -inf where a photo has no face, or one that
+            is too poor to say.
     """
 
     genuine: NDArray[np.intp]
@@ -50,7 +51,15 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verification:
-    """The error rates over pairs; see `verify`."""
+    """The error rates over pairs; see `verify`.
+
+    Attributes:
+        far, tar: at the threshold, of all pairs: photos that are not processed are never accepted
+            (the generalised rates of ISO/IEC 19795-1).
+        fmr, fnmr: false match and false non-match rate there, of the pairs that were compared.
+        not_compared: the shares of pairs with a photo that is not processed, of one person and of
+            strangers.
+    """
 
     genuine_pairs: int
     impostor_pairs: int
@@ -61,6 +70,9 @@ class Verification:
     threshold: float  # the card's, for pairs
     far: Estimate
     tar: Estimate
+    fmr: Estimate
+    fnmr: Estimate
+    not_compared: tuple[float, float]
     calibration_error: Estimate
     reliability: list[Bin]
 
@@ -104,18 +116,22 @@ def verify(
     def rates(drawn: Weights) -> Iterator[float]:
         genuine, impostor = weights(drawn)
         if not genuine.sum() or not impostor.sum():
-            return iter([math.nan] * (3 + len(FARS)))
+            return iter([math.nan] * (5 + len(FARS)))
         roc = scores.roc(genuine, impostor)
+        accepted, missed = pairs.impostor_scores >= threshold, pairs.genuine_scores < threshold
         return iter(
             [
                 roc.eer(),
                 share(pairs.impostor_scores >= threshold, impostor),
                 share(pairs.genuine_scores >= threshold, genuine),
+                share(accepted, impostor * np.isfinite(pairs.impostor_scores)),
+                share(missed, genuine * np.isfinite(pairs.genuine_scores)),
                 *(roc.tar_at(far) for far in FARS),
             ]
         )
 
-    eer, far, tar, *at = estimates(rates, draws, [None] * (3 + len(FARS)))
+    notes = [None] * (5 + len(FARS))
+    eer, far, tar, fmr, fnmr, *at = estimates(rates, draws, notes, people=len(sample.ids))
     both = np.concatenate([pairs.genuine_scores, pairs.impostor_scores])
     same = np.repeat([True, False], [len(own), len(strangers)])
     seen = np.isfinite(both)
@@ -139,6 +155,12 @@ def verify(
         threshold=threshold,
         far=far,
         tar=tar,
+        fmr=fmr,
+        fnmr=fnmr,
+        not_compared=(
+            float(np.isinf(pairs.genuine_scores).mean()),
+            float(np.isinf(pairs.impostor_scores).mean()),
+        ),
         calibration_error=estimate(lambda d: calibration_error(bins(d)), draws),
         reliability=bins(np.ones(len(sample.ids), np.int64)),
     )
@@ -205,4 +227,4 @@ def _best_threshold(genuine: Floats, impostor: Floats) -> float:
 
 def _cosines(sample: Sample, pairs: NDArray[np.intp]) -> Floats:
     products = row_products(sample.vectors, sample.vectors, pairs)
-    return np.where(sample.usable[pairs].all(axis=1), products, -np.inf)
+    return np.where(sample.answerable[pairs].all(axis=1), products, -np.inf)

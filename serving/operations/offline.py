@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import ModelMismatch, ServingError
+from serving.matching.quality import lookup_faults, uninformative
 from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
@@ -25,6 +26,8 @@ from serving.settings import AppArgs, TritonSettings
 from serving.vision.align import alignment_of
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
+from serving.vision.quality import UNINFORMATIVE, enrolment_faults
+from serving.vision.records import Faces, Quality
 
 T = TypeVar("T")
 
@@ -119,6 +122,14 @@ class Cropper:
 
     def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:
         """The face in a photo, uint8 RGB (3, S, S)."""
+        faces = self.look(photo)
+        if isinstance(faces, LeftOut):
+            return faces
+        crop: NDArray[np.uint8] = faces.crops[0]
+        return crop
+
+    def look(self, photo: Path) -> Faces | LeftOut:
+        """The one face in a photo that counts."""
         try:
             decoded = decode(photo.read_bytes(), self._settings.decode)
             faces = find_faces(
@@ -135,8 +146,23 @@ class Cropper:
             return LeftOut(photo, NO_FACE, "No face was found.")
         if len(faces) > 1 and not self._largest:
             return LeftOut(photo, SEVERAL_FACES, f"It shows {len(faces)} faces.")
-        crop: NDArray[np.uint8] = faces.crops[0]
-        return crop
+        return faces.first(1)
+
+    def gates(
+        self, face: Faces, vectors: NDArray[np.float32], card: ModelCard
+    ) -> tuple[str | None, str | None]:
+        """The first gate of look-up and of enrolment that one face does not pass, if there is one,
+        as the service has them.
+
+        Args:
+            vectors: its embedding, float32 (1, D).
+        """
+        limits = self._settings.enrolment
+        poor = lookup_faults(face, vectors, card, self._settings.lookup)[0]
+        refused = enrolment_faults(face.quality[0], limits)
+        if not refused and uninformative(vectors, card, limits)[0]:
+            refused = (UNINFORMATIVE,)
+        return (poor[0].gate if poor else None, refused[0].gate if refused else None)
 
 
 @dataclass(frozen=True)
@@ -146,10 +172,17 @@ class PhotoEmbeddings:
     Attributes:
         vectors: float32 (n, D), unit length; zeros where a photo has none.
         problems: why a photo has no embedding; None: it has one.
+        quality: of the face; None: there is none.
+        poor: the gate of look-up that the face does not pass; None: it is good enough, or there is
+            none.
+        refused: the same of enrolment.
     """
 
     vectors: NDArray[np.float32]
     problems: Sequence[LeftOut | None]
+    quality: Sequence[Quality | None]
+    poor: Sequence[str | None]
+    refused: Sequence[str | None]
 
 
 def embed_photos(
@@ -165,19 +198,26 @@ def embed_photos(
     """
     vectors = np.zeros((len(photos), model.card.dimension), np.float32)
     problems: list[LeftOut | None] = [None] * len(photos)
+    quality: list[Quality | None] = [None] * len(photos)
+    poor: list[str | None] = [None] * len(photos)
+    refused: list[str | None] = [None] * len(photos)
     for start in range(0, len(photos), _BATCH):
-        crops, rows = [], []
+        faces: dict[int, Faces] = {}
         for row in range(start, min(start + _BATCH, len(photos))):
-            result = cropper.crop(photos[row])
+            result = cropper.look(photos[row])
             if isinstance(result, LeftOut):
                 problems[row] = result
             else:
-                crops.append(result)
-                rows.append(row)
+                faces[row] = result
+                quality[row] = result.quality[0]
             advance(1)
-        if crops:
-            vectors[rows] = embed_crops(np.stack(crops), model)
-    return PhotoEmbeddings(vectors, problems)
+        if faces:
+            crops = np.concatenate([face.crops for face in faces.values()])
+            vectors[list(faces)] = embed_crops(crops, model)
+        for row, face in faces.items():
+            own = vectors[row : row + 1]
+            poor[row], refused[row] = cropper.gates(face, own, model.card)
+    return PhotoEmbeddings(vectors, problems, quality, poor, refused)
 
 
 def embed_crops(crops: NDArray[np.uint8], model: EmbeddingModel) -> NDArray[np.float32]:

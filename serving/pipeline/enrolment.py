@@ -16,7 +16,7 @@ from serving.matching.records import Enrolment, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
-from serving.pipeline.quality import uninformative
+from serving.matching.quality import uninformative
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings

@@ -20,7 +20,7 @@ from serving.model.embedder import Embedder
 from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
 from serving.pipeline.freshness import Versions
-from serving.pipeline.quality import lookup_faults
+from serving.matching.quality import lookup_faults
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings

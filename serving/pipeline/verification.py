@@ -12,7 +12,7 @@ from serving.errors import TooLarge, UnsupportedImage
 from serving.model.card import ModelCard
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.quality import lookup_faults
+from serving.matching.quality import lookup_faults
 from serving.pipeline.reports import NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import QualityLimits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.model.degenerate import Degenerate
-from serving.pipeline.quality import lookup_faults
+from serving.matching.quality import lookup_faults
 from serving.pipeline.reports import NoFaceInAny
 from serving.pipeline.timings import Timings
 from serving.pipeline.verification import compare
@@ -23,7 +23,7 @@ BOXES = ((0, 0, 90, 90), (0, 0, 80, 80))
 def blank(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the model makes of crop 1 is what it makes of any face that shows nothing."""
     known = Degenerate(row_of(1))
-    monkeypatch.setattr("serving.pipeline.quality.degenerate_of", {CARD.id: known}.get)
+    monkeypatch.setattr("serving.matching.quality.degenerate_of", {CARD.id: known}.get)
 
 
 def gates(limits: LookupSettings) -> list[list[str]]:
@@ -72,7 +72,7 @@ def test_two_photos_are_not_compared_where_one_is_too_poor() -> None:
 
 def test_an_enrolment_leaves_out_faces_that_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     known = Degenerate(row_of(0))
-    monkeypatch.setattr("serving.pipeline.quality.degenerate_of", {CARD.id: known}.get)
+    monkeypatch.setattr("serving.matching.quality.degenerate_of", {CARD.id: known}.get)
     pipeline = LocalPipeline()
     with pytest.raises(NoFaceInAny) as caught:
         pipeline.enrolled(b"1", b"0", b"1")
