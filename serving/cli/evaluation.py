@@ -17,7 +17,7 @@ from serving.cli.terminal import PATH, Failed, Integer, harmless, plain, progres
 from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
-from serving.operations.folders import Found, people_in
+from serving.operations.folders import Subjects, subjects_in
 from serving.settings import AppArgs
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
 class Opened:
     """The people, the model and the settings of a measurement."""
 
-    found: Found
+    subjects: Subjects
     settings: AppArgs
     model: LocalModel
     cropper: Cropper
@@ -70,31 +70,35 @@ class Opened:
         """The embeddings of all photos; the photos themselves are read here."""
         from serving.operations.offline import embed_photos
 
-        of = {person.id: person.photos for person in self.found.people}
+        people = self.subjects.found.people
+        of = {person.id: person.photos for person in people}
         photos = [photo for own in of.values() for photo in own]
         with progress_bar() as progress:
             task = progress.add_task("Looking at photos", total=len(photos))
             embeddings = embed_photos(
                 photos, self.cropper, self.model, lambda count: progress.advance(task, count)
             )
-        return sample_of(of, embeddings)
+        names = {person.id: person.name or str(person.id) for person in people}
+        return sample_of(of, embeddings, names)
 
 
-def opened(folder: Path, model: str, repository: Path, args: Path | None) -> Opened:
+def opened(
+    folder: Path, model: str, repository: Path, args: Path | None, *, grouped: bool = False
+) -> Opened:
     """Open the people, settings and model: all that can fail before a photo is read.
 
     Raises:
         NotPeople, ModelError: the folder holds no people, or there is no such traced model.
     """
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
-    found = people_in(folder)
-    if found.passed_over is not None:
-        click.echo(harmless(found.passed_over), err=True)
+    subjects = subjects_in(folder, grouped=grouped)
+    if subjects.found.passed_over is not None:
+        click.echo(harmless(subjects.found.passed_over), err=True)
     # Here, since torch takes seconds to load, and the other commands have no use for it.
     from serving.operations.offline import Cropper, LocalModel
 
     local = LocalModel(repository, model)
-    return Opened(found, settings, local, Cropper(settings, local.card))
+    return Opened(subjects, settings, local, Cropper(settings, local.card))
 
 
 def print_section(section: Section) -> None:
@@ -107,9 +111,17 @@ def print_section(section: Section) -> None:
 
 
 def list_failures(sample: Sample, folder: Path) -> None:
-    for photo, problem in zip(sample.photos, sample.problems, strict=True):
-        if problem is not None:
-            click.echo(harmless(f"{_inside(photo, folder)}: {problem}"))
+    for line in failures_by_file(sample, folder):
+        click.echo(harmless(line))
+
+
+def failures_by_file(sample: Sample, folder: Path) -> list[str]:
+    """A sentence for each photo without an embedding."""
+    return [
+        f"{_inside(photo, folder)}: {problem}"
+        for photo, problem in zip(sample.photos, sample.problems, strict=True)
+        if problem is not None
+    ]
 
 
 def _inside(photo: Path, folder: Path) -> Path:

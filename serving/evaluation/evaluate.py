@@ -158,7 +158,9 @@ def evaluate(
         advance()
     # With all but one photo enrolled: the most lookups, and records as they are after an enrolment.
     last, at = lookups[-1], measured[-1]
-    known, unknown = (answers_to(of, threshold, ambiguity, sample) for of in (last.known, last.unknown))
+    known, unknown = (
+        answers_to(of, threshold, ambiguity, sample) for of in (last.known, last.unknown)
+    )
     by = groups or Groups({})
     labels = {attribute: labels_of(by, attribute, sample) for attribute in by.by}
     model = None if card.impostors is None else card.impostors.threshold

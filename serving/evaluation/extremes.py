@@ -11,10 +11,15 @@ From b people to N:
 
     FPIR(N, t) = 1 - (1 - S_b(t))^(N / b),   S_b(t) = P(the best of b strangers >= t).
 
-This is another way than that of the service's threshold (`serving.model.impostors`), which assumes a
-Beta distribution of each single cosine, so the two check each other. Blocks are as large as the
-number of photos allows: what strangers share with the photo that is looked up is then in the data.
-Both take N people for N / b independent blocks.
+There are two fits, and they bracket what to expect. The *free* one lets the photos say where the
+tail ends. A cosine's tail ends at 1, but at borders that few photos reach it bends as if it ended
+far below, so this one is too low far from the data. In the *cautious* one the end is 1: the excess
+is that of a power of 1 - t, which falls off too slowly, so this one is too high there. With the Beta
+distribution that the service's threshold assumes for single cosines (`serving.model.impostors`)
+the truth lies between the two (test_extremes.py).
+
+Blocks are as large as the number of photos allows: what strangers share with the photo that is
+looked up is then in the data. N people are taken for N / b independent blocks.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import genpareto
 
-from serving.evaluation.estimates import Estimate
+from serving.evaluation.estimates import TAIL, Estimate
 from serving.evaluation.lookups import centroid_of
 from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import Sample
@@ -104,18 +109,20 @@ class Size:
 
     Attributes:
         threshold: the service's.
-        fpir: at it, by the extreme-value estimate.
-        wanted_threshold: of this estimate, for the wanted FPIR.
+        fpir, fpir_cautious: at it, by the two fits.
+        wanted_threshold, wanted_threshold_cautious: of these, for the wanted FPIR.
         fnir: the share of lookups of enrolled people whose own cosine is below the service's
             threshold, by the photos enrolled.
-        fnir_at_wanted: the same at the estimate's threshold.
+        fnir_at_wanted: the same at the cautious threshold.
         extrapolated: how many times more people than the largest gallery that was measured.
     """
 
     people: int
     threshold: float
     fpir: Estimate
+    fpir_cautious: Estimate
     wanted_threshold: Estimate
+    wanted_threshold_cautious: Estimate
     fnir: dict[str, float]
     fnir_at_wanted: dict[str, float]
     extrapolated: float
@@ -197,24 +204,24 @@ def growth(
     if len(best) < _FEWEST or len(np.unique(person)) < 5:
         note = f"not estimated: {len(best)} best strangers, at least {_FEWEST} are needed"
         return Growth(fpir, len(best), block, people, None, None, None, [], [], note)
-    tail = fit(best, np.ones(len(best)), block)
-    replicates = [fit(best, weights, block) for weights in _weights(person, rng)]
+    ones, drawn = np.ones(len(best)), _weights(person, rng)
+    free, cautious = (
+        _Fits(fit(best, ones, block, end), [fit(best, w, block, end) for w in drawn])
+        for end in (None, 1.0)
+    )
     sizes = sorted({people, *(n for n in SIZES)})
 
-    def between(of: Callable[[Tail], float]) -> Estimate:
-        low, high = np.quantile([of(t) for t in replicates], (0.025, 0.975)).tolist()
-        return Estimate(of(tail), low, high)
-
     def size(n: int) -> Size:
-        served, wanted = threshold(n), between(lambda t: t.threshold(n, fpir))
-        assert wanted.value is not None
+        served, wanted = threshold(n), cautious.all.threshold(n, fpir)
         return Size(
             people=n,
             threshold=served,
-            fpir=between(lambda t: t.fpir(served, n)),
-            wanted_threshold=wanted,
+            fpir=free.estimate(lambda tail: tail.fpir(served, n)),
+            fpir_cautious=cautious.estimate(lambda tail: tail.fpir(served, n)),
+            wanted_threshold=free.estimate(lambda tail: tail.threshold(n, fpir)),
+            wanted_threshold_cautious=cautious.estimate(lambda tail: tail.threshold(n, fpir)),
             fnir={k: float((own < served).mean()) for k, own in genuine.items()},
-            fnir_at_wanted={k: float((own < wanted.value).mean()) for k, own in genuine.items()},
+            fnir_at_wanted={k: float((own < wanted).mean()) for k, own in genuine.items()},
             extrapolated=n / people,
         )
 
@@ -223,16 +230,32 @@ def growth(
         maxima=len(best),
         block=block,
         people=people,
-        shape=between(lambda t: t.shape),
-        scale=tail.scale,
-        border=tail.border,
+        shape=free.estimate(lambda tail: tail.shape),
+        scale=free.all.scale,
+        border=free.all.border,
         sizes=[size(n) for n in sizes],
         checks=_checks(strangers, model, fpir, rng),
     )
 
 
-def fit(maxima: Floats, weights: Floats, block: int) -> Tail:
-    """Fit the tail of weighted maxima (M,) of ``block`` strangers each."""
+@dataclass(frozen=True)
+class _Fits:
+    """The fit to all people, and those to bootstrap samples."""
+
+    all: Tail
+    drawn: Sequence[Tail]
+
+    def estimate(self, of: Callable[[Tail], float]) -> Estimate:
+        low, high = np.quantile([of(tail) for tail in self.drawn], (TAIL, 1 - TAIL)).tolist()
+        return Estimate(of(self.all), low, high)
+
+
+def fit(maxima: Floats, weights: Floats, block: int, end: float | None = None) -> Tail:
+    """Fit the tail of weighted maxima (M,) of ``block`` strangers each.
+
+    Args:
+        end: of the tail; None: where the maxima put it.
+    """
     order = np.argsort(maxima, kind="stable")
     values, weights = maxima[order].astype(np.float64), weights[order]
     total = weights.sum()
@@ -242,7 +265,7 @@ def fit(maxima: Floats, weights: Floats, block: int) -> Tail:
     start = min(start, len(values) - 2)
     border = float(values[start - 1])
     excess, w = values[start:] - border, weights[start:]
-    shape, scale = _moments(excess, w)
+    shape, scale = _moments(excess, w) if end is None else _to(end - border, excess, w)
     return Tail(block, border, float(above[start]), shape, scale, values, above)
 
 
@@ -263,9 +286,15 @@ def _moments(excess: Floats, weights: Floats) -> tuple[float, float]:
     return shape, max(2 * first * second / denominator, 1e-9)
 
 
-def _maxima(
-    strangers: Strangers, rng: np.random.Generator
-) -> tuple[Floats, NDArray[np.intp], int]:
+def _to(end: float, excess: Floats, weights: Floats) -> tuple[float, float]:
+    """The same of one whose tail ends at ``end``, by maximum likelihood."""
+    left = -np.log1p(-np.minimum(excess / max(end, 1e-6), 1 - 1e-9))
+    power = float(weights.sum() / max((weights * left).sum(), 1e-9))
+    power = min(max(power, 1e-3), 1e6)
+    return -1 / power, max(end, 1e-6) / power
+
+
+def _maxima(strangers: Strangers, rng: np.random.Generator) -> tuple[Floats, NDArray[np.intp], int]:
     """The best cosine of each photo with each block of people, the person, and a block's size."""
     cosines, person = strangers.cosines, strangers.person
     photos, people = cosines.shape

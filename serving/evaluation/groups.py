@@ -160,9 +160,7 @@ def differential(
                 group=label,
                 people=people,
                 photos=len(photos),
-                fnir=rate_of(
-                    ~known.right[mine], trial.known.person[mine], trial.known.photo[mine]
-                ),
+                fnir=rate_of(~known.right[mine], trial.known.person[mine], trial.known.photo[mine]),
                 fpir=rate_of(
                     unknown.reached[strange],
                     trial.unknown.person[strange],

@@ -101,9 +101,7 @@ def _point(
         gallery,
         threshold,
         fpir=_reached(unknown, threshold),
-        fnir=rate_of(
-            ~(known.right & (known.best >= threshold)), known.person, known.photo
-        ),
+        fnir=rate_of(~(known.right & (known.best >= threshold)), known.person, known.photo),
         setting=setting if setting is not None and 0 < setting < 1 else None,
         strictest=strictest or None,
         note=note,

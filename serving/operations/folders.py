@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,67 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
         raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
     people = [PersonFolder(person, by_id.get(person), photos[person]) for person in sorted(photos)]
     return Found(people, passed_over)
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The people of a folder whose names may be anything, and their groups.
+
+    Attributes:
+        found: ids are those of the names, or negative where a name is none; ``name`` is the name of
+            the folder, without leading zeros of an id.
+        groups: the group of each person by that name; empty: there is no level of groups.
+        in_two_groups: names that are in two groups or more, and so in none.
+    """
+
+    found: Found
+    groups: Mapping[str, str]
+    in_two_groups: Sequence[str]
+
+
+def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
+    """One person for each subfolder, whatever it is called; photos of people to measure on.
+
+    Args:
+        grouped: there is a level of groups above that of the people: ``folder/group/person``.
+
+    Raises:
+        NotPeople: there are no photos.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
+    levels = _folders(folder) if grouped else [folder]
+    if not grouped and _photos(folder):
+        candidates = [folder]
+    else:
+        candidates = [person for level in levels for person in _folders(level)]
+    photos: dict[str, list[Path]] = {}
+    groups: dict[str, set[str]] = {}
+    for candidate in candidates:
+        if own := _photos(candidate):
+            person = _id(candidate.name)
+            name = candidate.name if person is None else str(person)
+            photos.setdefault(name, []).extend(own)
+            groups.setdefault(name, set()).add(candidate.parent.name)
+    taken = {path for own in photos.values() for path in own}
+    passed_over = _passed_over(folder, [*levels, *candidates], taken, None)
+    if not photos:
+        where = "in the folders of its folders" if grouped else "in it or in its folders"
+        sentence = f"There are no photos of people {where}: {folder}."
+        raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
+    others = sorted(name for name in photos if _id(name) is None)
+    ids = {name: -n for n, name in enumerate(others, start=1)}
+    people = [PersonFolder(ids.get(name) or int(name), name, photos[name]) for name in photos]
+    return Subjects(
+        Found(sorted(people, key=lambda person: person.id), passed_over),
+        {name: min(of) for name, of in groups.items() if len(of) == 1} if grouped else {},
+        sorted(name for name, of in groups.items() if len(of) > 1) if grouped else [],
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _id_of(folder: Path) -> int:
