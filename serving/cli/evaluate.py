@@ -170,7 +170,8 @@ def _groups(measured: Opened, file: Path | None) -> Groups:
         unknown = read.unknown
         if unknown:
             click.echo(
-                f"{len(unknown)} rows of {harmless(file.name)} name nobody of the folder: {_some(unknown)}.",
+                f"{len(unknown)} rows of {harmless(file.name)} name nobody of the folder: "
+                f"{_some(unknown)}.",
                 err=True,
             )
     return Groups(by, unknown)

@@ -111,7 +111,7 @@ def at_rate(measured: Estimate, rate: float, comparisons: int) -> Estimate:
     if comparisons < needed_for(rate):
         return Estimate(
             None,
-            note=f"not shown: {comparisons:,} with strangers, {needed_for(rate):,} needed",
+            note=f"not shown: {comparisons:,} of strangers, {needed_for(rate):,} needed",
         )
     if expected < _ENOUGH:
         count = max(1, math.floor(expected + 1e-9))

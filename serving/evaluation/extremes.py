@@ -1,22 +1,23 @@
 """What happens in larger galleries: an extreme-value estimate of the best stranger's cosine.
 
 A lookup of an unknown person names somebody when the largest of its cosines with all N enrolled
-people reaches the threshold. Here the tail of such maxima is fitted, over blocks of b people (*peaks
-over threshold*): above a high border the excess follows a generalised Pareto distribution (Balkema,
-de Haan, "Residual life time at great age", Annals of Probability 2, 1974; Pickands, "Statistical
-inference using extreme order statistics", Annals of Statistics 3, 1975), by probability-weighted
-moments (Hosking, Wallis, "Parameter and quantile estimation for the generalized Pareto
-distribution", Technometrics 29, 1987: better than maximum likelihood below some 500 excesses).
+people reaches the threshold. Here the tail of such maxima is fitted, over blocks of b people
+(*peaks over threshold*): above a high border the excess follows a generalised Pareto distribution
+(Balkema, de Haan, "Residual life time at great age", Annals of Probability 2, 1974; Pickands,
+"Statistical inference using extreme order statistics", Annals of Statistics 3, 1975), fitted by
+probability-weighted moments (Hosking, Wallis, "Parameter and quantile estimation for the
+generalized Pareto distribution", Technometrics 29, 1987: better than maximum likelihood below some
+500 excesses).
 From b people to N:
 
     FPIR(N, t) = 1 - (1 - S_b(t))^(N / b),   S_b(t) = P(the best of b strangers >= t).
 
-There are two fits, and they bracket what to expect. The *free* one lets the photos say where the
-tail ends. A cosine's tail ends at 1, but at borders that few photos reach it bends as if it ended
-far below, so this one is too low far from the data. In the *cautious* one the end is 1: the excess
-is that of a power of 1 - t, which falls off too slowly, so this one is too high there. With the Beta
-distribution that the service's threshold assumes for single cosines (`serving.model.impostors`)
-the truth lies between the two (test_extremes.py).
+There are two fits, which on average bracket what to expect. The *free* one lets the photos say
+where the tail ends. A cosine's tail ends at 1, but at borders that photos reach it bends as if it
+ended far below, so this one is too low far from the data. In the *cautious* one the end is 1: the
+survival is a power of 1 - t, which falls off too slowly, so this one is too high there. With the
+Beta distribution that the service's threshold assumes for single cosines
+(`serving.model.impostors`) the truth lies between the two (test_extremes.py).
 
 Blocks are as large as the number of photos allows: what strangers share with the photo that is
 looked up is then in the data. N people are taken for N / b independent blocks.

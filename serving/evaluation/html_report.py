@@ -40,7 +40,8 @@ figure { margin: 0; max-width: 34rem }
 figure svg { display: block; width: 100%; height: auto; font-family: system-ui, sans-serif }
 figcaption { font-size: .85rem }
 .faces figure { display: inline-block; margin: 0 1rem 1rem 0 }
-@media print { h2, figure, tr { break-inside: avoid } h2 { break-after: avoid } .table { overflow: visible } }
+@media print { h2, figure, tr { break-inside: avoid } h2 { break-after: avoid }
+               .table { overflow: visible } }
 """
 _TERMS = (
     ("FPIR", "false-positive identification rate: the share of lookups of strangers for which "
@@ -121,8 +122,8 @@ def _summary(report: Report) -> str:
     )
     return (
         "<section><h2>In short</h2>"
-        f"<p>At the current threshold of {at.threshold:.3f}, in a gallery of {at.gallery:,} people. "
-        f"Photos enrolled of each: {_text(at.enrolled)}.</p>"
+        f"<p>At the current threshold of {at.threshold:.3f}, in a gallery of {at.gallery:,} "
+        f"people. Photos enrolled of each: {_text(at.enrolled)}.</p>"
         f'<dl class="figures">{figures}</dl></section>'
     )
 

@@ -196,9 +196,14 @@ def identify(
 
 @dataclass(frozen=True)
 class Told:
-    """The answers to lookups, each (L,) bool: somebody reaches the threshold, two or more are nearly
-    as likely, the name is right, there is a name, the person is among the ambiguous, the face is
-    too poor, there is none."""
+    """The answers to lookups, each (L,) bool.
+
+    Attributes:
+        reached: somebody reaches the threshold.
+        ambiguous: two or more are nearly as likely; ``among``: the person is one of them.
+        named, right: there is a name; it is the person's.
+        too_poor, failed: the face is too poor to say; there is none.
+    """
 
     reached: NDArray[np.bool_]
     ambiguous: NDArray[np.bool_]

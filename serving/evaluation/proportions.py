@@ -4,9 +4,9 @@ Trials that are independent have the interval of Clopper and Pearson ("The use o
 fiducial limits", Biometrika 26, 1934), which holds for any number of errors, none included. The
 lookups of one person are not independent, so their number is replaced by an effective one: Korn and
 Graubard, "Confidence intervals for proportions with small expected number of positive counts
-estimated from survey data", Survey Methodology 24 (1998), with people as the clusters. Where there
-is no error, or nothing but errors, there is no variance to estimate from, and each person counts as
-one trial.
+estimated from survey data", Survey Methodology 24 (1998), with people as the clusters. The variance
+that it rests on cannot be estimated where hardly anybody has an error (or hardly anybody is
+without): below ten people, each person counts as one trial.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from scipy.stats import beta, t
 
 from serving.evaluation.estimates import TAIL, Estimate, clopper_pearson
+
+# People with an error, and people with a lookup without one, to estimate a variance from.
+_FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def _effective(
     """The number of independent trials that are worth as much: at most that of the photos."""
     people = len(trials)
     variance = ((wrong - value * trials) ** 2).sum() / trials.sum() ** 2
-    if people < 2 or not 0 < value < 1 or not variance > 0:
+    few = min((wrong > 0).sum(), (wrong < trials).sum()) < _FEWEST
+    if few or not variance > 0:
         return float(people)
     variance *= people / (people - 1)
     effective = value * (1 - value) / variance

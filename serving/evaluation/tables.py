@@ -129,7 +129,7 @@ def counted(rate: Rate) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.01 or not value else f"{value:.5f}"
+    return f"{value:.3f}" if value >= 0.01 or value < 5e-6 else f"{value:.5f}"
 
 
 def percent_of(rate: float) -> str:
@@ -404,7 +404,7 @@ def _larger(report: Report) -> list[Section]:
         sizes,
         Section(
             "Did that estimate hold here?",
-            "Fitted to subsampled galleries, and tried on all people: the FPIR that was observed at "
+            "Fitted (free) to subsampled galleries, and tried on all people: the FPIR observed at "
             "the threshold that was predicted. The service: the model of its card, which saw none "
             "of this, or was calibrated on the same photos.",
             (

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from serving.errors import TooLarge, UnsupportedImage
 from serving.gallery.location import Location
+from serving.matching.quality import uninformative
 from serving.matching.records import Enrolment, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
-from serving.matching.quality import uninformative
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serving.errors import ServingError
 from serving.gallery.location import Location
 from serving.matching.ambiguity import COMPARED, as_likely, margin_of
+from serving.matching.quality import lookup_faults
 from serving.matching.records import GalleryStatus, Matches
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
@@ -20,7 +21,6 @@ from serving.model.embedder import Embedder
 from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
 from serving.pipeline.freshness import Versions
-from serving.matching.quality import lookup_faults
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings

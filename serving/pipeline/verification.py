@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from serving.errors import TooLarge, UnsupportedImage
+from serving.matching.quality import lookup_faults
 from serving.model.card import ModelCard
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
-from serving.matching.quality import lookup_faults
 from serving.pipeline.reports import NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import QualityLimits

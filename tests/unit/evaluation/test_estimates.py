@@ -6,8 +6,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from serving.evaluation.estimates import Estimate, at_rate, draws_of, estimate, estimates
+from serving.evaluation.estimates import (
+    Estimate,
+    at_rate,
+    clopper_pearson,
+    draws_of,
+    estimate,
+    estimates,
+    needed_for,
+    shown_from,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -59,10 +69,35 @@ def test_nothing_at_all() -> None:
 
 @pytest.mark.parametrize(
     ("comparisons", "note"),
-    [(999, "too few: 999 with strangers, 1,000 needed"), (1000, "rough: rests on 1"),
+    [(2999, "not shown: 2,999 of strangers, 3,000 needed"), (3000, "rough: rests on 3"),
      (29_999, "rough: rests on 29"), (30_000, None)],
 )  # fmt: skip
 def test_a_rate_needs_comparisons(comparisons: int, note: str | None) -> None:
     found = at_rate(Estimate(0.9, 0.8, 1.0), 0.001, comparisons)
     assert found.note == note
-    assert (found.value is None) == (comparisons < 1000)
+    assert (found.value is None) == (comparisons < 3000)
+
+
+def test_a_rate_of_nothing_has_an_upper_bound() -> None:
+    """Nothing seen among 20 people: the exact bound, not an interval of 0 to 0."""
+    draws = draws_of(20, 50, np.random.default_rng(0))
+    none, all_, half = estimates(lambda d: (0.0, 1.0, 0.5), draws, [None] * 3, people=20)
+    assert none.low == 0
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    assert all_.low == pytest.approx(0.025 ** (1 / 20))
+    assert (half.low, half.high) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("errors", "trials"), [(0, 10), (3, 10), (10, 10), (1, 1000)])
+def test_the_exact_interval_is_that_of_the_binomial_distribution(errors: int, trials: int) -> None:
+    low, high = clopper_pearson(errors / trials, trials)
+    expected = binomtest(errors, trials).proportion_ci(method="exact")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("rate", "trials"), [(0.01, 300), (0.003, 1000), (0.001, 3000)])
+def test_the_rule_of_three(rate: float, trials: int) -> None:
+    assert needed_for(rate) == trials
+    assert shown_from(trials) == pytest.approx(rate)
+    # It is an approximation of the exact one-sided bound.
+    assert clopper_pearson(0, trials, 0.05)[1] == pytest.approx(rate, rel=0.01)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.evaluation.estimates import draws_of
-from serving.evaluation.identification import Identification, confidence_of, identify
-from serving.evaluation.lookups import ALL_BUT_ONE, Lookups, Trial, centroid_of, others_of, trials
+from serving.evaluation.identification import (
+    Ambiguity,
+    Answers,
+    Identification,
+    answers_to,
+    confidence_of,
+    identify,
+)
+from serving.evaluation.lookups import (
+    ALL_BUT_ONE,
+    Lookups,
+    Trial,
+    _nearest_of,
+    _split,
+    centroid_of,
+    others_of,
+    trials,
+)
 from serving.evaluation.sample import Sample
+from serving.matching.ambiguity import as_likely
+from serving.matching.records import Candidate
 from tests.support.samples import crowd, sample_of
+from tests.support.stages import CARD
 
 NOBODY = np.empty((0, 24), np.float16)
 
@@ -25,9 +46,26 @@ def measured(trial: Trial, people: int, threshold: float = 0.5) -> Identificatio
     return identify(trial, lambda n: threshold, draws)[0]
 
 
-def lookups(best: list[float], right: list[bool], people: int = 10) -> Lookups:
+def lookups(
+    best: list[float],
+    right: list[bool],
+    people: int = 10,
+    second: list[float] | None = None,
+    mate: list[float] | None = None,
+    rank: list[int] | None = None,
+) -> Lookups:
     n = len(best)
-    return Lookups(np.arange(n), np.arange(n), np.array(best), np.array(right), np.full(n, people))
+    own = [b if r else -np.inf for b, r in zip(best, right, strict=True)]
+    return Lookups(
+        np.arange(n),
+        np.arange(n),
+        np.array(best),
+        np.array(right),
+        np.full(n, people),
+        np.array(second or [-np.inf] * n),
+        np.array(mate or own),
+        np.array(rank or [int(r) for r in right]),
+    )
 
 
 class TestByHand:
@@ -42,10 +80,24 @@ class TestByHand:
         assert found.rank1.value == 0.75
         assert found.identification_rate.value == 0.5  # 0.9 and 0.8; 0.7 is somebody else
         assert found.fpir.value == 0.1
-        # One of ten may be named: down to just above 0.4, so 0.6 is named too.
-        assert found.dir_at_fpir[0.1].value == 0.75
+        assert found.dir_at_fpir[0.1].value is None  # ten photos do not show it
         assert found.dir_at_fpir[0.01].value is None
         assert found.unknown_photos == 10
+        assert (found.fnir.value, found.fnir.errors, found.fnir.lookups) == (0.5, 2, 4)
+        assert (found.fpir.errors, found.fpir.lookups, found.fpir.people) == (1, 10, 10)
+
+    def test_every_lookup_has_one_kind_of_answer(self) -> None:
+        found = measured(self.trial, 10, threshold=0.65)
+        no = {"ambiguous_with": 0, "ambiguous_without": 0, "too_poor": 0}
+        assert found.of_known == Answers(4, right=2, wrong=1, none=1, failed=0, **no)
+        assert found.of_unknown == Answers(10, right=0, wrong=1, none=8, failed=1, **no)
+
+    def test_what_so_few_strangers_can_show(self) -> None:
+        """Rule of three: ten photos without an error show 30%."""
+        found = measured(self.trial, 10)
+        assert found.shown_from == found.shown_from_people == 0.3
+        assert found.dir_at_fpir[0.003].note == "not shown: 10 of strangers, 1,000 needed"
+        assert found.fnir_at_fpir[0.003].note == found.dir_at_fpir[0.003].note
 
     def test_the_threshold_may_depend_on_the_size(self) -> None:
         sizes = []
@@ -67,6 +119,98 @@ class TestByHand:
         right = 0.5 * 0.75 / (0.5 + 0.5 * 0.9)
         assert found.reliability[5].right == pytest.approx(right)
         assert found.calibration_error.value == pytest.approx(0.5 - right)
+
+
+def test_rates_at_a_wanted_fpir() -> None:
+    """Of 40 strangers 4 may be named: down to just above 0.56."""
+    scores = [0.9, 0.8, 0.7, 0.6, 0.55, *[0.1] * 35]
+    trial = Trial(
+        1,
+        known=lookups([0.95, 0.65, 0.58, 0.5], [True] * 4),
+        unknown=lookups(scores, [False] * 40),
+    )
+    found = measured(trial, 40)
+    assert found.dir_at_fpir[0.1].value == 0.75  # 0.58, too, is above the fifth stranger
+    assert found.fnir_at_fpir[0.1].value == 0.25
+    assert found.fnir_at_fpir[0.1].note == "rough: rests on 4"
+    assert found.fpir.value == 5 / 40
+
+
+class TestAmbiguous:
+    """As the service decides it: `serving.matching.ambiguity`."""
+
+    def test_two_who_are_as_likely_have_no_name(self) -> None:
+        trial = Trial(
+            1,
+            known=lookups(
+                [0.9, 0.9, 0.9, 0.9], [True, True, False, True],
+                second=[0.85, 0.5, 0.88, -np.inf], mate=[0.9, 0.9, 0.88, 0.9], rank=[1, 1, 2, 1],
+            ),
+            unknown=lookups([0.7, 0.7], [False, False], second=[0.65, 0.1]),
+        )  # fmt: skip
+        rule = Ambiguity(0.1, lambda people: 0.6)
+        draws = draws_of(4, 20, np.random.default_rng(0))
+        found, _ = identify(trial, lambda n: 0.6, draws, rule)
+        assert found.of_known == Answers(4, 2, 0, 2, 0, 0, 0, 0)
+        assert found.of_unknown == Answers(2, 0, 1, 0, 1, 0, 0, 0)
+        assert found.ambiguous == 3
+        assert found.fnir.value == 0.5
+        assert found.fpir.value == 1  # a candidate was returned for both
+
+        named = Ambiguity(0.1, lambda people: 0.6, named=True)
+        found, _ = identify(trial, lambda n: 0.6, draws, named)
+        assert found.of_known == Answers(4, 3, 1, 0, 0, 0, 0, 0)
+        assert found.ambiguous == 3
+
+    @settings(max_examples=200)
+    @given(
+        st.lists(st.floats(-0.2, 1), min_size=1, max_size=6, unique=True),
+        st.floats(0.1, 0.9), st.floats(0, 0.4), st.integers(1, 10**6),
+    )  # fmt: skip
+    def test_it_is_what_the_service_says(
+        self, cosines: list[float], threshold: float, margin: float, people: int
+    ) -> None:
+        ranked = sorted(cosines, reverse=True)
+        candidates = [Candidate(n, None, c) for n, c in enumerate(ranked)]
+        likely = as_likely(candidates, threshold, CARD, people, margin)
+        second = ranked[1] if len(ranked) > 1 else -np.inf
+        lookup = lookups([ranked[0]], [True], people, second=[second])
+        told = answers_to(lookup, lambda n: threshold, Ambiguity(margin, CARD.even))
+        assert bool(told.ambiguous[0]) == bool(likely)
+
+
+def test_what_look_up_and_enrolment_do_not_take() -> None:
+    """The service answers nobody for a face that is too poor, and does not enrol a refused one."""
+    whole = crowd(4, 3, spread=0.3)
+    poor = ["too-blurred" if n in (0, 5) else None for n in range(12)]
+    refused = ["too-turned" if n in (0, 1, 2) else None for n in range(12)]
+    sample = replace(whole, poor=poor, refused=refused)
+    *_, rest = looked_up(sample, splits=20)
+    assert np.isneginf(rest.known.best[np.isin(rest.known.photo, [0, 5])]).all()
+    mine = rest.known.person == 0
+    assert mine.any()
+    assert not rest.known.right[mine].any()  # nothing of the person is enrolled
+    assert (rest.known.rank[mine] == 0).all()
+    told = answers_to(rest.known, lambda n: 0.5, None, sample)
+    counts = told.counts()
+    assert counts.too_poor == np.isin(rest.known.photo, [0, 5]).sum()
+    assert counts.failed == 0
+    assert counts.right + counts.wrong + counts.none + counts.too_poor == counts.lookups
+
+
+def test_ranks_are_places_among_the_candidates() -> None:
+    # Person 2 is nearest to the first photo, then a distractor, then person 1; its own are last.
+    rows = [[1, 0, 0, 0], [0, 0, 0, 1], [0.8, 0.6, 0, 0], [0.9, 0.1, 0, 0]]
+    sample = sample_of(rows, [0, 0, 1, 2])
+    distractors = np.array([[0.95, 0, 0.3, 0], [0, 0, 0, -1]], np.float16)
+    nearest = _nearest_of(sample.vectors, distractors)
+    everybody = np.array([0, 1, 2])
+    found, _ = _split(sample, everybody, ALL_BUT_ONE, nearest, 2, np.random.default_rng(0))
+    probe = found.photo.tolist().index(0)
+    assert found.mate[probe] == pytest.approx(0)
+    # Both others and one distractor are before; the other one is as near, which counts against.
+    assert found.rank[probe] == 5
+    assert found.second[probe] == pytest.approx(0.95, abs=1e-3)
 
 
 def test_the_others_of_a_photo() -> None:
@@ -107,11 +251,18 @@ class TestSplits:
                         ]
                         scores[who] = float(vector @ centroid_of(sample.vectors[rows]))
                     strange = [float(vector @ d) for d in distractors.astype(np.float32)]
-                    best = max([*scores.values(), *strange])
+                    every = sorted([*scores.values(), *strange], reverse=True)
+                    best = every[0]
+                    if len(every) > 1:
+                        assert told.second[n] == pytest.approx(every[1], abs=1e-3)
                     assert told.best[n] == pytest.approx(best, abs=1e-3)
                     own = scores.get(int(sample.person[photo]), -2.0)
                     if abs(sorted([*scores.values(), *strange, -2])[-2] - best) > 1e-3:
                         assert bool(told.right[n]) == (own == pytest.approx(best, abs=1e-3))
+                    if told.rank[n]:
+                        assert told.mate[n] == pytest.approx(own, abs=1e-3)
+                        least, most = (sum(s > own + d for s in every) for d in (1e-3, -1e-3))
+                        assert least + 1 <= told.rank[n] <= most + 1
                     assert told.people[n] == len(known) + len(distractors)
 
     def test_half_of_the_people_are_known(self) -> None:

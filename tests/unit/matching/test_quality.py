@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.model.degenerate import Degenerate
 from serving.matching.quality import lookup_faults
+from serving.model.degenerate import Degenerate
 from serving.pipeline.reports import NoFaceInAny
 from serving.pipeline.timings import Timings
 from serving.pipeline.verification import compare
