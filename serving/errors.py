@@ -77,6 +77,14 @@ class UnknownPair(ServingError):
     title = "These two are not known to be two people"
 
 
+class AuditOff(ServingError):
+    """By the settings, the audit's records are in no objects that could be searched."""
+
+    status = 404
+    type = "audit-off"
+    title = "The audit is not kept where it can be searched"
+
+
 class UnknownModel(ServingError):
     status = 404
     type = "unknown-model"

@@ -4,7 +4,7 @@
     keys:
       - name: kiosk               # for the audit log, which never has the key itself
         hash: sha256:2bb80d53…    # of the key
-        scopes: [identify]        # identify, enrol, admin; admin includes the others
+        scopes: [identify]        # identify, enrol, audit, admin; admin includes the others
         collections: [default]    # left out: all; []: none
         rate: 20                  # units of work a second on one ingress replica, an ordinary
                                   # request is one; left out: no limit
@@ -79,6 +79,7 @@ _Rate = Annotated[float, Field(strict=True, ge=0.001, le=1e6)]
 class Scope(str, Enum):
     IDENTIFY = "identify"
     ENROL = "enrol"
+    AUDIT = "audit"
     ADMIN = "admin"
 
 

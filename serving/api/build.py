@@ -22,6 +22,7 @@ from serving.api.middleware.rates import Rates
 from serving.api.middleware.room import Room
 from serving.api.middleware.spans import Spans
 from serving.api.options import check_options, taken_of
+from serving.api.routes import audit as auditing
 from serving.api.routes import (
     collections,
     console,
@@ -42,6 +43,7 @@ from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
 from serving.telemetry.metrics import ApiMetrics, LoopGauge
+from serving.trail.paging import Reader
 from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 
@@ -50,9 +52,9 @@ Says for every face in a photo who it is, how sure it is and where the face is, 
 nobody like that. Send photos as JSON with base64, as a raw `image/*` body, or as multipart.
 
 Who is enrolled belongs to a collection: `/collections/{name}` before `/infer`, `/generate`,
-`/identities`, `/duplicates` and `/v2` chooses it, and without it the default one is meant. With API
-keys: `Authorization: Bearer KEY`. `X-Verified-By: NAME, NAME` names those who verify the answer,
-for the audit.
+`/identities`, `/duplicates`, `/audit` and `/v2` chooses it, and without it the default one is
+meant. With API keys: `Authorization: Bearer KEY`. `X-Verified-By: NAME, NAME` names those who
+verify the answer, for the audit.
 """
 _SERVERS: list[dict[str, Any]] = [
     {"url": "/", "description": "the default collection"},
@@ -72,6 +74,7 @@ ROUTERS = (
     identities.router,
     corrections.router,
     duplicates.router,
+    auditing.router,
     collections.router,
     health.router,
 )
@@ -112,6 +115,7 @@ def build_api(
     lag: LoopGauge | None = None,
     trail: Trail | None = None,
     input_key: bytes | None = None,
+    records: Reader | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -119,7 +123,7 @@ def build_api(
         lag: is kept for as long as the application runs.
         keys: those that callers need; None: callers need none.
         trail: the audit's, which is closed when the application ends; see `Context`, as for
-            ``input_key``.
+            ``input_key`` and ``records``.
     """
     api = FastAPI(
         title="Face identification",
@@ -146,6 +150,7 @@ def build_api(
         settings.audit,
         trail,
         input_key,
+        records,
     )
     # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)

@@ -19,6 +19,7 @@ from serving.pipeline.reports import Identified
 from serving.pipeline.timings import Timings
 from serving.settings import AuditSettings, LimitSettings, LookupSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.trail.paging import Reader
 from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 
@@ -32,6 +33,7 @@ class Context:
     Attributes:
         trail: writes the audit's objects; None: the settings want none.
         input_key: of the hashes of photos in the audit; None: there are none.
+        records: reads the audit's objects; None: there are none.
     """
 
     pipeline: Pipeline
@@ -44,6 +46,7 @@ class Context:
     audit: AuditSettings
     trail: Trail | None = None
     input_key: bytes | None = None
+    records: Reader | None = None
 
     def timings(self) -> Timings:
         """For one request."""

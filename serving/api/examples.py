@@ -248,6 +248,61 @@ ADD = Example(
     body={"model": _MODEL, "embeddings": [[1.0] + [0.0] * 511], "mode": "append"},
     answer={**_IDENTITY, "photos": 2, "gallery_version": 18},
 )
+AUDIT = Example(
+    parameters={"person": _PERSON, "action": "identify"},
+    answer={
+        "records": [
+            {
+                "action": "identify",
+                "outcome": "done",
+                "key": "gate-3",
+                "collection": "default",
+                "ids": [_PERSON],
+                "gallery_version": 17,
+                "request_id": "5457fabe6cbf4b8f8a1b0b6a0e6d2f11",
+                "began": "2026-01-01T00:00:00.000Z",
+                "ended": "2026-01-01T00:00:00.141Z",
+                "faces": 1,
+                "model": _MODEL,
+                "answers": [
+                    {
+                        "threshold": 0.6301,
+                        "faces": [
+                            {
+                                "id": _PERSON,
+                                "similarity": 0.8051,
+                                "candidates": [{"id": _PERSON, "similarity": 0.8051}],
+                            }
+                        ],
+                    }
+                ],
+            }
+        ],
+        "next": None,
+        "since": "2025-12-25T00:00:00Z",
+        "look_ups": True,
+        "expired_before": None,
+        "problems": [],
+    },
+)
+CHAINS = Example(
+    parameters={"days": 7},
+    answer={
+        "chains": [
+            {
+                "chain": "ingress-x4Z1-20260101T000000Z-5b0e21",
+                "first": 1,
+                "last": 12,
+                "records": 40,
+                "lost": 0,
+                "ended": False,
+                "problems": [],
+            }
+        ],
+        "next": None,
+        "expired_before": None,
+    },
+)
 HEALTHZ = Example(answer={"status": "ok"})
 READYZ = Example(
     answer={

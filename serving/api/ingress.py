@@ -19,6 +19,7 @@ from serving.telemetry import replica
 from serving.telemetry.audit_metrics import AuditMetrics
 from serving.telemetry.metrics import ApiMetrics, KeyGauge, LoopGauge, StoreMetrics
 from serving.trail import inputs
+from serving.trail.paging import Reader
 from serving.trail.places import Places
 from serving.trail.writer import Trail
 from serving.valid_keys import Keys
@@ -54,6 +55,7 @@ class Ingress:
         )
         self._register = Identities(matcher, embedder, versions)
         self._trail = _trail(settings, store)
+        self._records = _reader(settings, store)
         self._input_key = inputs.key_in(os.environ) if settings.audit.input_hash else None
         self._keys = Keys(settings.keys) if settings.keys.required else None
         self._following = asyncio.create_task(KeyGauge().follow(self._keys))
@@ -68,6 +70,7 @@ class Ingress:
             lag=LoopGauge(),
             trail=self._trail,
             input_key=self._input_key,
+            records=self._records,
         )
 
 
@@ -78,3 +81,10 @@ def _trail(settings: AppArgs, store: StoreMetrics) -> Trail | None:
         return None
     places = partial(Places.of, settings, store)
     return Trail(settings.audit.objects, places, replica.name(), watch)
+
+
+def _reader(settings: AppArgs, store: StoreMetrics) -> Reader | None:
+    """The reader of the audit's objects; None: the settings want none."""
+    if not settings.audit.objects.enabled:
+        return None
+    return Reader(partial(Places.of, settings, store))

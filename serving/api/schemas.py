@@ -271,6 +271,42 @@ class DuplicatesAnswer(BaseModel):
     gallery_version: int
 
 
+class AuditAnswer(BaseModel):
+    records: list[dict[str, Any]] = Field(
+        description="newest first; an `id` that is text is a pseudonym: the person was erased"
+    )
+    next: str | None = Field(
+        description="the cursor of the next page, which may hold records although this one has "
+        "none; null: all was searched"
+    )
+    since: str = Field(description="RFC 3339, UTC: nothing before it was searched")
+    look_ups: bool = Field(description="whether this service records look-ups, too")
+    expired_before: str | None = Field(
+        description="a day: what is older was removed by the retention of the audit"
+    )
+    problems: list[str] = Field(description="objects that could not be read")
+
+
+class ChainBody(BaseModel):
+    """One chain of objects: what one replica wrote from one of its starts on."""
+
+    chain: str
+    first: int = Field(description="number of the first object that was checked")
+    last: int = Field(description="number of the last one")
+    records: int
+    lost: int = Field(description="records that the replica had to drop")
+    ended: bool = Field(description="false: the replica runs, or it was killed")
+    problems: list[str] = Field(description="what is missing or was changed; empty: nothing")
+
+
+class ChainsAnswer(BaseModel):
+    chains: list[ChainBody] = Field(description="in the order of their names")
+    next: str | None = Field(description="the cursor of the next page; null: this is the last")
+    expired_before: str | None = Field(
+        description="a day: what is older was removed by the retention of the audit"
+    )
+
+
 class WriteAnswer(BaseModel):
     gallery_version: int
 

@@ -188,6 +188,31 @@ class DuplicatesAnswer(TypedDict):
     gallery_version: int
 
 
+class AuditAnswer(TypedDict):
+    records: list[dict[str, Any]]
+    next: str | None
+    since: str
+    look_ups: bool
+    expired_before: str | None
+    problems: list[str]
+
+
+class ChainBody(TypedDict):
+    chain: str
+    first: int
+    last: int
+    records: int
+    lost: int
+    ended: bool
+    problems: list[str]
+
+
+class ChainsAnswer(TypedDict):
+    chains: list[ChainBody]
+    next: str | None
+    expired_before: str | None
+
+
 class WriteAnswer(TypedDict):
     gallery_version: int
 

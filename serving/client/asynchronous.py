@@ -149,6 +149,42 @@ class AsyncClient:
             if cursor is None:
                 return
 
+    async def audit(
+        self,
+        *,
+        since: Time | None = None,
+        until: Time | None = None,
+        key: str | None = None,
+        person: SupportsIndex | None = None,
+        action: str | None = None,
+        request_id: str | None = None,
+        page_size: int = 1000,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """See `Client.audit`."""
+        of = (since, until, key, person, action, request_id)
+        cursor: str | None = None
+        while True:
+            page = await self._ask(partial(calls.audit, page_size, cursor, *of, timeout_s))
+            for one in page["records"]:
+                yield one
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    async def audit_chains(
+        self, *, days: int = 7, timeout_s: float | None = None
+    ) -> AsyncIterator[answers.ChainBody]:
+        """See `Client.audit_chains`."""
+        cursor: str | None = None
+        while True:
+            page = await self._ask(partial(calls.audit_chains, days, cursor, timeout_s))
+            for one in page["chains"]:
+                yield one
+            cursor = page["next"]
+            if cursor is None:
+                return
+
     async def identity(
         self, person: SupportsIndex, *, timeout_s: float | None = None
     ) -> answers.IdentityAnswer:

@@ -172,6 +172,39 @@ def duplicates(
     return Call("GET", "/duplicates", params=params, member="duplicates", timeout_s=timeout_s)
 
 
+def audit(
+    limit: int,
+    cursor: str | None,
+    since: Time | None,
+    until: Time | None,
+    key: str | None,
+    person: SupportsIndex | None,
+    action: str | None,
+    request_id: str | None,
+    timeout_s: float | None,
+) -> Call[answers.AuditAnswer]:
+    params = _given(
+        limit=limit,
+        cursor=cursor,
+        since=_time(since),
+        until=_time(until),
+        key=key,
+        person=None if person is None else _id(person),
+        action=action,
+        request_id=request_id,
+    )
+    return Call("GET", "/audit", params=params, member="records", timeout_s=timeout_s)
+
+
+def audit_chains(
+    days: int, cursor: str | None, timeout_s: float | None
+) -> Call[answers.ChainsAnswer]:
+    params = _given(days=days, cursor=cursor)
+    return Call(
+        "GET", "/audit/chains", params=params, shared=True, member="chains", timeout_s=timeout_s
+    )
+
+
 def identity(person: SupportsIndex, timeout_s: float | None) -> Call[answers.IdentityAnswer]:
     return Call("GET", _path(person), timeout_s=timeout_s)
 

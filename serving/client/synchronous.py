@@ -198,6 +198,52 @@ class Client:
             if cursor is None:
                 return
 
+    def audit(
+        self,
+        *,
+        since: Time | None = None,
+        until: Time | None = None,
+        key: str | None = None,
+        person: SupportsIndex | None = None,
+        action: str | None = None,
+        request_id: str | None = None,
+        page_size: int = 1000,
+        timeout_s: float | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Iterate over the records of the audit, newest first; pages are fetched as needed.
+
+        It needs a key with the scope audit. A service whose audit writes no objects answers with
+        a problem of the type ``audit-off``.
+
+        Args:
+            since: ended then or later; by default 7 days before ``until`` or now.
+            until: ended before then.
+            key: the name of the caller's key.
+            person: an id, as answer or as candidate.
+            action: such as identify, enrol or erase.
+        """
+        of = (since, until, key, person, action, request_id)
+        cursor: str | None = None
+        while True:
+            page = self._ask(partial(calls.audit, page_size, cursor, *of, timeout_s))
+            yield from page["records"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def audit_chains(
+        self, *, days: int = 7, timeout_s: float | None = None
+    ) -> Iterator[answers.ChainBody]:
+        """Iterate over the chains of the audit's objects of the last ``days``, each with what is
+        missing or was changed in ``problems``."""
+        cursor: str | None = None
+        while True:
+            page = self._ask(partial(calls.audit_chains, days, cursor, timeout_s))
+            yield from page["chains"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
     def identity(
         self, person: SupportsIndex, *, timeout_s: float | None = None
     ) -> answers.IdentityAnswer:

@@ -95,10 +95,12 @@ class Name:
         return cls(entry.key, parts[0], int(parts[1]), day, pseudonym, entry.modified)
 
 
-def names(places: Places, collection: str | None = None) -> Iterator[Name]:
-    """All pseudonyms whose people were not erased."""
+def names(
+    places: Places, collection: str | None = None, person: int | None = None
+) -> Iterator[Name]:
+    """All pseudonyms whose people were not erased; of one collection or one person of it."""
     erased = marks(places)
-    for entry in places.people.list(places.people_of(collection)):
+    for entry in places.people.list(places.people_of(collection, person)):
         name = Name.of(places, entry)
         if name is not None and not is_late(name, erased):
             yield name

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,7 +20,7 @@ from serving.trail.records import Record, renamed
 
 _PARALLEL_GETS = 8
 # A record is written after its end, and days after it when the store was away.
-_LATE_DAYS = 7
+LATE_DAYS = 7
 
 
 class Expired(Stored):
@@ -52,7 +52,7 @@ class Query:
     def takes_day(self, day: str) -> bool:
         """Whether the records of an object of that day may match."""
         if self.until is not None:
-            last = date.fromisoformat(self.until[:10]) + timedelta(days=_LATE_DAYS)
+            last = date.fromisoformat(self.until[:10]) + timedelta(days=LATE_DAYS)
             if day > last.isoformat():
                 return False
         return self.since is None or day >= self.since[:10]
@@ -149,6 +149,11 @@ def _listed(places: Places) -> Iterator[Place]:
         place = places.place(entry.key)
         if place is not None:
             yield place
+
+
+def names_anybody(record: Record, people: Container[Any]) -> bool:
+    """Whether one of these ids or pseudonyms is in the record, in any place."""
+    return any(value in people for value in _values(record, ("id", "ids")))
 
 
 def _values(record: Any, keys: tuple[str, ...]) -> set[Any]:

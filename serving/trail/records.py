@@ -31,6 +31,21 @@ def people_in(record: Any) -> Iterator[int]:
             yield from people_in(value)
 
 
+def pseudonyms_in(record: Any) -> Iterator[str]:
+    """The pseudonyms in a record, each as often as it is there."""
+    if isinstance(record, dict):
+        for key, value in record.items():
+            if key == "id" and isinstance(value, str):
+                yield value
+            elif key == "ids" and isinstance(value, list):
+                yield from (v for v in value if isinstance(v, str))
+            else:
+                yield from pseudonyms_in(value)
+    elif isinstance(record, list):
+        for value in record:
+            yield from pseudonyms_in(value)
+
+
 def renamed(record: Any, name: Callable[[Any], Any]) -> Any:
     """The record with ``name`` of each id or pseudonym in the place of it."""
     if isinstance(record, dict):

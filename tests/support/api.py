@@ -14,6 +14,7 @@ from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.settings import AppArgs, AuditSettings, LimitSettings, MatchSettings
 from serving.telemetry.metrics import ApiMetrics
+from serving.trail.paging import Reader
 from serving.trail.writer import Trail
 from serving.valid_keys import Keys
 from tests.support.pipeline import FakeEmbedder, FakePipeline
@@ -39,6 +40,7 @@ class Api:
         audit: AuditSettings | None = None,
         trail: Trail | None = None,
         input_key: bytes | None = None,
+        records: Reader | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
@@ -61,6 +63,7 @@ class Api:
             keys=keys,
             trail=trail,
             input_key=input_key,
+            records=records,
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

@@ -28,7 +28,7 @@ def test_admin_may_do_all_and_others_what_they_are_for() -> None:
         Key(name="k", hash=hash_of("k"), scopes=frozenset({scope}))
         for scope in (Scope.IDENTIFY, Scope.ADMIN)
     )
-    assert [identify.may(s) for s in Scope] == [True, False, False]
+    assert [identify.may(s) for s in Scope] == [True, False, False, False]
     assert all(admin.may(s) for s in Scope)
 
 
