@@ -315,6 +315,26 @@ class EnrolmentSettings(QualityLimits):
     min_eyes: float = Field(0.2, ge=0, description="distance of the eyes, in heights of the box")
 
 
+# A century, as for an ``expires_at``.
+_Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class RetentionSettings(Settings):
+    """How long a person is kept who is enrolled without an ``expires_at``; see docs/gallery.md."""
+
+    days: _Days | None = Field(
+        None,
+        description="from the enrolment on, where ``collections`` names no other; None: no end",
+    )
+    collections: dict[CollectionName, _Days | None] = Field(
+        {}, description="days by the name of the collection; None: no end"
+    )
+
+    def days_in(self, collection: str) -> int | None:
+        """Those of one collection."""
+        return self.collections.get(collection, self.days)
+
+
 class KeySettings(Settings):
     """API keys; see `serving.keys` for the file. The keys themselves are nowhere but with their
     callers."""
@@ -429,6 +449,7 @@ class AppArgs(Settings):
     match: MatchSettings = MatchSettings()
     lookup: LookupSettings = LookupSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
+    retention: RetentionSettings = RetentionSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()

@@ -147,6 +147,7 @@ PEOPLE = Example(
         "identities": [_IDENTITY],
         "next": None,
         "total": 1,
+        "days_kept": None,
         "model": _MODEL,
         "gallery_version": 17,
     },

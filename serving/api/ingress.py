@@ -50,10 +50,11 @@ class Ingress:
             matching=settings.match,
             lookup=settings.lookup,
             enrolment=settings.enrolment,
+            keeping=settings.retention,
             collection=settings.gallery.collection,
             seen=self._metrics.seen,
         )
-        self._register = Identities(matcher, embedder, versions)
+        self._register = Identities(matcher, embedder, versions, settings.retention)
         self._trail = _trail(settings, store)
         self._records = _reader(settings, store)
         self._input_key = inputs.key_in(os.environ) if settings.audit.input_hash else None

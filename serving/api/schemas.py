@@ -248,6 +248,10 @@ class IdentitiesAnswer(BaseModel):
     total: int = Field(
         description="people in the gallery; with `expires_before` those whom that leaves"
     )
+    days_kept: int | None = Field(
+        description="by the settings, for how many days a person is kept who is enrolled without "
+        "an `expires_at`; null: without an end"
+    )
     model: str
     gallery_version: int
 

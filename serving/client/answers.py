@@ -167,6 +167,7 @@ class IdentitiesAnswer(TypedDict):
     identities: list[Identity]
     next: int | None
     total: int
+    days_kept: int | None
     model: str
     gallery_version: int
 

@@ -14,7 +14,10 @@ from serving.gallery.sweep import unlisted_since
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Problems of a gallery, as sentences, and orphans: objects that nothing refers to."""
+    """Problems of a gallery, as sentences, and orphans: objects that nothing refers to.
+
+    ``overdue`` are the ids of people who should have been erased by now, where that was looked for.
+    """
 
     version: int
     segments: int
@@ -22,6 +25,7 @@ class CheckReport:
     embeddings: int
     problems: Sequence[str]
     orphans: Sequence[str]
+    overdue: Sequence[int] = ()
 
 
 def check(gallery: StoredGallery) -> CheckReport:

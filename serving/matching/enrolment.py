@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
@@ -24,24 +25,55 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
         CollectionFull: a new person, and the collection has as many as it may.
         RetentionEnded: the id is that of a record that is to be erased.
     """
+    if person.default_end is not None:
+        try:
+            ending = {"expires_at": person.default_end, **person.retention}
+            return _enrol(gallery, person, matching, ending, only_without_end=True)
+        except _HasEnd:
+            pass  # that one stays
+    return _enrol(gallery, person, matching, person.retention)
+
+
+class _HasEnd(Exception):
+    """The person has an end of the retention already."""
+
+
+def _enrol(
+    gallery: Gallery,
+    person: Enrolment,
+    matching: MatchSettings,
+    ending: Mapping[str, Any],
+    *,
+    only_without_end: bool = False,
+) -> Enrolled | Refused:
+    """`enrol`, with these details of the retention.
+
+    Raises:
+        _HasEnd: with ``only_without_end``; nothing was written.
+    """
     operation = Operation(
         kind=Kind.APPEND if person.append else Kind.PUT,
         id=person.id,
         time=gallery.now(),
         embeddings=person.embeddings,
-        details={**({} if person.name is None else {"name": person.name}), **person.retention},
+        details={**({} if person.name is None else {"name": person.name}), **ending},
     )
     retention.check(gallery, [operation])
     quota.check(gallery, [operation], matching.max_people)
     known = gallery.snapshot
 
-    def refuse_conflicts(people: Snapshot, earlier: Sequence[Operation]) -> None:
+    def precondition(people: Snapshot, earlier: Sequence[Operation]) -> None:
+        # Another caller may have set it a moment ago.
+        if only_without_end and (now := people.get(person.id)) and now.expires_at is not None:
+            raise _HasEnd
+        if not person.refuse:
+            return
         if reasons := conflicts.before(people.at(gallery.now()), earlier, person, matching):
             raise Conflicting(reasons)
 
     try:
         version = gallery.commit(
-            [operation], precondition=refuse_conflicts if person.refuse else None
+            [operation], precondition=precondition if person.refuse or only_without_end else None
         )
     except Conflicting as conflicting:
         return Refused(conflicting.conflicts)

@@ -56,6 +56,9 @@ class Enrolment:
 
     ``card`` is that of the model that made them. With ``refuse`` nothing is written when there are
     conflicts. ``retention`` holds the details of `serving.gallery.retention` that are to change.
+
+    ``default_end`` is an ``expires_at`` for a person who has none, neither in ``retention`` nor in
+    the gallery; None: there is no such default.
     """
 
     id: int
@@ -65,6 +68,7 @@ class Enrolment:
     append: bool = False
     refuse: bool = False
     retention: Mapping[str, Any] = field(default_factory=dict)
+    default_end: str | None = None
 
 
 class ConflictKind(str, Enum):

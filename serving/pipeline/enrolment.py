@@ -17,9 +17,10 @@ from serving.matching.records import Enrolment, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
+from serving.pipeline.keeping import default_end
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
 from serving.pipeline.timings import Timings
-from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings
+from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings, RetentionSettings
 from serving.stages.interfaces import Match
 from serving.vision.quality import UNINFORMATIVE, enrolment_faults
 from serving.vision.records import Faces
@@ -42,6 +43,7 @@ class Enroller:
         limits: LimitSettings,
         settings: EnrolmentSettings,
         seen: Callable[[str, int], None],
+        keeping: RetentionSettings,
     ) -> None:
         self._faces = faces
         self._embedder = embedder
@@ -49,6 +51,7 @@ class Enroller:
         self._limits = limits
         self._settings = settings
         self._seen = seen
+        self._keeping = keeping
 
     async def enrol(
         self,
@@ -85,6 +88,7 @@ class Enroller:
             append=append,
             refuse=self._settings.conflicts == "refuse" and not force,
             retention=retention or {},
+            default_end=default_end(self._keeping, collection, retention or {}),
         )
         location = Location(collection, card.id, card.dimension)
         enrolled = await timings.of("match", self._match.enrol(location, enrolment))

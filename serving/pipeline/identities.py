@@ -26,6 +26,8 @@ from serving.matching.records import DuplicatesPage, PeoplePage
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
+from serving.pipeline.keeping import default_end
+from serving.settings import RetentionSettings
 from serving.stages import refs
 from serving.stages.interfaces import Match
 
@@ -33,10 +35,21 @@ from serving.stages.interfaces import Match
 class Identities:
     """The people in the galleries of the served model."""
 
-    def __init__(self, match: Match, embedder: Embedder, versions: Versions) -> None:
+    def __init__(
+        self,
+        match: Match,
+        embedder: Embedder,
+        versions: Versions,
+        keeping: RetentionSettings | None = None,
+    ) -> None:
         self._match = match
         self._embedder = embedder
         self._versions = versions
+        self._keeping = keeping or RetentionSettings()
+
+    def days_kept(self, collection: str) -> int | None:
+        """For how many days people are kept who are enrolled without an end; None: without one."""
+        return self._keeping.days_in(collection)
 
     async def card(self) -> ModelCard:
         """The card of the served model."""
@@ -204,8 +217,24 @@ class Identities:
         if embeddings.shape[1] != card.dimension or not (lengths > 1e-6).all():
             raise BadRequest(f"An embedding is {card.dimension} finite numbers, not all zero.")
         kind = Kind.PUT if replace else Kind.APPEND
-        operation = _operation(kind, person, embeddings=(embeddings / lengths).astype(np.float32))
+        operation = _operation(
+            kind,
+            person,
+            embeddings=(embeddings / lengths).astype(np.float32),
+            details=await self._ending(collection, person),
+        )
         return await self._change(collection, operation, [])
+
+    async def _ending(self, collection: str, person: int) -> dict[str, Any]:
+        """The end of the retention by the settings, for a person who has none."""
+        end = default_end(self._keeping, collection, {})
+        if end is None:
+            return {}
+        with suppress(UnknownIdentity):
+            known, _ = await self.person(collection, person)
+            if known.expires_at is not None:
+                return {}
+        return {"expires_at": end}
 
     async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:
         location = await self._location(collection)

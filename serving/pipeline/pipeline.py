@@ -24,7 +24,13 @@ from serving.pipeline.freshness import Versions
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
 from serving.pipeline.timings import Timings
-from serving.settings import EnrolmentSettings, LimitSettings, LookupSettings, MatchSettings
+from serving.settings import (
+    EnrolmentSettings,
+    LimitSettings,
+    LookupSettings,
+    MatchSettings,
+    RetentionSettings,
+)
 from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.vision.align import Alignment, alignment_of
@@ -58,6 +64,7 @@ class Pipeline:
         collection: str,
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
+        keeping: RetentionSettings | None = None,
     ) -> None:
         self._decode = decode
         self._detect = detect
@@ -69,7 +76,13 @@ class Pipeline:
         self._limits = limits
         self._seen = seen
         self._enroller = Enroller(
-            self.faces, embedder, match, limits, enrolment or EnrolmentSettings(), seen
+            self.faces,
+            embedder,
+            match,
+            limits,
+            enrolment or EnrolmentSettings(),
+            seen,
+            keeping or RetentionSettings(),
         )
         self._crowds = asyncio.Semaphore(_CROWDS_AT_ONCE)
         self._readiness = Readiness(decode, detect, match, embedder, collection)

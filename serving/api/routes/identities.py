@@ -70,6 +70,7 @@ async def people(
                 identities=[identity_of(p, card.id) for p in people],
                 next=people[-1].id if len(page.people) > limit else None,
                 total=page.total,
+                days_kept=context.register.days_kept(collection),
                 model=card.id,
                 gallery_version=page.gallery_version,
             )

@@ -59,6 +59,9 @@ def list_(
         table.add_row(*about)
     terminal.plain().print(table)
     click.echo(f"{opened.location}, version {snapshot.version}: {len(snapshot)} people")
+    days = opened.args.retention.days_in(opened.location.collection)
+    if days is not None:
+        click.echo(f"Who is enrolled without an end is kept for {days} days.")
     if len(people) == limit and snapshot.list(1, people[-1].id):
         click.echo(f"There are more: --after {people[-1].id}")
 

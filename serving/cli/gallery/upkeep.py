@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import click
@@ -19,9 +21,13 @@ from serving.gallery import check as checking
 from serving.gallery import compaction
 from serving.gallery import sweep as sweeping
 from serving.gallery.check import CheckReport
+from serving.gallery.expiry import ended
 from serving.gallery.stored import StoredGallery
 from serving.operations import audit
 from serving.operations.bucket import Bucket
+
+_OVERDUE_S = 86_400
+_OVERDUE_SHOWN = 20
 
 
 @click.command(cls=Command)
@@ -104,13 +110,28 @@ def check(
 ) -> None:
     """Read every object and verify it, in every gallery unless one is named."""
     reports: dict[str, CheckReport] = {}
+    bucket = Bucket.of(read_config(config), collection, connect=services.connect)
+
+    @lru_cache
+    def overdue(of: str) -> Sequence[int]:
+        # The maintenance runs within the hour; a day late it does not run.
+        try:
+            return ended(bucket.store, bucket.settings.prefix, of, time.time() - _OVERDUE_S)
+        except ServingError:
+            return ()  # a gallery cannot be read: its own check says so
 
     def work(gallery: StoredGallery) -> str:
-        reports[str(gallery.location)] = done = checking.check(gallery)
+        late = overdue(gallery.location.collection)
+        done = dataclasses.replace(checking.check(gallery), overdue=late)
+        reports[str(gallery.location)] = done
+        shown = ", ".join(map(str, late[:_OVERDUE_SHOWN])) + (" …" * (len(late) > _OVERDUE_SHOWN))
+        kept = f"\n  {len(late)} people whose retention has ended are still here: {shown}"
         return (
             f"version {done.version}, {done.segments} segments, {done.operations} operations, "
             f"{done.embeddings} embeddings, {len(done.orphans)} objects to sweep, "
-            f"{len(done.problems) or 'no'} problems" + "".join(f"\n  {p}" for p in done.problems)
+            f"{len(done.problems) or 'no'} problems"
+            + "".join(f"\n  {p}" for p in done.problems)
+            + (kept if late else "")
         )
 
     _each(services, config, collection, model, work, quiet=as_json)
@@ -119,6 +140,11 @@ def check(
         click.echo(json.dumps(fields, indent=2))
     if any(report.problems for report in reports.values()):
         raise Failed("A gallery is damaged; restore what is named from a backup.")
+    if any(report.overdue for report in reports.values()):
+        raise Failed(
+            "The retention of people ended more than a day ago, and they are not erased: does the "
+            "maintenance run? faces gallery expire erases them."
+        )
 
 
 def _each(

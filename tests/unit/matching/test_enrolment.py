@@ -52,6 +52,32 @@ class TestEnrol:
         assert (done.name, done.photos, done.gallery_version) == ("Ada", 1, 2)
         assert enrolled(gallery, enrolment(name="Eve")).name == "Eve"
 
+    def test_who_has_no_end_of_the_retention_gets_that_of_the_settings(
+        self, gallery: Gallery
+    ) -> None:
+        end = "2099-01-31T00:00:00Z"
+        done = enrolled(gallery, enrolment(name="Ada", default_end=end))
+        assert (done.name, done.photos, done.expires_at) == ("Ada", 2, end)
+        assert enrolled(gallery, enrolment(8)).expires_at is None
+        assert enrolled(gallery, enrolment(8, append=True, default_end=end)).expires_at == end
+
+    @pytest.mark.parametrize("append", [True, False])
+    def test_an_end_of_the_person_stays_also_one_that_is_set_at_this_moment(
+        self, gallery: Gallery, store: MemoryStore, append: bool
+    ) -> None:
+        own, by_default = "2098-01-31T00:00:00Z", "2099-01-31T00:00:00Z"
+        enrolled(gallery, enrolment())
+        details = {"expires_at": own}
+        open_gallery(store).commit([Operation(Kind.DESCRIBE, 7, time.time(), details=details)])
+        done = enrolled(gallery, enrolment(append=append, default_end=by_default))
+        assert (done.photos, done.expires_at) == (4 if append else 2, own)
+
+    def test_conflicts_are_refused_with_the_end_of_the_settings_too(self, gallery: Gallery) -> None:
+        enrolled(gallery, enrolment(7))
+        end = "2099-01-31T00:00:00Z"
+        refused = enrol(gallery, enrolment(8, refuse=True, default_end=end), MatchSettings())
+        assert isinstance(refused, Refused)
+
     def test_a_full_collection_takes_photos_but_no_people(self, gallery: Gallery) -> None:
         enrolled(gallery, enrolment(7))
         full = MatchSettings(max_people=1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from serving.gallery.retention import end_of, seconds_of
 from serving.matching.records import PeoplePage
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
-from serving.settings import GallerySettings
+from serving.settings import GallerySettings, RetentionSettings
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, MODEL
 from tests.support.pipeline import FakeEmbedder
@@ -69,6 +70,28 @@ def of(matcher: Matcher) -> Identities:
 def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
     vectors = np.array(rows, np.float32)
     return asyncio.run(of(matcher).add("default", 7, model, vectors, replace=False))
+
+
+def test_added_embeddings_get_the_end_of_the_settings_where_there_is_none(
+    matcher: Matcher,
+) -> None:
+    versions = Versions(GallerySettings(), connect=lambda settings, observer: MemoryStore())
+    keeping = RetentionSettings(collections={"shop": 30})
+    identities = Identities(matcher, FakeEmbedder(), versions, keeping)
+    vectors = np.eye(1, DIMENSION, dtype=np.float32)
+
+    def ending(collection: str) -> Any:
+        matcher.operations.clear()
+        asyncio.run(identities.add(collection, 7, MODEL, vectors, replace=False))
+        (operation,) = matcher.operations
+        return operation.details.get("expires_at")
+
+    assert ending("default") is None
+    before = time.time()
+    assert 0 <= seconds_of(ending("shop")) - (int(before) + 30 * 86_400) <= 60
+    matcher.record = Person(7, 1, None, {}, 0.0, 0.0, expires_at="2099-01-31T00:00:00Z")
+    assert ending("shop") is None
+    assert (identities.days_kept("shop"), identities.days_kept("default")) == (30, None)
 
 
 def withdraw(matcher: Matcher) -> None:

@@ -19,9 +19,15 @@ from tests.unit.cli.gallery.faces import OTHER, Faces, gallery, people
 LATER = "2099-01-31T00:00:00Z"
 
 
-def end(store: MemoryStore, person: int, model: str = MODEL, collection: str = "default") -> None:
-    """The retention of this person ended a second ago."""
-    details = {"expires_at": text_of(time.time() - 1)}
+def end(
+    store: MemoryStore,
+    person: int,
+    model: str = MODEL,
+    collection: str = "default",
+    ago: float = 1.0,
+) -> None:
+    """The retention of this person ended a second ago, or ``ago`` seconds."""
+    details = {"expires_at": text_of(time.time() - ago)}
     operation = Operation(Kind.DESCRIBE, person, time.time(), details=details)
     gallery(store, model, collection).commit([operation])
 
@@ -99,6 +105,25 @@ def test_the_maintenance_erases_compacts_and_sweeps(faces: Faces, store: MemoryS
     assert list(people(store)) == [1, 3]
     assert "faces gallery expire" in faces("sweep", "--expire", "--dry-run", code=2)
     assert "--expire or --model" in faces("sweep", "--expire", "--model", MODEL, code=2)
+
+
+def test_who_should_have_been_erased_a_day_ago_is_reported(
+    faces: Faces, store: MemoryStore
+) -> None:
+    end(store, 1, ago=3600)
+    faces("check")  # the maintenance may come yet
+    end(store, 2, ago=2 * 86_400)
+    out = faces("check", code=1)
+    assert "1 people whose retention has ended are still here: 2" in out
+    assert "faces gallery expire erases them" in out
+    faces("expire")
+    assert "still here" not in faces("check")
+
+
+def test_the_list_says_how_long_people_are_kept(faces: Faces, store: MemoryStore) -> None:
+    assert "is kept for" not in faces("list")
+    faces.configure(retention={"collections": {"default": 365}})
+    assert "Who is enrolled without an end is kept for 365 days." in faces("list")
 
 
 def test_a_collection_that_fails_does_not_keep_the_others_from_it(
