@@ -95,7 +95,8 @@ def search(places: Places, query: Query, *, limit: int, cursor: str | None, toda
         BadRequest: the cursor is none. Unavailable: the store is away. TimedOut: the ids of the
             people could not be read before the request's deadline.
     """
-    assert query.collection is not None and query.since is not None
+    assert query.collection is not None
+    assert query.since is not None
     after = None if cursor is None else _position(cursor)
     expired = expired_before(places)
     own = None if query.person is None else _names_of(places, query.collection, query.person)

@@ -649,6 +649,28 @@ def shown_in_turn(page: Page) -> Iterator[str]:
     yield "erase"
     page.press(Keys.ESCAPE)
     page.press(Keys.ESCAPE)
+    page.click_on(".people .link")
+    page.click("A photo shows somebody else")
+    page.shows("the least like the others first", "dialog:last-of-type")
+    yield "photos"
+    page.click("Move …")
+    page.shows("Whose is photo 1?", "dialog:last-of-type")
+    yield "move"
+    page.press(Keys.ESCAPE)
+    page.press(Keys.ESCAPE)
+    page.press(Keys.ESCAPE)
+    page.go("identify")
+    page.identify(ARDERN[6])
+    page.shows("1 face")
+    open_face(page, 0)
+    page.shows("are two people", ".face")
+    yield "two who are as likely"
+    page.go("audit")
+    page.until(lambda: page.all(".audit tbody tr"), "the audit has no record")
+    page.all(".audit summary")[0].click()
+    page.click("Check that nothing is missing or changed")
+    page.shows("chain", "#view-audit .note")
+    yield "audit"
     page.go("status")
     page.shows("Serves the model.", ".card")
     yield "status"

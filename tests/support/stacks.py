@@ -42,6 +42,7 @@ ENTRIES: dict[str, dict[str, object]] = {
     "desk": {"scopes": ["enrol"]},
     "counter": {"scopes": ["identify", "enrol"]},
     "boss": {"scopes": ["admin"]},
+    "auditor": {"scopes": ["audit"]},
     "shop": {"scopes": ["identify", "enrol", "admin"], "collections": ["shop"]},
     "slow": {"scopes": ["identify"], "rate": 0.01},
     "gone": {"scopes": ["identify"]},
@@ -119,8 +120,9 @@ def write_keys(file: Path, *names: str) -> None:
 
 @contextmanager
 def keyed(folder: Path) -> Iterator[Stack]:
-    """With the chart's serveConfigV2, of which only the addresses are this machine's: it wants
-    keys. They lie in `keys_beside` its folder, which is the stack's alone."""
+    """With the chart's serveConfigV2, of which only the addresses are this machine's, and with the
+    audit's objects, which the console shows. It wants keys; they lie in `keys_beside` its folder,
+    which is the stack's alone."""
     here = StackSettings(folder=folder, port=KEYED_PORT)
     document = copy.deepcopy(rendered_config(rendered()))
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
@@ -131,6 +133,7 @@ def keyed(folder: Path) -> Iterator[Stack]:
     args["triton"]["url"] = triton.url_of(folder)
     args["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
     args["keys"]["file"] = str(keys_beside(folder))
+    args["audit"] = {"identifications": True, "objects": {"enabled": True, "flush_s": 0.5}}
     write_keys(keys_beside(folder), *KEYS)
     settings = StackSettings(folder=folder, port=KEYED_PORT, document=document)
     with running(settings) as processes:

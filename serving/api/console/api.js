@@ -6,7 +6,7 @@ import { digits, parse } from './exact.js';
 const BASE = new URL('.', document.baseURI);
 const KEY = 'faces.key';
 const COLLECTION = 'faces.collection';
-const WITHIN = /^(infer|generate|identities|duplicates|v2)(\/|\?|$)/;
+const WITHIN = /^(infer|generate|identities|duplicates|audit|v2)(\/|\?|$)/;
 
 /**
  * A sentence for the user: the API's own, unless it speaks of what the page sent for the user; then that is the `hint`.
@@ -138,8 +138,10 @@ export async function person(id) {
   return personOf(await call('GET', `identities/${id}`));
 }
 
-export async function people(cursor = '-1', limit = 100) {
-  const page = await call('GET', `identities?limit=${limit}&cursor=${cursor}`);
+/** A page of the people; with `before`, a Date, only those whose retention ends before then. */
+export async function people(cursor = '-1', limit = 100, before = null) {
+  const ending = before === null ? '' : `&expires_before=${before.toISOString().slice(0, 19)}Z`;
+  const page = await call('GET', `identities?limit=${limit}&cursor=${cursor}${ending}`);
   return {
     ...page,
     identities: page.identities.map(personOf),
@@ -201,6 +203,7 @@ export async function identify(file) {
       ...face,
       id: face.id === null ? null : digits(face.id),
       candidates: face.candidates.map(personOf),
+      ambiguous: face.ambiguous.map(personOf),
     })),
   };
 }

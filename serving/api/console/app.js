@@ -2,6 +2,7 @@
 
 import { knownCollections, learn, refusal } from './abilities.js';
 import { events, session } from './api.js';
+import * as audit from './audit.js';
 import * as compare from './compare.js';
 import { open } from './dialog.js';
 import { byId, h, labelled } from './dom.js';
@@ -9,7 +10,7 @@ import * as identify from './identify.js';
 import * as people from './people.js';
 import * as status from './status.js';
 
-const VIEWS = { identify, compare, people, status };
+const VIEWS = { identify, compare, people, audit, status };
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const ANOTHER = '*';
 

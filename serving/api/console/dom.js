@@ -62,6 +62,13 @@ export function time(seconds) {
   return h('time', { dateTime: date.toISOString(), title: moments.format(date) }, days.format(date));
 }
 
+/** As `time`, with the time of day. */
+export function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  if (Number.isNaN(date.getTime())) return '–';
+  return h('time', { dateTime: date.toISOString() }, moments.format(date));
+}
+
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
 
 export const called = (person) => (person.name ? `${person.name} (${person.id})` : `id ${person.id}`);

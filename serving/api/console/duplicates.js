@@ -2,6 +2,7 @@
 
 import { noteRefusal } from './abilities.js';
 import { duplicates } from './api.js';
+import { noteDistinct } from './corrections.js';
 import { open } from './dialog.js';
 import { announce, called, h, plural, trouble } from './dom.js';
 import { percent } from './face.js';
@@ -23,7 +24,7 @@ export async function showDuplicates() {
       h('caption', { className: 'away' }, 'Pairs of people who look alike, most alike first'),
       h('thead', {}, h('tr', {},
         ['One', 'The other', 'Similarity', 'Confidence'].map((text) => h('th', { scope: 'col' }, text)),
-        h('th', { scope: 'col' }, h('span', { className: 'away' }, 'Merge')))),
+        h('th', { scope: 'col' }, h('span', { className: 'away' }, 'What to do')))),
       body));
     const more = h('button', { type: 'button', onclick: () => look() }, 'Compare more people');
 
@@ -68,7 +69,26 @@ export async function showDuplicates() {
       return h('tr', {}, who(a), who(b),
         h('td', {}, pair.similarity.toFixed(3)), h('td', {}, percent(pair.confidence)),
         h('td', {}, h('button', { type: 'button', 'aria-label': `Merge ${called(a)} and ${called(b)}`,
-          onclick: () => unite(pair) }, 'Merge …')));
+          onclick: () => unite(pair) }, 'Merge …'),
+        ' ',
+        h('button', { type: 'button', 'aria-label': `${called(a)} and ${called(b)} are two people`,
+          onclick: () => part(pair) }, 'Two people')));
+    }
+
+    /** They are not listed again. */
+    async function part(pair) {
+      failed.replaceChildren();
+      try {
+        await noteDistinct(pair.a.id, pair.b.id);
+      } catch (error) {
+        failed.replaceChildren(trouble(error));
+        return;
+      }
+      changed = true;
+      pairs = pairs.filter((one) => one !== pair);
+      render();
+      announce('Noted: they are two people.');
+      (body.querySelector('button') ?? document.querySelector('dialog:last-of-type h2')).focus();
     }
 
     async function unite({ a, b }) {

@@ -1,10 +1,12 @@
 // Identify the faces in a photo.
 
 import { refusal } from './abilities.js';
-import { events, identify, Problem } from './api.js';
+import { events, identify, person as personById, Problem } from './api.js';
 import { announce, byId, called, h, plural, trouble } from './dom.js';
+import { noteDistinct, notThisPerson } from './corrections.js';
 import { enrolFace } from './enrol.js';
 import { faceView } from './face.js';
+import { merge } from './merge.js';
 import { ACCEPT, filesOf, load, photograph } from './photo.js';
 
 const view = byId('view-identify');
@@ -194,6 +196,41 @@ function told({ ms, stages, model, gallery_version: version }) {
 function actionsOf(face, index) {
   const refused = refusal('enrol');
   if (refused) return [h('p', { className: 'hint' }, refused)];
+  return [...correctionsOf(face, index), ...enrolmentsOf(face, index)];
+}
+
+/** What can be done where the name is wrong, or two are as likely as each other. */
+function correctionsOf(face, index) {
+  const failed = h('div');
+  const then = async (work) => {
+    failed.replaceChildren();
+    try {
+      if (await work()) await ask();
+    } catch (error) {
+      failed.replaceChildren(trouble(error));
+    }
+  };
+  if (face.ambiguous.length > 1) {
+    const [one, other] = face.ambiguous;
+    return [h('div', { className: 'actions' },
+      h('button', { type: 'button', onclick: () => then(async () => merge(
+        await Promise.all(face.ambiguous.map(({ id }) => personById(id))))) }, 'They are one person: merge …'),
+      face.ambiguous.length === 2 && h('button', { type: 'button', onclick: () => then(async () => {
+        await noteDistinct(one.id, other.id);
+        return true;
+      }) }, `${called(one)} and ${called(other)} are two people`)),
+    h('p', { className: 'hint' }, 'If you know who it is, add the face to that record below: with more photos the '
+      + 'two are easier to tell apart.'), failed];
+  }
+  if (face.id === null) return [];
+  const [named] = face.candidates;
+  const enrol = (person) => enrolFace(photo, answer.faces, index, person);
+  const others = face.candidates.slice(1);
+  return [h('div', { className: 'actions' }, h('button', { type: 'button',
+    onclick: () => then(() => notThisPerson(named, others, enrol)) }, `This is not ${called(named)}`)), failed];
+}
+
+function enrolmentsOf(face, index) {
   if (!photo.image && answer.faces.length > 1) {
     return [h('p', { className: 'hint' },
       `This browser cannot cut one of several faces out of ${photo.kind}. Save the photo as JPEG, and choose that.`)];
@@ -202,8 +239,10 @@ function actionsOf(face, index) {
     if (await enrolFace(photo, answer.faces, index, person)) await ask();
   };
   const [nearest] = face.candidates;
+  // Who is as likely as the nearest one has a button as well.
+  const likely = face.ambiguous.length > 1 ? face.ambiguous : [nearest].filter(Boolean);
   return [h('div', { className: 'actions' },
     h('button', { type: 'button', onclick: () => enrol(null) }, 'Enrol as a new person'),
-    nearest && h('button', { type: 'button', onclick: () => enrol(nearest) }, `Add to ${called(nearest)}`),
+    likely.map((one) => h('button', { type: 'button', onclick: () => enrol(one) }, `Add to ${called(one)}`)),
     h('button', { type: 'button', onclick: () => enrol({ id: '', name: null }) }, 'Add to somebody else'))];
 }

@@ -49,7 +49,7 @@ export async function merge(people) {
       go.disabled = others.length === 0;
       preview.textContent = others.length === 0 ? 'Add the record that shows the same person.'
         : `${called(kept)} stays, with ${plural(photos, 'photo')}. ${others.join(', ')} will be gone; `
-          + 'the name and the metadata of the one that stays count. This cannot be undone.';
+          + 'the name and the metadata of the one that stays count. As a rule it can be taken apart again for a day.';
     }
 
     const submit = async (event) => {

@@ -8,17 +8,22 @@ import { enrolFiles } from './enrol.js';
 import { idOf } from './exact.js';
 import { merge } from './merge.js';
 import { eraseById, showPerson } from './person.js';
-import { ending } from './retention.js';
+import { basisOf, ending } from './retention.js';
 
 const view = byId('view-people');
 const search = h('input', { type: 'search', id: 'people-search', autocomplete: 'off', oninput: () => searched() });
+// Days from now until which the retention ends.
+const ends = h('select', { id: 'people-ends', onchange: () => reload() },
+  [['', 'Everybody'], ['0', 'Ended, to be erased'], ['30', 'Ends within 30 days'], ['90', 'Ends within 90 days'],
+    ['366', 'Ends within a year']].map(([value, text]) => h('option', { value }, text)));
 const status = h('p', { className: 'hint', role: 'status' });
+const rule = h('p', { className: 'hint', hidden: true });
 const body = h('tbody');
 const table = h('div', { className: 'table' }, h('table', { className: 'people' },
   h('caption', { className: 'away' }, 'People'),
   h('thead', {}, h('tr', {},
     h('th', { scope: 'col' }, h('span', { className: 'away' }, 'Choose')),
-    ['Id', 'Name', 'Photos', 'Model', 'Since', 'Kept'].map((text) => h('th', { scope: 'col' }, text)))),
+    ['Id', 'Name', 'Photos', 'Model', 'Since', 'Kept, and why'].map((text) => h('th', { scope: 'col' }, text)))),
   body));
 const more = h('button', { type: 'button', onclick: () => loadMore() }, 'Load more');
 const mergeChosen = h('button', { type: 'button', hidden: true, onclick: async () => {
@@ -29,6 +34,7 @@ const failed = h('div');
 const content = h('div', {},
   h('div', { className: 'bar' },
     h('div', { className: 'field' }, h('label', { htmlFor: 'people-search' }, 'Search by id or name'), search),
+    h('div', { className: 'field' }, h('label', { htmlFor: 'people-ends' }, 'Show'), ends),
     h('div', { className: 'actions' },
       h('button', { type: 'button', className: 'primary', onclick: async () => {
         if (await enrolFiles(null)) await reload();
@@ -38,7 +44,7 @@ const content = h('div', {},
         if (await showDuplicates()) await reload();
       } }, 'Likely duplicates'),
       h('button', { type: 'button', onclick: () => reload() }, 'Reload'))),
-  failed, status, table, h('div', { className: 'actions' }, more));
+  failed, status, rule, table, h('div', { className: 'actions' }, more));
 const refused = h('p', { className: 'note' });
 const eraser = h('button', { type: 'button', className: 'plain', onclick: async () => {
   if (await eraseById()) await reload();
@@ -48,6 +54,7 @@ let loaded = new Map();
 let chosen = new Set();
 let next = null;
 let total = 0;
+let daysKept = null;
 let fresh = false;
 let asked = 0;
 
@@ -85,10 +92,11 @@ async function loadMore() {
   failed.replaceChildren();
   try {
     // A search goes through all pages.
-    const page = await people(next, search.value.trim() ? 1000 : 100);
+    const before = ends.value === '' ? null : new Date(Date.now() + Number(ends.value) * 86400000 + 1000);
+    const page = await people(next, search.value.trim() ? 1000 : 100, before);
     if (mine !== asked) return;
     for (const one of page.identities) loaded.set(one.id, one);
-    ({ next, total } = page);
+    ({ next, total, days_kept: daysKept } = page);
   } catch (error) {
     if (mine !== asked) return;
     fresh = false;
@@ -108,7 +116,7 @@ function searched() {
 /** An id that is typed in full is requested, wherever it is in the list. */
 async function lookUp() {
   const id = idOf(search.value);
-  if (id === null || loaded.has(id) || next === null) return;
+  if (id === null || loaded.has(id) || next === null || ends.value !== '') return;
   try {
     loaded.set(id, await personById(id));
     render();
@@ -132,8 +140,13 @@ function render() {
   more.hidden = next === null || next === '-1';
   const everybody = plural(total, 'person', 'people');
   const among = next === null ? '' : `; ${loaded.size.toLocaleString()} are loaded`;
-  if (total === 0 && next === null) status.textContent = 'Nobody is enrolled in this collection yet.';
+  if (total === 0 && next === null && ends.value !== '') status.textContent = 'Nobody’s retention ends by then.';
+  else if (total === 0 && next === null) status.textContent = 'Nobody is enrolled in this collection yet.';
   else status.textContent = `${wanted ? `${shown.length.toLocaleString()} found of ` : ''}${everybody}${among}`;
+  rule.hidden = daysKept === null;
+  if (daysKept !== null) {
+    rule.textContent = `Who is enrolled here without a date of its own is kept for ${plural(daysKept, 'day')} from then on.`;
+  }
   renderChosen();
   if (focused.isConnected && !focused.hidden) return;
   // The row was drawn anew, or is gone.
@@ -165,5 +178,11 @@ function row(one) {
       h('span', { className: 'narrow' }, one.photos === 1 ? ' photo' : ' photos')),
     h('td', { className: 'model', title: one.model }, model),
     h('td', { className: 'since' }, h('span', { className: 'narrow' }, 'since '), time(one.created)),
-    h('td', { className: 'kept' }, ending(one)));
+    h('td', { className: 'kept' }, kept(one)));
+}
+
+/** Until when and on which basis; empty where neither is noted. */
+function kept(one) {
+  const basis = basisOf(one);
+  return [ending(one), basis && h('span', { className: 'why' }, basis)].filter(Boolean);
 }

@@ -2,6 +2,7 @@
 
 import { noteRefusal, refusal } from './abilities.js';
 import { call, person as personById } from './api.js';
+import { distinctList, showPhotos, undoLast, unmerge } from './corrections.js';
 import { confirm, open } from './dialog.js';
 import { announce, called, h, labelled, plural, time, trouble } from './dom.js';
 import { enrolFiles } from './enrol.js';
@@ -83,6 +84,12 @@ export async function showPerson(id) {
         h('div', { className: 'actions' },
           h('button', { type: 'button', onclick: () => then(enrolFiles(person)) }, 'Add photos'),
           h('button', { type: 'button', onclick: () => then(merge([person])) }, 'Merge with another record')),
+        h('h3', {}, 'Corrections'),
+        h('div', { className: 'actions' },
+          h('button', { type: 'button', onclick: () => then(showPhotos(person)) }, 'A photo shows somebody else'),
+          h('button', { type: 'button', onclick: () => then(unmerge(person)) }, 'Take a merge apart'),
+          h('button', { type: 'button', onclick: () => then(undoLast(person)) }, 'Undo the last correction')),
+        distinctList(person, load),
         h('h3', {}, 'Forget'),
         refused ? h('p', { className: 'hint' }, refused) : h('div', { className: 'actions' },
           h('button', { type: 'button', className: 'danger', onclick: () => gone(remove(person)) }, 'Delete'),

@@ -21,6 +21,14 @@ export function ending(person) {
   return isOver(person) ? h('strong', {}, 'ended ', time(end)) : h('span', {}, 'until ', time(end));
 }
 
+/** The legal basis for a list: "Consent of 2026-01-31, form 12"; null where none is noted. */
+export function basisOf({ legal_basis: basis }) {
+  if (!basis) return null;
+  const kind = KINDS.find(([value]) => value === basis.kind)?.[1] ?? basis.kind;
+  if (basis.withdrawn_at) return `${kind} withdrawn on ${basis.withdrawn_at.slice(0, 10)}`;
+  return `${kind}${basis.date ? ` of ${basis.date}` : ''}${basis.reference ? `, ${basis.reference}` : ''}`;
+}
+
 /** Fields of a form, and `patch()`: what they change, as members of the PATCH's JSON. */
 export function retentionFields(person) {
   const basis = person.legal_basis;
