@@ -65,7 +65,9 @@ def test_metadata_has_no_more_levels_than_an_answer_can_tell(inner: Any) -> None
         created=0.0,
         updated=0.0,
     )
-    page = IdentitiesAnswer(identities=[person], next=None, total=1, model="m", gallery_version=1)
+    page = IdentitiesAnswer(
+        days_kept=None, identities=[person], next=None, total=1, model="m", gallery_version=1
+    )
     assert json.loads(page.model_dump_json())["identities"][0]["metadata"] == fits
     for more in (1, 2000):
         for _ in range(more):
