@@ -407,6 +407,71 @@ class AuditSettings(Settings):
     objects: AuditObjectSettings = AuditObjectSettings()
 
 
+# Plain HTTP would show who was seen to everybody on the way.
+WebhookUrl = Annotated[
+    str,
+    Written(
+        r"^(https://[^/?#@\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?)(/[^#\s]*)?$",
+        "the URL of a webhook begins with https://, or with http:// on this machine, and has no "
+        "user and no #",
+    ),
+]
+
+
+class EventSettings(Settings):
+    """Events for a webhook; see docs/events.md."""
+
+    url: WebhookUrl | None = Field(
+        None, description="where events are delivered, by HTTPS; None: there are no events"
+    )
+    key_file: str | None = Field(
+        None, description="the keys of the signatures, one a line; the first one is the newest"
+    )
+    ca_file: str | None = Field(None, description="authorities to trust, PEM; None: the system's")
+    # Not strict, since YAML has lists, and no tuples.
+    kinds: Annotated[
+        tuple[Literal["enrolled", "changed", "deleted", "erased", "identified", "unknown"], ...],
+        Field(strict=False, min_length=1),
+    ] = Field(
+        ("enrolled", "changed", "deleted", "erased"),
+        description="which events; identified and unknown are those of look-ups",
+    )
+    collections: Annotated[tuple[CollectionName, ...], Field(strict=False)] | None = Field(
+        None, description="the collections that events are about; None: all"
+    )
+    prefix: Annotated[
+        str,
+        Written(
+            r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$",
+            "a prefix is letters, digits, dots, dashes and underscores, with / between its parts",
+        ),
+    ] = Field("events", description="of the queue, in the gallery's bucket")
+    timeout_s: float = Field(10, gt=0, le=60, description="what one delivery may take")
+    pause_s: float = Field(
+        1, gt=0, description="after a first failure; doubled with each, less up to a half of it"
+    )
+    max_pause_s: float = Field(300, gt=0, description="the longest pause between two tries")
+    max_age_s: float = Field(
+        259_200, gt=0, description="an event that is older is given up after its next failure"
+    )
+    poll_s: float = Field(1, gt=0, description="how often changes of the galleries are looked for")
+    flush_s: float = Field(
+        0.5, ge=0, description="what an event of a look-up waits for others before it is written"
+    )
+    before_answer: bool = Field(
+        False, description="a look-up is answered only when its events are written"
+    )
+    buffer_events: int = Field(
+        10_000, ge=1, description="events of look-ups in memory while the store is away"
+    )
+
+    @model_validator(mode="after")
+    def _signed(self) -> EventSettings:
+        if self.url is not None and self.key_file is None:
+            raise ValueError("events.url needs events.key_file: events are signed")
+        return self
+
+
 class LimitSettings(Settings):
     max_body_bytes: int = Field(64 * 2**20, ge=1)
     # Bodies and what they become, by estimates that `serving.api.memory` has. Beside it the process
@@ -453,6 +518,7 @@ class AppArgs(Settings):
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    events: EventSettings = EventSettings()
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
     docs: bool = Field(True, description="serve the API's description to try in a browser at /docs")
@@ -467,4 +533,8 @@ class AppArgs(Settings):
         audit, galleries = f"{self.audit.objects.prefix}/", f"{self.gallery.prefix}/"
         if audit.startswith(galleries) or galleries.startswith(audit):
             raise ValueError("audit.objects.prefix and gallery.prefix have to be apart")
+        events = f"{self.events.prefix}/"
+        for name, other in (("gallery.prefix", galleries), ("audit.objects.prefix", audit)):
+            if events.startswith(other) or other.startswith(events):
+                raise ValueError(f"events.prefix and {name} have to be apart")
         return self

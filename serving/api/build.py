@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ from serving.api.routes import (
 )
 from serving.api.schemas import Problem
 from serving.api.scopes import RouteScopes, anybody
+from serving.events.outbox import Outbox
+from serving.events.worker import Worker
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.settings import AppArgs
@@ -94,15 +96,19 @@ _CLOSE_SECONDS = 15.0
 
 
 @asynccontextmanager
-async def _running(lag: LoopGauge | None, trail: Trail | None, app: FastAPI) -> AsyncIterator[None]:
+async def _running(
+    lag: LoopGauge | None,
+    writers: Sequence[Trail | Outbox | Worker],
+    app: FastAPI,
+) -> AsyncIterator[None]:
     keeping = None if lag is None else asyncio.create_task(lag.keep())
     try:
         yield
     finally:
         if keeping is not None:
             keeping.cancel()
-        if trail is not None:
-            await asyncio.to_thread(trail.close, _CLOSE_SECONDS)
+        closing = (asyncio.to_thread(writer.close, _CLOSE_SECONDS) for writer in writers)
+        await asyncio.gather(*closing)
 
 
 def build_api(
@@ -116,6 +122,8 @@ def build_api(
     trail: Trail | None = None,
     input_key: bytes | None = None,
     records: Reader | None = None,
+    outbox: Outbox | None = None,
+    worker: Worker | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -124,6 +132,7 @@ def build_api(
         keys: those that callers need; None: callers need none.
         trail: the audit's, which is closed when the application ends; see `Context`, as for
             ``input_key`` and ``records``.
+        outbox, worker: those of events, which are closed, too; None: the settings want no events.
     """
     api = FastAPI(
         title="Face identification",
@@ -133,7 +142,7 @@ def build_api(
         # Both would load a script from a public CDN; `routes.docs` is in their place.
         docs_url=None,
         redoc_url=None,
-        lifespan=partial(_running, lag, trail),
+        lifespan=partial(_running, lag, [w for w in (trail, outbox, worker) if w is not None]),
         # It would send callers to any host that their request names.
         redirect_slashes=False,
         responses={"default": {"model": Problem, "description": "RFC 9457 problem"}},
@@ -151,6 +160,7 @@ def build_api(
         trail,
         input_key,
         records,
+        outbox,
     )
     # FastAPI has set up its own route by now: the description of the API.
     routes = list(api.routes)

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from serving import deadline
 from serving.api.disclosure import Disclosure
 from serving.errors import TimedOut
+from serving.events.outbox import Outbox
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import Identified
@@ -34,6 +35,7 @@ class Context:
         trail: writes the audit's objects; None: the settings want none.
         input_key: of the hashes of photos in the audit; None: there are none.
         records: reads the audit's objects; None: there are none.
+        outbox: takes the events of look-ups; None: the settings want none.
     """
 
     pipeline: Pipeline
@@ -47,6 +49,7 @@ class Context:
     trail: Trail | None = None
     input_key: bytes | None = None
     records: Reader | None = None
+    outbox: Outbox | None = None
 
     def timings(self) -> Timings:
         """For one request."""

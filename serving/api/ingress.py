@@ -9,6 +9,11 @@ from functools import partial
 from fastapi import FastAPI
 
 from serving.api.build import build_api
+from serving.events.event import LOOKUPS
+from serving.events.outbox import Outbox
+from serving.events.queue import NEEDS, Queue
+from serving.events.worker import Worker
+from serving.gallery.s3 import connect
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
@@ -17,6 +22,7 @@ from serving.settings import AppArgs
 from serving.stages.remote import Handle, RemoteDecode, RemoteDetect, RemoteMatch
 from serving.telemetry import replica
 from serving.telemetry.audit_metrics import AuditMetrics
+from serving.telemetry.event_metrics import EventMetrics
 from serving.telemetry.metrics import ApiMetrics, KeyGauge, LoopGauge, StoreMetrics
 from serving.trail import inputs
 from serving.trail.paging import Reader
@@ -57,6 +63,7 @@ class Ingress:
         self._register = Identities(matcher, embedder, versions, settings.retention)
         self._trail = _trail(settings, store)
         self._records = _reader(settings, store)
+        self._outbox, self._worker = _events(settings, store)
         self._input_key = inputs.key_in(os.environ) if settings.audit.input_hash else None
         self._keys = Keys(settings.keys) if settings.keys.required else None
         self._following = asyncio.create_task(KeyGauge().follow(self._keys))
@@ -72,6 +79,8 @@ class Ingress:
             trail=self._trail,
             input_key=self._input_key,
             records=self._records,
+            outbox=self._outbox,
+            worker=self._worker,
         )
 
 
@@ -89,3 +98,17 @@ def _reader(settings: AppArgs, store: StoreMetrics) -> Reader | None:
     if not settings.audit.objects.enabled:
         return None
     return Reader(partial(Places.of, settings, store))
+
+
+def _events(settings: AppArgs, store: StoreMetrics) -> tuple[Outbox | None, Worker | None]:
+    """Who writes the events of look-ups, and who delivers all; None: the settings want none."""
+    watch = EventMetrics()  # also without: its counters are 0
+    events, gallery = settings.events, settings.gallery
+    if events.url is None:
+        return None, None
+
+    def queue() -> Queue:
+        return Queue(connect(gallery, store, needs=NEEDS), events.prefix)
+
+    outbox = Outbox(events, queue, watch) if set(events.kinds) & set(LOOKUPS) else None
+    return outbox, Worker(events, queue, gallery.prefix, replica.name(), watch)

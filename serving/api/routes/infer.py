@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import audit, bodies, examples, openapi
+from serving.api import audit, bodies, events, examples, openapi
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep, DisclosureDep
 from serving.api.facts import note
@@ -44,6 +44,7 @@ async def infer(
         context.count(collection, identified)
         answered = disclosure.identified(identified)
         await audit.identified(request, context, [answered], [image])
+        await events.seen(request, context, collection, [answered])
         candidates = sum(map(len, (*identified.matches.candidates, *identified.ambiguous.values())))
         lease_of(request).take(CANDIDATE_BYTES * candidates)
         note(request, faces=len(identified.faces))

@@ -22,7 +22,7 @@ from kserve.protocol.rest.v2_datamodels import (
 from pydantic import BaseModel
 
 from serving import __version__
-from serving.api import audit, examples, openapi, v2_codec
+from serving.api import audit, events, examples, openapi, v2_codec
 from serving.api.context import Collection, Context, ContextDep, DisclosureDep, Knows
 from serving.api.disclosure import Disclosure
 from serving.api.facts import note
@@ -170,9 +170,10 @@ async def _infer(
     for photo in photos:
         context.count(collection, photo)
     note(request, photos=len(photos), faces=sum(len(photo.faces) for photo in photos))
-    photos = [disclosure.identified(photo) for photo in photos]
-    await audit.identified(request, context, photos, inference.images)
-    return await asyncio.to_thread(_answer, inference, photos, request_id_of(request))
+    disclosed = [disclosure.identified(photo) for photo in photos]
+    await audit.identified(request, context, disclosed, inference.images)
+    await events.seen(request, context, collection, disclosed)
+    return await asyncio.to_thread(_answer, inference, disclosed, request_id_of(request))
 
 
 def _answer(

@@ -1,0 +1,343 @@
+"""The follower: turns the versions of every gallery into queued events.
+
+A change is a commit of the gallery, so nothing that was acknowledged can be missing: a cursor in
+the bucket says up to which version the events of a gallery are queued. They are written before the
+cursor, which is replaced only if nobody else has: a process that is killed between the two, or two
+processes at once, queue events twice, with the same ids.
+
+A compaction folds segments together; until the sweep their indexes and objects are still there, and
+are read instead. What is gone by then, or was restored, is told as an event of its own: a gap.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serving.errors import ServingError
+from serving.events.changes import deleted_in, events_of
+from serving.events.event import BULK, GAP, Event, batches, event, sequence_of
+from serving.events.event import TYPES as EVENT_TYPES
+from serving.events.queue import BATCH, Queue
+from serving.gallery.formats import Stored, read_json
+from serving.gallery.location import Location, locate
+from serving.gallery.manifest import INDEXES, Manifest, SegmentRef
+from serving.gallery.segment import Kind, Segment
+from serving.gallery.store import NotFound, PreconditionFailed
+from serving.gallery.stored import StoredGallery
+
+log = logging.getLogger(__name__)
+
+# How often it looks for new galleries: a listing of the bucket.
+_DISCOVER_S = 10.0
+# Ids of deleted people that wait for the end of their erasure, which comes within minutes.
+_MOST_DELETED = 10_000
+
+
+class Cursor(Stored):
+    """Up to where the events of a gallery are queued.
+
+    Attributes:
+        commit, segment: the commit of the version, and the last segment: either shows that a
+            manifest continues it.
+        told: the times of the erasures that were told.
+        deleted: people who were deleted, and perhaps are being erased.
+    """
+
+    format: Literal["faces-events-cursor/1"] = "faces-events-cursor/1"
+    version: int
+    commit: str | None = None
+    segment: str | None = None
+    told: tuple[float, ...] = ()
+    deleted: tuple[int, ...] = ()
+
+    @classmethod
+    def at(cls, manifest: Manifest) -> Cursor:
+        return cls(
+            version=int(manifest.at),
+            commit=manifest.at.commit,
+            segment=manifest.segments[-1].name if manifest.segments else None,
+            told=_erasures_of(manifest),
+        )
+
+
+@dataclass
+class _Followed:
+    """One gallery; ``cursor`` is None until it is read, and ``etag`` until it is written once."""
+
+    location: Location
+    stored: StoredGallery
+    cursor: Cursor | None = None
+    etag: str | None = None
+
+
+class Follower:
+    """For one thread.
+
+    Args:
+        galleries: the prefix of the galleries in the queue's bucket.
+        kinds: of the events that are wanted.
+        collections: None: all.
+        monotonic: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        galleries: str,
+        kinds: Collection[str],
+        collections: Collection[str] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._galleries = galleries
+        self._types = {EVENT_TYPES[kind] for kind in (*kinds, GAP, BULK)}
+        self._collections = collections
+        self._clock = clock
+        self._monotonic = monotonic
+        self._discovered: float | None = None
+        self._followed: dict[str, _Followed] = {}
+        self.gaps = 0
+        self.problem = False
+
+    def follow(self, alive: Callable[[], bool] = lambda: True) -> int:
+        """Queue the events of what has changed; returns how many.
+
+        Args:
+            alive: asked now and then; False: another process has taken over.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        now = self._monotonic()
+        if self._discovered is None or now - self._discovered >= _DISCOVER_S:
+            self._discover()
+            self._discovered = now
+        count, problem = 0, False
+        for followed in list(self._followed.values()):
+            if not alive():
+                break
+            try:
+                while (more := self._follow(followed, alive)) is not None:
+                    count += more
+            except ServingError as error:
+                # One damaged gallery must not keep the events of the others back.
+                problem = True
+                if not self.problem:
+                    log.error("events of %s are not told: %s", followed.location, error)
+                followed.cursor = None
+        self.problem = problem
+        return count
+
+    def forget(self) -> None:
+        """Read all cursors again: another process has written them."""
+        self._followed.clear()
+        self._discovered = None
+
+    def _discover(self) -> None:
+        store, prefix = self._queue.store, self._queue.prefix
+        found = [
+            location
+            for location in locate(
+                store, self._galleries, failed=lambda name, why: log.warning("%s: %s", name, why)
+            )
+            if self._collections is None or location.collection in self._collections
+        ]
+        began = f"{prefix}/began.json"
+        try:
+            store.get(began)
+        except NotFound:
+            # What was there before is no event; what comes from now on is.
+            for location in found:
+                manifest, _ = StoredGallery(store, self._galleries, location).file.read()
+                data = Cursor.at(manifest).model_dump_json().encode()
+                try:
+                    store.put(self._key(location), data, if_absent=True)
+                except PreconditionFailed:
+                    continue
+            store.put(began, b"{}")
+        known = self._followed
+        self._followed = {
+            str(at): known.get(str(at)) or _Followed(at, StoredGallery(store, self._galleries, at))
+            for at in found
+        }
+
+    def _key(self, location: Location) -> str:
+        return f"{self._queue.prefix}/cursors/{location}.json"
+
+    def _follow(self, followed: _Followed, alive: Callable[[], bool]) -> int | None:
+        """Queue the events of some newer versions; None: there are none."""
+        if followed.cursor is None:
+            self._read_cursor(followed)
+        cursor = followed.cursor
+        assert cursor is not None
+        manifest, _ = followed.stored.file.read()
+        if (cursor.version, cursor.commit) == (manifest.version, manifest.at.commit):
+            return None
+        count = 0
+        after = cursor
+
+        def found() -> Iterator[Event]:
+            nonlocal after
+            after = yield from self._events(followed, cursor, manifest)
+
+        wanted = (e for e in found() if e["type"] in self._types)
+        for batch in batches(wanted, BATCH):
+            if not alive():
+                return None
+            self._queue.put(batch)
+            count += len(batch)
+        try:
+            followed.etag = self._queue.store.put(
+                self._key(followed.location),
+                after.model_dump_json().encode(),
+                if_match=followed.etag,
+                if_absent=followed.etag is None,
+            )
+        except PreconditionFailed:
+            followed.cursor = None  # another process was faster
+            return None
+        followed.cursor = after
+        return count
+
+    def _read_cursor(self, followed: _Followed) -> None:
+        key = self._key(followed.location)
+        try:
+            stored = self._queue.store.get(key)
+        except NotFound:
+            # It is new: all that is in it is an event.
+            followed.cursor, followed.etag = Cursor(version=0), None
+        else:
+            followed.cursor, followed.etag = read_json(key, stored.data, Cursor), stored.etag
+
+    def _events(
+        self, followed: _Followed, cursor: Cursor, manifest: Manifest
+    ) -> Generator[Event, None, Cursor]:
+        """The events from the cursor to some version; returns the cursor there."""
+        stored, location = followed.stored, followed.location
+        segments: list[tuple[SegmentRef, Segment]] | None = None
+        after = Cursor.at(manifest)
+        for refs in self._plans(stored, cursor, manifest):
+            try:
+                # All, before the first is told: a sweep may have removed one of them.
+                segments = [(ref, stored.objects.read(ref).bare()) for ref in refs]
+            except NotFound:
+                continue
+            if not set(refs) <= set(manifest.segments):
+                after = _between(refs[-1], manifest, cursor)
+            break
+        deleted = list(cursor.deleted)
+        if segments is None:
+            yield self._gap(location, cursor, manifest)
+        for ref, segment in segments or ():
+            deleted += deleted_in(segment)
+            yield from events_of(segment, ref.last, location)
+        if after.told != cursor.told:
+            deleted = yield from self._erased(location, cursor, manifest, deleted)
+        return after.model_copy(update={"deleted": tuple(dict.fromkeys(deleted))[-_MOST_DELETED:]})
+
+    def _plans(
+        self, stored: StoredGallery, cursor: Cursor, manifest: Manifest
+    ) -> Iterator[Sequence[SegmentRef]]:
+        """Segments that may tell what came after the cursor, the best first."""
+        continues = cursor.version == 0 or any(c.id == cursor.commit for c in manifest.commits)
+        refs = _newer(manifest.segments, cursor, continues=continues)
+        if refs is not None:
+            yield refs
+            return
+        first = manifest.segments[:1]
+        if first and first[0].first == 1 and cursor.version < first[0].last and continues:
+            try:
+                begins = stored.objects.read(first[0])
+            except NotFound:
+                begins = None
+            if begins is not None and len(begins) and begins.kind[0] == Kind.CLEAR:
+                yield manifest.segments
+        # The lists of segments from before a compaction, until they are swept.
+        older: list[Sequence[SegmentRef]] = []
+        for name, _ in stored.objects.all():
+            if not name.startswith(INDEXES):
+                continue
+            try:
+                index = stored.file.read_index(name)
+            except NotFound:
+                continue
+            if refs := _newer(index.segments, cursor):
+                older.append(refs)
+        yield from sorted(older, key=lambda refs: -refs[-1].last)
+
+    def _gap(self, location: Location, cursor: Cursor, manifest: Manifest) -> Event:
+        self.gaps += 1
+        log.error(
+            "the changes of %s from version %d to %d cannot be told: they were swept, or another "
+            "state was restored",
+            location,
+            cursor.version,
+            manifest.version,
+        )
+        versions = {"from_version": cursor.version, "to_version": manifest.version}
+        return event(
+            GAP,
+            location.collection,
+            key=[location.model, cursor.version, manifest.version, manifest.at.commit],
+            time=self._clock(),
+            sequence=sequence_of(manifest.version),
+            data={"model": location.model, **versions},
+        )
+
+    def _erased(
+        self, location: Location, cursor: Cursor, manifest: Manifest, deleted: list[int]
+    ) -> Generator[Event, None, list[int]]:
+        """The events of the erasures since the cursor; returns who else was deleted."""
+        erased = manifest.erased
+        assert erased is not None
+        for erasure in erased.erasures:
+            if erasure.time in cursor.told:
+                continue
+            hashes = set(erasure.hashes)
+            people = [p for p in dict.fromkeys(deleted) if erased.hash_of(p) in hashes]
+            deleted = [p for p in deleted if p not in people]
+            version = erasure.version or manifest.version
+            for number, person in enumerate(people):
+                yield event(
+                    "erased",
+                    location.collection,
+                    key=[location.model, person, erasure.time],
+                    time=erasure.time,
+                    # After the deletion, which the version has already.
+                    sequence=sequence_of(version, 10**7 + number),
+                    data={"gallery_version": version, "model": location.model},
+                    person=person,
+                )
+        return deleted
+
+
+def _newer(
+    segments: Sequence[SegmentRef], cursor: Cursor, *, continues: bool = False
+) -> Sequence[SegmentRef] | None:
+    """Those of the segments that came after the cursor; None: they do not tell.
+
+    Args:
+        continues: it is known that they are of the same history.
+    """
+    if not continues and all(ref.name != cursor.segment for ref in segments):
+        return None
+    if any(ref.first <= cursor.version < ref.last for ref in segments):
+        return None  # folded with what is told already
+    return tuple(ref for ref in segments if ref.first > cursor.version)
+
+
+def _between(last: SegmentRef, manifest: Manifest, cursor: Cursor) -> Cursor:
+    """The cursor after this segment, which the manifest lists no more."""
+    commits = [c.id for c in manifest.commits if c.version == last.last]
+    commit = commits[0] if commits else None
+    return Cursor(version=last.last, commit=commit, segment=last.name, told=cursor.told)
+
+
+def _erasures_of(manifest: Manifest) -> tuple[float, ...]:
+    return () if manifest.erased is None else tuple(e.time for e in manifest.erased.erasures)
