@@ -28,6 +28,7 @@ SCHEMA = CHART / "values.schema.json"
 DERIVED = {
     "AppArgs": {"keys", "scale"},
     "DecodeSettings": {"memory_bytes"},
+    "EventSettings": {"key_file", "ca_file"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
     "LimitSettings": {"body_memory_bytes"},
     "MatchSettings": {"memory_bytes"},

@@ -19,6 +19,7 @@ PLACES = {
     "audit": "serving.cli.audit:audit",
     "calibrate": "serving.cli.calibrate:calibrate_command",
     "enroll": "serving.cli.enroll:enroll",
+    "events": "serving.cli.events:events",
     "evaluate": "serving.cli.evaluate:evaluate_command",
     "gallery": "serving.cli.gallery.group:gallery",
     "import": "serving.cli.gallery.transfer:import_",

@@ -100,13 +100,17 @@ class Queue:
         key = f"{self._graves}{int(queued * 1000):013d}-{event['id']}.json"
         self.store.put(key, dead.model_dump_json().encode())
 
+    def graves(self) -> list[str]:
+        """The keys of the events that were given up, the oldest first."""
+        return sorted(entry.key for entry in self.store.list(self._graves))
+
     def dead(self) -> Iterator[tuple[str, Dead]]:
         """The events that were given up, by their keys, the oldest first.
 
         Raises:
             GalleryCorrupt: an object is damaged.
         """
-        for key in sorted(entry.key for entry in self.store.list(self._graves)):
+        for key in self.graves():
             try:
                 yield key, read_json(key, self.store.get(key).data, Dead)
             except NotFound:

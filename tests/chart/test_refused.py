@@ -45,6 +45,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"audit": {"objects": {"prefix": "galleries/audit"}}}},
         "have to be apart",
     ),
+    "events without keys": (
+        {"settings": {"events": {"url": "https://hooks.example.com"}}},
+        "needs keys for the signatures: set events.existingSecret",
+    ),
+    "events among the audit": (
+        {"settings": {"events": {"prefix": "audit/events"}}},
+        "settings.events.prefix .* settings.audit.objects.prefix .* have to be apart",
+    ),
     "two sources of API keys": (
         {"auth": {"keys": [HASHED]}},
         "auth.existingSecret or auth.keys, not both",

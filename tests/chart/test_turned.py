@@ -218,6 +218,33 @@ KNOBS = {
             ],
         },
     ),
+    "settings.events": Knob(
+        {
+            "settings": {"events": {"url": "https://hooks.example.com:8443/faces"}},
+            "events": {
+                "existingSecret": "webhook",
+                "key": "secret",
+                "caBundle": {"configMap": "webhook-ca", "key": "authorities.pem"},
+            },
+        },
+        {*SERVED, policy("events")},
+        {
+            (RAY, f"{_ARGS}.events"): {
+                "url": "https://hooks.example.com:8443/faces",
+                "key_file": "/etc/faces/events/keys",
+                "ca_file": "/etc/faces/events-ca/ca.crt",
+            },
+            (RAY, f"{_INGRESS}.volumes.4.secret"): {
+                "secretName": "webhook",
+                "items": [{"key": "secret", "path": "keys"}],
+            },
+            (RAY, f"{_INGRESS}.volumes.5.configMap"): {
+                "name": "webhook-ca",
+                "items": [{"key": "authorities.pem", "path": "ca.crt"}],
+            },
+            (policy("events"), "spec.egress.0.ports"): [{"port": 8443, "protocol": "TCP"}],
+        },
+    ),
     "auth.keys": Knob(
         {"auth": {"existingSecret": "", "keys": [HASHED]}},
         {RAY, KEYS},

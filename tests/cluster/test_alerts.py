@@ -189,6 +189,22 @@ CASES: Sequence[Case] = (
         quiet_at=9,
     ),
     Case(
+        "FacesEventsProblem",
+        {
+            'ray_faces_events_problem{replica="a"}': "1x30",
+            'ray_faces_events_problem{replica="b"}': "0x30",
+        },
+        {'ray_faces_events_problem{replica="a"}': "1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0 1 0"},
+        15,
+    ),
+    Case(
+        "FacesEventsLost",
+        _outcomes("ray_faces_events_total", "outcome", dead="0x9 3x20", delivered="0+9x30"),
+        _outcomes("ray_faces_events_total", "outcome", dead="3x30", delivered="0+9x30"),
+        11,
+        quiet_at=9,
+    ),
+    Case(
         "FacesGalleryStale",
         {"ray_faces_gallery_unconfirmed_total": "0+2x30"},
         {"ray_faces_gallery_unconfirmed_total": "7x30"},

@@ -60,6 +60,7 @@ ELSEWHERE = {
     "gallery/stored.py": "gallery/test_compaction.py, gallery/test_erasure.py",
     "gallery/writer.py": "gallery/test_gallery.py, gallery/test_machine.py",
     "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_story.py",
+    "operations/events.py": "cli/test_events.py",
     "operations/trail.py": "cli/test_audit.py",
     "pipeline/verification.py": "pipeline/test_pipeline.py",
     "stack/config.py": "what it writes is what every stack of tests/service is started with",

@@ -10,6 +10,7 @@ import httpx
 
 from serving.api.build import ROUTERS, build_api
 from serving.api.openapi import examples_of
+from serving.events.outbox import Outbox
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.settings import AppArgs, AuditSettings, LimitSettings, MatchSettings
@@ -41,6 +42,7 @@ class Api:
         trail: Trail | None = None,
         input_key: bytes | None = None,
         records: Reader | None = None,
+        outbox: Outbox | None = None,
         **limits: Any,
     ) -> None:
         settings = AppArgs(
@@ -64,6 +66,7 @@ class Api:
             trail=trail,
             input_key=input_key,
             records=records,
+            outbox=outbox,
         )
 
     def request(self, method: str, path: str, **request: Any) -> httpx.Response:

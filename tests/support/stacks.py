@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from serving.events.event import KINDS
 from serving.keys import hash_of, new_key
 from serving.settings import ScaleSettings
 from serving.stack import triton
@@ -26,10 +27,13 @@ from serving.stack.run import running
 from tests.support.chart.helm import Helm, Object
 from tests.support.chart.objects import serve_config as rendered_config
 from tests.support.chart.values import VARIANTS
+from tests.support.webhooks import SECRET
 
 # Apart from those of `make run`, and from each other: all of them may run side by side.
 OPEN_PORT, KEYED_PORT, TUNED_PORT = 15000, 15500, 15700
 COLLECTOR_PORT = OPEN_PORT + 50
+# Most of the time no receiver listens there, and that must not affect any request.
+WEBHOOK_PORT = TUNED_PORT + 50
 
 # What the keyed stack takes at most for a request, and how many at once. Longer than it waits for
 # Triton (10 s), or /readyz could not say that Triton does not answer.
@@ -143,8 +147,17 @@ def keyed(folder: Path) -> Iterator[Stack]:
 @contextmanager
 def tuned(folder: Path) -> Iterator[Stack]:
     """With the settings of single files, which do not get in each other's way: it scales, and it
-    refuses enrolments with conflicts."""
+    refuses enrolments with conflicts; and it has events."""
+    key = folder.with_name(f"{folder.name}-webhook-key")
+    key.write_text(SECRET)
     overrides = {
+        "events": {
+            "url": f"http://{LOOPBACK}:{WEBHOOK_PORT}/hook",
+            "key_file": str(key),
+            "kinds": list(KINDS),
+            "poll_s": 0.2,
+            "max_pause_s": 0.5,
+        },
         # Small faces take long to find, so detection is the bottleneck.
         "detect": {"threads": 1, "min_face_size": 12},
         "decode": {"threads": 1},
@@ -214,7 +227,11 @@ FILES = {
         "tests/service/test_chart.py",
         "tests/service/test_keys.py",
     ],
-    "tuned_stack": ["tests/console/test_refusing.py", "tests/service/test_scaling.py"],
+    "tuned_stack": [
+        "tests/console/test_refusing.py",
+        "tests/service/test_events.py",
+        "tests/service/test_scaling.py",
+    ],
 }
 _STACK_OF = {file: stack for stack, files in FILES.items() for file in files}
 

@@ -150,6 +150,7 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 {{- $group := include "facenet-serving.group" $values | fromYaml -}}
 {{- $s3 := has $stage (list "ingress" "match") -}}
 {{- $keys := and (eq $stage "ingress") $root.Values.auth.enabled -}}
+{{- $events := and (eq $stage "ingress") (dig "events" "url" "" ($root.Values.settings | default dict)) -}}
 groupName: {{ $stage }}
 minReplicas: {{ ternary $group.min $group.max $root.Values.ray.autoscaler.enabled }}
 maxReplicas: {{ $group.max }}
@@ -215,6 +216,17 @@ template:
             mountPath: /etc/faces/keys
             readOnly: true
           {{- end }}
+          {{- if $events }}
+          # The folder, too.
+          - name: event-keys
+            mountPath: /etc/faces/events
+            readOnly: true
+          {{- if $root.Values.events.caBundle.configMap }}
+          - name: event-ca
+            mountPath: /etc/faces/events-ca
+            readOnly: true
+          {{- end }}
+          {{- end }}
           {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumeMounts") }}
           {{- . | nindent 10 }}
           {{- end }}
@@ -231,6 +243,20 @@ template:
         secret:
           secretName: {{ include "facenet-serving.auth.secret" $root }}
           items: [{key: {{ $root.Values.auth.key }}, path: keys.yaml}]
+      {{- end }}
+      {{- if $events }}
+      - name: event-keys
+        secret:
+          secretName: {{ $root.Values.events.existingSecret }}
+          items: [{key: {{ $root.Values.events.key }}, path: keys}]
+      {{- with $root.Values.events.caBundle }}
+      {{- if .configMap }}
+      - name: event-ca
+        configMap:
+          name: {{ .configMap }}
+          items: [{key: {{ .key }}, path: ca.crt}]
+      {{- end }}
+      {{- end }}
       {{- end }}
       {{- with include "facenet-serving.extra" (list $root $values.pod "extraVolumes") }}
       {{- . | nindent 6 }}

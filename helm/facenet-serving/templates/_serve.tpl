@@ -14,6 +14,13 @@
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
 {{- end -}}
+{{- if dig "events" "url" "" (.Values.settings | default dict) -}}
+{{- $events := dict "key_file" "/etc/faces/events/keys" -}}
+{{- if .Values.events.caBundle.configMap -}}
+{{- $_ := set $events "ca_file" "/etc/faces/events-ca/ca.crt" -}}
+{{- end -}}
+{{- $_ := set $derived "events" $events -}}
+{{- end -}}
 {{ merge dict (deepCopy (.Values.settings | default dict)) $derived | toYaml }}
 {{- end -}}
 

@@ -19,6 +19,7 @@
 {{- include "facenet-serving.validate.s3" . -}}
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.audit" . -}}
+{{- include "facenet-serving.validate.events" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
@@ -215,6 +216,20 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- $galleries := printf "%s/" .Values.s3.prefix -}}
 {{- if or (hasPrefix $prefix $galleries) (hasPrefix $galleries $prefix) -}}
 {{- fail (printf "settings.audit.objects.prefix (%s) and s3.prefix (%s) have to be apart." $prefix $galleries) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "facenet-serving.validate.events" -}}
+{{- $events := dig "events" dict (.Values.settings | default dict) -}}
+{{- if and $events.url (not .Values.events.existingSecret) -}}
+{{- fail "settings.events.url needs keys for the signatures: set events.existingSecret." -}}
+{{- end -}}
+{{- $prefix := printf "%s/" ($events.prefix | default "events") -}}
+{{- $audit := printf "%s/" (dig "audit" "objects" "prefix" "audit" (.Values.settings | default dict)) -}}
+{{- range $name, $other := dict "s3.prefix" (printf "%s/" .Values.s3.prefix) "settings.audit.objects.prefix" $audit -}}
+{{- if or (hasPrefix $prefix $other) (hasPrefix $other $prefix) -}}
+{{- fail (printf "settings.events.prefix (%s) and %s (%s) have to be apart." $prefix $name $other) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

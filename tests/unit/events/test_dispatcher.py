@@ -13,9 +13,9 @@ from serving.errors import Unavailable
 from serving.events.dispatcher import Dispatcher
 from serving.events.queue import Queue
 from serving.events.receiver import Receiver
+from tests.support.events import made, settings
 from tests.support.memory_store import MemoryStore
 from tests.support.webhooks import Watched, Webhook, receiving, taken
-from tests.unit.events.made import made, settings
 
 
 class Deliveries:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.events.event import TYPES, batches, event, sequence_of
-from tests.unit.events.made import made
+from tests.support.events import made
 
 
 def test_is_a_cloud_event_that_names_a_person_by_the_id_alone() -> None:

@@ -13,10 +13,10 @@ import pytest
 from serving.errors import Unavailable
 from serving.events.outbox import Outbox
 from serving.events.queue import Queue
+from tests.support.events import made, settings
 from tests.support.memory_store import MemoryStore
 from tests.support.trails import wait_until
 from tests.support.webhooks import Watched
-from tests.unit.events.made import made, settings
 
 
 class Bucket:

@@ -6,8 +6,8 @@ import pytest
 
 from serving.errors import GalleryCorrupt
 from serving.events.queue import Queue
+from tests.support.events import made
 from tests.support.memory_store import MemoryStore
-from tests.unit.events.made import made
 
 
 def test_what_was_put_is_read_in_order_until_it_is_removed() -> None:

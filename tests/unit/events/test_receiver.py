@@ -13,8 +13,8 @@ import pytest
 from serving.errors import InvalidInput
 from serving.events.receiver import Outcome, Receiver, seconds_of
 from tests.support.certificates import certificate
+from tests.support.events import made, settings
 from tests.support.webhooks import Webhook, receiving
-from tests.unit.events.made import made, settings
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from serving.errors import Unavailable
 from serving.events.queue import Queue
 from serving.events.worker import Worker
 from serving.gallery import Gallery
+from tests.support.events import made, settings
 from tests.support.memory_store import MemoryStore
 from tests.support.people import LOCATION, put
 from tests.support.trails import wait_until
 from tests.support.webhooks import Watched, Webhook, receiving
-from tests.unit.events.made import made, settings
 
 
 class Replicas:

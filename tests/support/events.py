@@ -1,4 +1,4 @@
-"""What the tests of events share."""
+"""Settings of events, and events, for their tests."""
 
 from __future__ import annotations
 
