@@ -114,6 +114,14 @@ class EnrolmentConflict(ServingError):
     title = "The photos contradict who is enrolled"
 
 
+class AmbiguousName(ServingError):
+    """Several people have the name by which one is meant; nothing was written."""
+
+    status = 409
+    type = "ambiguous-name"
+    title = "Several people have this name"
+
+
 class CollectionFull(ServingError):
     """The collection holds as many people as it may; nothing was written."""
 
@@ -152,6 +160,14 @@ class NoUsableFace(ServingError):
     status = 422
     type = "no-usable-face"
     title = "A usable face is missing"
+
+
+class SeveralFaces(ServingError):
+    """A photo has to show one face alone, and shows more; nothing was written."""
+
+    status = 422
+    type = "several-faces"
+    title = "The photo shows more than one face"
 
 
 class OtherModel(ServingError):

@@ -36,10 +36,7 @@ def moved(before: Records, source: int, target: int, photos: Sequence[str], now:
     record = before.get(source)
     if record is None:
         raise UnknownIdentity(f"Nobody is enrolled under the id {source}.")
-    rows = {photo_id(row): row for row in record.rows}
-    if unknown := [photo for photo in photos if photo not in rows]:
-        raise UnknownPhoto(f"{source} has no photo {unknown[0]}; it may have been moved already.")
-    places = holding(record, Counter(rows[photo] for photo in photos))
+    places = holding(record, _counted(record, source, photos))
     kept = np.delete(record.embeddings, places, axis=0)
     other = before.get(target) or Record(record.embeddings[:0], _end_of(record), now, now)
     together = np.concatenate([other.embeddings, record.embeddings[places]])
@@ -49,6 +46,33 @@ def moved(before: Records, source: int, target: int, photos: Sequence[str], now:
         target: dataclasses.replace(other, embeddings=together, updated=now),
     }
     return {person: each for person, each in after.items() if len(each.embeddings)}
+
+
+def without_photos(before: Records, person: int, photos: Sequence[str], now: float) -> Records:
+    """The person without the photos with these ids; without any photo the person is gone.
+
+    Args:
+        photos: as in `moved`; of equal ones one goes.
+
+    Raises:
+        UnknownIdentity: the person is not enrolled.
+        UnknownPhoto: the person has no such photo.
+    """
+    record = before.get(person)
+    if record is None:
+        raise UnknownIdentity(f"Nobody is enrolled under the id {person}.")
+    places = holding(record, _counted(record, person, photos))
+    kept = np.delete(record.embeddings, places, axis=0)
+    after = {**before, person: dataclasses.replace(record, embeddings=kept, updated=now)}
+    return {i: each for i, each in after.items() if len(each.embeddings)}
+
+
+def _counted(record: Record, person: int, photos: Sequence[str]) -> Counter[bytes]:
+    """The rows of the photos. Raises UnknownPhoto."""
+    rows = {photo_id(row): row for row in record.rows}
+    if unknown := [photo for photo in photos if photo not in rows]:
+        raise UnknownPhoto(f"{person} has no photo {unknown[0]}; it may have been moved already.")
+    return Counter(rows[photo] for photo in photos)
 
 
 def segment_of(before: Records, after: Records, dimension: int, now: float) -> Segment | None:

@@ -44,6 +44,10 @@ class Details:
     def encoded(self, start: int, length: int) -> bytes:
         return bytes(self._bytes[start : start + length])
 
+    def find(self, text: bytes, start: int, end: int) -> int:
+        """Where ``text`` is between these two places, the first time; -1: nowhere."""
+        return self._bytes.find(text, start, end)
+
     def get(self, start: int, length: int) -> dict[str, Any]:
         """One object; length 0 stands for an empty one."""
         details: dict[str, Any] = json.loads(self.encoded(start, length)) if length else {}

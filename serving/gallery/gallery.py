@@ -67,6 +67,8 @@ class Gallery:
         )
         self._writer = Writer(self._stored, observer)
         self._refreshing = threading.Lock()
+        self._giving = threading.Lock()
+        self._given = -1
         self._following = Following(self._stored.objects, room)
 
     @property
@@ -102,6 +104,13 @@ class Gallery:
     def now(self) -> float:
         """Seconds since 1970, by this gallery's clock."""
         return self._stored.now()
+
+    def new_id(self) -> int:
+        """An id for somebody new, by the people as last refreshed. Each call returns another one;
+        that no other process gave it to somebody is for the commit to check."""
+        with self._giving:
+            self._given = self.snapshot.free_id(self._given)
+            return self._given
 
     def refresh(self, at_least: int | None = None) -> Snapshot:
         """Load the people of the store's newest version, unless that which is loaded suffices.

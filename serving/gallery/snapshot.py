@@ -14,8 +14,10 @@ from serving.gallery.columns import INDEX_BYTES, Columns, codes_of
 from serving.gallery.details import Details
 from serving.gallery.distinct import Distinct
 from serving.gallery.kept import Kept
+from serving.gallery.naming import slots_named
 from serving.gallery.retention import end_of
 from serving.gallery.version import Version
+from serving.settings import MAX_ID
 
 # People compared by their vectors. docs/bench-gallery.md says how often the best of them is the
 # best of all people.
@@ -190,6 +192,28 @@ class Snapshot:
         wanted = np.isin(self._columns.ids[:used], np.array(list(ids), np.int64))
         people = (self.person(int(s)) for s in np.flatnonzero(wanted & self._alive))
         return {person.id: person for person in people}
+
+    def named(self, name: str) -> list[Person]:
+        """Everybody who has exactly this name, in the order of the ids."""
+        slots = slots_named(self._columns, self._details, self._alive, name)
+        return sorted((self.person(slot) for slot in slots), key=lambda person: person.id)
+
+    def free_id(self, above: int = -1) -> int:
+        """An id that nobody has and, as far as memory knows, nobody had: past all others and
+        ``above``; where there is none, the lowest that is free."""
+        ids = self._columns.ids[: len(self._alive)]
+        last = max(above, int(ids.max(initial=-1)))
+        if last < MAX_ID:
+            return last + 1
+        taken = np.unique(ids[self._alive])
+        gaps = np.flatnonzero(taken != np.arange(len(taken)))
+        return int(gaps[0]) if len(gaps) else len(taken)
+
+    def counted(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All people in the order of their ids: ids (N,) and how many photos each has (N,)."""
+        slots = np.flatnonzero(self._alive)
+        slots = slots[np.argsort(self._columns.ids[slots])]
+        return self._columns.ids[slots], self._columns.photos[slots]
 
     def get(self, person: int) -> Person | None:
         slot = self._slot(person)

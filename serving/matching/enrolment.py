@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from serving.errors import Unavailable
 from serving.gallery import Gallery, Kind, Operation, Snapshot
+from serving.gallery.records import photo_id
+from serving.gallery.segment import STORED
+from serving.gallery.writer import Precondition
 from serving.matching import conflicts, quota, retention
 from serving.matching.conflicts import Conflicting
 from serving.matching.records import Enrolled, Enrolment, Refused
@@ -14,12 +18,20 @@ from serving.matching.search import log
 from serving.settings import MatchSettings
 
 
-def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrolled | Refused:
+def enrol(
+    gallery: Gallery,
+    person: Enrolment,
+    matching: MatchSettings,
+    precondition: Precondition | None = None,
+) -> Enrolled | Refused:
     """Commit the enrolment, and return what the gallery then holds of the person.
 
     Checking for conflicts costs no request to the store: it uses the snapshot that is read back
     after the commit. So of two simultaneous enrolments of one face, the later reports the earlier.
     To refuse conflicts, it uses the version that the commit replaces.
+
+    Args:
+        precondition: see `serving.gallery.Gallery.commit`.
 
     Raises:
         CollectionFull: a new person, and the collection has as many as it may.
@@ -28,10 +40,10 @@ def enrol(gallery: Gallery, person: Enrolment, matching: MatchSettings) -> Enrol
     if person.default_end is not None:
         try:
             ending = {"expires_at": person.default_end, **person.retention}
-            return _enrol(gallery, person, matching, ending, only_without_end=True)
+            return _enrol(gallery, person, matching, ending, precondition, only_without_end=True)
         except _HasEnd:
             pass  # that one stays
-    return _enrol(gallery, person, matching, person.retention)
+    return _enrol(gallery, person, matching, person.retention, precondition)
 
 
 class _HasEnd(Exception):
@@ -43,6 +55,7 @@ def _enrol(
     person: Enrolment,
     matching: MatchSettings,
     ending: Mapping[str, Any],
+    precondition: Precondition | None,
     *,
     only_without_end: bool = False,
 ) -> Enrolled | Refused:
@@ -62,10 +75,12 @@ def _enrol(
     quota.check(gallery, [operation], matching.max_people)
     known = gallery.snapshot
 
-    def precondition(people: Snapshot, earlier: Sequence[Operation]) -> None:
+    def check(people: Snapshot, earlier: Sequence[Operation]) -> None:
         # Another caller may have set it a moment ago.
         if only_without_end and (now := people.get(person.id)) and now.expires_at is not None:
             raise _HasEnd
+        if precondition is not None:
+            precondition(people, earlier)
         if not person.refuse:
             return
         if reasons := conflicts.before(people.at(gallery.now()), earlier, person, matching):
@@ -73,19 +88,28 @@ def _enrol(
 
     try:
         version = gallery.commit(
-            [operation], precondition=precondition if person.refuse or only_without_end else None
+            [operation],
+            precondition=check if person.refuse or only_without_end or precondition else None,
         )
     except Conflicting as conflicting:
         return Refused(conflicting.conflicts)
+    ids = tuple(photo_id(row.tobytes()) for row in person.embeddings.astype(STORED))
+    made = Enrolled(person.name, None, version, () if person.refuse else None, None, person.id, ids)
     try:
         people = gallery.refresh(at_least=version)
     except Unavailable as error:
         # The commit stays: a failure to read it back must not look like a failure to write.
         log.warning("enrolled in version %d, but cannot read it back: %s", version, error)
-        return Enrolled(person.name, None, version, () if person.refuse else None)
+        return made
     named = people.at(gallery.now())
     reported = () if person.refuse else conflicts.after(named, known, person, matching)
     enrolled = people.get(person.id)
     if enrolled is None:  # deleted by another caller since
-        return Enrolled(person.name, None, version, reported)
-    return Enrolled(enrolled.name, enrolled.photos, version, reported, enrolled.expires_at)
+        return replace(made, conflicts=reported)
+    return replace(
+        made,
+        name=enrolled.name,
+        photos=enrolled.photos,
+        conflicts=reported,
+        expires_at=enrolled.expires_at,
+    )

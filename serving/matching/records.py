@@ -54,8 +54,10 @@ class Matches:
 class Enrolment:
     """One person's new embeddings: float32 (P, D), unit length, one row a photo.
 
-    ``card`` is that of the model that made them. With ``refuse`` nothing is written when there are
-    conflicts. ``retention`` holds the details of `serving.gallery.retention` that are to change.
+    ``card`` is that of the model that made them. With ``by_name`` it is the person with the ``name``,
+    see `serving.matching.subjects`, and the ``id`` does not count. With ``refuse`` nothing is written
+    when there are conflicts. ``retention`` holds the details of `serving.gallery.retention` that are
+    to change.
 
     ``default_end`` is an ``expires_at`` for a person who has none, neither in ``retention`` nor in
     the gallery; None: there is no such default.
@@ -69,6 +71,7 @@ class Enrolment:
     refuse: bool = False
     retention: Mapping[str, Any] = field(default_factory=dict)
     default_end: str | None = None
+    by_name: bool = False
 
 
 class ConflictKind(str, Enum):
@@ -100,6 +103,8 @@ class Enrolled:
     """What the gallery holds of a person after an enrolment.
 
     ``photos`` and ``conflicts`` are None when it is written, but the store could not be read again.
+    ``id`` is the person's, and ``ids`` are those of the new photos, see
+    `serving.gallery.records.Photo`, in the order of the embeddings.
     """
 
     name: str | None
@@ -107,6 +112,8 @@ class Enrolled:
     gallery_version: int
     conflicts: tuple[Conflict, ...] | None = ()
     expires_at: str | None = None
+    id: int | None = None
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

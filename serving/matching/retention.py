@@ -9,6 +9,7 @@ from serving.errors import RetentionEnded
 from serving.gallery import Gallery, Kind, Operation, Person, Snapshot
 from serving.gallery.retention import end_of, text_of
 from serving.gallery.version import Version
+from serving.gallery.writer import Precondition
 
 _CHANGES = (Kind.PUT, Kind.APPEND, Kind.DESCRIBE, Kind.MERGE, Kind.DISTINCT)
 
@@ -26,7 +27,12 @@ def check(gallery: Gallery, operations: Sequence[Operation]) -> None:
         _refuse(gallery.refresh(), operations, gallery.now())  # it may have been erased
 
 
-def commit(gallery: Gallery, operations: Sequence[Operation], require: Sequence[int]) -> Version:
+def commit(
+    gallery: Gallery,
+    operations: Sequence[Operation],
+    require: Sequence[int],
+    precondition: Precondition | None = None,
+) -> Version:
     """`serving.gallery.Gallery.commit`, of no record whose retention has ended.
 
     An enrolment, which requires nobody, is checked against the people in memory alone: it must not
@@ -35,8 +41,10 @@ def commit(gallery: Gallery, operations: Sequence[Operation], require: Sequence[
 
     def refuse(people: Snapshot, earlier: Sequence[Operation]) -> None:
         _refuse(people, operations, gallery.now())
+        if precondition is not None:
+            precondition(people, earlier)
 
-    if require:
+    if require or precondition is not None:
         return gallery.commit(operations, require, refuse)
     check(gallery, operations)
     return gallery.commit(operations)

@@ -18,12 +18,21 @@ from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.gather import all_of
 from serving.pipeline.keeping import default_end
-from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, NoFaceInAny, PhotoReport
+from serving.pipeline.reports import (
+    NO_FACE,
+    SEVERAL_FACES,
+    ConflictsRefused,
+    EnrolmentReport,
+    NoFaceInAny,
+    PhotoReport,
+)
 from serving.pipeline.timings import Timings
 from serving.settings import PHOTOS_AT_ONCE, EnrolmentSettings, LimitSettings, RetentionSettings
 from serving.stages.interfaces import Match
 from serving.vision.quality import UNINFORMATIVE, enrolment_faults
 from serving.vision.records import Faces
+
+_SEVERAL = "More than one face was found."
 
 
 class Enroller:
@@ -58,12 +67,13 @@ class Enroller:
         images: Sequence[bytes],
         *,
         collection: str,
-        person: int,
+        person: int | None,
         name: str | None,
         append: bool,
         force: bool,
         timings: Timings,
         retention: Mapping[str, Any] | None = None,
+        only_face: float | None = None,
     ) -> EnrolmentReport:
         """See `serving.pipeline.pipeline.Pipeline.enrol`."""
         card = (await self._embedder.served()).card
@@ -71,7 +81,7 @@ class Enroller:
 
         async def look(data: bytes) -> PhotoReport:
             async with free:
-                return await self._enrollable(data, timings, card, force)
+                return await self._enrollable(data, timings, card, force, only_face)
 
         photos: Sequence[PhotoReport] = await all_of(look(data) for data in images)
         usable = [p.face.crops for p in photos if p.used and p.face is not None]
@@ -81,7 +91,8 @@ class Enroller:
         if not force:
             photos, embeddings = self._informative(photos, embeddings, card)
         enrolment = Enrolment(
-            id=person,
+            id=-1 if person is None else person,
+            by_name=person is None,
             embeddings=embeddings,
             card=card,
             name=name,
@@ -113,17 +124,28 @@ class Enroller:
         return photos, embeddings[~np.array(blank)]
 
     async def _enrollable(
-        self, data: bytes, timings: Timings, card: ModelCard, force: bool
+        self,
+        data: bytes,
+        timings: Timings,
+        card: ModelCard,
+        force: bool,
+        only_face: float | None,
     ) -> PhotoReport:
         if len(data) > self._limits.max_image_bytes:
             self._seen(TooLarge.type, 0)
             return PhotoReport(None, 0, "The file is larger than this service takes.")
         try:
-            face = await self._faces(data, timings, 1, card)
+            if only_face is None:
+                face = await self._faces(data, timings, 1, card)
+            else:
+                found = await self._faces(data, timings, self._limits.max_faces, card)
+                face = found.scored(only_face)
         except (UnsupportedImage, TooLarge) as error:
             return PhotoReport(None, 0, str(error))
         if not len(face):
-            return PhotoReport(None, 0, "No face was found.")
+            return PhotoReport(None, 0, NO_FACE)
+        if only_face is not None and face.found > 1:
+            return PhotoReport(face.first(1), face.found, _SEVERAL, SEVERAL_FACES)
         flaws = () if force else enrolment_faults(face.quality[0], self._settings)
         for flaw in flaws:
             return PhotoReport(face, face.found, flaw.sentence, flaw.gate)

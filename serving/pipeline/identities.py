@@ -27,13 +27,18 @@ from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.pipeline.freshness import Versions
 from serving.pipeline.keeping import default_end
+from serving.pipeline.subjects import Subjects
 from serving.settings import RetentionSettings
 from serving.stages import refs
 from serving.stages.interfaces import Match
 
 
 class Identities:
-    """The people in the galleries of the served model."""
+    """The people in the galleries of the served model.
+
+    Attributes:
+        subjects: the same people, by their names.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Identities:
         self._embedder = embedder
         self._versions = versions
         self._keeping = keeping or RetentionSettings()
+        self.subjects = Subjects(match, embedder)
 
     def days_kept(self, collection: str) -> int | None:
         """For how many days people are kept who are enrolled without an end; None: without one."""

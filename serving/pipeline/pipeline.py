@@ -151,16 +151,21 @@ class Pipeline:
         images: Sequence[bytes],
         *,
         collection: str,
-        person: int,
+        person: int | None,
         name: str | None,
         append: bool,
         force: bool,
         timings: Timings,
         retention: Mapping[str, Any] | None = None,
+        only_face: float | None = None,
     ) -> EnrolmentReport:
         """Enrol the largest face of each photo.
 
         Args:
+            person: None: whoever has the ``name``, or somebody new; see
+                `serving.matching.subjects`.
+            only_face: a photo has to show one face alone, of those that the detector gave this
+                score at least; None: it may show others beside the largest.
             force: enrol whatever the quality of the faces, and whatever conflicts there are.
             retention: details of `serving.gallery.retention` that change; None: none does.
 
@@ -178,6 +183,7 @@ class Pipeline:
             force=force,
             timings=timings,
             retention=retention,
+            only_face=only_face,
         )
 
     async def card(self) -> ModelCard:

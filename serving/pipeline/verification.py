@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from serving.errors import TooLarge, UnsupportedImage
+from serving.errors import SeveralFaces, TooLarge, UnsupportedImage
 from serving.matching.quality import lookup_faults
 from serving.model.card import ModelCard
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.reports import NoFaceToCompare, PhotoReport
+from serving.pipeline.reports import NO_FACE, NoFaceToCompare, PhotoReport
 from serving.pipeline.timings import Timings
 from serving.settings import QualityLimits
 from serving.vision.quality import Fault
@@ -59,8 +59,7 @@ async def compare(
         for name, image in images.items()
     )
     photos = [
-        PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, "No face was found.")
-        for f in faces
+        PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, NO_FACE) for f in faces
     ]
     if not all(photo.used for photo in photos):
         raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
@@ -69,6 +68,61 @@ async def compare(
         lookup_faults(face, vectors[n : n + 1], card, limits)[0] for n, face in enumerate(faces)
     ]
     return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card, poor)
+
+
+async def compare_all(
+    pipeline: Pipeline,
+    source: bytes,
+    target: bytes,
+    limits: QualityLimits,
+    timings: Timings,
+    *,
+    names: tuple[str, str],
+    most: int | None,
+    score: float,
+) -> list[Compared]:
+    """Compare the only face of one photo with each face of another, largest first.
+
+    Args:
+        limits: what the faces have to show.
+        names: what errors call the two photos.
+        most: faces of the ``target``; None: as many as the settings allow.
+        score: of the detector, for a face to count.
+
+    Raises:
+        NoFaceToCompare: a photo shows no face.
+        SeveralFaces: the ``source`` shows more than one.
+        UnsupportedImage, TooLarge: a photo cannot be decoded; the text says which.
+    """
+    card = await pipeline.card()
+    one, others = await all_of(
+        [
+            with_photo_name(names[0], pipeline.faces(source, timings, None, card)),
+            with_photo_name(names[1], pipeline.faces(target, timings, most, card)),
+        ]
+    )
+    one, others = one.scored(score), others.scored(score)
+    reports = {
+        name: PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, NO_FACE)
+        for name, f in zip(names, (one, others), strict=True)
+    }
+    if not all(photo.used for photo in reports.values()):
+        raise NoFaceToCompare(reports)
+    if one.found > 1:
+        raise SeveralFaces(f"{names[0]} shows more than one face.")
+    vectors = await pipeline.embed(np.concatenate([one.crops, others.crops]), timings)
+    (poor,) = lookup_faults(one, vectors[:1], card, limits)
+    each = lookup_faults(others, vectors[1:], card, limits)
+    cosines = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()
+    return [
+        Compared(
+            (reports[names[0]], PhotoReport(others.some([n]), others.found, None)),
+            cosine,
+            card,
+            (poor, each[n]),
+        )
+        for n, cosine in enumerate(cosines)
+    ]
 
 
 async def with_photo_name(photo: str, work: Awaitable[T]) -> T:

@@ -16,6 +16,7 @@ from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
+from serving.matching.faces import Alike, FacesPage, Removal
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -25,6 +26,7 @@ from serving.matching.records import (
     PeoplePage,
     Refused,
 )
+from serving.matching.subjects import Renamed
 from serving.model.card import ModelCard
 from serving.stages.refs import Ref
 from serving.vision.align import Alignment
@@ -119,6 +121,25 @@ class Match(Protocol):
 
     async def tell(self, location: Location, tell: Tell) -> int:
         """Commit who is not whom and return the version; see `serving.matching.corrections`."""
+
+    async def named(self, location: Location, subject: str) -> PeoplePage:
+        """Whom a subject means, as the bucket has them now; see `serving.matching.subjects`."""
+
+    async def rename(self, location: Location, subject: str, new: str) -> Renamed:
+        """Commit another name of a subject; see `serving.matching.subjects.rename`."""
+
+    async def faces(
+        self, location: Location, subject: str | None, first: int, limit: int
+    ) -> FacesPage:
+        """Enrolled photos from the place ``first`` on; see `serving.matching.faces.page`."""
+
+    async def remove(self, location: Location, removal: Removal) -> int:
+        """Commit the removal of photos and return the version; see `serving.matching.faces`."""
+
+    async def alike(
+        self, location: Location, person: int, photo: str, probes: NDArray[np.float32]
+    ) -> Alike:
+        """How alike faces are to an enrolled photo; see `serving.matching.faces.alike`."""
 
     async def erase(self, collection: str, person: int) -> Erasure:
         """Remove a person's embeddings from the bucket, those of all models."""

@@ -19,10 +19,11 @@ from serving.gallery.erasure import Erasure, erase_everywhere
 from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
 from serving.gallery.store import Store
-from serving.matching import corrections, quota, retention
+from serving.matching import corrections, faces, quota, retention
 from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
 from serving.matching.duplicates import compare_people
 from serving.matching.enrolment import enrol
+from serving.matching.faces import Alike, FacesPage, Removal
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -33,6 +34,7 @@ from serving.matching.records import (
     Refused,
 )
 from serving.matching.search import nearest
+from serving.matching.subjects import Renamed, enrol_subject, people_of, rename
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
@@ -167,7 +169,8 @@ class Matcher:
         await self._galleries.snapshot(location, 0)  # so that it is read there, and counted
         gallery = await self._galleries.gallery(location)
         settings = self._settings
-        return await _in(self._store_pool, lambda: enrol(gallery, enrolment, settings))
+        write = enrol_subject if enrolment.by_name else enrol
+        return await _in(self._store_pool, lambda: write(gallery, enrolment, settings))
 
     async def duplicates(
         self,
@@ -241,6 +244,38 @@ class Matcher:
     async def _correct(self, call: Callable[[], T]) -> T:
         with self._corrections.place() as place:
             return (await place.work(call)).result
+
+    async def named(self, location: Location, subject: str) -> PeoplePage:
+        await self._galleries.snapshot(location, 0)
+        gallery = await self._galleries.gallery(location)
+
+        def find() -> PeoplePage:
+            people = gallery.refresh()
+            return PeoplePage(people_of(people, subject), len(people), people.version)
+
+        return await _in(self._store_pool, find)
+
+    async def rename(self, location: Location, subject: str, new: str) -> Renamed:
+        await self._galleries.snapshot(location, 0)
+        gallery = await self._galleries.gallery(location)
+        return await _in(self._store_pool, lambda: rename(gallery, subject, new))
+
+    async def faces(
+        self, location: Location, subject: str | None, first: int, limit: int
+    ) -> FacesPage:
+        await self._galleries.snapshot(location, 0)
+        gallery = await self._galleries.gallery(location)
+        return await self._correct(lambda: faces.page(gallery, subject, first, limit))
+
+    async def remove(self, location: Location, removal: Removal) -> int:
+        gallery = await self._galleries.gallery(location)
+        return await self._correct(lambda: faces.remove(gallery, removal))
+
+    async def alike(
+        self, location: Location, person: int, photo: str, probes: NDArray[np.float32]
+    ) -> Alike:
+        gallery = await self._galleries.gallery(location)
+        return await self._correct(lambda: faces.alike(gallery, person, photo, probes))
 
     async def erase(self, collection: str, person: int) -> Erasure:
         prefix = self._gallery_settings.prefix

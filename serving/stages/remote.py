@@ -17,6 +17,7 @@ from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
+from serving.matching.faces import Alike, FacesPage, Removal
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -26,6 +27,7 @@ from serving.matching.records import (
     PeoplePage,
     Refused,
 )
+from serving.matching.subjects import Renamed
 from serving.model.card import ModelCard
 from serving.stages.calls import call, fetch, make, write
 from serving.stages.refs import Ref
@@ -128,6 +130,25 @@ class RemoteMatch:
 
     def tell(self, location: Location, tell: Tell) -> Answer[int]:
         return write(self._handle.tell, location, tell)
+
+    def named(self, location: Location, subject: str) -> Answer[PeoplePage]:
+        return call(self._handle.named, location, subject)
+
+    def rename(self, location: Location, subject: str, new: str) -> Answer[Renamed]:
+        return write(self._handle.rename, location, subject, new)
+
+    def faces(
+        self, location: Location, subject: str | None, first: int, limit: int
+    ) -> Answer[FacesPage]:
+        return call(self._handle.faces, location, subject, first, limit)
+
+    def remove(self, location: Location, removal: Removal) -> Answer[int]:
+        return write(self._handle.remove, location, removal)
+
+    def alike(
+        self, location: Location, person: int, photo: str, probes: NDArray[np.float32]
+    ) -> Answer[Alike]:
+        return call(self._handle.alike, location, person, photo, probes)
 
     def erase(self, collection: str, person: int) -> Answer[Erasure]:
         return write(self._handle.erase, collection, person)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +83,25 @@ class Faces:
     def nbytes(self) -> int:
         arrays = (self.boxes, self.scores, self.landmarks, self.crops, self.turns)
         return sum(a.nbytes for a in arrays) + 200 * len(self.quality)
+
+    def some(self, places: Sequence[int]) -> Faces:
+        """The faces at these places alone, as if there were no others."""
+        at = np.array(places, np.intp)
+        return Faces(
+            self.boxes[at],
+            self.scores[at],
+            self.landmarks[at],
+            self.crops[at],
+            tuple(self.quality[place] for place in places),
+            self.turns[at],
+            pixels=self.pixels,
+        )
+
+    def scored(self, score: float) -> Faces:
+        """The faces that the detector gave this score at least; those that are left out are not
+        counted, but for smaller ones than all that are here."""
+        kept = [n for n, found in enumerate(self.scores.tolist()) if found >= score]
+        return dataclasses.replace(self.some(kept), more=self.more)
 
     def first(self, n: int) -> Faces:
         return Faces(

@@ -103,23 +103,32 @@ class FakePipeline(Pipeline):
         images: Sequence[bytes],
         *,
         collection: str,
-        person: int,
+        person: int | None,
         name: str | None,
         append: bool,
         force: bool,
         timings: Timings,
         retention: Mapping[str, Any] | None = None,
+        only_face: float | None = None,
     ) -> EnrolmentReport:
         self.collections.append(collection)
         asked = {"images": list(images), "person": person, "name": name, "append": append}
         await self._work({**asked, "force": force}, timings)
+        if only_face is not None:
+            self.asked[-1]["only_face"] = only_face
         photos = [PhotoReport(faces((1, 2, 30, 40)), 1, None) for _ in images]
         if self.refused and not force:
             raise ConflictsRefused(photos, self.conflicts)
         if retention:
             self.asked[-1]["retention"] = dict(retention)
         enrolled = Enrolled(
-            name, len(images), 18, tuple(self.conflicts), (retention or {}).get("expires_at")
+            name,
+            len(images),
+            18,
+            tuple(self.conflicts),
+            (retention or {}).get("expires_at"),
+            7 if person is None else person,
+            ("00112233aabbccdd",) * len(images),
         )
         return EnrolmentReport(photos, enrolled, CARD)
 

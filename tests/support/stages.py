@@ -17,6 +17,7 @@ from serving.gallery import Operation
 from serving.gallery.erasure import Erasure
 from serving.gallery.location import Location
 from serving.matching.corrections import Move, PhotosOf, Tell, Undo, Undone
+from serving.matching.faces import Alike, FacesPage, Removal
 from serving.matching.records import (
     DuplicatesPage,
     Enrolled,
@@ -26,6 +27,7 @@ from serving.matching.records import (
     PeoplePage,
     Refused,
 )
+from serving.matching.subjects import Renamed
 from serving.model.card import Calibration, ModelCard
 from serving.stages.refs import Ref
 from serving.vision.records import CROP_SIZE, Faces, Quality
@@ -235,6 +237,25 @@ class FakeMatch:
         raise NotImplementedError
 
     async def tell(self, location: Location, tell: Tell) -> int:
+        raise NotImplementedError
+
+    async def named(self, location: Location, subject: str) -> PeoplePage:
+        raise NotImplementedError
+
+    async def rename(self, location: Location, subject: str, new: str) -> Renamed:
+        raise NotImplementedError
+
+    async def faces(
+        self, location: Location, subject: str | None, first: int, limit: int
+    ) -> FacesPage:
+        raise NotImplementedError
+
+    async def remove(self, location: Location, removal: Removal) -> int:
+        raise NotImplementedError
+
+    async def alike(
+        self, location: Location, person: int, photo: str, probes: NDArray[np.float32]
+    ) -> Alike:
         raise NotImplementedError
 
     async def erase(self, collection: str, person: int) -> Erasure:
