@@ -521,6 +521,11 @@ class AppArgs(Settings):
     events: EventSettings = EventSettings()
     tracing: TracingSettings = TracingSettings()
     console: bool = Field(True, description="serve the page for people at /")
+    compreface: bool = Field(
+        False,
+        description="serve the routes of CompreFace's recognition, detection and verification "
+        "services below /api/v1, for its clients; docs/compreface.md",
+    )
     docs: bool = Field(True, description="serve the API's description to try in a browser at /docs")
     # Not strict, since YAML has lists, and no tuples.
     hosts: Annotated[tuple[HostName, ...], Field(strict=False)] | None = Field(

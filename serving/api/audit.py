@@ -47,6 +47,8 @@ log.setLevel(logging.INFO)
 _UNKNOWN = (asyncio.CancelledError, TimedOut, NotConfirmed)
 _MOST_VERIFIERS = 8
 _PATH_CHARACTERS = 200
+# Names of people, and keys, in CompreFace's paths.
+_SECRET = re.compile(r"(/recognition/subjects/|/api/v1/static/)(?s:.+)")
 # What an erasure calls the audit's objects, beside the galleries.
 _TRAIL = "audit"
 _VERIFIER = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
@@ -99,7 +101,7 @@ def change(
     """Record the change that the ``with`` carries out; call what it yields when the change is done.
 
     Args:
-        action: enrol, add, describe, merge, move, distinct, same, unmerge, undo, delete,
+        action: enrol, add, describe, merge, move, remove, distinct, same, unmerge, undo, delete,
             delete-all or erase.
         ids: the people who change; for a merge the one who remains comes first.
         begun: whether the change itself had begun; a caller may leave before that.
@@ -132,7 +134,7 @@ def refused(request: Request, collection: str, key: str | None) -> None:
     request.state.key, request.state.collection = key or NO_KEY, collection
     more: dict[str, Any] = {
         "method": request.method,
-        "path": request.url.path,
+        "path": _SECRET.sub(r"\1{…}", request.url.path),
     }
     _record(request, "request", [], "refused", None, more)
 
@@ -169,18 +171,23 @@ async def identified(
 
 
 async def compared(
-    request: Request, context: Context, images: Sequence[bytes], answer: Mapping[str, Any]
+    request: Request,
+    context: Context,
+    images: Sequence[bytes],
+    answer: Mapping[str, Any],
+    ids: Sequence[int] = (),
 ) -> None:
     """Record that two photos were compared, if the settings want it.
 
     Args:
+        ids: the person of whom one photo is enrolled.
         answer: ``same``, ``similarity``, ``threshold`` and ``model``.
     """
     if not context.audit.identifications:
         return
     hashes = await _hashes(context, images)
     more = dict(answer) if hashes is None else {**answer, "inputs": hashes}
-    _record(request, "verify", [], "done", None, more)
+    _record(request, "verify", ids, "done", None, more)
 
 
 async def forget(context: Context, collection: str, person: int, erased: Erasure) -> Erasure:
@@ -277,4 +284,5 @@ def _without_ids_in_path(record: dict[str, Any]) -> dict[str, Any]:
     if "path" not in record:
         return record
     path = re.sub(r"(/identities/|/distinct/)\d+", r"\1{id}", record["path"])
+    path = re.sub(r"(/recognition/faces/)[0-9a-fA-F-]+", r"\1{id}", path)
     return {**record, "path": path[:_PATH_CHARACTERS]}

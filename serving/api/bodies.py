@@ -29,7 +29,6 @@ from serving.reading.spelling import shown
 from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
-R = TypeVar("R", InferRequest, DetectRequest)
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -43,32 +42,47 @@ async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, In
         TooLarge: more bytes than the settings allow.
         UnsupportedImage: a body of another type.
     """
-    return await _read_photo(request, limits, InferRequest, InferOptions)
+    return await read_photo(request, limits, InferRequest, InferOptions)
 
 
 async def read_detect(request: Request, limits: LimitSettings) -> tuple[bytes, DetectOptions]:
     """The image file and the options; errors as in `read_infer`."""
-    return await _read_photo(request, limits, DetectRequest, DetectOptions)
+    return await read_photo(request, limits, DetectRequest, DetectOptions)
 
 
 async def read_verify(
     request: Request, limits: LimitSettings
 ) -> tuple[dict[str, bytes], VerifyOptions]:
     """The image files ``image_a`` and ``image_b``, and the options; errors as in `read_infer`."""
+    return await read_pair(request, limits, VerifyRequest, VerifyOptions, _PAIR_FIELDS)
+
+
+async def read_pair(
+    request: Request,
+    limits: LimitSettings,
+    whole: type[BaseModel],
+    options: type[M],
+    names: tuple[str, str],
+) -> tuple[dict[str, bytes], M]:
+    """Two image files by the names of their fields, and the options; errors as in `read_infer`.
+
+    Args:
+        whole: the JSON body: the images, and what of ``options`` may be there.
+        names: of the fields, in the order of the alphabet.
+    """
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, VerifyRequest, await body_of(request))
-        images = dict(
-            zip(_PAIR_FIELDS, await decode_base64([parsed.image_a, parsed.image_b]), strict=True)
-        )
-        options = _options(VerifyOptions, request, values=_given(parsed))
+        parsed = await asyncio.to_thread(parse, whole, await body_of(request))
+        encoded = [getattr(parsed, name) for name in names]
+        images = dict(zip(names, await decode_base64(encoded), strict=True))
+        given = _options(options, request, values=_given(parsed, names))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _PAIR_FIELDS, VerifyOptions)
+        files, fields = await _read_form(request, limits, names, options)
         files.sort()
-        if [name for name, _ in files] != list(_PAIR_FIELDS):
-            raise BadRequest("Send one file in the field image_a and one in image_b.")
+        if [name for name, _ in files] != list(names):
+            raise BadRequest(f"Send one file in the field {names[0]} and one in {names[1]}.")
         images = dict(files)
-        options = _options(VerifyOptions, request, fields)
+        given = _options(options, request, fields)
     else:
         raise UnsupportedImage(
             "Send two photos: set Content-Type to application/json or multipart/form-data."
@@ -76,26 +90,31 @@ async def read_verify(
     for name, image in images.items():
         check_size(name, image, limits)
     keep_photos(request, images.values())
-    return images, options
+    return images, given
 
 
-async def _read_photo(
-    request: Request, limits: LimitSettings, whole: type[R], options: type[M]
+async def read_photo(
+    request: Request,
+    limits: LimitSettings,
+    whole: type[BaseModel],
+    options: type[M],
+    names: Sequence[str] = _IMAGE_FIELDS,
 ) -> tuple[bytes, M]:
-    """The image file and the options.
+    """The image file and the options; errors as in `read_infer`.
 
     Args:
-        whole: the JSON body: ``options`` and the image.
+        whole: the JSON body: the image, and what of ``options`` may be there.
+        names: of the image's field, in a form any of them.
     """
     kind = media_type(request)
     if kind == "application/json":
         parsed = await asyncio.to_thread(parse, whole, await body_of(request))
-        (image,) = await decode_base64([parsed.image])
-        given = _options(options, request, values=_given(parsed))
+        (image,) = await decode_base64([getattr(parsed, names[0])])
+        given = _options(options, request, values=_given(parsed, names))
     elif kind == "multipart/form-data":
-        files, fields = await _read_form(request, limits, _IMAGE_FIELDS, options)
+        files, fields = await _read_form(request, limits, names, options)
         if len(files) != 1:
-            raise BadRequest("Send one file in the field image.")
+            raise BadRequest(f"Send one file in the field {names[0]}.")
         image = files[0][1]
         given = _options(options, request, fields)
     else:
@@ -115,7 +134,7 @@ async def read_generate(
         parsed = await asyncio.to_thread(parse, GenerateRequest, await body_of(request))
         _check_count(len(parsed.images), limits)
         images = await decode_base64([i.image for i in parsed.images])
-        options = _options(GenerateOptions, request, values=_given(parsed))
+        options = _options(GenerateOptions, request, values=_given(parsed, _IMAGE_FIELDS))
     elif kind == "multipart/form-data":
         files, fields = await _read_form(request, limits, _IMAGE_FIELDS[::-1], GenerateOptions)
         images = [image for _, image in files]
@@ -164,7 +183,7 @@ async def _read_form(
                 f"{name} is no file: send its part without a filename and a Content-Type."
             )
         if name not in names:
-            known = " or ".join(names) if names == _PAIR_FIELDS else names[0]
+            known = names[0] if set(names) == set(_IMAGE_FIELDS) else " or ".join(names)
             raise BadRequest(f"There is no field {shown(name)}; send the file in {known}.")
     fields: dict[str, str] = {}
     for name, text in form.fields:
@@ -188,9 +207,9 @@ def _unquoted(text: str) -> str:
     return value if isinstance(value, str) else text
 
 
-def _given(parsed: BaseModel) -> dict[str, Any]:
+def _given(parsed: BaseModel, names: Sequence[str]) -> dict[str, Any]:
     """The options in a JSON body, without the photos."""
-    return parsed.model_dump(exclude={*_IMAGE_FIELDS, *_PAIR_FIELDS}, exclude_unset=True)
+    return parsed.model_dump(exclude=set(names), exclude_unset=True)
 
 
 def _options(

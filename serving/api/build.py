@@ -25,6 +25,9 @@ from serving.api.options import check_options, taken_of
 from serving.api.routes import audit as auditing
 from serving.api.routes import (
     collections,
+    compreface,
+    compreface_faces,
+    compreface_subjects,
     console,
     corrections,
     detect,
@@ -82,6 +85,8 @@ ROUTERS = (
 )
 
 
+# Where the settings want them.
+COMPREFACE = (compreface.router, compreface_subjects.router, compreface_faces.router)
 # Those whose requests leave records of the audit.
 RECORDED = (
     infer.router,
@@ -90,6 +95,7 @@ RECORDED = (
     v2.router,
     identities.router,
     corrections.router,
+    *COMPREFACE,
 )
 # Of the 30 s that a replica has to stop.
 _CLOSE_SECONDS = 15.0
@@ -166,7 +172,8 @@ def build_api(
     routes = list(api.routes)
     for route in routes:
         anybody(route.endpoint)  # type: ignore[attr-defined]
-    for router in ROUTERS:
+    api.state.compreface = settings.compreface
+    for router in (*ROUTERS, *(COMPREFACE if settings.compreface else ())):
         recorded = [Depends(audit.admit)] if router in RECORDED else []
         api.include_router(router, dependencies=[Depends(check_options), *recorded])
         routes.extend(router.routes)

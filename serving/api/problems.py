@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from serving.api.answers import conflict_bodies, image_reports
+from serving.api.compreface import codes
 from serving.api.facts import CLIENT_LEFT, note
 from serving.errors import BadRequest, ServingError, UnsupportedEncoding
 from serving.pipeline.reports import PhotosReported
@@ -31,11 +32,15 @@ def request_id_of(request: Request) -> str:
 def problem(
     request: Request, status: int, type_: str, title: str, detail: str, **more: Any
 ) -> JSONResponse:
-    """An error's answer: RFC 9457, or below `PROTOCOL` its own form."""
+    """An error's answer: RFC 9457; or its own form below `PROTOCOL`, and where CompreFace's routes
+    are served, below theirs."""
     note(request, problem=type_)
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return JSONResponse({"error": detail}, status)
+    if codes.applies(request):
+        message, status = codes.body_of(type_, status, detail)
+        return JSONResponse(message, status)
     body = {
         "type": f"urn:faces:problem:{type_}",
         "title": title,

@@ -54,13 +54,12 @@ class Matches:
 class Enrolment:
     """One person's new embeddings: float32 (P, D), unit length, one row a photo.
 
-    ``card`` is that of the model that made them. With ``by_name`` it is the person with the ``name``,
-    see `serving.matching.subjects`, and the ``id`` does not count. With ``refuse`` nothing is written
-    when there are conflicts. ``retention`` holds the details of `serving.gallery.retention` that are
-    to change.
-
-    ``default_end`` is an ``expires_at`` for a person who has none, neither in ``retention`` nor in
-    the gallery; None: there is no such default.
+    ``card`` is that of the model that made them. With ``by_name`` it is the person with the
+    ``name``, see `serving.matching.subjects`, and the ``id`` does not count. With ``refuse``
+    nothing is written when there are conflicts. ``retention`` holds the details of
+    `serving.gallery.retention` that are to change. ``default_end`` is an ``expires_at`` for a
+    person who has none, neither in ``retention`` nor in the gallery; None: there is no such
+    default.
     """
 
     id: int

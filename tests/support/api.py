@@ -35,6 +35,7 @@ class Api:
         keys: Keys | None = None,
         console: bool = True,
         docs: bool = True,
+        compreface: bool = False,
         near_misses: Literal["identify", "enrol"] = "enrol",
         hosts: tuple[str, ...] | None = None,
         metrics: ApiMetrics | None = None,
@@ -52,6 +53,7 @@ class Api:
             ),
             console=console,
             docs=docs,
+            compreface=compreface,
             hosts=hosts,
             audit=audit or AuditSettings(),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import audit, bodies, examples, openapi
+from serving.api import bodies, examples, openapi
+from serving.api.actions import enrol
 from serving.api.answers import generate_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
@@ -31,20 +32,18 @@ async def generate(
     async def work() -> GenerateAnswer:
         images, options = await timings.of("read", bodies.read_generate(request, context.limits))
         retention = retention_of(options)
-        ids = [options.id]
-        with audit.change(request, "enrol", ids, lambda: "match" in timings.ms) as done:
-            report = await context.pipeline.enrol(
-                images,
-                collection=collection,
-                person=options.id,
-                name=options.name,
-                append=options.mode == "append",
-                force=options.force,
-                retention=retention,
-                timings=timings,
-            )
-            used = sum(photo.used for photo in report.photos)
-            done(report.enrolled.gallery_version, mode=options.mode, photos=used)
+        report = await enrol(
+            request,
+            context,
+            collection,
+            images,
+            timings,
+            person=options.id,
+            name=options.name,
+            append=options.mode == "append",
+            force=options.force,
+            retention=retention,
+        )
         return generate_answer(options.id, report)
 
     answer = await context.in_time(work(), writes=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from serving.api import audit, examples, openapi
+from serving.api import actions, audit, examples, openapi
 from serving.api.answers import identity_of, receipt_body
 from serving.api.context import Collection, Context, ContextDep
 from serving.api.parsing import json_of
@@ -129,10 +129,7 @@ async def delete(
         erasure = context.register.erase(collection, person)
         erased = await _erased(request, response, "erase", collection, person, erasure, context)
         return receipt_body(person, erased)
-    with audit.change(request, "delete", [person]) as done:
-        write = context.register.delete(collection, person)
-        version = await context.in_time(write, writes=True)
-        done(version)
+    version = await actions.delete(request, context, collection, person)
     return WriteAnswer(gallery_version=version)
 
 
@@ -188,10 +185,7 @@ async def delete_all(
     confirm: Annotated[Literal["all"], Query(description="so that it is no accident")],
 ) -> WriteAnswer:
     """Forget everybody."""
-    with audit.change(request, "delete-all", []) as done:
-        version = await context.in_time(context.register.delete_all(collection), writes=True)
-        done(version)
-    return WriteAnswer(gallery_version=version)
+    return WriteAnswer(gallery_version=await actions.delete_all(request, context, collection))
 
 
 @router.post("/{id}/merge", openapi_extra=openapi.json_body(MergeRequest))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api import audit, bodies, events, examples, openapi
+from serving.api import bodies, examples, openapi
+from serving.api.actions import look_up
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep, DisclosureDep
-from serving.api.facts import note
-from serving.api.memory import CANDIDATE_BYTES, lease_of
 from serving.api.replies import reply
 from serving.api.request_schemas import InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
@@ -33,21 +32,17 @@ async def infer(
 
     async def work() -> Response:
         image, options = await timings.of("read", bodies.read_infer(request, context.limits))
-        identified = await context.pipeline.identify(
+        answered = await look_up(
+            request,
+            context,
+            collection,
+            disclosure,
             image,
-            collection=collection,
+            timings,
             top_k=options.top_k,
             max_faces=options.max_faces,
             threshold=options.threshold,
-            timings=timings,
         )
-        context.count(collection, identified)
-        answered = disclosure.identified(identified)
-        await audit.identified(request, context, [answered], [image])
-        await events.seen(request, context, collection, [answered])
-        candidates = sum(map(len, (*identified.matches.candidates, *identified.ambiguous.values())))
-        lease_of(request).take(CANDIDATE_BYTES * candidates)
-        note(request, faces=len(identified.faces))
         return await reply(lambda: infer_answer(answered))
 
     response = await context.in_time(work())

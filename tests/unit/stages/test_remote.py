@@ -27,7 +27,7 @@ METHODS = [
     for name, method in vars(protocol).items()
     if inspect.iscoroutinefunction(method)
 ]
-WRITES = ("enrol", "change", "move", "undo", "tell", "erase")
+WRITES = ("enrol", "change", "move", "undo", "tell", "rename", "remove", "erase")
 
 
 class Stage:
@@ -50,7 +50,7 @@ async def answer(call: Awaitable[Any]) -> Any:
 
 
 def test_all_methods_are_here() -> None:
-    assert len(METHODS) == 17
+    assert len(METHODS) == 22
 
 
 @pytest.mark.parametrize(("remote", "name", "parameters"), METHODS)
