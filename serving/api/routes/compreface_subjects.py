@@ -99,9 +99,9 @@ async def rename(
 async def delete(
     request: Request, subject: str, collection: Collection, context: ContextDep
 ) -> dict[str, Any]:
-    """Forget a subject; all of them where the path names none."""
+    """Forget a subject."""
     if not subject:
-        return await delete_all(request, collection, context)
+        raise BadRequest("Give the subject; without the slash at its end the path removes all.")
     person = await context.in_time(context.register.subjects.one(collection, subject))
     await actions.delete(request, context, collection, person.id)
     return {"subject": subject}
