@@ -55,6 +55,17 @@ Address = Annotated[
     ),
 ]
 
+# As S3 knows buckets, or the ARN of an access point: boto3 sends no other, and says nothing of why.
+BUCKET_PATTERN = r"^([A-Za-z0-9._-]{1,255}|arn:[A-Za-z0-9:/._-]{1,255})$"
+BucketName = Annotated[
+    str,
+    Written(
+        BUCKET_PATTERN,
+        "a bucket is named in letters, digits, dots, dashes and underscores, without s3:// "
+        "before it and without a / behind it",
+    ),
+]
+
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1
 # Upper limit of faces processed in one photo, whatever a caller or the settings request.
@@ -181,7 +192,7 @@ class TritonSettings(Settings):
 
 
 class GallerySettings(Settings):
-    bucket: str = "faces"
+    bucket: BucketName = "faces"
     prefix: str = "galleries"
     collection: CollectionName = Field("default", description="where a path names none")
     endpoint: Address | None = Field(
@@ -355,7 +366,7 @@ class AuditObjectSettings(Settings):
     """The audit's records as objects in S3; see docs/audit.md."""
 
     enabled: bool = Field(False, description="write each record to append-only objects, too")
-    bucket: str | None = Field(
+    bucket: BucketName | None = Field(
         None, description="of the records; None: the gallery's, where there is no Object Lock"
     )
     # In the gallery's bucket, too: there are the ids of the people that the records are about.

@@ -119,6 +119,8 @@ def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
 
 
 def _is_utf8(body: bytes) -> bool:
+    if b"\0" in body[:4]:  # UTF-16 or UTF-32: the first two characters of JSON are ASCII
+        return False
     try:
         body.decode()
     except UnicodeDecodeError:

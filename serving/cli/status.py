@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from serving.cli.terminal import URL, Command, client
+from serving.cli.terminal import URL, Command, client, harmless
 
 
 @click.command(cls=Command)
@@ -20,7 +20,7 @@ def status(url: str) -> None:
                 if check["loaded"]
                 else "not loaded"
             ) + problem
-        click.echo(f"{name}: {check}")
+        click.echo(harmless(f"{name}: {check}"))
     click.echo("ready" if body["ready"] else "not ready")
     if not body["ready"]:
         raise SystemExit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from serving.client import Client
+from serving.reading.names import BIDIRECTIONAL
 from serving.reading.spelling import nearest
 from serving.reading.strict import INTEGER, NUMBER
+
+# Of Unicode, without Cf: it has the joiners of Persian, Hindi and emoji, too.
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 PATH = click.Path(exists=True, path_type=Path)
 NEW_PATH = click.Path(path_type=Path)
@@ -95,8 +100,18 @@ class Failed(click.ClickException):
 
 
 def harmless(text: str) -> str:
-    """The text without what a terminal would obey: names of files may hold any characters."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    """The text without what a terminal would obey, as names of files and metadata may hold any
+    characters: controls, the marks that turn the direction of a line, and halves of surrogate
+    pairs, which stand for bytes that are no UTF-8. Joiners and blanks of any script stay."""
+    if text.isprintable():
+        return text
+    return "".join("?" if _obeyed(c) else c for c in text)
+
+
+def _obeyed(character: str) -> bool:
+    if character.isprintable() or character == "\n":
+        return False
+    return unicodedata.category(character) in _CONTROLS or character in BIDIRECTIONAL
 
 
 def progress_bar() -> Progress:

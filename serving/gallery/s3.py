@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _TRIES = 3
 _CONNECTIONS = 32
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -87,7 +89,7 @@ def connect(
     Raises:
         InvalidInput: the environment names a profile of AWS that is not there.
     """
-    keys = credentials or {}
+    keys = credentials or _keys_of_environment()
     # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
     try:
         session = boto3.session.Session()
@@ -100,6 +102,7 @@ def connect(
         verify=settings.ca_file,
         aws_access_key_id=keys.get("AWS_ACCESS_KEY_ID"),
         aws_secret_access_key=keys.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=keys.get("AWS_SESSION_TOKEN"),
         config=Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,
@@ -112,6 +115,20 @@ def connect(
         ),
     )
     return S3Store(client, settings.bucket, observer, needs)
+
+
+def _keys_of_environment() -> dict[str, str]:
+    """The keys in the environment without the blanks at their ends, where there are any; else
+    nothing: boto3's own chain has them.
+
+    A Secret that was made with ``echo`` ends in a line end. boto3 would sign with it, and the
+    server would only say that the signature is wrong.
+    """
+    given = {name: os.environ[name] for name in _KEYS if os.environ.get(name)}
+    bare = {name: value.strip() for name, value in given.items()}
+    if bare == given or not all(bare.get(name) for name in _KEYS[:2]):
+        return {}
+    return bare
 
 
 class S3Store:

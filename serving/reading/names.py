@@ -8,7 +8,7 @@ NAME_CHARACTERS = 200
 
 # They reorder the text around them, so that a list shows another name than is stored: the marks,
 # embeddings, overrides and isolates that Unicode calls Bidi_Control.
-_BIDIRECTIONAL = frozenset(
+BIDIRECTIONAL = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 # Letters and symbols by their category, but drawn as nothing: fillers of Hangul, and the empty
@@ -31,7 +31,7 @@ def name_problem(name: str) -> str | None:
     # Separators of lines and paragraphs break a line as a control character does.
     if not {"Cc", "Zl", "Zp"}.isdisjoint(categories):
         return "A name has no control characters."
-    if not _BIDIRECTIONAL.isdisjoint(name):
+    if not BIDIRECTIONAL.isdisjoint(name):
         return "A name has no characters that change the direction of the text."
     if not any(map(_is_seen, name, categories)):
         return "A name needs a character that can be seen."

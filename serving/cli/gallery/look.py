@@ -87,7 +87,7 @@ def show(
         click.echo(json.dumps(dataclasses.asdict(record), indent=2))
         return
     for name, value in _fields(record).items():
-        click.echo(f"{name:9} {value}")
+        click.echo(terminal.harmless(f"{name:9} {value}"))
 
 
 @click.command(name="duplicates", cls=Command)

@@ -16,7 +16,7 @@ import click
 
 from serving.cli.gallery.group import recorded
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, PATH, Command, Failed, progress_bar
+from serving.cli.terminal import CONFIG, PATH, Command, Failed, harmless, progress_bar
 from serving.gallery.contents import Contents, held
 from serving.gallery.erasure import erase_held
 from serving.gallery.location import Location
@@ -134,7 +134,7 @@ def migrate_command(
     else:
         click.echo(f"{old} -> {new.model}{', a dry run' if dry_run else ''}")
         for line in _lines(report, base):
-            click.echo(line)
+            click.echo(harmless(line))
     if report.broken_off is not None:
         raise Failed(f"{report.broken_off} Not everybody was looked at; repeat it to go on.")
     if report.not_moved:
