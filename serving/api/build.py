@@ -20,6 +20,7 @@ from serving.api.middleware.guard import RequestGuard
 from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
 from serving.api.middleware.room import Room
+from serving.api.middleware.slashes import Slashes
 from serving.api.middleware.spans import Spans
 from serving.api.options import check_options, taken_of
 from serving.api.routes import audit as auditing
@@ -209,4 +210,5 @@ def build_api(
     )
     api.add_middleware(RequestGuard, limits=limits)
     api.add_middleware(Access, metrics=metrics)
+    api.add_middleware(Slashes)
     return api
