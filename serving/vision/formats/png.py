@@ -19,7 +19,8 @@ from serving.vision.records import Photo
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Text in which ImageMagick and Adobe keep the orientation. Longer text than Pillow takes is no
 # orientation.
-_ORIENTED = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_EXIF, _APP1 = b"Raw profile type exif\0", b"Raw profile type APP1\0"
+_ORIENTED = (_EXIF, _APP1, b"XML:com.adobe.xmp\0")
 _MOST_TEXT = 1 << 20
 # libpng cuts the pixels into chunks of 8 KiB, others into some of 1 KiB. Each takes time, also an
 # empty one.
@@ -135,7 +136,7 @@ def essential(data: bytes) -> bytes:
             kept.append(chunk.whole)
         elif not oriented and chunk.sound and _has_orientation(chunk):
             oriented = True
-            kept.append(chunk.whole)
+            kept.append(_as_exif(chunk))
         if chunk.kind == b"IEND":
             break
     return b"".join(kept)
@@ -161,6 +162,16 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         sound = kind == b"IDAT" or check == struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
         yield _Chunk(kind, content, sound, view[at:end])
         at = end
+
+
+def _as_exif(chunk: _Chunk) -> bytes | memoryview:
+    """The chunk; one that holds EXIF under the name of its JPEG segment, as ImageMagick writes it,
+    under the name that Pillow knows."""
+    content = bytes(chunk.content)
+    if not content.startswith(_APP1):
+        return chunk.whole
+    named = chunk.kind + _EXIF + content[len(_APP1) :]
+    return struct.pack(">I", len(named) - 4) + named + struct.pack(">I", zlib.crc32(named))
 
 
 def _has_orientation(chunk: _Chunk) -> bool:

@@ -126,6 +126,8 @@ def test_orientation_in_exif_and_in_text() -> None:
     for beside in (
         chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text)),
         chunk(b"tEXt", b"Raw profile type exif\0" + text),
+        chunk(b"zTXt", b"Raw profile type APP1\0\0" + zlib.compress(text)),
+        chunk(b"tEXt", b"Raw profile type APP1\0" + text),
         chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp)),
         chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp),
     ):
