@@ -13,6 +13,20 @@ HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"]}
 
 # What is wrong -> (values over the defaults, what the sentence says).
 REFUSED: dict[str, tuple[Values, str]] = {
+    "a bucket with its scheme": ({"s3": {"bucket": "s3://faces"}}, "s3.bucket is a name"),
+    "a bucket with a folder": ({"s3": {"bucket": "faces/a"}}, "s3.bucket is a name"),
+    "a host with a scheme": (
+        {"ingress": {"enabled": True, "hosts": ["https://faces.example.com"]}},
+        "ingress.hosts: a host is named",
+    ),
+    "a host with a port": (
+        {"ingress": {"enabled": True, "hosts": ["faces.example.com:8443"]}},
+        "ingress.hosts: a host is named",
+    ),
+    "a host in capitals": (
+        {"httpRoute": {"hostnames": ["Faces.example.com"]}},
+        "httpRoute.hostnames: a host is named",
+    ),
     "a long name": ({"fullnameOverride": "n" * 41}, "41 characters|fullnameOverride"),
     "no name": ({"fullnameOverride": "Faces_1"}, "fullnameOverride"),
     "two sources of keys": (

@@ -25,6 +25,13 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.enabled needs a host: set ingress.hosts." -}}
 {{- end -}}
+{{- range $place, $hosts := dict "ingress.hosts" .Values.ingress.hosts "httpRoute.hostnames" .Values.httpRoute.hostnames -}}
+{{- range $hosts -}}
+{{- if not (regexMatch "^([*]\\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$" .) -}}
+{{- fail (printf "%s: a host is named in small letters, digits, dots and dashes, without https:// and without a port, like faces.example.com or *.example.com, not %q." $place .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
 {{- fail "httpRoute.enabled needs a Gateway: set httpRoute.parentRefs." -}}
 {{- end -}}
@@ -177,6 +184,9 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- end -}}
 {{- if and $s3.endpoint (not (regexMatch "^https?://([^/?#@:\\[\\]\\s]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?/?$" $s3.endpoint)) -}}
 {{- fail (printf "s3.endpoint is a URL like https://s3.example.com:9000, not %q." $s3.endpoint) -}}
+{{- end -}}
+{{- if not (regexMatch "^[A-Za-z0-9._-]+$" $s3.bucket) -}}
+{{- fail (printf "s3.bucket is a name of letters, digits, dots, dashes and underscores, without s3:// and /, not %q." $s3.bucket) -}}
 {{- end -}}
 {{- end -}}
 
