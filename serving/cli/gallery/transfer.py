@@ -58,16 +58,24 @@ def import_(
 
 @click.command(cls=Command)
 @click.argument("path", type=NEW_PATH)
+@click.option("--replace", is_flag=True, help="Overwrite the file, if it is there already.")
 @gallery_options
 @pass_services
 def export(
-    services: Services, config: Path, collection: str | None, model: str | None, path: Path
+    services: Services,
+    config: Path,
+    collection: str | None,
+    model: str | None,
+    path: Path,
+    replace: bool,
 ) -> None:
     """Export everybody with all embeddings and names.
 
     Into one file, when PATH ends in .safetensors; otherwise into an empty folder, one file a
     person.
     """
+    if path.is_file() and not replace:  # it may be the last backup of who is gone since
+        raise Failed(f"{path} is there already; give another name, or --replace.")
     opened = Opened(services, config, collection, model)
     try:
         with terminal.progress_bar() as progress:

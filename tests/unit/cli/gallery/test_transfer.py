@@ -18,6 +18,15 @@ def test_an_export_is_written(faces: Faces, store: MemoryStore, tmp_path: Path) 
     assert "cannot be written" in failed
 
 
+def test_an_export_that_is_there_is_kept(faces: Faces, store: MemoryStore, tmp_path: Path) -> None:
+    file = tmp_path / "all.safetensors"
+    file.write_bytes(b"the last backup")
+    assert "is there already; give another name, or --replace." in faces("export", file, code=1)
+    assert file.read_bytes() == b"the last backup"
+    faces("export", file, "--replace")
+    assert len(file.read_bytes()) > 100
+
+
 def test_an_export_is_imported(faces: Faces, store: MemoryStore, tmp_path: Path) -> None:
     file = tmp_path / "all.safetensors"
     faces("export", file)
