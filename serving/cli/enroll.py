@@ -84,6 +84,8 @@ def enroll(
     click.echo(f"{len(people) - len(failed)} of {len(people)} people are enrolled.")
     if found.passed_over is not None:
         click.echo(harmless(found.passed_over))
+    if found.unused_names is not None:
+        click.echo(harmless(found.unused_names))
     if failed:
         raise Failed(f"{len(failed)} could not be enrolled.")
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from http import HTTPStatus
+
 import click
 
-from serving.cli.terminal import URL, Command, client, harmless
+from serving.cli.terminal import URL, Command, Failed, client, harmless
+from serving.client import Client, ClientError
 
 
 @click.command(cls=Command)
 @URL
 def status(url: str) -> None:
     """Say whether the service can do its work, and what it holds."""
-    body = client(url).ready()
+    service = client(url)
+    body = service.ready()
     for name, check in body["checks"].items():
         if isinstance(check, dict):
             problem = f" {check['problem']}" if check["problem"] else ""
@@ -24,3 +29,15 @@ def status(url: str) -> None:
     click.echo("ready" if body["ready"] else "not ready")
     if not body["ready"]:
         raise SystemExit(1)
+    if os.environ.get("FACES_KEY"):
+        _check_key(service)
+
+
+def _check_key(service: Client) -> None:
+    """Of a key that is not valid /readyz says nothing, since it needs none: ask for a person, too.
+    Any other answer than that will do."""
+    try:
+        service.identity(0)
+    except ClientError as error:
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            raise Failed(error.detail) from None

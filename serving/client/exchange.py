@@ -93,7 +93,8 @@ class Exchange:
         plain_http: bool,
         proxied: bool,
     ) -> None:
-        url = url or os.environ.get("FACES_URL") or URL
+        # Variables of an environment end in a line end where a file was read into them.
+        url = (url or os.environ.get("FACES_URL") or "").strip() or URL
         parsed = address.checked(url)
         proxy = address.proxy_to(parsed) if proxied else None
         # For sentences.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import mimetypes
 import os
@@ -63,7 +64,8 @@ def file_of(photo: Photo) -> File:
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _unnamed(bytes(photo))
     if hasattr(photo, "read"):
-        data = photo.read()
+        # A file of text would fail at the first byte that is no UTF-8.
+        data = None if isinstance(photo, io.TextIOBase) else photo.read()
         if not isinstance(data, bytes):
             raise TypeError("Open the photo's file for bytes: open(path, 'rb').")
         return _unnamed(data)
@@ -89,6 +91,11 @@ def _read(path: Path) -> File:
     try:
         data = path.read_bytes()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # base64 of a whole photo, most probably
+            raise ClientError(
+                f"A text of {len(str(path))} characters is no path of a file; of base64 give the "
+                "bytes: base64.b64decode(text)."
+            ) from None
         raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:  # a zero byte in the path
         raise ClientError(f"{str(path)!r} cannot be read: {error}.") from None

@@ -46,10 +46,12 @@ class Found:
     Attributes:
         people: in the order of their ids.
         passed_over: a sentence on the files that are none of their photos; None: there are none.
+        unused_names: a sentence on names of ids that have no photos; None: there are none.
     """
 
     people: Sequence[PersonFolder]
     passed_over: str | None
+    unused_names: str | None = None
 
 
 def people_in(folder: Path, names: Path | None = None) -> Found:
@@ -76,7 +78,16 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
         sentence = f"There are no photos in {folder} or in its folders."
         raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
     people = [PersonFolder(person, by_id.get(person), photos[person]) for person in sorted(photos)]
-    return Found(people, passed_over)
+    return Found(people, passed_over, _unused(sorted(by_id.keys() - photos.keys()), names))
+
+
+def _unused(ids: Sequence[int], names: Path | None) -> str | None:
+    """The sentence on the ids in the file of names that have no photos."""
+    if not ids:
+        return None
+    some = ", ".join(map(str, ids[:3])) + (", …" if len(ids) > 3 else "")
+    entries = "an id" if len(ids) == 1 else f"{len(ids)} ids"
+    return f"{names} also names {entries} without photos here: {some}."
 
 
 @dataclass(frozen=True)

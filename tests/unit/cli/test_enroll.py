@@ -50,6 +50,16 @@ def test_people_with_names(faces: Faces, service: FakeService, tmp_path: Path) -
     assert [b"Ada" in body for body in service.bodies] == [True, False]
 
 
+def test_names_of_nobody_are_told(faces: Faces, service: FakeService, tmp_path: Path) -> None:
+    service.body = report(True)
+    names = tmp_path / "names.json"
+    names.write_text('{"7": "Ada", "99": "Eve"}')
+    ended = faces("enroll", people_in(tmp_path, p7=1), "--names", names)
+    assert ended.out == (
+        f"1 of 1 people are enrolled.\n{names} also names an id without photos here: 99.\n"
+    )
+
+
 def test_many_photos_of_one_person_add_up(
     faces: Faces, service: FakeService, tmp_path: Path
 ) -> None:

@@ -251,6 +251,22 @@ class TestStatus:
             0, "triton: ok\ngallery: version 3, 2 people, 5 photos\nready\n", ""
         )
 
+    @pytest.mark.parametrize(("status", "code"), [(401, 1), (403, 0), (404, 0)])
+    def test_a_key_that_is_not_valid(
+        self,
+        faces: Faces,
+        service: FakeService,
+        monkeypatch: pytest.MonkeyPatch,
+        status: int,
+        code: int,
+    ) -> None:
+        monkeypatch.setenv("FACES_KEY", "faces_other")
+        problem = {"type": "urn:faces:problem:x", "detail": "This API key is not valid."}
+        service.answers = [(200, {"ready": True, "checks": {"triton": "ok"}}), (status, problem)]
+        ended = faces("status")
+        assert (ended.code, ended.out) == (code, "triton: ok\nready\n")
+        assert ended.err == ("Error: This API key is not valid.\n" if code else "")
+
     def test_not_ready(self, faces: Faces, service: FakeService) -> None:
         gallery = {"loaded": False, "version": 0, "people": 0, "photos": 0, "problem": "Away."}
         service.status = 503

@@ -56,6 +56,18 @@ def test_an_address_of_no_service_is_refused(
     assert sentence in failure(call)
 
 
+def test_blanks_around_an_address_are_no_part_of_it(
+    service: FakeService, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for url in (f"{service.url}\n", f" {service.url}/\r\n"):
+        call.url = url
+        call("health")
+        call.url = None
+        monkeypatch.setenv("FACES_URL", url)
+        call("health")
+    assert service.asked == ["GET /healthz"] * 4
+
+
 def test_a_path_may_hold_any_sign(service: FakeService, call: Caller) -> None:
     call.url = f"{service.url}/of/@team/"
     call("health")

@@ -53,8 +53,16 @@ def test_an_open_file_is_read(tmp_path: Path) -> None:
         assert file_of(opened).data == b"photo"
 
 
+def test_base64_is_no_path() -> None:
+    with pytest.raises(ClientError, match="A text of 9000 characters is no path of a file"):
+        file_of("/9j/4AAQS" * 1000)
+
+
 def test_a_file_that_is_open_for_text(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff\xe0")  # no UTF-8
+    with open(tmp_path / "b.jpg") as opened, pytest.raises(TypeError, match="'rb'"):
+        file_of(opened)  # type: ignore[arg-type]
     with open(tmp_path / "a.jpg") as opened, pytest.raises(TypeError, match="'rb'"):
         file_of(opened)  # type: ignore[arg-type]
 

@@ -30,6 +30,22 @@ def test_one_person_is_shown(faces: Faces) -> None:
     assert "Nobody is enrolled under the id 9." in faces("show", 9, code=1)
 
 
+@pytest.mark.parametrize("text", ["\x9b31m", "\x1b[2J", "\u202eabc", "\u2028", "\x07"])
+def test_metadata_do_nothing_to_a_terminal(faces: Faces, text: str) -> None:
+    faces("describe", 1, json.dumps({"note": f"a{text}b", text: 1}))
+    shown = faces("show", 1)
+    assert "note" in shown
+    assert not {*text} & {"\x1b", "\x9b", "\u202e", "\u2028", "\x07"} & {*shown}
+
+
+def test_names_are_shown_with_their_joiners(faces: Faces, store: MemoryStore) -> None:
+    names = ["نیکی\u200cنام", "क्\u200dष", "👩\u200d🚀 Ada", "山田\u3000太郎"]
+    gallery(store).commit([put(10 + n, seed=n, name=name) for n, name in enumerate(names)])
+    for n, name in enumerate(names):
+        assert name in faces("show", 10 + n)
+        assert name in faces("list")
+
+
 @pytest.fixture
 def twins(store: MemoryStore) -> None:
     again = [put(9, seed=1, name="Ada L."), put(4, seed=2, photos=3), put(5, seed=1)]
