@@ -28,6 +28,7 @@ from serving.api.schemas import (
 from serving.gallery import Person
 from serving.gallery.erasure import Erasure
 from serving.matching.records import Candidate, Conflict
+from serving.matching.threshold import SAME
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
 from serving.settings import QualityLimits
@@ -108,7 +109,7 @@ def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
     similarity, card, told = compared.similarity, compared.card, compared.sufficient
     confidence = card.pairs.calibration.probability(similarity)
     return VerifyAnswer(
-        same=similarity >= threshold if told else None,
+        same=similarity >= min(threshold, SAME) if told else None,
         similarity=round(similarity, 4) if told else None,
         confidence=round(confidence, 4) if told else None,
         threshold=threshold,

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from serving.gallery.distinct import Distinct
 from serving.gallery.snapshot import Person, Snapshot
 
+# The cosine of a vector with itself may fall short of 1 by the rounding of float32.
+_SAME = 1 - 1e-6
 _BLOCK = 1024
 _PAIRS_AT_ONCE = 8192
 _NEAREST = 128  # neighbours of each person by the signs, which are compared by their vectors
@@ -74,7 +76,7 @@ def find(
         rows, columns = np.nonzero(near > part[:, None])
         mine, other = part[rows], near[rows, columns]
         alike = _cosines(snapshot, slots[mine], slots[other], pairs_at_once)
-        keep = alike >= threshold
+        keep = alike >= min(threshold, _SAME)
         keep &= ~_known(snapshot.distinct, ids[mine], ids[other], alike, keep)
         found += int(keep.sum())
         new = np.stack([mine[keep], other[keep]], axis=1)
@@ -119,6 +121,8 @@ def _cosines(
     for start in range(0, len(mine), pairs_at_once):
         part = slice(start, start + pairs_at_once)
         a, b = snapshot.centroids(mine[part]), snapshot.centroids(other[part])
-        cosines[part] = np.einsum("nd,nd->n", a, b)
+        # They are kept in few bits, so their lengths are only nearly 1.
+        lengths = np.sqrt(np.einsum("nd,nd->n", a, a) * np.einsum("nd,nd->n", b, b))
+        cosines[part] = np.einsum("nd,nd->n", a, b) / lengths
     # Rounding can carry a cosine a little past 1.
     return np.clip(cosines, -1, 1)

@@ -9,6 +9,9 @@ from serving.matching.records import Candidate
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
 
+# The cosine of a photo with itself may fall short of 1 by the rounding of float32.
+SAME = 1 - 1e-6
+
 
 def threshold_of(
     requested: float | None, matching: MatchSettings, card: ModelCard, people: int
@@ -50,7 +53,8 @@ def named(candidates: Sequence[Candidate], threshold: float) -> Candidate | None
     if best is None:
         return None
     of_pairs = (pair for similarity, pair in best.rivals if similarity >= threshold)
-    return best if best.similarity >= max(threshold, *of_pairs, -1.0) else None
+    least = min(max(threshold, *of_pairs, -1.0), SAME)
+    return best if best.similarity >= least else None
 
 
 def pair_threshold_of(requested: float | None, matching: MatchSettings, card: ModelCard) -> float:

@@ -48,6 +48,13 @@ def crowd() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return rows, rng.permutation(len(rows)).astype(np.int64) * 7
 
 
+def test_two_records_of_one_photo_are_found_at_the_highest_threshold() -> None:
+    rows = unit_rows(200, DIMENSION, seed=7)
+    people = gallery_of(np.concatenate([rows, rows]), np.arange(400, dtype=np.int64))
+    pairs = find(people, 1.0, 1000)
+    assert {(p.a.id, p.b.id) for p in pairs.best} == {(n, n + 200) for n in range(200)}
+
+
 def test_two_who_are_known_to_be_two_are_left_out_unless_they_are_more_alike() -> None:
     rows = unit_rows(1, DIMENSION, seed=1) + 0.4 * unit_rows(3, DIMENSION, seed=2)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

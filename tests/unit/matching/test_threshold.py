@@ -24,6 +24,12 @@ IMPOSTORS = Impostors(mean=0.02, dimensions=50, measured_on="nobody")
 MEASURED = CARD.model_copy(update={"impostors": IMPOSTORS})
 
 
+@pytest.mark.parametrize(("similarity", "is_named"), [(1 - 2e-7, True), (0.9999, False)])
+def test_a_photo_is_like_itself_at_the_highest_threshold(similarity: float, is_named: bool) -> None:
+    candidate = Candidate(7, "Ada", similarity)
+    assert (named([candidate], 1.0) is candidate) is is_named
+
+
 def test_the_caller_comes_first() -> None:
     assert threshold_of(0.0, MatchSettings(threshold=0.7), MEASURED, 5) == 0
     assert threshold_of(-1.0, AUTO, CARD, 5) == -1
