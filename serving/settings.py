@@ -66,6 +66,8 @@ BucketName = Annotated[
     ),
 ]
 
+# A budget of bytes below this is one that was written in MiB.
+LEAST_MEMORY = 2**20
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1
 # Upper limit of faces processed in one photo, whatever a caller or the settings request.
@@ -154,7 +156,7 @@ class DecodeSettings(Settings):
     # decoded alone, beside the others. Beside it the process itself needs memory, and Ray's object
     # store, the files and the photos that are handed on.
     memory_bytes: int = Field(
-        2**30, ge=1, description="memory for the largest photo that a replica decodes"
+        2**30, ge=LEAST_MEMORY, description="memory for the largest photo that a replica decodes"
     )
 
 
@@ -256,7 +258,9 @@ class MatchSettings(Settings):
     galleries: int = Field(64, ge=1, description="galleries (collections) that one replica holds")
     # Beside it the process itself needs memory, and what is read, written and compared at once.
     memory_bytes: int = Field(
-        1536 * 2**20, ge=1, description="memory for the people of all galleries that it holds"
+        1536 * 2**20,
+        ge=LEAST_MEMORY,
+        description="memory for the people of all galleries that it holds",
     )
     max_people: int = Field(
         1_000_000, ge=1, description="people in one collection; enrolments of more are refused"

@@ -111,6 +111,11 @@ def install(app: FastAPI) -> None:
             detail = "Nothing is served under this path."
             if _is_served_without_slash(request):
                 detail = "Nothing is served under this path; leave out the slash at its end."
+            elif "/v1/models" in request.url.path:
+                detail = (
+                    "Nothing is served under this path; of the Open Inference Protocol there is "
+                    "v2: POST /v2/models/face-identification/infer."
+                )
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_methods(request))
             detail = f"This path takes {headers['Allow']}."

@@ -31,6 +31,7 @@ _TIME = re.compile(
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NO_TIME = "should be a date and a time that exist, with a time zone, as 2027-01-31T00:00:00Z"
+_LOST_PLUS = f"{_NO_TIME}; in an address the + of a zone is written %2B"
 _NO_DATE = "should be a date that exists, as 2027-01-31"
 
 
@@ -42,7 +43,8 @@ def utc(text: str) -> str:
     """
     found = _TIME.fullmatch(text)
     if found is None:
-        raise ValueError(_NO_TIME)
+        lost = _TIME.fullmatch(text.replace(" ", "+", 1)) is not None
+        raise ValueError(_LOST_PLUS if lost else _NO_TIME)
     day, clock, zone = found.groups()
     try:
         offset = "+00:00" if zone in "Zz" else zone

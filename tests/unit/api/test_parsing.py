@@ -213,10 +213,13 @@ class TestWholeBodies:
         body = text.encode(encoding)
         headers = {"content-type": f"application/json; charset={encoding}"}
         answer = api.request("PATCH", "/identities/7", content=body, headers=headers)
-        if encoding == "utf-32-le":  # that is UTF-8 of other characters
-            assert "JSON" in detail_of(answer, 400)
-        else:
-            assert detail_of(answer, 400) == "The body is not UTF-8; send JSON as UTF-8."
+        assert detail_of(answer, 400) == "The body is not UTF-8; send JSON as UTF-8."
+
+    @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_json_of_ascii_in_wide_characters(self, api: Api, encoding: str) -> None:
+        body = json.dumps({"image": B64}).encode(encoding)
+        answer = api.post("/infer", content=body, headers=JSON)
+        assert detail_of(answer, 400) == "The body is not UTF-8; send JSON as UTF-8."
 
 
 @pytest.mark.parametrize(

@@ -391,3 +391,10 @@ class TestOpenApi:
 
     def test_the_page_for_people_is_there(self, api: Api) -> None:
         assert api.get("/docs").status_code == 200
+
+
+def test_the_first_version_of_the_inference_protocol_is_told_of_the_second() -> None:
+    for path in ("/v1/models", "/v1/models/face-identification:predict"):
+        answer = Api().post(path, json={"instances": []})
+        assert answer.status_code == 404
+        assert "POST /v2/models/face-identification/infer" in answer.json()["detail"]

@@ -54,6 +54,11 @@ def test_other_texts_are_no_times(text: str) -> None:
         utc(text)
 
 
+def test_a_plus_that_an_address_made_a_blank_is_told() -> None:
+    with pytest.raises(ValueError, match=r"in an address the \+ of a zone is written %2B"):
+        utc("2027-01-31T00:00:00 01:00")
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_is_refused(text: str) -> None:
     try:
