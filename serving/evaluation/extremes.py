@@ -135,7 +135,8 @@ class Check:
 
     Attributes:
         wanted: the FPIR whose threshold was predicted.
-        observed: the FPIR there, on average over the subsamples.
+        threshold, threshold_cautious: by the two fits, on average over the subsamples.
+        observed, observed_cautious: the FPIR there.
         observed_by_service: that at the threshold that the model's card predicts; None: it has no
             measurement of strangers.
     """
@@ -145,6 +146,8 @@ class Check:
     wanted: float
     threshold: float
     observed: float
+    threshold_cautious: float
+    observed_cautious: float
     threshold_of_service: float | None
     observed_by_service: float | None
 
@@ -332,23 +335,27 @@ def _checks(
     for part in (people // 4, people // 2):
         if part < 4:
             continue
-        fits = []
+        fits: list[tuple[Tail, Tail]] = []
         for _ in range(_DRAWS):
             columns = rng.choice(people, part, replace=False)
             some = Strangers(cosines[:, columns], strangers.person)
             best, _, block = _maxima(some, rng)
             if len(best) >= _FEWEST:
-                fits.append(fit(best, np.ones(len(best)), block))
+                ones = np.ones(len(best))
+                fits.append((fit(best, ones, block), fit(best, ones, block, end=1.0)))
         for rate in rates if fits else ():
-            predicted = [tail.threshold(people - 1, rate) for tail in fits]
+            predicted = np.array([[f.threshold(people - 1, rate) for f in both] for both in fits])
+            observed = (whole[:, None, None] >= predicted).mean(axis=(0, 1)).tolist()
             served = None if model is None else model(people - 1, rate)
             results.append(
                 Check(
                     fitted_on=part,
                     people=people - 1,
                     wanted=rate,
-                    threshold=float(np.mean(predicted)),
-                    observed=float(np.mean([(whole >= t).mean() for t in predicted])),
+                    threshold=float(predicted[:, 0].mean()),
+                    observed=observed[0],
+                    threshold_cautious=float(predicted[:, 1].mean()),
+                    observed_cautious=observed[1],
                     threshold_of_service=served,
                     observed_by_service=None if served is None else float((whole >= served).mean()),
                 )

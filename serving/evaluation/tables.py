@@ -378,14 +378,15 @@ def _larger(report: Report) -> list[Section]:
         f"{growth.people:,} people that were compared, the less it can be relied on. FNIR: the "
         f"person's own cosine is below the threshold, {most} enrolled.",
         (
-            "people", "times more", "the service's threshold", "FPIR there, free", "cautious",
-            "FNIR there", f"threshold for an FPIR of {percent_of(growth.fpir)}, free", "cautious",
+            "people", "times more", "the service's threshold", "FPIR there, free",
+            "FPIR there, cautious", "FNIR there",
+            f"threshold for an FPIR of {percent_of(growth.fpir)}, free", "the same, cautious",
             "FNIR there",
         ),
         [
             (
                 f"{size.people:,}",
-                f"{size.extrapolated:,.3g}",
+                f"{size.extrapolated:,.0f}",
                 f"{size.threshold:.3f}",
                 told(size.fpir),
                 told(size.fpir_cautious),
@@ -404,12 +405,12 @@ def _larger(report: Report) -> list[Section]:
         sizes,
         Section(
             "Did that estimate hold here?",
-            "Fitted (free) to subsampled galleries, and tried on all people: the FPIR observed at "
-            "the threshold that was predicted. The service: the model of its card, which saw none "
-            "of this, or was calibrated on the same photos.",
+            "Fitted to subsampled galleries, and tried on all people: the FPIR observed at the "
+            "thresholds that the two fits predict. The service: the model of its card, which saw "
+            "none of this, or was calibrated on the same photos.",
             (
-                "fitted on", "tried on", "wanted FPIR", "threshold", "observed", "the service's",
-                "observed",
+                "fitted on", "tried on", "wanted FPIR", "threshold, free", "observed",
+                "threshold, cautious", "observed", "the service's", "observed",
             ),
             [
                 (
@@ -418,6 +419,8 @@ def _larger(report: Report) -> list[Section]:
                     percent_of(c.wanted),
                     f"{c.threshold:.3f}",
                     _digits(c.observed),
+                    f"{c.threshold_cautious:.3f}",
+                    _digits(c.observed_cautious),
                     "-" if c.threshold_of_service is None else f"{c.threshold_of_service:.3f}",
                     "-" if c.observed_by_service is None else _digits(c.observed_by_service),
                 )

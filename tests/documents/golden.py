@@ -2,7 +2,8 @@
 
     python -m tests.documents.golden
 
-writes them into ``tests/documents/golden``, so that a change shows in its difference.
+writes them into ``tests/documents/golden``, so that a change shows in its difference; and the JSON
+Schema of a report of `faces evaluate` into ``docs``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from serving.cli import cli
+from serving.evaluation import schema
 from serving.keys import hash_of
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
@@ -23,6 +25,7 @@ from tests.support.api import Api
 from tests.support.commands import children
 
 FOLDER = Path(__file__).parent / "golden"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "evaluation.schema.json"
 _WIDTH = 100  # of the terminal, or the texts would be those of whoever runs this
 
 
@@ -62,6 +65,8 @@ def main() -> None:
     for name, text in documents().items():
         (FOLDER / name).write_text(text)
         print(FOLDER / name)
+    SCHEMA.write_text(schema.text())
+    print(SCHEMA)
 
 
 if __name__ == "__main__":
