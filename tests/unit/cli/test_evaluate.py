@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from serving.cli import cli
@@ -116,6 +117,60 @@ class TestEvaluate:
         # The eight most alike of the ten pairs of people, and the two people with several faces.
         assert text.count("data:image/jpeg") == 2 * (8 + 2)
         assert "101/macron_2014.jpg, 101/macron_2025.jpg" in text
+
+    def test_photos_that_are_not_processed_stay_in_the_rates(self, made: tuple[str, Path]) -> None:
+        report = json.loads((made[1] / "a.json").read_text())
+        failures = report["failures"]
+        assert failures["to_acquire"]["errors"] == 2
+        assert failures["to_acquire_by"] == {"no-face": 1, "unsupported-image": 1}
+        at = report["identification"][-1]
+        assert at["of_known"]["failed"] + at["of_unknown"]["failed"] > 0
+        assert sum(v for k, v in at["of_known"].items() if k != "lookups") == at["known_lookups"]
+
+    def test_the_json_keeps_to_its_schema(self, made: tuple[str, Path]) -> None:
+        text = (ROOT / "docs" / "evaluation.schema.json").read_text()
+        Draft202012Validator(json.loads(text)).validate(
+            json.loads((made[1] / "a.json").read_text())
+        )
+
+    def test_groups_of_any_kind_and_faults(self, people: Path, tmp_path: Path) -> None:
+        """Folders by name in a level of groups, a file of groups, and one photo in two folders."""
+        folder = tmp_path / "grouped"
+        for n, person in enumerate(sorted(people.iterdir())):
+            group = ("north", "south")[n % 2]
+            shutil.copytree(person, folder / group / f"person {person.name}")
+        source = next((people / "101").glob("*.jpg"))
+        shutil.copy(source, folder / "north" / "person 2576" / "copy.jpg")
+        (tmp_path / "groups.csv").write_text("id,hair\nperson 101,short\nnobody\x1b,long\n")
+        output = evaluated(
+            folder, "--group-folders", "--groups", tmp_path / "groups.csv",
+            "--json", tmp_path / "a.json", "--html", tmp_path / "a.html",
+        )  # fmt: skip
+        assert "The same file in the folders of 2 people" in output
+        assert "1 rows of groups.csv name nobody of the folder: nobody?" in output
+        assert "By group: folder" in output
+        assert "By group: hair" in output
+        report = json.loads((tmp_path / "a.json").read_text())
+        assert [d["attribute"] for d in report["groups"]] == ["folder", "hair"]
+        assert [g["group"] for g in report["groups"][0]["groups"]] == ["north", "south"]
+        assert report["faults"]["in_two_people"] == 2
+        assert report["faults"]["unknown_in_groups"] == 1
+        assert report["files"] is None
+        for text in ((tmp_path / name).read_text() for name in ("a.json", "a.html")):
+            assert "copy.jpg" not in text
+            assert "person 101" not in text
+
+    def test_file_names_when_they_are_asked_for(self, people: Path, tmp_path: Path) -> None:
+        words = ("--json", tmp_path / "a.json", "--html", tmp_path / "a.html", "--file-names")
+        evaluated(people, *words)
+        files = json.loads((tmp_path / "a.json").read_text())["files"]
+        assert "102/wall.jpg: No face was found." in files
+        assert "102/wall.jpg: No face was found." in (tmp_path / "a.html").read_text()
+
+    def test_a_file_of_groups_that_is_none(self, people: Path, tmp_path: Path) -> None:
+        (tmp_path / "groups.csv").write_text("name,hair\n101,short\n")
+        words = ("--groups", tmp_path / "groups.csv")
+        assert "no column 'id'" in evaluated(people, *words, code=1)
 
     def test_a_threshold_of_ones_own(self, people: Path, tmp_path: Path) -> None:
         evaluated(people, "--threshold", -1, "--json", tmp_path / "a.json")

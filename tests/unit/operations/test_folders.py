@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from serving.operations.folders import Found, NotPeople, PersonFolder, people_in
+from serving.operations.folders import Found, NotPeople, PersonFolder, people_in, subjects_in
 from tests.support.names import INVISIBLE, SCRIPTS
 
 PHOTO = b"\xff\xd8\xff photo"
@@ -192,3 +192,48 @@ class TestNames:
         names = json.loads((data / "names.json").read_text())
         (person,) = people_in(data / "2576", data / "names.json").people
         assert person.name == names["2576"]
+
+
+class TestSubjects:
+    """Photos to measure on: folders may be called anything."""
+
+    def test_names_and_ids(self, tmp_path: Path) -> None:
+        seven = photos_in(tmp_path / "7", "a.jpg")
+        more = photos_in(tmp_path / "007", "b.jpg")
+        anna = photos_in(tmp_path / "anna", "a.jpg")
+        bob = photos_in(tmp_path / "Bob 2", "a.jpg")
+        photos_in(tmp_path / ".hidden", "a.jpg")
+        found = subjects_in(tmp_path)
+        assert list(found.found.people) == [
+            PersonFolder(-2, "anna", anna),
+            PersonFolder(-1, "Bob 2", bob),
+            PersonFolder(7, "7", [*more, *seven]),
+        ]
+        assert found.groups == {}
+
+    def test_a_level_of_groups(self, tmp_path: Path) -> None:
+        photos_in(tmp_path / "north" / "anna", "a.jpg")
+        photos_in(tmp_path / "north" / "7", "a.jpg")
+        photos_in(tmp_path / "south" / "bob", "a.jpg")
+        photos_in(tmp_path / "south" / "007", "b.jpg")
+        photos_in(tmp_path / "south", "lost.jpg")
+        found = subjects_in(tmp_path, grouped=True)
+        assert found.groups == {"anna": "north", "bob": "south"}
+        assert found.in_two_groups == ["7"]
+        assert [len(person.photos) for person in found.found.people] == [1, 1, 2]
+        assert found.found.passed_over == "1 file was passed over: 1 .jpg."
+
+    def test_one_person(self, tmp_path: Path) -> None:
+        photos = photos_in(tmp_path / "anna", "a.jpg")
+        assert list(subjects_in(tmp_path / "anna").found.people) == [
+            PersonFolder(-1, "anna", photos)
+        ]
+
+    @pytest.mark.parametrize("grouped", [False, True])
+    def test_no_photos(self, tmp_path: Path, grouped: bool) -> None:
+        (tmp_path / "anna").mkdir()
+        (tmp_path / "anna" / "notes.txt").write_text("x")
+        with pytest.raises(NotPeople, match=r"There are no photos of people.*1 \.txt"):
+            subjects_in(tmp_path, grouped=grouped)
+        with pytest.raises(NotPeople, match="is no folder"):
+            subjects_in(tmp_path / "anna" / "notes.txt")
