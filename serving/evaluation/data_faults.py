@@ -74,7 +74,7 @@ def data_faults(sample: Sample, pairs: Pairs, unknown_in_groups: int = 0) -> Dat
         alike=alike,
         one_photo=int((counts == 1).sum()),
         unknown_in_groups=unknown_in_groups,
-        details=details,
+        details=tuple(details),
     )
 
 

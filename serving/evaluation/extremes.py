@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +170,7 @@ class Growth:
 
 
 def strangers_of(
-    sample: Sample, distractors: NDArray[np.floating], rng: np.random.Generator
+    sample: Sample, distractors: NDArray[np.floating[Any]], rng: np.random.Generator
 ) -> Strangers:
     """The cosines of photos that are answered with the centroids of all other people."""
     probes = np.flatnonzero(sample.answerable)

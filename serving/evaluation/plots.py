@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.evaluation import tables
 from serving.evaluation.evaluate import Curves, Report
-from serving.evaluation.groups import Differential
+from serving.evaluation.groups import Differential, clean
 from serving.evaluation.metrics import Bin, Floats
 from serving.evaluation.sample import NotMeasurable
 
@@ -150,6 +150,8 @@ def _not_shown(axes: Axes, report: Report) -> None:
 
 
 def _cmc(curves: Curves) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure()
     axes = figure.subplots()
     lowest = 1.0
@@ -158,7 +160,7 @@ def _cmc(curves: Curves) -> Figure:
         lowest = min(lowest, float(shares.min()))
     axes.set(xlabel="rank k", ylabel="enrolled people within the k best")
     axes.set_ylim(max(0.0, lowest - 0.05), 1.005)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     return figure
@@ -179,7 +181,7 @@ def _by_group(differential: Differential) -> Figure:
                 axes.plot([rate.value], [y], marker, color=f"C{n}")
         axes.plot([], [], marker, color=f"C{n}", label=name.upper())
     # A $ would begin a formula.
-    names = [g.group.replace("$", r"\$") for g in groups]
+    names = [clean(g.group).replace("$", r"\$") for g in groups]
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(left=0)
@@ -220,7 +222,8 @@ def _if_empty(axes: Axes, tar: Floats) -> None:
 
 def _positive(rates: Floats) -> Floats:
     """The rates, with gaps where one is zero, which a logarithmic axis cannot show."""
-    return np.where(rates > 0, rates, np.nan)
+    # A sum of many weights may be off in its last digit.
+    return np.where(rates > 1e-12, rates, np.nan)
 
 
 def _svg(figure: Figure) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.evaluation.bands import MEASURES, Band, bands_of
 from serving.evaluation.identification import answers_to
 from serving.evaluation.lookups import Lookups, Trial
+from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import Sample
 from serving.vision.records import Quality
 from tests.support.samples import crowd
@@ -16,7 +18,7 @@ from tests.support.samples import crowd
 SHARP = Quality(side=100, sharpness=0.1, evenness=1, tones=5, turn=0.1, eyes=0.4)
 
 
-def measured(sample: Sample, right: np.ndarray, best: np.ndarray) -> list[Band]:
+def measured(sample: Sample, right: NDArray[np.bool_], best: Floats) -> list[Band]:
     n = len(right)
     photo = np.arange(n)
     none = np.full(n, -np.inf)
@@ -31,9 +33,9 @@ def test_small_faces_are_worse() -> None:
     sides = np.arange(60)
     quality = [replace(SHARP, side=float(s)) for s in sides]
     sample = replace(whole, quality=quality)
-    # All of the smallest 20 are missed, and 5 of the largest are named though unknown.
+    # The smallest 20 have no name, known or not, and all others have one.
     right = sides >= 20
-    best = np.where(right & (sides >= 55), 0.9, np.where(right, 0.6, 0.1))
+    best = np.where(right, 0.9, 0.1)
     bands = [b for b in measured(sample, right, best) if b.measure == "side"]
     assert [(b.low, b.high, b.photos) for b in bands] == [(0, 19, 19), (19, 39, 20), (39, None, 21)]
     assert [b.fnir.errors for b in bands] == [19, 1, 0]

@@ -37,10 +37,10 @@ def test_the_same_file(tmp_path: Path) -> None:
     assert (found.in_two_people, found.repeated, found.one_photo) == (2, 1, 2)
     assert found.alike == 0  # they are the same file, and told once
     assert found.unknown_in_groups == 3
-    assert found.details == [
+    assert found.details == (
         "The same file in the folders of 2 people: 7/0.jpg, 8/3.jpg.",
         "The same file more than once: 7/1.jpg, 7/2.jpg.",
-    ]
+    )
 
 
 def test_nearly_the_same_photo_of_two_people(tmp_path: Path) -> None:
@@ -49,7 +49,8 @@ def test_nearly_the_same_photo_of_two_people(tmp_path: Path) -> None:
     sample = replace(sample_of(rows, [7, 7, 8, 8]), photos=paths, names=["anna", "bob"])
     found = faults(sample)
     assert (found.in_two_people, found.repeated, found.alike) == (0, 0, 1)
-    assert found.details == ["Nearly the same photo of two people (1.000): anna/0.jpg, bob/2.jpg."]
+    sentence = "Nearly the same photo of two people (1.000): anna/0.jpg, bob/2.jpg."
+    assert found.details == (sentence,)
 
 
 def test_files_that_are_gone_are_passed_over() -> None:

@@ -8,7 +8,7 @@ from scipy.stats import genpareto
 
 from serving.evaluation.extremes import Strangers, fit, growth, strangers_of
 from serving.evaluation.lookups import centroid_of
-from serving.model.impostors import Impostors
+from serving.model.impostors import Floats, Impostors
 from tests.support.samples import crowd, sample_of
 
 NOBODY = np.empty((0, 24), np.float16)
@@ -16,7 +16,7 @@ NOBODY = np.empty((0, 24), np.float16)
 MODEL = Impostors(mean=0.02, dimensions=40, measured_on="nobody")
 
 
-def maxima(people: int, count: int, seed: int) -> np.ndarray:
+def maxima(people: int, count: int, seed: int) -> Floats:
     """The best of ``people`` strangers, ``count`` times, by the model."""
     levels = np.random.default_rng(seed).uniform(size=count)
     return MODEL.best(levels, people)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from serving.evaluation.groups import (
     NOT_STATED,
@@ -17,6 +18,7 @@ from serving.evaluation.groups import (
 )
 from serving.evaluation.identification import answers_to
 from serving.evaluation.lookups import Lookups, Trial
+from serving.evaluation.metrics import Floats
 from serving.evaluation.sample import NotMeasurable, Sample
 from tests.support.samples import crowd
 
@@ -74,7 +76,7 @@ class TestFile:
             read_groups(tmp_path, PEOPLE)
 
 
-def looked_up(sample: Sample, best: np.ndarray, right: np.ndarray) -> Lookups:
+def looked_up(sample: Sample, best: Floats, right: NDArray[np.bool_]) -> Lookups:
     n = len(sample.person)
     nothing = np.full(n, -np.inf)
     return Lookups(
