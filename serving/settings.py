@@ -342,7 +342,9 @@ class RetentionSettings(Settings):
         description="from the enrolment on, where ``collections`` names no other; None: no end",
     )
     collections: dict[CollectionName, _Days | None] = Field(
-        {}, description="days by the name of the collection; None: no end"
+        {},
+        description="days by the name of the collection; None: no end",
+        json_schema_extra={"additionalProperties": False},
     )
 
     def days_in(self, collection: str) -> int | None:

@@ -67,6 +67,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"events": {"prefix": "audit/events"}}},
         "settings.events.prefix .* settings.audit.objects.prefix .* have to be apart",
     ),
+    "the retention of a collection that cannot be": (
+        {"settings": {"retention": {"collections": {"My Shop": 365}}}},
+        "My Shop",
+    ),
+    "a retention of no day": (
+        {"settings": {"retention": {"days": 0}}},
+        "retention.days|retention/days",
+    ),
     "two sources of API keys": (
         {"auth": {"keys": [HASHED]}},
         "auth.existingSecret or auth.keys, not both",

@@ -245,6 +245,11 @@ KNOBS = {
             (policy("events"), "spec.egress.0.ports"): [{"port": 8443, "protocol": "TCP"}],
         },
     ),
+    "settings.retention": Knob(
+        {"settings": {"retention": {"collections": {"shop": 365}}}},
+        SERVED,
+        {(RAY, f"{_ARGS}.retention"): {"collections": {"shop": 365}}},
+    ),
     "auth.keys": Knob(
         {"auth": {"existingSecret": "", "keys": [HASHED]}},
         {RAY, KEYS},

@@ -222,7 +222,9 @@ FILES = {
         ]
     ],
     "keyed_stack": [
+        "tests/console/test_audit.py",
         "tests/console/test_console.py",
+        "tests/console/test_corrections.py",
         "tests/console/test_photos.py",
         "tests/service/test_chart.py",
         "tests/service/test_keys.py",
