@@ -663,8 +663,8 @@ def shown_in_turn(page: Page) -> Iterator[str]:
     page.identify(ARDERN[6])
     page.shows("1 face")
     open_face(page, 0)
-    page.shows("are two people", ".face")
-    yield "two who are as likely"
+    page.until(lambda: page.all(".face .inside button"), "nothing can be corrected")
+    yield "corrections of a name"
     page.go("audit")
     page.until(lambda: page.all(".audit tbody tr"), "the audit has no record")
     page.all(".audit summary")[0].click()

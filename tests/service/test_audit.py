@@ -75,6 +75,26 @@ def test_an_erased_person_is_a_pseudonym_in_the_records(
     assert list(reading.search(places, Query(person=new_id))) == []
 
 
+def test_the_api_answers_what_the_search_finds(
+    api: httpx.Client, places: Places, photo: bytes, new_id: int
+) -> None:
+    request = uuid.uuid4().hex
+    headers = {"X-Request-ID": request}
+    api.post(
+        "/generate", data={"id": str(new_id)}, files={"images": photo}, headers=headers
+    ).raise_for_status()
+    records = found(places, Query(request_id=request))
+    answer = api.get("/audit", params={"request_id": request}).raise_for_status().json()
+    assert (answer["records"], answer["look_ups"], answer["problems"]) == (records, True, [])
+    by_person = api.get("/audit", params={"person": new_id, "limit": 1}).raise_for_status().json()
+    assert by_person["records"][0]["ids"] == [new_id]
+    elsewhere = api.get("/collections/elsewhere/audit", params={"request_id": request})
+    assert elsewhere.raise_for_status().json()["records"] == []
+    chains = api.get("/audit/chains").raise_for_status().json()["chains"]
+    assert chains
+    assert [chain["problems"] for chain in chains if chain["problems"]] == []
+
+
 def test_the_chains_are_whole(places: Places) -> None:
     reports, expired = reading.check(places)
     assert reports

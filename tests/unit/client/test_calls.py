@@ -196,6 +196,33 @@ def test_duplicates_are_asked_for_page_by_page(service: FakeService, call: Calle
     ]
 
 
+def test_the_audit_is_asked_for_page_by_page(service: FakeService, call: Caller) -> None:
+    service.answers = [
+        (200, {"records": [{"n": 1}], "next": "2026-11-29.1.1.a.0"}),
+        (200, {"records": [], "next": "2026-11-28.1.1.a.0"}),
+        (200, {"records": [{"n": 2}], "next": None}),
+    ]
+    found = call("audit", person=np.int64(7), since="2026-11-01T00:00:00Z", page_size=10)
+    assert found == [{"n": 1}, {"n": 2}]
+    asked = "since=2026-11-01T00%3A00%3A00Z&person=7"
+    assert service.asked == [
+        f"GET /audit?limit=10&{asked}",
+        f"GET /audit?limit=10&cursor=2026-11-29.1.1.a.0&{asked}",
+        f"GET /audit?limit=10&cursor=2026-11-28.1.1.a.0&{asked}",
+    ]
+
+
+def test_the_chains_of_the_audit_are_asked_for_page_by_page(
+    service: FakeService, call: Caller
+) -> None:
+    service.answers = [
+        (200, {"chains": ["a"], "next": "a"}),
+        (200, {"chains": ["b"], "next": None}),
+    ]
+    assert call("audit_chains", days=2) == ["a", "b"]
+    assert service.asked == ["GET /audit/chains?days=2", "GET /audit/chains?days=2&cursor=a"]
+
+
 def test_a_person_without_a_name_is_sent_without_one(
     service: FakeService, call: Caller, photo: Path
 ) -> None:
