@@ -99,6 +99,7 @@ def changes(segment: Segment) -> Iterator[Change]:
             yield Change("deleted", None, time, {"everybody": True})
 
 
-def deleted_in(segment: Segment) -> list[int]:
-    """The ids of the people who are deleted by an operation of their own."""
-    return [int(i) for i in segment.id[segment.kind == Kind.DELETE]]
+def deleted_in(segment: Segment) -> dict[int, float]:
+    """The people who are deleted by an operation of their own, and when, in seconds since 1970."""
+    deleted = segment.kind == Kind.DELETE
+    return dict(zip(segment.id[deleted].tolist(), segment.updated[deleted].tolist(), strict=True))

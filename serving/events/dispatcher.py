@@ -29,6 +29,8 @@ _IDLE_S = 1.0
 _LONGEST_S = 3600.0
 # An event by which the receiver breaks each time must not hold up the others for days.
 _TRIES_IN_PLACE = 8
+# A receiver that refuses more different events than these, and takes none, is as good as away.
+_REFUSED = 8
 
 
 class Send(Protocol):
@@ -56,10 +58,12 @@ class Watch(Protocol):
         whether events cannot be queued or delivered."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
-    """An event that is not delivered; ``next`` is when to try again, in seconds since 1970."""
+    """An event that is not delivered, and the key of its object; ``next`` is when to try again, in
+    seconds since 1970."""
 
+    key: str
     event: Event
     queued: float
     tries: int = 0
@@ -98,6 +102,8 @@ class Dispatcher:
         # Failures of the receiver without a success, and until when it is left alone.
         self._away = 0
         self._until = 0.0
+        # The ids of events that it refused without a success.
+        self._refused: set[str] = set()
 
     @property
     def problem(self) -> bool:
@@ -134,6 +140,7 @@ class Dispatcher:
             if self._away:
                 log.warning("the receiver of events is back")
             self._away = 0
+            self._refused.clear()
             self._watch.delivered()
             self._done(waiting)
         else:
@@ -146,7 +153,10 @@ class Dispatcher:
         waiting.tries += 1
         self._watch.failed()
         asked = min(outcome.retry_after or 0.0, _LONGEST_S)
-        if outcome.result == "away":
+        if outcome.result == "refused":
+            self._refused.add(waiting.event["id"])
+        away = outcome.result == "away" or len(self._refused) > _REFUSED
+        if away:
             if not self._away:
                 log.error("events cannot be delivered: %s", outcome.problem)
             self._away += 1
@@ -155,7 +165,7 @@ class Dispatcher:
             # Later than the receiver is tried again, or no other event would be.
             waiting.next = max(now, self._until) + max(self._pause(waiting.tries), asked)
         # While the receiver is away, those behind it would fare alike.
-        for each in list(self._all()) if outcome.result == "away" else [waiting]:
+        for each in list(self._all()) if away else [waiting]:
             if now - each.queued >= self._settings.max_age_s:
                 self._bury(each, outcome.problem)
 
@@ -189,15 +199,14 @@ class Dispatcher:
                 self._damaged.add(key)
                 continue
             if found is not None:
-                self._objects[key] = [_Waiting(e, found.queued) for e in found.events]
+                self._objects[key] = [_Waiting(key, e, found.queued) for e in found.events]
 
     def _all(self) -> Iterator[_Waiting]:
         for waiting in self._objects.values():
             yield from waiting
 
     def _done(self, waiting: _Waiting) -> None:
-        for each in self._objects.values():
-            each[:] = [w for w in each if w is not waiting]
+        self._objects[waiting.key].remove(waiting)
 
     def _remove_done(self) -> None:
         for key in [key for key, waiting in self._objects.items() if not waiting]:

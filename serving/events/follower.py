@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +25,7 @@ from serving.events.event import TYPES as EVENT_TYPES
 from serving.events.queue import BATCH, Queue
 from serving.gallery.formats import Stored, read_json
 from serving.gallery.location import Location, locate
-from serving.gallery.manifest import INDEXES, Manifest, SegmentRef
+from serving.gallery.manifest import INDEXES, Index, Manifest, SegmentRef
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.store import NotFound, PreconditionFailed
 from serving.gallery.stored import StoredGallery
@@ -33,8 +34,10 @@ log = logging.getLogger(__name__)
 
 # How often it looks for new galleries: a listing of the bucket.
 _DISCOVER_S = 10.0
-# Ids of deleted people that wait for the end of their erasure, which comes within minutes.
+# Deleted people of whom the end of an erasure is waited for. It comes within minutes, and one that
+# is repeated deletes them again.
 _MOST_DELETED = 10_000
+_DELETED_S = 86_400.0
 
 
 class Cursor(Stored):
@@ -44,7 +47,7 @@ class Cursor(Stored):
         commit, segment: the commit of the version, and the last segment: either shows that a
             manifest continues it.
         told: the times of the erasures that were told.
-        deleted: people who were deleted, and perhaps are being erased.
+        deleted: people who were deleted and perhaps are being erased, and when: for a day.
     """
 
     format: Literal["faces-events-cursor/1"] = "faces-events-cursor/1"
@@ -52,7 +55,7 @@ class Cursor(Stored):
     commit: str | None = None
     segment: str | None = None
     told: tuple[float, ...] = ()
-    deleted: tuple[int, ...] = ()
+    deleted: tuple[tuple[int, float], ...] = ()
 
     @classmethod
     def at(cls, manifest: Manifest) -> Cursor:
@@ -231,15 +234,17 @@ class Follower:
             if not set(refs) <= set(manifest.segments):
                 after = _between(refs[-1], manifest, cursor)
             break
-        deleted = list(cursor.deleted)
+        deleted = dict(cursor.deleted)
         if segments is None:
             yield self._gap(location, cursor, manifest)
         for ref, segment in segments or ():
-            deleted += deleted_in(segment)
+            deleted.update(deleted_in(segment))
             yield from events_of(segment, ref.last, location)
         if after.told != cursor.told:
-            deleted = yield from self._erased(location, cursor, manifest, deleted)
-        return after.model_copy(update={"deleted": tuple(dict.fromkeys(deleted))[-_MOST_DELETED:]})
+            yield from self._erased(location, cursor, manifest, deleted)
+        since = self._clock() - _DELETED_S
+        kept = [(person, time) for person, time in deleted.items() if time > since]
+        return after.model_copy(update={"deleted": tuple(kept[-_MOST_DELETED:])})
 
     def _plans(
         self, stored: StoredGallery, cursor: Cursor, manifest: Manifest
@@ -260,14 +265,9 @@ class Follower:
                 yield manifest.segments
         # The lists of segments from before a compaction, until they are swept.
         older: list[Sequence[SegmentRef]] = []
-        for name, _ in stored.objects.all():
-            if not name.startswith(INDEXES):
-                continue
-            try:
-                index = stored.file.read_index(name)
-            except NotFound:
-                continue
-            if refs := _newer(index.segments, cursor):
+        for segments in _lists_before(stored, manifest):
+            at = continues and any(ref.last == cursor.version for ref in segments)
+            if refs := _newer(segments, cursor, continues=at):
                 older.append(refs)
         yield from sorted(older, key=lambda refs: -refs[-1].last)
 
@@ -291,19 +291,19 @@ class Follower:
         )
 
     def _erased(
-        self, location: Location, cursor: Cursor, manifest: Manifest, deleted: list[int]
-    ) -> Generator[Event, None, list[int]]:
-        """The events of the erasures since the cursor; returns who else was deleted."""
+        self, location: Location, cursor: Cursor, manifest: Manifest, deleted: dict[int, float]
+    ) -> Iterator[Event]:
+        """The events of the erasures since the cursor; takes their people out of ``deleted``."""
         erased = manifest.erased
         assert erased is not None
         for erasure in erased.erasures:
             if erasure.time in cursor.told:
                 continue
             hashes = set(erasure.hashes)
-            people = [p for p in dict.fromkeys(deleted) if erased.hash_of(p) in hashes]
-            deleted = [p for p in deleted if p not in people]
+            people = [p for p in deleted if erased.hash_of(p) in hashes]
             version = erasure.version or manifest.version
             for number, person in enumerate(people):
+                del deleted[person]
                 yield event(
                     "erased",
                     location.collection,
@@ -314,7 +314,20 @@ class Follower:
                     data={"gallery_version": version, "model": location.model},
                     person=person,
                 )
-        return deleted
+
+
+def _lists_before(stored: StoredGallery, manifest: Manifest) -> Iterator[Sequence[SegmentRef]]:
+    """The segments of the indexes that are still there, without those that no manifest ever listed:
+    a writer that was too slow for its commit has left an index, too."""
+    indexes: list[Index] = []
+    for name, _ in stored.objects.all():
+        if name.startswith(INDEXES):
+            with suppress(NotFound):  # swept by another process
+                indexes.append(stored.file.read_index(name))
+    # What an index drops was in the manifest that it was made from.
+    committed = manifest.names.union(*(index.dropped for index in indexes))
+    for index in indexes:
+        yield [ref for ref in index.segments if ref.name in committed]
 
 
 def _newer(

@@ -74,7 +74,7 @@ def test_events_have_the_version_and_nothing_of_the_details() -> None:
         "photos": 1,
     }
     assert "Ada" not in str(events)
-    assert deleted_in(segment) == [2]
+    assert deleted_in(segment) == {2: 100.0}
 
 
 def test_the_id_of_an_event_is_the_same_when_others_are_erased_from_the_segment() -> None:

@@ -134,6 +134,35 @@ def test_an_event_by_which_the_receiver_breaks_lets_others_pass(deliveries: Deli
     assert deliveries.now < 1_000_000 + 3600
 
 
+def test_a_receiver_that_refuses_everything_is_left_alone(deliveries: Deliveries) -> None:
+    d = deliveries.dispatcher()
+    deliveries.webhook.answer = lambda event: (500, {})
+    deliveries.queue.put([made(n) for n in range(50)])
+    for _ in range(10):
+        deliveries.now += d.step()
+    assert d.problem
+    assert len(deliveries.webhook.tries) == 9
+    deliveries.webhook.answer = taken
+    deliveries.run(d, lambda: len(deliveries.people()) == 50)
+
+
+def test_one_event_that_is_refused_for_long_does_not_hold_up_new_ones(
+    deliveries: Deliveries,
+) -> None:
+    d = deliveries.dispatcher()
+
+    def answer(event: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        return (500 if event["data"]["id"] == 1 else 204), {}
+
+    deliveries.webhook.answer = answer
+    deliveries.queue.put([made(1)])
+    deliveries.run(d, lambda: len(deliveries.webhook.tries) == 20, 9999)
+    deliveries.queue.put([made(2)])
+    before = deliveries.now
+    deliveries.run(d, lambda: deliveries.people() == [2])
+    assert deliveries.now - before <= 2
+
+
 def test_what_is_too_old_is_given_up_and_kept_aside(deliveries: Deliveries) -> None:
     d = deliveries.dispatcher()
     deliveries.webhook.answer = lambda event: (422, {})

@@ -9,15 +9,16 @@ import pytest
 
 from serving.errors import Unavailable
 from serving.events.event import KINDS
-from serving.events.follower import Follower
+from serving.events.follower import Cursor, Follower
 from serving.events.queue import Queue
 from serving.gallery import Gallery
 from serving.gallery.compaction import compact
 from serving.gallery.erasure import erase
 from serving.gallery.location import Location
+from serving.gallery.manifest import Index, index_name, key_of
 from serving.gallery.segment import Kind, Operation, Segment
 from serving.gallery.sweep import sweep
-from tests.support.people import DIMENSION, LOCATION, MANIFEST, put
+from tests.support.people import DIMENSION, FOLDER, LOCATION, MANIFEST, put
 from tests.unit.gallery.bucket import Bucket, delete, merge
 
 
@@ -49,6 +50,11 @@ class Followed(Bucket):
         for key in self.queue.listed():
             self.queue.remove(key)
         return [(e["type"].rpartition(".")[2], e["data"].get("id")) for e in events]
+
+    def cursor(self) -> Cursor:
+        return Cursor.model_validate_json(
+            self.store.objects[f"events/cursors/{LOCATION}.json"].data
+        )
 
     def follow(self) -> list[tuple[str, int | None]]:
         self.now += 20
@@ -106,6 +112,19 @@ def test_an_erasure_that_ends_later_is_told_later(followed: Followed) -> None:
     assert followed.follow() == [("deleted", 1)]
     erase(followed.stored(), [1])
     assert followed.follow() == [("deleted", 1), ("erased", 1)]
+
+
+def test_ids_of_the_deleted_are_kept_for_a_day(followed: Followed) -> None:
+    followed.write(put(1), put(2))
+    followed.follow()
+    followed.now = 100_000.0
+    followed.write(Operation(Kind.DELETE, 1, followed.now))
+    followed.follow()
+    assert followed.cursor().deleted == ((1, 100_000.0),)
+    followed.now += 90_000
+    followed.write(put(3))
+    followed.follow()
+    assert followed.cursor().deleted == ()
 
 
 def test_another_process_goes_on_from_the_cursor(followed: Followed) -> None:
@@ -171,6 +190,35 @@ def test_what_was_compacted_since_is_told_from_the_index_before(followed: Follow
         ("enrolled", 4),
     ]
     assert followed.follower.gaps == 0
+
+
+def test_what_was_compacted_twice_since_is_told_from_both(followed: Followed) -> None:
+    followed.write(put(1))
+    followed.follow()
+    followed.write(put(2), put(3))
+    compact(followed.stored())
+    followed.write(put(4), delete(3))
+    compact(followed.stored())
+    assert followed.follow() == [
+        ("enrolled", 2),
+        ("enrolled", 3),
+        ("enrolled", 4),
+        ("deleted", 3),
+    ]
+    assert followed.follower.gaps == 0
+
+
+def test_an_index_of_a_commit_that_failed_tells_nothing(followed: Followed) -> None:
+    followed.write(put(1))
+    followed.follow()
+    before = followed.manifest()
+    followed.write(put(2), put(3))
+    lost = followed.stored().objects.write(Segment.of([put(9)], DIMENSION), 2, 2)
+    index = Index(nonce="a", segments=(*before.segments, lost), dropped=())
+    data = index.model_dump_json().encode()
+    followed.store.put(key_of(FOLDER, index_name(data)), data)
+    compact(followed.stored())
+    assert followed.follow() == [("enrolled", 2), ("enrolled", 3)]
 
 
 def test_what_was_swept_since_is_a_gap(followed: Followed) -> None:
