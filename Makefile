@@ -57,9 +57,10 @@ model: $(MODEL_FILE) ## trace FaceNet, or MODEL=sface, into Triton's model repos
 $(MODEL_FILE): | install
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
 
-tools: install ## fetch helm, kubectl and axe-core, for the tests
+tools: install ## fetch helm, kubectl, axe-core and CompreFace's SDK, for the tests
 	@$(BIN)/python -m tests.support.chart.tools
 	@$(BIN)/python -m tests.console.tools
+	@$(BIN)/python -m tests.support.compreface_sdk
 
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)

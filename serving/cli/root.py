@@ -22,7 +22,7 @@ PLACES = {
     "events": "serving.cli.events:events",
     "evaluate": "serving.cli.evaluate:evaluate_command",
     "gallery": "serving.cli.gallery.group:gallery",
-    "import": "serving.cli.gallery.transfer:import_",
+    "import": "serving.cli.imports:import_",
     "infer": "serving.cli.infer:infer",
     "key": "serving.cli.key:key",
     "model": "serving.cli.model:model",

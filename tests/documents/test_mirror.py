@@ -14,7 +14,9 @@ PACKAGE, UNIT = ROOT / "serving", ROOT / "tests" / "unit"
 # Modules below serving/ without a test file of their own: where they are tested instead.
 ELSEWHERE = {
     "__main__.py": "one line; test_story runs it",
+    "api/actions.py": "api/test_audit.py, api/routes; the routes call them",
     "api/build.py": "it builds the application of support/api.py: all of unit/api",
+    "api/compreface/answers.py": "api/routes/test_compreface.py, test_compreface_faces.py",
     "api/context.py": "a record that the routes are given; api/routes",
     "api/example_photos.py": "api/test_openapi.py finds the face in each",
     "api/examples.py": "every example is sent to the real service by service/test_openapi.py",
@@ -62,6 +64,7 @@ ELSEWHERE = {
     "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_story.py",
     "operations/events.py": "cli/test_events.py",
     "operations/trail.py": "cli/test_audit.py",
+    "pipeline/subjects.py": "api/routes/test_compreface_subjects.py, test_compreface_faces.py",
     "pipeline/verification.py": "pipeline/test_pipeline.py",
     "stack/config.py": "what it writes is what every stack of tests/service is started with",
     "stack/credentials.py": "stack/test_s3.py",

@@ -77,6 +77,7 @@ def open_to_all(folder: Path) -> Iterator[Stack]:
         "scale": {"match": {"min_replicas": 2, "max_replicas": 2}},
         "audit": {"identifications": True, "objects": {"enabled": True, "flush_s": 0.5}},
         "tracing": {"endpoint": f"http://{LOOPBACK}:{COLLECTOR_PORT}", "sample_ratio": 0},
+        "compreface": True,
     }
     settings = StackSettings(folder=folder, port=OPEN_PORT, overrides=overrides)
     # Milliseconds; by default spans go after 5 s.
@@ -202,6 +203,7 @@ FILES = {
             "audit",
             "bad_input",
             "client",
+            "compreface",
             "conflicts",
             "damage",
             "identify",
