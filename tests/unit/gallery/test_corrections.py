@@ -12,7 +12,7 @@ from serving.errors import UnknownIdentity, UnknownPhoto
 from serving.gallery import Gallery, Kind, Operation
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
-from serving.gallery.corrections import moved, segment_of
+from serving.gallery.corrections import moved, segment_of, without_photos
 from serving.gallery.erasure import erase
 from serving.gallery.records import Records, photo_id
 from serving.gallery.restore import as_of, restore
@@ -30,6 +30,13 @@ def move(gallery: Gallery, source: int, target: int, photos: Sequence[str]) -> i
         return moved(before, source, target, photos, 7.0)
 
     return gallery.correct([source, target], change, "move")
+
+
+def remove(gallery: Gallery, person: int, photos: Sequence[str]) -> int:
+    def change(before: Records) -> Records:
+        return without_photos(before, person, photos, 7.0)
+
+    return gallery.correct([person], change, "remove")
 
 
 def enrolled(person: int, *rows: int, **details: Any) -> Operation:
@@ -156,6 +163,32 @@ def test_a_photo_that_was_moved_on_is_erased_where_it_ever_was(two: Bucket) -> N
     assert not two.holds(ROWS[[5]])
     assert two.holds(ROWS[[0, 2, 3]])
     assert [rows_of(two, i) for i in (1, 2)] == [[0, 2], [3]]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_photo_that_was_removed_goes_with_a_sweep_or_with_its_person(
+    two: Bucket, folded: bool
+) -> None:
+    remove(two.gallery(), 1, [IDS[1]])
+    assert rows_of(two, 1) == [0, 2]
+    assert two.holds(ROWS[[1]])
+    if folded:
+        compact(two.stored())
+        sweep(two.stored(), grace_s=0)
+    else:
+        erase(two.stored(), [1])
+    assert not two.holds(ROWS[[1]])
+    assert two.holds(ROWS[[3]])
+    assert rows_of(two, 1) == ([0, 2] if folded else [])
+
+
+def test_whoever_has_no_photo_left_is_gone(two: Bucket) -> None:
+    remove(two.gallery(), 2, [IDS[3]])
+    assert [p.id for p in two.gallery().refresh().list(9)] == [1, 9]
+    two.write(enrolled(2, 4, name="Bo"))
+    person = two.gallery().refresh().get(2)
+    assert person is not None
+    assert (person.name, person.photos) == ("Bo", 1)
 
 
 def test_a_version_from_before_is_restored_with_the_photo_where_it_was(two: Bucket) -> None:

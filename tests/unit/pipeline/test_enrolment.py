@@ -48,6 +48,24 @@ class TestEnrol:
         (person,) = pipeline.stages.enrolments
         assert len(person.embeddings) == 1
 
+    def test_a_photo_that_has_to_show_one_face_alone(self, pipeline: LocalPipeline) -> None:
+        with pytest.raises(NoFaceInAny) as caught:
+            pipeline.enrolled(b"2", only_face=0.0)
+        (photo,) = caught.value.photos
+        assert (photo.faces, photo.gate) == (2, "several-faces")
+        assert not pipeline.stages.enrolments
+        # Of the two, 0.99 and 0.95.
+        report = pipeline.enrolled(b"2", only_face=0.97)
+        assert [(p.faces, p.used) for p in report.photos] == [(1, True)]
+        with pytest.raises(NoFaceInAny) as caught:
+            pipeline.enrolled(b"2", only_face=1.0)
+        assert [p.reason for p in caught.value.photos] == ["No face was found."]
+
+    def test_a_person_may_be_meant_by_the_name(self, pipeline: LocalPipeline) -> None:
+        pipeline.enrolled(b"1", person=None, name="Ada", append=True)
+        (enrolment,) = pipeline.stages.enrolments
+        assert (enrolment.by_name, enrolment.name) == (True, "Ada")
+
     def test_without_a_usable_photo_nothing_is_written(self, pipeline: LocalPipeline) -> None:
         pipeline.stages.failures[b"x"] = UnsupportedImage("No image.")
         with pytest.raises(NoFaceInAny) as caught:
