@@ -19,18 +19,25 @@ def slots_named(
     columns: Columns, details: Details, alive: NDArray[np.bool_], name: str
 ) -> list[int]:
     """The slots, in their order, of the living whose name is exactly this one."""
-    used = len(alive)
-    starts, lengths = columns.details_start[:used], columns.details_length[:used]
-    ends = starts + lengths
-    found: set[int] = set()
-    # Other versions may have written the characters beyond ASCII as they are.
-    for text in {json.dumps(name).encode(), json.dumps(name, ensure_ascii=False).encode()}:
-        for at in _places(details, text):
-            for slot in np.flatnonzero(alive & (starts <= at) & (at < ends)).tolist():
-                # It may also be a word of the metadata.
-                if slot not in found and columns.details_of(slot, details).get("name") == name:
-                    found.add(slot)
-    return sorted(found)
+    # As `json.dumps` writes it; others may have left the characters beyond ASCII as they are.
+    texts = {
+        f'"name": {json.dumps(name, ensure_ascii=escaped)}'.encode("utf-8", "surrogatepass")
+        for escaped in (True, False)
+    }
+    places = np.array(sorted(at for text in texts for at in _places(details, text)), np.int64)
+    if not len(places):
+        return []
+    # Whoever has no details begins where another one does.
+    living = np.flatnonzero(alive & (columns.details_length[: len(alive)] > 0))
+    if not len(living):
+        return []
+    living = living[np.argsort(columns.details_start[living])]
+    starts = columns.details_start[living]
+    within = np.searchsorted(starts, places, side="right") - 1
+    within = within[(within >= 0) & (places < (starts + columns.details_length[living])[within])]
+    slots = np.unique(living[within]).tolist()
+    # A word of the metadata may be called so, too.
+    return [s for s in slots if columns.details_of(s, details).get("name") == name]
 
 
 def _places(details: Details, text: bytes) -> Iterator[int]:

@@ -63,7 +63,10 @@ def move(
             CompreFace does.
         Unavailable: one of the two is away; the report has what was done until then.
     """
-    next(target.examples(), None)  # before anything is read, whether it speaks these routes
+    try:  # before anything is read
+        next(target.examples(), None)
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} Is its setting compreface on, and the key right?") from None
     subjects = source.subjects()
     examples = _all(source)
     found(len(examples))

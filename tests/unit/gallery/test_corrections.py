@@ -182,7 +182,7 @@ def test_a_photo_that_was_removed_goes_with_a_sweep_or_with_its_person(
     assert rows_of(two, 1) == ([0, 2] if folded else [])
 
 
-def test_whoever_has_no_photo_left_is_gone(two: Bucket) -> None:
+def test_whoever_loses_the_last_photo_is_gone(two: Bucket) -> None:
     remove(two.gallery(), 2, [IDS[3]])
     assert [p.id for p in two.gallery().refresh().list(9)] == [1, 9]
     two.write(enrolled(2, 4, name="Bo"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -38,6 +39,13 @@ def test_whoever_is_renamed_or_gone_has_the_name_no_more(gallery: Gallery) -> No
     assert ids(gallery, "Eve") == [1]
 
 
+def test_beside_people_without_details(gallery: Gallery) -> None:
+    gallery.commit([put(1), put(2), put(3, name="Ada"), put(4), put(5, name="Ada"), put(6)])
+    assert ids(gallery, "Ada") == [3, 5]
+    gallery.commit([Operation(Kind.CLEAR, 0, 5.0), put(7)])
+    assert ids(gallery, "Ada") == []
+
+
 def test_a_word_of_the_metadata_is_no_name(gallery: Gallery) -> None:
     rows = unit_rows(1, DIMENSION, seed=1)
     details = {"name": "Eve", "metadata": {"name": "Ada", "of": "Ada"}}
@@ -61,6 +69,22 @@ def test_a_free_id_is_past_all_that_are_known(gallery: Gallery) -> None:
     assert gallery.refresh().free_id(above=20) == 21
     gallery.commit([put(2**63 - 1), put(0), put(1)])
     assert gallery.refresh().free_id() == 2
+
+
+def test_a_name_that_everybody_has_in_the_metadata_takes_no_longer(gallery: Gallery) -> None:
+    """Once it took the square of their number."""
+    rows = unit_rows(3000, DIMENSION, seed=1)
+    metadata = {"name": "desk", "desk": "name"}
+    gallery.commit(
+        [
+            Operation(Kind.PUT, n, 5.0, rows[n : n + 1], details={"metadata": metadata})
+            for n in range(3000)
+        ]
+    )
+    gallery.commit([put(9000, name="desk")])
+    start = time.perf_counter()
+    assert ids(gallery, "desk") == [9000]
+    assert time.perf_counter() - start < 1
 
 
 def test_names_are_stored_as_this_searches_them() -> None:

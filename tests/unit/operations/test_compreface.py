@@ -143,6 +143,6 @@ def test_a_service_without_the_routes_is_told(source: Source, tmp_path: Path) ->
     with listening(Api().app) as url:
         other = Target()
         other.url = url
-        with pytest.raises(InvalidInput, match="404"):
+        with pytest.raises(InvalidInput, match=r"404.*setting compreface"):
             moved(source, other, tmp_path / "report.jsonl")
     assert not (tmp_path / "report.jsonl").exists()
