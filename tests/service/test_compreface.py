@@ -52,6 +52,37 @@ print(json.dumps(told))
 """
 
 
+# Photos as a file of a form, and as base64 in JSON.
+JAVASCRIPT = """
+import { readFileSync } from "fs";
+import { CompreFace } from "@exadel/compreface-js-sdk";
+
+const [host, port] = process.argv.slice(1);
+const server = new CompreFace(host, port);
+const service = server.initFaceRecognitionService("no-key");
+const encoded = (file) => readFileSync(file).toString("base64");
+const told = {};
+told.added = await service.getFaceCollection().add("./0.jpg", "Ardern", {});
+told.second = await service.getFaceCollection().add(encoded("1.jpg"), "Ardern", {});
+told.faces = await service.getFaceCollection().list();
+told.known = await service.recognize("./1.jpg", { limit: 0, status: true });
+told.stranger = await service.recognize(encoded("2.jpg"), { limit: 0 });
+told.verified = await service.getFaceCollection().verify("./1.jpg", told.added.image_id, {});
+const pair = server.initFaceVerificationService("no-key");
+told.pair = await pair.verify("./0.jpg", "./1.jpg", {});
+told.detected = await server.initFaceDetectionService("no-key").detect("./2.jpg", { limit: 1 });
+told.renamed = await service.getSubjects().rename("Ardern", "Jacinda");
+const both = [told.added.image_id, told.second.image_id];
+told.deleted = await service.getFaceCollection().delete_multiple_images(both);
+try {
+  await service.getSubjects().delete("Jacinda");
+} catch (error) {
+  told.gone = error.response.data;
+}
+console.log(JSON.stringify(told));
+"""
+
+
 @pytest.fixture
 def api(stack: StackSettings) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=stack.url, timeout=60) as client:
@@ -101,6 +132,39 @@ def test_the_python_sdk_runs_against_the_service(
     assert told["deleted"]["subject"] == "J. Ardern"
     assert told["all"] == {"deleted": 1}
     assert told["left"] == {"subjects": []}
+
+
+def test_the_javascript_sdk_runs_against_the_service(
+    api: httpx.Client, stack: StackSettings, data: Path, ardern: list[Path], tmp_path: Path
+) -> None:
+    try:
+        node = compreface_sdk.unpack(tmp_path)
+    except compreface_sdk.ToolError as error:
+        pytest.skip(str(error))
+    photos = [ardern[0], ardern[1], data / "people/103/sunak.jpg"]
+    for n, photo in enumerate(photos):
+        (tmp_path / f"{n}.jpg").write_bytes(photo.read_bytes())
+    host, _, port = stack.url.rpartition(":")
+    ran = subprocess.run(
+        [node, "--input-type=module", "-e", JAVASCRIPT, host, port],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["added"]["subject"] == "Ardern"
+    assert told["faces"]["total_elements"] == 2
+    (known,) = told["known"]["result"]
+    assert [s["subject"] for s in known["subjects"]] == ["Ardern"]
+    assert told["stranger"]["result"][0]["subjects"] == []
+    assert told["verified"]["result"][0]["similarity"] > 0.5
+    assert told["pair"]["result"][0]["face_matches"][0]["similarity"] > 0.5
+    assert len(told["detected"]["result"]) == 1
+    assert told["renamed"] == {"updated": True}
+    assert [d["subject"] for d in told["deleted"]] == ["Jacinda", "Jacinda"]
+    assert told["gone"]["code"] == 42
 
 
 def test_requests_as_double_take_sends_them(api: httpx.Client, ardern: list[Path]) -> None:

