@@ -78,7 +78,9 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
         sentence = f"There are no photos in {folder} or in its folders."
         raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
     people = [PersonFolder(person, by_id.get(person), photos[person]) for person in sorted(photos)]
-    return Found(people, passed_over, _unused(sorted(by_id.keys() - photos.keys()), names))
+    # One person's folder does not have to be all that the file of names is for.
+    unused = [] if folders == [folder] else sorted(by_id.keys() - photos.keys())
+    return Found(people, passed_over, _unused(unused, names))
 
 
 def _unused(ids: Sequence[int], names: Path | None) -> str | None:

@@ -58,6 +58,8 @@ def test_names_of_nobody_are_told(faces: Faces, service: FakeService, tmp_path: 
     assert ended.out == (
         f"1 of 1 people are enrolled.\n{names} also names an id without photos here: 99.\n"
     )
+    one = faces("enroll", tmp_path / "people" / "7", "--names", names)
+    assert one.out == "1 of 1 people are enrolled.\n"
 
 
 def test_many_photos_of_one_person_add_up(
