@@ -220,7 +220,13 @@ def test_the_wrong_content_type_is_refused_with_the_right_ones(api: httpx.Client
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/infer", 405), ("POST", "/nowhere", 404)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/infer", 405),
+        ("POST", "/nowhere", 404),
+        ("POST", "/collections/shop%2Finfer", 404),
+        ("POST", "/v1/models/face-identification:predict", 404),
+    ],
 )
 def test_what_does_not_exist(api: httpx.Client, method: str, path: str, status: int) -> None:
     problem(api.request(method, path), status)
