@@ -28,8 +28,8 @@ from serving.api.replies import reply_json
 from serving.api.scopes import About, needs
 from serving.errors import NoUsableFace
 from serving.keys import Scope
+from serving.matching.quality import lookup_faults
 from serving.matching.threshold import pair_threshold_of
-from serving.pipeline.quality import lookup_faults
 from serving.pipeline.reports import PhotoReport
 from serving.pipeline.verification import Compared, compare_all
 
