@@ -39,7 +39,46 @@ PACKAGES = (
         "exadel-compreface-js-sdk-1.0.0.tgz",
         "6e799dfce96e22eeacbcc6f1c6672d7edc813dabdb343b710e2bfd6abdabf7b0",
     ),
-    # PACKAGES
+    (
+        "axios@0.21.4",
+        "axios-0.21.4.tgz",
+        "6e9ada87e002e4bc9ec8db04e77a66af2c6f24262a43e5127b4a646de001b75a",
+    ),
+    (
+        "follow-redirects@1.15.9",
+        "follow-redirects-1.15.9.tgz",
+        "08cb8b4221833178e11d57852c5656f28530962ef30bb41ed053305e68ac8b8f",
+    ),
+    (
+        "form-data@4.0.0",
+        "form-data-4.0.0.tgz",
+        "c951c71b54ebcd58d737da62a1daece72fb930a00647208b6e4ab251ab56d81a",
+    ),
+    (
+        "asynckit@0.4.0",
+        "asynckit-0.4.0.tgz",
+        "8c254f30f70792645042e4d71f590ec49f8e386a475772f7430c73b964b57dcf",
+    ),
+    (
+        "combined-stream@1.0.8",
+        "combined-stream-1.0.8.tgz",
+        "b6be5aabe53e90635beb77cd0e0ba7ae6a25c8cf903b15fcc342353e732e1512",
+    ),
+    (
+        "delayed-stream@1.0.0",
+        "delayed-stream-1.0.0.tgz",
+        "ac38fce4217dfb1d772427c7d8d0d073e35ecd832915e97a61d9ab5c504129d3",
+    ),
+    (
+        "mime-types@2.1.35",
+        "mime-types-2.1.35.tgz",
+        "49734fc98906e9baaacf8034923470a4c84de72943a7c005face63360701d1c3",
+    ),
+    (
+        "mime-db@1.52.0",
+        "mime-db-1.52.0.tgz",
+        "b8e70bb4d52acd5d0d1ed848c0e6e3c903a533aa500acffbe003f011b18f9e3b",
+    ),
 )
 _NODE = "compreface-js"
 

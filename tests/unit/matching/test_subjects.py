@@ -35,6 +35,10 @@ def add(gallery: Gallery, subject: str, seed: int = 0) -> Enrolled:
     return done
 
 
+def nothing(request: str, key: str) -> None:
+    pass
+
+
 def names(gallery: Gallery) -> dict[int, tuple[str | None, int]]:
     return {p.id: (p.name, p.photos) for p in gallery.refresh().list(1000)}
 
@@ -112,7 +116,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_given_again(store: MemoryStore) -
 
     def taken(request: str, key: str) -> None:
         if request == "put" and key.endswith("manifest.json"):
-            store.before = None
+            store.before = nothing
             other.commit([put(2, name="Bo")])
 
     store.before = taken
@@ -126,7 +130,7 @@ def test_who_is_slower_each_time_is_told(store: MemoryStore) -> None:
 
     def taken(request: str, key: str) -> None:
         if request == "put" and key.endswith("manifest.json"):
-            before, store.before = store.before, None
+            before, store.before = store.before, nothing
             n = next(turns)
             # In turn the name is somebody's, and nobody's.
             kind = Kind.DELETE if n % 2 else Kind.PUT

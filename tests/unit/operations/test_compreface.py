@@ -57,7 +57,7 @@ def source() -> Iterator[Source]:
         yield made
 
 
-def moved(source: Source, target: Target, report: Path, **options: bool) -> Outcome:
+def moved(source: Source, target: Target, report: Path, again: bool = False) -> Outcome:
     def no_sleep(seconds: float) -> None:
         pass
 
@@ -65,7 +65,7 @@ def moved(source: Source, target: Target, report: Path, **options: bool) -> Outc
         CompreFaceApi(source.url, KEY, "CompreFace", sleep=no_sleep) as there,
         CompreFaceApi(target.url, "", "This service", sleep=no_sleep) as here,
     ):
-        return move(there, here, report, **options)
+        return move(there, here, report, again=again)
 
 
 def names(gallery: Gallery) -> dict[str | None, int]:
