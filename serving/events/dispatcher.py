@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 # Objects of the queue in memory; as many refused events as this hold the others up.
 _OBJECTS = 64
-_IDLE_S = 1.0
 # Of `Retry-After`.
 _LONGEST_S = 3600.0
 # An event by which the receiver breaks each time must not hold up the others for days.
@@ -134,7 +133,7 @@ class Dispatcher:
         self._read(now)
         waiting = next((w for w in self._all() if w.next <= now), None)
         if waiting is None:
-            return min([_IDLE_S, *(max(w.next - now, 0.0) for w in self._all())])
+            return min([self._settings.poll_s, *(max(w.next - now, 0.0) for w in self._all())])
         outcome = self._receiver.send(waiting.event)
         if outcome.result == "delivered":
             if self._away:
@@ -185,7 +184,9 @@ class Dispatcher:
 
     def _read(self, now: float) -> None:
         """Read the next objects, if there is room and something may be new."""
-        if len(self._objects) >= _OBJECTS or (now - self._listed < _IDLE_S and not self._unread):
+        if len(self._objects) >= _OBJECTS or (
+            now - self._listed < self._settings.poll_s and not self._unread
+        ):
             return
         known = self._objects.keys() | self._damaged
         new = [key for key in self._queue.listed() if key not in known]

@@ -23,6 +23,7 @@ from serving.events.changes import deleted_in, events_of
 from serving.events.event import BULK, GAP, Event, batches, event, sequence_of
 from serving.events.event import TYPES as EVENT_TYPES
 from serving.events.queue import BATCH, Queue
+from serving.gallery.erased import ErasedTogether
 from serving.gallery.formats import Stored, read_json
 from serving.gallery.location import Location, locate
 from serving.gallery.manifest import INDEXES, Index, Manifest, SegmentRef
@@ -38,6 +39,8 @@ _DISCOVER_S = 10.0
 # is repeated deletes them again.
 _MOST_DELETED = 10_000
 _DELETED_S = 86_400.0
+# What the commits of an erasure say that they do.
+_ERASE = "erase"
 
 
 class Cursor(Stored):
@@ -240,11 +243,16 @@ class Follower:
         for ref, segment in segments or ():
             deleted.update(deleted_in(segment))
             yield from events_of(segment, ref.last, location)
-        if after.told != cursor.told:
-            yield from self._erased(location, cursor, manifest, deleted)
+        told = set(cursor.told)
+        for erasure in _over(manifest):
+            if erasure.time not in told:
+                told.add(erasure.time)
+                yield from self._erased(location, manifest, erasure, deleted)
         since = self._clock() - _DELETED_S
         kept = [(person, time) for person, time in deleted.items() if time > since]
-        return after.model_copy(update={"deleted": tuple(kept[-_MOST_DELETED:])})
+        # Those that the manifest has forgotten need not be remembered.
+        known = tuple(time for time in _erasures_of(manifest) if time in told)
+        return after.model_copy(update={"told": known, "deleted": tuple(kept[-_MOST_DELETED:])})
 
     def _plans(
         self, stored: StoredGallery, cursor: Cursor, manifest: Manifest
@@ -291,30 +299,29 @@ class Follower:
         )
 
     def _erased(
-        self, location: Location, cursor: Cursor, manifest: Manifest, deleted: dict[int, float]
+        self,
+        location: Location,
+        manifest: Manifest,
+        erasure: ErasedTogether,
+        deleted: dict[int, float],
     ) -> Iterator[Event]:
-        """The events of the erasures since the cursor; takes their people out of ``deleted``."""
-        erased = manifest.erased
-        if erased is None:
-            return deleted  # a gallery without erasures was put in the place of this one
-        for erasure in erased.erasures:
-            if erasure.time in cursor.told:
-                continue
-            hashes = set(erasure.hashes)
-            people = [p for p in deleted if erased.hash_of(p) in hashes]
-            version = erasure.version or manifest.version
-            for number, person in enumerate(people):
-                del deleted[person]
-                yield event(
-                    "erased",
-                    location.collection,
-                    key=[location.model, person, erasure.time],
-                    time=erasure.time,
-                    # After the deletion, which the version has already.
-                    sequence=sequence_of(version, 10**7 + number),
-                    data={"gallery_version": version, "model": location.model},
-                    person=person,
-                )
+        """The events of an erasure; takes its people out of ``deleted``."""
+        assert manifest.erased is not None
+        hash_of, hashes = manifest.erased.hash_of, set(erasure.hashes)
+        version = erasure.version or manifest.version
+        people = [person for person in deleted if hash_of(person) in hashes]
+        for number, person in enumerate(people):
+            del deleted[person]
+            yield event(
+                "erased",
+                location.collection,
+                key=[location.model, person, erasure.time],
+                time=erasure.time,
+                # After the deletion, which the version has already.
+                sequence=sequence_of(version, 10**7 + number),
+                data={"gallery_version": version, "model": location.model},
+                person=person,
+            )
 
 
 def _lists_before(stored: StoredGallery, manifest: Manifest) -> Iterator[Sequence[SegmentRef]]:
@@ -351,6 +358,17 @@ def _between(last: SegmentRef, manifest: Manifest, cursor: Cursor) -> Cursor:
     commits = [c.id for c in manifest.commits if c.version == last.last]
     commit = commits[0] if commits else None
     return Cursor(version=last.last, commit=commit, segment=last.name, told=cursor.told)
+
+
+def _over(manifest: Manifest) -> Iterator[ErasedTogether]:
+    """The erasures whose objects are removed: an erasure ends with a commit in a later version."""
+    commits = manifest.commits
+    for erasure in () if manifest.erased is None else manifest.erased.erasures:
+        version = manifest.version if erasure.version is None else erasure.version
+        ends = any(act.action == _ERASE for c in commits if c.version > version for act in c.acts)
+        # It may be among those that are forgotten.
+        if ends or erasure.version is None or (commits and commits[0].version > version):
+            yield erasure
 
 
 def _erasures_of(manifest: Manifest) -> tuple[float, ...]:

@@ -156,7 +156,7 @@ def tuned(folder: Path) -> Iterator[Stack]:
             "url": f"http://{LOOPBACK}:{WEBHOOK_PORT}/hook",
             "key_file": str(key),
             "kinds": list(KINDS),
-            "poll_s": 0.2,
+            "poll_s": 0.5,
             "max_pause_s": 0.5,
         },
         # Small faces take long to find, so detection is the bottleneck.

@@ -127,6 +127,23 @@ def test_ids_of_the_deleted_are_kept_for_a_day(followed: Followed) -> None:
     assert followed.cursor().deleted == ()
 
 
+def test_an_erasure_that_breaks_off_is_told_only_when_it_is_done(followed: Followed) -> None:
+    followed.write(put(1), put(2))
+    followed.follow()
+    purge = followed.store.purge
+
+    def away(key: str) -> None:
+        raise Unavailable("The store is away.")
+
+    followed.store.purge = away  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        erase(followed.stored(), [1])
+    followed.store.purge = purge  # type: ignore[method-assign]
+    assert followed.follow() == [("deleted", 1)]
+    erase(followed.stored(), [1])
+    assert followed.follow() == [("deleted", 1), ("erased", 1)]
+
+
 def test_another_process_goes_on_from_the_cursor(followed: Followed) -> None:
     followed.follow()
     followed.write(put(1))
