@@ -7,9 +7,9 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from serving.cli import cli
+from tests.support.compreface import PEOPLE, Target, photos_by_name
 from tests.support.compreface_source import KEY, serving
 from tests.support.listening import listening
-from tests.unit.operations.test_compreface import PEOPLE, Target, names
 
 
 def ran(*arguments: str, key: str = KEY) -> Result:
@@ -25,7 +25,7 @@ def test_people_are_moved_and_what_is_not_is_told(tmp_path: Path) -> None:
     assert "3 of 5 faces are enrolled" in result.output
     assert "2 could not be enrolled" in result.output
     assert "Nobody: it has no face" in result.output
-    assert names(target.gallery) == {"Ada": 2, "Zoë & Co": 1}
+    assert photos_by_name(target.gallery) == {"Ada": 2, "Zoë & Co": 1}
 
 
 def test_all_is_well_where_all_are_there(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_all_is_well_where_all_are_there(tmp_path: Path) -> None:
     with serving({"Ada": [b"photo 1"]}) as source, listening(target.api.app) as url:
         arguments = [source.url, "--url", url, "--report", report, "--collection", "default"]
         result = ran(*arguments)
-    assert (result.exit_code, names(target.gallery)) == (0, {"Ada": 1}), result.output
+    assert (result.exit_code, photos_by_name(target.gallery)) == (0, {"Ada": 1}), result.output
 
 
 def test_a_collection_that_cannot_be_is_told(tmp_path: Path) -> None:

@@ -9,39 +9,13 @@ from pathlib import Path
 import pytest
 
 from serving.errors import InvalidInput, Unavailable
-from serving.gallery import Gallery
 from serving.operations.compreface import Outcome, move
 from serving.operations.compreface_api import CompreFaceApi
-from serving.pipeline.reports import NO_FACE, PhotoReport
 from tests.support.api import Api
+from tests.support.compreface import PEOPLE, Target, photos_by_name
 from tests.support.compreface_source import KEY, Source, serving
-from tests.support.galleries import open_gallery
 from tests.support.listening import listening
-from tests.support.memory_store import MemoryStore
 from tests.support.stages import faces
-from tests.support.subjects import EnrollingPipeline, people_in
-
-PEOPLE: dict[str, list[bytes | None]] = {
-    "Ada": [b"photo 1", b"photo 2"],
-    "Zoë & Co": [b"photo 3"],
-    "Eve": [b"no face", None],
-    "Nobody": [],
-}
-
-
-class Target:
-    """This service, on a gallery in memory."""
-
-    def __init__(self) -> None:
-        self.gallery = open_gallery(MemoryStore())
-        self.api = Api(compreface=True)
-        self.pipeline = EnrollingPipeline(self.gallery)
-        for n in range(1, 4):
-            self.pipeline.found[f"photo {n}".encode()] = faces(*[(0, 0, 90, 90)] * 1)
-        self.pipeline.reports[b"no face"] = PhotoReport(None, 0, NO_FACE)
-        state = self.api.app.state.context.__dict__
-        state["pipeline"], state["register"] = self.pipeline, people_in(self.gallery)
-        self.url = ""
 
 
 @pytest.fixture
@@ -68,10 +42,6 @@ def moved(source: Source, target: Target, report: Path, again: bool = False) -> 
         return move(there, here, report, again=again)
 
 
-def names(gallery: Gallery) -> dict[str | None, int]:
-    return {p.name: p.photos for p in gallery.refresh().list(100)}
-
-
 def lines(report: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in report.read_text().splitlines()]
 
@@ -79,7 +49,7 @@ def lines(report: Path) -> list[dict[str, str]]:
 def test_everybody_with_a_picture_is_here(source: Source, target: Target, tmp_path: Path) -> None:
     report = tmp_path / "report.jsonl"
     outcome = moved(source, target, report)
-    assert names(target.gallery) == {"Ada": 2, "Zoë & Co": 1}
+    assert photos_by_name(target.gallery) == {"Ada": 2, "Zoë & Co": 1}
     assert dict(outcome.counts) == {"enrolled": 3, "refused": 1, "no-picture": 1}
     assert (outcome.faces, outcome.empty, outcome.twice) == (5, ["Nobody"], [])
     assert [line.partition(": ")[0] for line in outcome.refused] == ["Eve", "Eve"]
@@ -99,7 +69,7 @@ def test_a_second_run_has_nothing_to_do(source: Source, target: Target, tmp_path
     target.pipeline.found[b"no face"] = faces((0, 0, 90, 90))
     third = moved(source, target, report, again=True)
     assert third.counts["enrolled"] == 4
-    assert names(target.gallery) == {"Ada": 2, "Zoë & Co": 1, "Eve": 1}
+    assert photos_by_name(target.gallery) == {"Ada": 2, "Zoë & Co": 1, "Eve": 1}
 
 
 def test_one_that_was_broken_off_enrols_no_picture_twice(
@@ -112,7 +82,7 @@ def test_one_that_was_broken_off_enrols_no_picture_twice(
     places = [n for n, line in enumerate(kept) if '"state": "enrolled"' in line]
     report.write_text("\n".join(kept[: places[1]]) + '\n{"image_id": "cut')
     outcome = moved(source, target, report)
-    assert names(target.gallery) == {"Ada": 2, "Zoë & Co": 2}
+    assert photos_by_name(target.gallery) == {"Ada": 2, "Zoë & Co": 2}
     assert outcome.counts["enrolled"] == 3
     assert outcome.twice == []
 
@@ -136,7 +106,7 @@ def test_the_report_of_another_import_is_not_gone_on_with(
         with pytest.raises(InvalidInput):
             moved(source, target, report)
         assert report.read_text() == text
-    assert names(target.gallery) == {}
+    assert photos_by_name(target.gallery) == {}
 
 
 def test_a_service_without_the_routes_is_told(source: Source, tmp_path: Path) -> None:

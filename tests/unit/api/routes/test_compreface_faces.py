@@ -10,11 +10,11 @@ import pytest
 from serving.gallery import Gallery
 from serving.pipeline.reports import NO_FACE, SEVERAL_FACES, PhotoReport
 from tests.support.api import Api
+from tests.support.compreface import names, over, told
 from tests.support.galleries import open_gallery
 from tests.support.memory_store import MemoryStore
 from tests.support.stages import faces
 from tests.support.subjects import EnrollingPipeline
-from tests.unit.api.routes.test_compreface_subjects import names, over, told
 
 FACES = "/api/v1/recognition/faces"
 PHOTO = b"\xff\xd8 one"

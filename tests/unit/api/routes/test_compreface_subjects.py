@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -14,10 +13,10 @@ from serving.keys import hash_of
 from serving.settings import KeySettings
 from serving.valid_keys import Keys
 from tests.support.api import Api
+from tests.support.compreface import names, over, told
 from tests.support.galleries import open_gallery
 from tests.support.memory_store import MemoryStore
 from tests.support.people import put
-from tests.support.subjects import people_in
 
 SUBJECTS = "/api/v1/recognition/subjects"
 
@@ -32,20 +31,6 @@ def gallery() -> Gallery:
 @pytest.fixture
 def api(gallery: Gallery) -> Api:
     return over(gallery, Api(compreface=True))
-
-
-def over(gallery: Gallery, api: Api) -> Api:
-    """The application, on this gallery."""
-    api.app.state.context.__dict__["register"] = people_in(gallery)
-    return api
-
-
-def names(gallery: Gallery) -> dict[int, tuple[str | None, int]]:
-    return {p.id: (p.name, p.photos) for p in gallery.refresh().list(1000)}
-
-
-def told(answer: httpx.Response) -> tuple[int, int]:
-    return answer.status_code, answer.json()["code"]
 
 
 @pytest.mark.parametrize("path", [SUBJECTS, f"{SUBJECTS}/", f"/collections/shop{SUBJECTS}"])
