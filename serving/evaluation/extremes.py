@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import genpareto
 
 from serving.evaluation.estimates import TAIL, Estimate
 from serving.evaluation.lookups import centroid_of
@@ -87,7 +86,7 @@ class Tail:
         """The share of unknown people for whom somebody reaches the threshold."""
         if threshold > self.border:
             excess = threshold - self.border
-            reached = self.share * float(genpareto.sf(excess, self.shape, scale=self.scale))
+            reached = self.share * self._above(excess)
         else:
             place = int(np.searchsorted(self.below, threshold, side="left"))
             reached = float(self.survival[place])
@@ -99,10 +98,23 @@ class Tail:
         """The lowest cosine whose FPIR among so many people is at most ``fpir``."""
         reached = -math.expm1(math.log1p(-fpir) * self.block / people)
         if reached < self.share:
-            excess = float(genpareto.isf(reached / self.share, self.shape, scale=self.scale))
-            return min(1.0, self.border + excess)
+            return min(1.0, self.border + self._excess(reached / self.share))
         within = np.flatnonzero(self.survival <= reached)
         return float(self.below[within[0]]) if len(within) else self.border
+
+    # The two functions of scipy.stats.genpareto, which take a hundred times as long for one number.
+    def _above(self, excess: float) -> float:
+        """The share of the tail that exceeds the border by more."""
+        if abs(self.shape) < 1e-9:
+            return math.exp(-excess / self.scale)
+        base = 1 + self.shape * excess / self.scale
+        return 0.0 if base <= 0 else float(base ** (-1 / self.shape))
+
+    def _excess(self, share: float) -> float:
+        """The excess that this share of the tail has, for shares in (0, 1]."""
+        if abs(self.shape) < 1e-9:
+            return -self.scale * math.log(share)
+        return self.scale * math.expm1(-self.shape * math.log(share)) / self.shape
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def rate_of(
         return Rate(None, note="nothing to measure")
     _, place = np.unique(person, return_inverse=True)
     trials = np.bincount(place).astype(np.float64)
-    wrong = np.bincount(place, errors)
+    wrong = np.bincount(place, errors).astype(np.float64)
     people, photos = len(trials), len(errors) if photo is None else len(np.unique(photo))
     value = float(wrong.sum() / trials.sum())
     low, high = clopper_pearson(value, _effective(value, wrong, trials, photos))

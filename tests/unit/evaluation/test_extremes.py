@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import genpareto
 
-from serving.evaluation.extremes import Strangers, fit, growth, strangers_of
+from serving.evaluation.extremes import Strangers, Tail, fit, growth, strangers_of
 from serving.evaluation.lookups import centroid_of
 from serving.model.impostors import Floats, Impostors
 from tests.support.samples import crowd, sample_of
@@ -38,6 +38,17 @@ def test_a_pareto_tail_is_found_again() -> None:
     assert tail.shape == pytest.approx(-0.2, abs=0.03)
     survival = 0.1 * genpareto.sf(0.1, -0.2, scale=0.05)
     assert tail.fpir(0.5, 1) == pytest.approx(survival, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [-0.4, 0.0, 1e-12, 0.3])
+def test_the_tail_is_that_of_scipy(shape: float) -> None:
+    tail = Tail(10, 0.4, 0.1, shape, 0.05, np.array([0.1, 0.4]), np.array([1.0, 0.1]))
+    for threshold in (0.41, 0.45, 0.52):
+        expected = 0.1 * genpareto.sf(threshold - 0.4, shape, scale=0.05)
+        assert tail.fpir(threshold, 10) == pytest.approx(expected)
+    reached = 0.01
+    expected = 0.4 + genpareto.isf(reached / 0.1, shape, scale=0.05)
+    assert tail.threshold(10, reached) == pytest.approx(expected)
 
 
 def test_moments_agree_with_maximum_likelihood() -> None:
