@@ -86,8 +86,8 @@ def _point(
             few.append(group)
     if unshown or not each:
         reason = "no threshold keeps the bound with so few people"
-        note = f"not shown: {reason}{_named(unshown)}"
-        return OperatingPoint(of, bound, fpir, gallery, None, note=note)
+        unshown_in = f"not shown: {reason}{_named(unshown)}"
+        return OperatingPoint(of, bound, fpir, gallery, None, note=unshown_in)
     strictest = max(each, key=lambda group: each[group])
     threshold = _up(each[strictest])
     note = None

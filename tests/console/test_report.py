@@ -63,4 +63,5 @@ def test_it_fits_a_phone(shown: Page) -> None:
 def test_nothing_is_loaded(shown: Page) -> None:
     script = "return JSON.stringify(performance.getEntriesByType('resource').map((e) => e.name))"
     assert json.loads(shown.driver.execute_script(script)) == []
-    assert [line["message"] for line in shown.driver.get_log("browser")] == []
+    log = shown.driver.get_log("browser")  # type: ignore[no-untyped-call]
+    assert [line["message"] for line in log] == []

@@ -82,7 +82,7 @@ class TestEvaluate:
         assert "5 people are few" in output
         assert "2 photos without a face count as failures" in output
         assert "1,000 more people in every gallery" in output
-        assert "too few" in output
+        assert "not shown" in output
 
     def test_failures_are_listed(self, made: tuple[str, Path]) -> None:
         assert "102/wall.jpg: No face was found." in made[0]
