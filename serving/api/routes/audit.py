@@ -119,8 +119,8 @@ def _reader(context: Context) -> Reader:
     if context.records is None:
         raise AuditOff(
             "The audit is only in the log of this service. To search it here, set "
-            "audit.objects.enabled: true in the settings (settings.audit in the chart's values), "
-            "and audit.identifications: true for look-ups; what was done before is not there then."
+            "audit.objects.enabled: true in the settings (settings.audit in the chart's values); "
+            "for look-ups audit.identifications: true, too. What was done before is not there."
         )
     return context.records
 
