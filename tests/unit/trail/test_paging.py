@@ -247,7 +247,7 @@ def test_two_readers_at_once_and_no_more(trails: MemoryTrails) -> None:
         thread.start()
     assert inside.acquire(timeout=10)
     until = time.monotonic() + 10
-    while reader._free._value and time.monotonic() < until:  # type: ignore[attr-defined]
+    while reader._free._value and time.monotonic() < until:
         time.sleep(0.005)
     with pytest.raises(Overloaded):
         reader.check(days=1, after=None)
