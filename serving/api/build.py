@@ -210,5 +210,6 @@ def build_api(
     )
     api.add_middleware(RequestGuard, limits=limits)
     api.add_middleware(Access, metrics=metrics)
-    api.add_middleware(Slashes)
+    subjects = f"{compreface_subjects.router.prefix}/" if settings.compreface else None
+    api.add_middleware(Slashes, named=subjects)
     return api

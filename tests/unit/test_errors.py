@@ -10,6 +10,7 @@ import pytest
 
 from serving import errors
 from serving.errors import (
+    AmbiguousName,
     BadRequest,
     CollectionFull,
     EnrolmentConflict,
@@ -57,7 +58,10 @@ def test_invalid_input_is_answered_as_a_bad_request() -> None:
 
 
 # Sent again, these could be done twice, or would be refused again.
-NEVER_BLINDLY = (NotConfirmed, NotReadBack, EnrolmentConflict, CollectionFull, RetentionEnded)
+NEVER_BLINDLY = (
+    *(NotConfirmed, NotReadBack, EnrolmentConflict),
+    *(AmbiguousName, CollectionFull, RetentionEnded),
+)
 
 
 @pytest.mark.parametrize(

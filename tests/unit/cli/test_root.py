@@ -131,11 +131,17 @@ class TestUsage:
         assert ended.code == 2
         assert "Usage: " in ended.err
 
-    @pytest.mark.parametrize("command", ["up", "enroll", "import", "infer", "status"])
+    @pytest.mark.parametrize("command", ["up", "enroll", "infer", "status"])
     def test_every_command_explains_itself(self, faces: Faces, command: str) -> None:
         ended = faces(command, "-h")
         assert ended.code == 0
         assert f" {command} [OPTIONS]" in ended.out
+
+    def test_what_can_be_imported(self, faces: Faces) -> None:
+        ended = faces("import", "-h")
+        assert ended.code == 0
+        assert " import PATH | COMMAND" in ended.out
+        assert "compreface " in ended.out
 
 
 class TestInfer:

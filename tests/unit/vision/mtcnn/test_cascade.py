@@ -106,10 +106,12 @@ def test_the_same_faces_as_facenet_pytorch(
             )
             compared += 1
             if not same:
-                apart.append((path, box))
+                apart.append((path, box, overlaps(box, found)[nearest]))
     assert compared >= 5
-    # Of two windows that are equally good another one may win by rounding, once in 2,000 faces.
-    assert len(apart) <= compared // 500, apart
+    # Of two windows that are equally good another one may win by rounding, once in 2,000 faces; on
+    # which faces depends on the processor.
+    assert len(apart) <= 1 + compared // 500, apart
+    assert all(shared > 0.9 for *_, shared in apart), apart
 
 
 def test_a_photo_in_which_no_level_fits(networks: Networks) -> None:
