@@ -105,10 +105,12 @@ def rendered() -> tuple[Object, ...]:
         "max_in_flight": KEYED_IN_FLIGHT,
         "upload_grace_s": KEYED_GRACE_S,
     }
+    audit = {"identifications": True, "objects": {"enabled": True, "flush_s": 0.5}}
     values = {
         "minio": {"enabled": True},
         "test": {"timeoutSeconds": 60},
-        "settings": {"limits": limits},
+        # With the audit's objects, which the console shows.
+        "settings": {"limits": limits, "audit": audit},
     }
     return helm.template(values, files=[VARIANTS["defaults"]])
 
@@ -125,9 +127,8 @@ def write_keys(file: Path, *names: str) -> None:
 
 @contextmanager
 def keyed(folder: Path) -> Iterator[Stack]:
-    """With the chart's serveConfigV2, of which only the addresses are this machine's, and with the
-    audit's objects, which the console shows. It wants keys; they lie in `keys_beside` its folder,
-    which is the stack's alone."""
+    """With the chart's serveConfigV2, of which only the addresses are this machine's: it wants
+    keys. They lie in `keys_beside` its folder, which is the stack's alone."""
     here = StackSettings(folder=folder, port=KEYED_PORT)
     document = copy.deepcopy(rendered_config(rendered()))
     document["http_options"] = {"host": LOOPBACK, "port": here.port}
@@ -138,7 +139,6 @@ def keyed(folder: Path) -> Iterator[Stack]:
     args["triton"]["url"] = triton.url_of(folder)
     args["gallery"]["endpoint"] = f"http://{LOOPBACK}:{here.s3_port}"
     args["keys"]["file"] = str(keys_beside(folder))
-    args["audit"] = {"identifications": True, "objects": {"enabled": True, "flush_s": 0.5}}
     write_keys(keys_beside(folder), *KEYS)
     settings = StackSettings(folder=folder, port=KEYED_PORT, document=document)
     with running(settings) as processes:
