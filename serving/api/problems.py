@@ -113,8 +113,8 @@ def install(app: FastAPI) -> None:
                 detail = "Nothing is served under this path; leave out the slash at its end."
             elif "/v1/models" in request.url.path:
                 detail = (
-                    "Nothing is served under this path; of the Open Inference Protocol there is "
-                    "v2: POST /v2/models/face-identification/infer."
+                    "Nothing is served under this path; the model is served by version 2 of the "
+                    "Open Inference Protocol, under v2."
                 )
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_methods(request))

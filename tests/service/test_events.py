@@ -11,6 +11,7 @@ import pytest
 
 from serving.settings import AppArgs
 from serving.stack.config import StackSettings
+from serving.stack.serve import metrics_port
 from tests.support.stacks import WEBHOOK_PORT, Stack
 from tests.support.webhooks import receiving
 
@@ -85,3 +86,17 @@ def test_what_happened_while_the_receiver_was_away_arrives_when_it_is_back(
     assert enrolled["sequence"] < changed["sequence"]
     assert "Ada" not in str(webhook.events)
     api.delete(f"/identities/{new_id}", params={"erase": True}).raise_for_status()
+
+
+def test_gauges_tell_that_all_is_delivered(settings: StackSettings) -> None:
+    url, deadline = f"http://127.0.0.1:{metrics_port(settings.port)}/metrics", time.monotonic() + 90
+    told: dict[str, str] = {}
+    with receiving(WEBHOOK_PORT):
+        while told.get("ray_faces_events_problem") != "0.0" and time.monotonic() < deadline:
+            time.sleep(2)  # Ray tells its metrics every 10 s
+            lines = httpx.get(url, timeout=30).text.splitlines()
+            told = {
+                line.split("{")[0]: line.split()[-1] for line in lines if "faces_events" in line
+            }
+    assert told["ray_faces_events_problem"] == "0.0"
+    assert float(told["ray_faces_events_lag_seconds"]) < 30
