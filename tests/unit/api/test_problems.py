@@ -397,4 +397,4 @@ def test_the_first_version_of_the_inference_protocol_is_told_of_the_second() -> 
     for path in ("/v1/models", "/v1/models/face-identification:predict"):
         answer = Api().post(path, json={"instances": []})
         assert answer.status_code == 404
-        assert "POST /v2/models/face-identification/infer" in answer.json()["detail"]
+        assert "version 2 of the Open Inference Protocol" in answer.json()["detail"]
