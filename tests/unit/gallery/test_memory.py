@@ -22,6 +22,8 @@ MIB = 2**20
 # Beside the people: what is read at once, and what a search takes. A second copy of the people
 # would be 120, and the whole gallery as it is stored 100.
 MORE_MIB = 64
+# By how much a figure varies from run to run: what the allocator has not given back.
+SPREAD_MIB = 16
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,8 @@ def test_a_reload_and_an_erasure_take_little_beside_the_people(folder: Path) -> 
     people_mib = PEOPLE * 1600 / MIB  # as the chart counts them
     assert figures["rest_mib"] < people_mib
     assert figures["load_mib"] < people_mib + MORE_MIB
-    assert figures["reload_mib"] < MORE_MIB
-    assert figures["erase_mib"] < MORE_MIB
+    assert figures["reload_mib"] < MORE_MIB + SPREAD_MIB
+    assert figures["erase_mib"] < MORE_MIB + SPREAD_MIB
 
 
 def test_they_fit_into_a_control_group(folder: Path) -> None:
