@@ -7,6 +7,7 @@ production as the gallery is. `make bench-gallery` measures a million, in the ch
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,6 @@ MIB = 2**20
 # Beside the people: what is read at once, and what a search takes. A second copy of the people
 # would be 120, and the whole gallery as it is stored 100.
 MORE_MIB = 64
-# By how much a figure varies from run to run: what the allocator has not given back.
-SPREAD_MIB = 16
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +37,18 @@ def words(folder: Path, person: int) -> list[str]:
 
 
 def test_a_reload_and_an_erasure_take_little_beside_the_people(folder: Path) -> None:
-    done = subprocess.run(words(folder, 4_321), check=True, stdout=subprocess.PIPE, text=True)
+    # Each thread's own arena keeps what it likes, 15 MiB more in one run than in the next.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        words(folder, 4_321), env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     figures = json.loads(done.stdout)
     print(figures)
     people_mib = PEOPLE * 1600 / MIB  # as the chart counts them
     assert figures["rest_mib"] < people_mib
     assert figures["load_mib"] < people_mib + MORE_MIB
-    assert figures["reload_mib"] < MORE_MIB + SPREAD_MIB
-    assert figures["erase_mib"] < MORE_MIB + SPREAD_MIB
+    assert figures["reload_mib"] < MORE_MIB
+    assert figures["erase_mib"] < MORE_MIB
 
 
 def test_they_fit_into_a_control_group(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_same_faces_as_facenet_pytorch(
 ) -> None:
     theirs = MTCNN(keep_all=True, min_face_size=min_face_size, post_process=False)
     ours = Cascade(networks, min_face_size)
-    compared, apart = 0, []
+    compared, apart, ties = 0, [], []
     for path in photos():
         pixels = np.ascontiguousarray(CHANGES[change](read(path)))
         with torch.inference_mode():
@@ -106,12 +106,14 @@ def test_the_same_faces_as_facenet_pytorch(
             )
             compared += 1
             if not same:
-                apart.append((path, box, overlaps(box, found)[nearest]))
+                alike = abs(found_scores[nearest] - scores[n]) < 1e-6
+                tied = alike and overlaps(box, found)[nearest] > 0.9
+                (ties if tied else apart).append((path, box))
     assert compared >= 5
-    # Of two windows that are equally good another one may win by rounding, once in 2,000 faces; on
-    # which faces depends on the processor.
-    assert len(apart) <= 1 + compared // 500, apart
-    assert all(shared > 0.9 for *_, shared in apart), apart
+    # Of two windows that are equally good another one may win by rounding, once in 2,000 faces.
+    assert len(apart) <= compared // 500, apart
+    # Those of the very same score are told apart by what the processor rounds alone.
+    assert len(ties) <= 1 + compared // 500, ties
 
 
 def test_a_photo_in_which_no_level_fits(networks: Networks) -> None:
