@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,7 +98,8 @@ class Dispatcher:
         self._objects: dict[str, list[_Waiting]] = {}
         self._damaged: set[str] = set()
         self._listed = 0.0
-        self._unread = False
+        # Keys that were listed, and have not been read.
+        self._unread: deque[str] = deque()
         # Failures of the receiver without a success, and until when it is left alone.
         self._away = 0
         self._until = 0.0
@@ -118,6 +120,8 @@ class Dispatcher:
     def forget(self) -> None:
         """Read the queue again: another process has delivered from it."""
         self._objects.clear()
+        self._unread.clear()
+        self._damaged.clear()
         self._listed = 0.0
 
     def step(self) -> float:
@@ -184,15 +188,15 @@ class Dispatcher:
 
     def _read(self, now: float) -> None:
         """Read the next objects, if there is room and something may be new."""
-        if len(self._objects) >= _OBJECTS or (
-            now - self._listed < self._settings.poll_s and not self._unread
-        ):
-            return
-        known = self._objects.keys() | self._damaged
-        new = [key for key in self._queue.listed() if key not in known]
-        room = _OBJECTS - len(self._objects)
-        self._listed, self._unread = now, len(new) > room
-        for key in new[:room]:
+        room = len(self._objects) < _OBJECTS
+        if room and not self._unread and now - self._listed >= self._settings.poll_s:
+            listed = self._queue.listed()
+            self._listed = now
+            self._damaged &= set(listed)
+            known = self._objects.keys() | self._damaged
+            self._unread.extend(key for key in listed if key not in known)
+        while self._unread and len(self._objects) < _OBJECTS:
+            key = self._unread.popleft()
             try:
                 found = self._queue.read(key)
             except GalleryCorrupt as error:

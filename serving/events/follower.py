@@ -11,6 +11,7 @@ are read instead. What is gone by then, or was restored, is told as an event of 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -18,14 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.errors import ServingError
+from serving.errors import GalleryError, ServingError
 from serving.events.changes import deleted_in, events_of
 from serving.events.event import BULK, GAP, Event, batches, event, sequence_of
 from serving.events.event import TYPES as EVENT_TYPES
 from serving.events.queue import BATCH, Queue
 from serving.gallery.erased import ErasedTogether
 from serving.gallery.formats import Stored, read_json
-from serving.gallery.location import Location, locate
+from serving.gallery.location import Location, locate, names
 from serving.gallery.manifest import INDEXES, Index, Manifest, SegmentRef
 from serving.gallery.segment import Kind, Segment
 from serving.gallery.store import NotFound, PreconditionFailed
@@ -107,7 +108,8 @@ class Follower:
         self._clock = clock
         self._monotonic = monotonic
         self._discovered: float | None = None
-        self._followed: dict[str, _Followed] = {}
+        self._began = self._unlocated = False
+        self._followed: dict[tuple[str, str], _Followed] = {}
         self.gaps = 0
         self.problem = False
 
@@ -124,7 +126,7 @@ class Follower:
         if self._discovered is None or now - self._discovered >= _DISCOVER_S:
             self._discover()
             self._discovered = now
-        count, problem = 0, False
+        count, problem = 0, self._unlocated
         for followed in list(self._followed.values()):
             if not alive():
                 break
@@ -146,32 +148,40 @@ class Follower:
         self._discovered = None
 
     def _discover(self) -> None:
-        store, prefix = self._queue.store, self._queue.prefix
-        found = [
-            location
-            for location in locate(
-                store, self._galleries, failed=lambda name, why: log.warning("%s: %s", name, why)
-            )
-            if self._collections is None or location.collection in self._collections
-        ]
-        began = f"{prefix}/began.json"
+        """Find the galleries by the names of their manifests, which are read once: `_follow` asks
+        only whether they have changed."""
+        store, unlocated = self._queue.store, False
+        found: dict[tuple[str, str], _Followed] = {}
+        for collection, model in names(store, self._galleries):
+            if self._collections is not None and collection not in self._collections:
+                continue
+            known = self._followed.get((collection, model))
+            try:
+                for at in [] if known else locate(store, self._galleries, collection, model):
+                    known = _Followed(at, StoredGallery(store, self._galleries, at))
+            except GalleryError as error:
+                unlocated = True
+                if not self._unlocated:
+                    log.error("events of %s/%s are not told: %s", collection, model, error)
+            if known:
+                found[collection, model] = known
+        if not self._began:
+            self._begin(found.values())
+            self._began = True
+        self._followed, self._unlocated = found, unlocated
+
+    def _begin(self, galleries: Collection[_Followed]) -> None:
+        """Once for a queue: what was there before is no event; what comes from now on is."""
+        store, began = self._queue.store, f"{self._queue.prefix}/began.json"
         try:
             store.get(began)
         except NotFound:
-            # What was there before is no event; what comes from now on is.
-            for location in found:
-                manifest, _ = StoredGallery(store, self._galleries, location).file.read()
+            for followed in galleries:
+                manifest, _ = followed.stored.file.read()
                 data = Cursor.at(manifest).model_dump_json().encode()
-                try:
-                    store.put(self._key(location), data, if_absent=True)
-                except PreconditionFailed:
-                    continue
+                with contextlib.suppress(PreconditionFailed):
+                    store.put(self._key(followed.location), data, if_absent=True)
             store.put(began, b"{}")
-        known = self._followed
-        self._followed = {
-            str(at): known.get(str(at)) or _Followed(at, StoredGallery(store, self._galleries, at))
-            for at in found
-        }
 
     def _key(self, location: Location) -> str:
         return f"{self._queue.prefix}/cursors/{location}.json"
@@ -231,7 +241,8 @@ class Follower:
         for refs in self._plans(stored, cursor, manifest):
             try:
                 # All, before the first is told: a sweep may have removed one of them.
-                segments = [(ref, stored.objects.read(ref).bare()) for ref in refs]
+                read = (segment.bare() for segment in stored.objects.read_all(refs))
+                segments = list(zip(refs, read, strict=True))
             except NotFound:
                 continue
             if not set(refs) <= set(manifest.segments):
@@ -245,7 +256,8 @@ class Follower:
             yield from events_of(segment, ref.last, location)
         told = set(cursor.told)
         for erasure in _over(manifest):
-            if erasure.time not in told:
+            # One of a later version comes with its deletion.
+            if erasure.time not in told and (erasure.version or 0) <= after.version:
                 told.add(erasure.time)
                 yield from self._erased(location, manifest, erasure, deleted)
         since = self._clock() - _DELETED_S

@@ -77,7 +77,7 @@ class Queue:
         number = next(self._numbers) % 10**8
         key = f"{self._folder}{int(now * 1000):013d}-{number:08d}-{secrets.token_hex(4)}.json"
         data = Queued(queued=now, events=tuple(events)).model_dump_json().encode()
-        self.store.put(key, data, if_absent=True)
+        self.store.put(key, data)  # of a key that nobody else makes
         return key
 
     def listed(self) -> list[str]:

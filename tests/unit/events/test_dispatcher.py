@@ -13,9 +13,20 @@ from serving.errors import Unavailable
 from serving.events.dispatcher import Dispatcher
 from serving.events.queue import Queue
 from serving.events.receiver import Receiver
+from serving.gallery.store import Entry
 from tests.support.events import made, settings
 from tests.support.memory_store import MemoryStore
 from tests.support.webhooks import Watched, Webhook, receiving, taken
+
+
+class Listed(MemoryStore):
+    """Counts how often it is listed."""
+
+    lists = 0
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        self.lists += 1
+        return super().list(prefix)
 
 
 class Deliveries:
@@ -240,14 +251,21 @@ def test_a_damaged_object_is_left_and_told(deliveries: Deliveries) -> None:
     deliveries.run(d, lambda: deliveries.people() == [2])
     assert d.problem
     assert deliveries.queue.listed() == [key]
+    deliveries.queue.remove(key)
+    deliveries.queue.put([made(3)])
+    deliveries.run(d, lambda: deliveries.people() == [2, 3])
+    assert not d.problem
 
 
 def test_more_objects_than_are_in_memory(deliveries: Deliveries) -> None:
+    store = Listed()
+    deliveries.store = deliveries.queue.store = store
     d = deliveries.dispatcher()
     for n in range(150):
         deliveries.queue.put([made(n)])
     deliveries.run(d, lambda: len(deliveries.people()) == 150)
     assert deliveries.people() == list(range(150))
+    assert store.lists == 1
 
 
 def test_of_who_has_lost_the_lease_nothing_stays(deliveries: Deliveries) -> None:

@@ -313,6 +313,22 @@ def test_a_damaged_gallery_does_not_hold_up_the_others(followed: Followed) -> No
     assert not followed.follower.problem
 
 
+def test_a_manifest_that_was_damaged_before_it_was_found_is_told(followed: Followed) -> None:
+    followed.write(put(1))
+    followed.follow()
+    other = Gallery(followed.store, "galleries", Location("other", LOCATION.model, DIMENSION))
+    other.commit([put(2)])
+    key = f"galleries/other/{LOCATION.model}/manifest.json"
+    kept = followed.store.objects[key].data
+    followed.store.put(key, b"damaged")
+    followed.write(put(3))
+    assert followed.follow() == [("enrolled", 3)]
+    assert followed.follower.problem
+    followed.store.put(key, kept)
+    assert followed.follow() == [("enrolled", 2)]
+    assert not followed.follower.problem
+
+
 def test_a_fence_is_no_event(followed: Followed) -> None:
     followed.write(put(1), put(2))
     followed.follow()

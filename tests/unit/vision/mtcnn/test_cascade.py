@@ -87,7 +87,9 @@ def test_the_same_faces_as_facenet_pytorch(
 ) -> None:
     theirs = MTCNN(keep_all=True, min_face_size=min_face_size, post_process=False)
     ours = Cascade(networks, min_face_size)
-    compared, apart, ties = 0, [], []
+    compared = 0
+    apart: list[tuple[Path, NDArray[np.float32]]] = []
+    ties: list[tuple[Path, NDArray[np.float32]]] = []
     for path in photos():
         pixels = np.ascontiguousarray(CHANGES[change](read(path)))
         with torch.inference_mode():
