@@ -41,13 +41,9 @@ def enrol(
         try:
             ending = {"expires_at": person.default_end, **person.retention}
             return _enrol(gallery, person, matching, ending, precondition, only_without_end=True)
-        except _HasEnd:
+        except retention.HasEnd:
             pass  # that one stays
     return _enrol(gallery, person, matching, person.retention, precondition)
-
-
-class _HasEnd(Exception):
-    """The person has an end of the retention already."""
 
 
 def _enrol(
@@ -62,7 +58,7 @@ def _enrol(
     """`enrol`, with these details of the retention.
 
     Raises:
-        _HasEnd: with ``only_without_end``; nothing was written.
+        HasEnd: with ``only_without_end``; nothing was written.
     """
     operation = Operation(
         kind=Kind.APPEND if person.append else Kind.PUT,
@@ -76,9 +72,8 @@ def _enrol(
     known = gallery.snapshot
 
     def check(people: Snapshot, earlier: Sequence[Operation]) -> None:
-        # Another caller may have set it a moment ago.
-        if only_without_end and (now := people.get(person.id)) and now.expires_at is not None:
-            raise _HasEnd
+        if only_without_end:
+            retention.without_end(person.id)(people, earlier)
         if precondition is not None:
             precondition(people, earlier)
         if not person.refuse:

@@ -107,8 +107,10 @@ def alike(gallery: Gallery, person: int, photo: str, probes: NDArray[np.float32]
 
     Raises:
         UnknownPhoto: the person has no such photo, or is not enrolled.
+        RetentionEnded: of the person.
     """
     _, records = gallery.records([person])
+    retention.refuse_ended({i: r.details for i, r in records.items()}, gallery.now())
     rows = records[person].embeddings if person in records else ()
     for row in rows:
         if photo_id(row.tobytes()) == photo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from serving.errors import RetentionEnded
@@ -53,6 +54,37 @@ def commit(
 def _refuse(people: Snapshot, operations: Sequence[Operation], now: float) -> None:
     for person in _ended(people, operations, now):
         raise _ended_error(person.id, person.end)
+
+
+class HasEnd(Exception):
+    """The person has an end of the retention already."""
+
+
+def without_end(person: int) -> Precondition:
+    """Raises HasEnd where the person has an end, or another caller has given one just now."""
+
+    def check(people: Snapshot, earlier: Sequence[Operation]) -> None:
+        known = people.get(person)
+        end = None if known is None else known.expires_at
+        for operation in earlier:
+            if operation.kind is Kind.CLEAR:
+                end = None
+            elif operation.id == person:
+                gone = operation.kind is Kind.DELETE
+                end = None if gone else operation.details.get("expires_at", end)
+        if end is not None:
+            raise HasEnd
+
+    return check
+
+
+def commit_with_end(gallery: Gallery, operation: Operation, end: str) -> Version:
+    """`commit` of an enrolment, with this ``expires_at`` for a person who has none."""
+    ending = replace(operation, details={**operation.details, "expires_at": end})
+    try:
+        return commit(gallery, [ending], (), without_end(operation.id))
+    except HasEnd:
+        return commit(gallery, [operation], ())
 
 
 def refuse_ended(details: Mapping[int, Mapping[str, Any]], now: float) -> None:

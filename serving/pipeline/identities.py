@@ -227,20 +227,10 @@ class Identities:
             kind,
             person,
             embeddings=(embeddings / lengths).astype(np.float32),
-            details=await self._ending(collection, person),
         )
-        return await self._change(collection, operation, [])
-
-    async def _ending(self, collection: str, person: int) -> dict[str, Any]:
-        """The end of the retention by the settings, for a person who has none."""
+        location = await self._location(collection)
         end = default_end(self._keeping, collection, {})
-        if end is None:
-            return {}
-        with suppress(UnknownIdentity):
-            known, _ = await self.person(collection, person)
-            if known.expires_at is not None:
-                return {}
-        return {"expires_at": end}
+        return await self._match.change(location, [operation], [], end)
 
     async def _change(self, collection: str, operation: Operation, require: Sequence[int]) -> int:
         location = await self._location(collection)

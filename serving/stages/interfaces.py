@@ -106,9 +106,18 @@ class Match(Protocol):
         then, in seconds since 1970."""
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
-        """Commit operations and return the version; see `serving.gallery.Gallery.commit`."""
+        """Commit operations and return the version; see `serving.gallery.Gallery.commit`.
+
+        Args:
+            default_end: an ``expires_at`` for the person of the only operation, an enrolment, who
+                has none; None: there is no such default.
+        """
 
     async def photos(self, location: Location, person: int) -> PhotosOf:
         """A person's photos, as the bucket has them now."""

@@ -209,14 +209,21 @@ class Matcher:
         return await _in(self._pool, page)
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
         gallery = await self._galleries.gallery(location)
         most = self._settings.max_people
 
         def change() -> int:
             quota.check(gallery, operations, most)
-            return retention.commit(gallery, operations, require)
+            if default_end is None:
+                return retention.commit(gallery, operations, require)
+            (operation,) = operations
+            return retention.commit_with_end(gallery, operation, default_end)
 
         return await _in(self._store_pool, change)
 

@@ -115,9 +115,13 @@ class RemoteMatch:
         return call(self._handle.people, location, limit, after, at_least, ending)
 
     def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> Answer[int]:
-        return write(self._handle.change, location, operations, require)
+        return write(self._handle.change, location, operations, require, default_end)
 
     def photos(self, location: Location, person: int) -> Answer[PhotosOf]:
         return call(self._handle.photos, location, person)

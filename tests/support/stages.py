@@ -223,7 +223,11 @@ class FakeMatch:
         raise NotImplementedError
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
         raise NotImplementedError
 

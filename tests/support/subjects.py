@@ -44,8 +44,13 @@ class GalleryMatch(FakeMatch):
         return PeoplePage(people.list(limit, after), len(people), people.version)
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
+        assert default_end is None
         return retention.commit(self.gallery, operations, require)
 
     async def named(self, location: Location, subject: str) -> PeoplePage:

@@ -50,7 +50,11 @@ class Matcher(FakeMatch):
         self.actors: list[str | None] = []
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
         self.actors.append(actor.current())
         if self.failure is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from serving.errors import RetentionEnded, UnknownIdentity
@@ -81,3 +83,32 @@ def test_an_end_that_another_process_wrote_counts(gallery: Gallery, clock: Clock
     clock.now = END
     with pytest.raises(RetentionEnded):
         retention.commit(stale, [describe(2)], [2])
+
+
+def test_an_end_by_default_is_for_who_has_none(gallery: Gallery) -> None:
+    def after(person: int) -> str | None:
+        retention.commit_with_end(gallery, put(person), text_of(9000))
+        found = gallery.refresh().get(person)
+        assert found is not None
+        return found.expires_at
+
+    assert [after(person) for person in (1, 2, 3)] == [text_of(END), text_of(9000), text_of(9000)]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "has"),
+    [
+        ([], False),
+        ([describe(2)], True),
+        ([describe(3)], False),
+        ([describe(2), Operation(Kind.DELETE, 2, 7.0)], False),
+        ([describe(2), Operation(Kind.CLEAR, 0, 7.0)], False),
+        ([describe(2), Operation(Kind.DESCRIBE, 2, 7.0, details={"expires_at": None})], False),
+    ],
+)
+def test_an_end_that_others_give_at_the_same_moment_stays(
+    gallery: Gallery, earlier: list[Operation], has: bool
+) -> None:
+    check = retention.without_end(2)
+    with pytest.raises(retention.HasEnd) if has else nullcontext():
+        check(gallery.snapshot, earlier)

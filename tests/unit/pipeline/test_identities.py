@@ -33,6 +33,7 @@ class Matcher(FakeMatch):
         self.record: Person | None = None
         self.failure: Exception | None = None
         self.erased: list[tuple[str, int]] = []
+        self.default_end: str | None = None
 
     async def people(
         self,
@@ -51,9 +52,14 @@ class Matcher(FakeMatch):
         return Erasure([])
 
     async def change(
-        self, location: Location, operations: Sequence[Operation], require: Sequence[int]
+        self,
+        location: Location,
+        operations: Sequence[Operation],
+        require: Sequence[int],
+        default_end: str | None = None,
     ) -> int:
         self.operations += operations
+        self.default_end = default_end
         return 1
 
 
@@ -72,7 +78,7 @@ def add(matcher: Matcher, rows: list[list[float]], model: str = MODEL) -> int:
     return asyncio.run(of(matcher).add("default", 7, model, vectors, replace=False))
 
 
-def test_added_embeddings_get_the_end_of_the_settings_where_there_is_none(
+def test_added_embeddings_come_with_the_end_of_the_settings(
     matcher: Matcher,
 ) -> None:
     versions = Versions(GallerySettings(), connect=lambda settings, observer: MemoryStore())
@@ -84,13 +90,12 @@ def test_added_embeddings_get_the_end_of_the_settings_where_there_is_none(
         matcher.operations.clear()
         asyncio.run(identities.add(collection, 7, MODEL, vectors, replace=False))
         (operation,) = matcher.operations
-        return operation.details.get("expires_at")
+        assert operation.details == {}
+        return matcher.default_end
 
     assert ending("default") is None
     before = time.time()
     assert 0 <= seconds_of(ending("shop")) - (int(before) + 30 * 86_400) <= 60
-    matcher.record = Person(7, 1, None, {}, 0.0, 0.0, expires_at="2099-01-31T00:00:00Z")
-    assert ending("shop") is None
     assert (identities.days_kept("shop"), identities.days_kept("default")) == (30, None)
 
 
