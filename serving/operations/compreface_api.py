@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,12 @@ from urllib.parse import quote
 import httpx
 
 from serving.errors import InvalidInput, Unavailable
+from serving.events.receiver import seconds_of
 
 PAGE = 500
 _TRIES = 5
+# Of `Retry-After`.
+_LONGEST_S = 300.0
 # CompreFace takes 5 MB; whatever is far beyond it is no picture.
 _PICTURE_BYTES = 64 * 2**20
 _IMAGE = re.compile(r"[0-9a-fA-F-]{1,64}")
@@ -47,7 +51,7 @@ class CompreFaceApi:
         sleep: waits for a number of seconds, before a request is sent again.
 
     Raises:
-        InvalidInput: the URL is none.
+        InvalidInput: the URL is none, or the key.
     """
 
     def __init__(
@@ -59,6 +63,10 @@ class CompreFaceApi:
         timeout_s: float = 60,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        # Variables of an environment end in a line end where a file was read into them.
+        url, key = url.strip(), key.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise InvalidInput(f"The API key of {what} holds characters that no key has.")
         if _ADDRESS.fullmatch(url) is None:
             raise InvalidInput(f"The address of {what} is http://host:port, without an @.")
         base = url.rstrip("/")
@@ -110,12 +118,12 @@ class CompreFaceApi:
 
         def fetch() -> tuple[httpx.Response, bytes]:
             with self._http.stream("GET", path) as response:
-                data = b""
+                data = bytearray()
                 for part in response.iter_bytes():
                     data += part
                     if len(data) > _PICTURE_BYTES:
                         raise self._strange(f"a picture of less than {_PICTURE_BYTES} bytes")
-                return response, data
+                return response, bytes(data)
 
         response, data = self._sent(fetch)
         if response.status_code == 404:
@@ -141,7 +149,7 @@ class CompreFaceApi:
 
         response, data = self._sent(send, write=True)
         body = _body(data)
-        if response.status_code in (400, 409, 413, 415, 422):
+        if response.status_code in (400, 409, 413, 415, 422) and not _asks_again(response):
             code = body.get("code")
             raise Refused(_sentence(body, response), code if isinstance(code, int) else 0)
         self._check(response, data)
@@ -178,7 +186,7 @@ class CompreFaceApi:
         """Send, and send again where that can help. A write is sent again only where the answer
         says that it was not made."""
         for attempt in range(_TRIES):
-            last = attempt == _TRIES - 1
+            last, asked = attempt == _TRIES - 1, None
             try:
                 response, data = send()
             except httpx.ConnectError as error:
@@ -188,21 +196,18 @@ class CompreFaceApi:
                 if last or write:
                     raise self._away(error) from None
             else:
-                again = response.status_code == 429 or (
-                    response.status_code in (502, 503) and "retry-after" in response.headers
-                )
-                if not write and response.status_code >= 500:
-                    again = True
+                again = _asks_again(response) or (not write and response.status_code >= 500)
                 if last or not again:
                     return response, data
-            self._sleep(min(30.0, 2.0**attempt))
+                asked = seconds_of(response.headers.get("retry-after"), time.time())
+            self._sleep(max(min(asked or 0.0, _LONGEST_S), min(30.0, 2.0**attempt)))
         raise AssertionError("the last attempt returns or raises")
 
     def _check(self, response: httpx.Response, data: bytes) -> None:
         if response.status_code < 300:
             return
         sentence = _sentence(_body(data), response)
-        if response.status_code >= 500:
+        if response.status_code >= 500 or _asks_again(response):
             raise Unavailable(f"{self._what} at {self.url}: {sentence}")
         raise InvalidInput(f"{self._what} at {self.url}: {sentence}")
 
@@ -223,10 +228,17 @@ class CompreFaceApi:
         raise self._strange("faces with an image_id and a subject")
 
 
+def _asks_again(response: httpx.Response) -> bool:
+    """Whether nothing was done, and it can be sent again."""
+    return response.status_code == 429 or (
+        response.status_code in (409, 502, 503) and "retry-after" in response.headers
+    )
+
+
 def _body(data: bytes) -> dict[str, Any]:
     try:
-        body = httpx.Response(200, content=data).json() if data else {}
-    except ValueError:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

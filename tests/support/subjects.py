@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from serving.gallery import Gallery, Operation
 from serving.gallery.location import Location
 from serving.gallery.version import Version
-from serving.matching import faces, retention
+from serving.matching import corrections, faces, retention
+from serving.matching.corrections import PhotosOf
 from serving.matching.faces import Alike, FacesPage, Removal
 from serving.matching.records import Enrolled, Enrolment, PeoplePage
 from serving.matching.subjects import Renamed, enrol_subject, people_of, rename
@@ -64,6 +65,9 @@ class GalleryMatch(FakeMatch):
         self, location: Location, subject: str | None, first: int, limit: int
     ) -> FacesPage:
         return faces.page(self.gallery, subject, first, limit)
+
+    async def photos(self, location: Location, person: int) -> PhotosOf:
+        return corrections.photos(self.gallery, person)
 
     async def remove(self, location: Location, removal: Removal) -> int:
         return faces.remove(self.gallery, removal)

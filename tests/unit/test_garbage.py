@@ -103,8 +103,9 @@ def test_many_are_collected_at_once_and_the_last_one_several_times(collected: li
     before = [time for time in collected if time <= last]
     after = [time for time in collected if time > last]
     assert len(before) == 1
-    # Fewer where the machine is slow: then there was more time between them.
-    assert 1 <= len(after) <= 5
+    # Six where the last call came just after a collection; fewer where the machine is slow, since
+    # there was more time between them.
+    assert 1 <= len(after) <= 6
     assert after[-1] - last >= 5 * garbage.SECONDS
 
 

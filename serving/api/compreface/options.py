@@ -5,7 +5,6 @@ Its clients write them as their languages do, so numbers and booleans are read a
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.api.compreface.codes import WrongArgument, WrongCount
 from serving.errors import BadRequest
 from serving.reading.spelling import shown
+from serving.reading.strict import BOOLEANS
 from serving.settings import MAX_FACES
 
 # As many candidates as the service's own routes take.
@@ -22,7 +22,6 @@ MOST_PREDICTIONS = 100
 _REFUSED_PLUGINS = ("age", "gender", "mask", "pose", "calculator")
 _INTEGER = re.compile(r"-?[0-9]{1,9}")
 _NUMBER = re.compile(r"[0-9]{0,9}\.?[0-9]{1,20}")
-_BOOLEANS = {"true": True, "false": False}
 
 
 class _Request(BaseModel):
@@ -113,7 +112,7 @@ def score_of(text: str) -> float:
     if _NUMBER.fullmatch(text) is None:
         raise WrongArgument("det_prob_threshold is a number, such as 0.8.")
     score = float(text)
-    if not (math.isfinite(score) and 0 <= score <= 1):
+    if score > 1:
         raise BadRequest("det_prob_threshold is between 0 and 1.")
     return score
 
@@ -133,6 +132,6 @@ def _integer(name: str, text: str) -> int:
 
 
 def _boolean(name: str, text: str) -> bool:
-    if (value := _BOOLEANS.get(text.lower())) is None:
+    if (value := BOOLEANS.get(text.lower())) is None:
         raise WrongArgument(f"{name} is true or false.")
     return value

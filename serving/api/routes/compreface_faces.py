@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -28,7 +30,7 @@ from serving.errors import (
 )
 from serving.keys import Scope
 from serving.matching.faces import FacesPage
-from serving.matching.subjects import is_of_unnamed, subject_of
+from serving.matching.subjects import subject_of
 from serving.pipeline.reports import NO_FACE, SEVERAL_FACES, NoFaceInAny, PhotoReport
 from serving.reading.names import name_problem
 
@@ -130,15 +132,17 @@ async def delete_many(
     request: Request, collection: Collection, context: ContextDep, body: IdsBody
 ) -> list[dict[str, str]]:
     """Remove faces; those that are not there are passed over."""
-    wanted = dict.fromkeys(body.root)
-    for image in wanted:
-        photo_of(image)  # nothing is removed where one is no id
-    deleted = []
-    for image in wanted:
-        try:
-            deleted.append(await _remove(request, context, collection, image))
-        except UnknownPhoto:
-            continue
+    wanted: dict[int, list[str]] = {}
+    for person, photo in dict.fromkeys(map(photo_of, body.root)):
+        wanted.setdefault(person, []).append(photo)
+    deleted: list[dict[str, str]] = []
+    for person, photos in wanted.items():
+        # Of one person all at once: each removal is a commit.
+        with suppress(UnknownIdentity, UnknownPhoto):
+            held = await context.in_time(context.register.photos(collection, person))
+            there = [photo for photo in photos if photo in {p.id for p in held.photos}]
+            if there:
+                deleted += await _remove(request, context, collection, person, there)
     return deleted
 
 
@@ -148,7 +152,9 @@ async def delete_one(
     request: Request, collection: Collection, context: ContextDep, image_id: str
 ) -> dict[str, str]:
     """Remove one face; a subject without faces is gone."""
-    return await _remove(request, context, collection, image_id)
+    person, photo = photo_of(image_id)
+    (removed,) = await _remove(request, context, collection, person, [photo])
+    return removed
 
 
 @router.get(f"{_FACES}/{{image_id}}/img")
@@ -168,19 +174,20 @@ async def static_picture(key: str, image_id: str) -> Response:
 
 
 async def _remove(
-    request: Request, context: Context, collection: str, image: str
-) -> dict[str, str]:
-    person, photo = photo_of(image)
+    request: Request, context: Context, collection: str, person: int, photos: Sequence[str]
+) -> list[dict[str, str]]:
+    """Remove photos of a person; raises UnknownPhoto, of one of them."""
     subjects = context.register.subjects
     try:
         known, _ = await context.in_time(context.register.person(collection, person))
     except UnknownIdentity:
-        raise UnknownPhoto(f"Image {image} not found") from None
+        raise UnknownPhoto(f"Image {image_id_of(person, photos[0])} not found") from None
     with audit.change(request, "remove", [person]) as done:
-        write = subjects.remove(collection, person, [photo])
+        write = subjects.remove(collection, person, photos)
         version = await context.in_time(write, writes=True)
-        done(version, photos=1)
-    return {"image_id": image, "subject": subject_of(person, known.name)}
+        done(version, photos=len(photos))
+    subject = subject_of(person, known.name)
+    return [{"image_id": image_id_of(person, photo), "subject": subject} for photo in photos]
 
 
 async def _page(context: Context, collection: str, subject: str | None) -> FacesPage:
@@ -191,7 +198,7 @@ def _known_or_new(subject: str) -> str:
     """Raises BadRequest: nobody can be called so."""
     if not subject:
         raise MissingParameter("Required parameter 'subject' is not present")
-    if (problem := name_problem(subject)) is not None and not is_of_unnamed(subject):
+    if (problem := name_problem(subject)) is not None:
         raise BadRequest(problem.replace("A name", "A subject", 1))
     return subject
 

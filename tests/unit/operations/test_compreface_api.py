@@ -61,6 +61,7 @@ def test_a_photo_is_not_sent_again_where_it_may_be_enrolled() -> None:
         assert len(service.asked) == 2
         service.answers = [
             (429, {"message": "wait", "code": 0}),
+            (409, {"message": "others were faster", "code": 0}, {"Retry-After": "1"}),
             (503, {"message": "busy", "code": 41}, {"Retry-After": "1"}),
             (201, {"image_id": "0-1", "subject": "Ada"}),
         ]
@@ -71,3 +72,29 @@ def test_a_photo_is_not_sent_again_where_it_may_be_enrolled() -> None:
         assert refused.value.code == 28
         service.answers = [(403, {}), (200, {})]
         assert [there.remove("0-1"), there.remove("0-1")] == [False, True]
+
+
+def test_who_is_asked_to_wait_waits_as_long() -> None:
+    slept: list[float] = []
+    with fake_service() as service:
+        there = CompreFaceApi(service.url, KEY, "It", timeout_s=5, sleep=slept.append)
+        service.answers = [(429, {}, {"Retry-After": "40"})] * 4 + [(200, {"subjects": []})]
+        with there:
+            assert there.subjects() == []
+        assert slept == [40] * 4
+
+
+def test_what_stays_a_lost_race_is_no_refusal() -> None:
+    with fake_service() as service, api(service.url) as there:
+        service.answers = [(409, {"message": "faster"}, {"Retry-After": "1"})] * 5
+        with pytest.raises(Unavailable, match="faster"):
+            there.add("Ada", b"photo")
+
+
+def test_a_key_out_of_a_file_has_a_line_end() -> None:
+    with serving({}) as source, api(f"{source.url}\n", f"{KEY}\n") as there:
+        assert there.subjects() == []
+    for key in ("se\ncret", "schlüssel"):
+        with pytest.raises(InvalidInput, match="characters that no key has") as refused:
+            api("http://localhost", key)
+        assert key not in str(refused.value)

@@ -114,6 +114,24 @@ def test_faces_are_removed_one_by_one(
     assert told(api.post(f"{FACES}/delete", json={"ids": []})) == (400, 26)
 
 
+def test_many_faces_of_a_subject_are_one_change(
+    api: Api, gallery: Gallery, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = []
+    for n, subject in enumerate(["Ada", "Ada", "Ada", "Bo"]):
+        photo = b"\xff\xd8 %d" % n
+        api.pipeline.found[photo] = faces(*[(0, 0, 50, 50)] * (n + 1)).some([n])
+        images.append(add(api, subject, photo).json())
+    before = gallery.refresh().version
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "faces.audit"):
+        answer = api.post(f"{FACES}/delete", json=[i["image_id"] for i in images])
+    assert sorted(answer.json(), key=str) == sorted(images, key=str)
+    assert (names(gallery), gallery.refresh().version - before) == ({}, 2)
+    records = [r.__dict__ for r in caplog.records if r.name == "faces.audit"]
+    assert [record["photos"] for record in records] == [3, 1]
+
+
 def test_all_faces_of_a_subject_and_of_all(api: Api, gallery: Gallery) -> None:
     for subject in ("Ada", "Ada", "Eve", "Bo"):
         add(api, subject)

@@ -103,3 +103,19 @@ def test_what_it_loads_is_there(file: Path) -> None:
     text = file.read_text()
     assert set(re.findall(r"from '\./([^']+)'", text)) <= names
     assert set(re.findall(r'"console/([^"]+)"', text)) <= names
+
+
+def test_the_audit_has_words_for_what_is_recorded() -> None:
+    serving = Path(console.__file__).parents[2]
+    recorded = {
+        action
+        for file in serving.rglob("*.py")
+        for action in re.findall(
+            r"""(?:change\(request, |audit\.changed\(|_record\(request, )"([a-z-]+)\"""",
+            file.read_text(),
+        )
+    }
+    assert {"enrol", "remove", "identify", "import"} <= recorded
+    kinds = re.search(r"const KINDS = \{(.*?)\};", (FOLDER / "audit.js").read_text(), re.DOTALL)
+    assert kinds is not None
+    assert recorded <= set(re.findall(r"'?([a-z-]+)'?: '", kinds[1]))
