@@ -434,6 +434,8 @@ WebhookUrl = Annotated[
     ),
 ]
 
+EventKind = Literal["enrolled", "changed", "deleted", "erased", "identified", "unknown"]
+
 
 class EventSettings(Settings):
     """Events for a webhook; see docs/events.md."""
@@ -446,10 +448,7 @@ class EventSettings(Settings):
     )
     ca_file: str | None = Field(None, description="authorities to trust, PEM; None: the system's")
     # Not strict, since YAML has lists, and no tuples.
-    kinds: Annotated[
-        tuple[Literal["enrolled", "changed", "deleted", "erased", "identified", "unknown"], ...],
-        Field(strict=False, min_length=1),
-    ] = Field(
+    kinds: Annotated[tuple[EventKind, ...], Field(strict=False, min_length=1)] = Field(
         ("enrolled", "changed", "deleted", "erased"),
         description="which events; identified and unknown are those of look-ups",
     )

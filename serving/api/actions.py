@@ -32,8 +32,7 @@ async def look_up(
     """Identify the faces of an image file, as far as the caller may learn of it.
 
     Args:
-        top_k, max_faces, threshold: see `serving.pipeline.pipeline.Pipeline.identify`.
-        score: of the detector, for a face to count.
+        top_k, max_faces, threshold, score: see `serving.pipeline.pipeline.Pipeline.identify`.
     """
     identified = await context.pipeline.identify(
         image,
@@ -42,9 +41,8 @@ async def look_up(
         max_faces=max_faces,
         threshold=threshold,
         timings=timings,
+        score=score,
     )
-    if score:
-        identified = identified.above(score)
     context.count(collection, identified)
     answered = disclosure.identified(identified)
     await audit.identified(request, context, [answered], [image])

@@ -26,9 +26,9 @@ from serving.api.schemas import (
     VerifyAnswer,
 )
 from serving.gallery import Person
+from serving.gallery.duplicates import SAME
 from serving.gallery.erasure import Erasure
 from serving.matching.records import Candidate, Conflict
-from serving.matching.threshold import SAME
 from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.verification import Compared
 from serving.settings import QualityLimits

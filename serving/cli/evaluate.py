@@ -40,7 +40,6 @@ from serving.evaluation.html_report import Pictures, page
 from serving.evaluation.sample import Sample
 from serving.evaluation.tables import headline, sections
 from serving.matching.threshold import threshold_problem
-from serving.settings import MatchSettings
 
 _WORST = 8  # pairs of each kind
 
@@ -110,7 +109,7 @@ def evaluate_command(
     groups = _groups(measured, groups_file)
     card, matching = measured.model.card, measured.settings.match
     if threshold is not None:
-        matching = MatchSettings(threshold=threshold, fpir=matching.fpir)
+        matching = matching.model_copy(update={"threshold": threshold})
     problem = threshold_problem(matching, card)
     if problem is not None:
         raise Failed(problem)

@@ -15,7 +15,7 @@ all right?", JAMA 249, 1983).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,25 +62,26 @@ def estimates(
     measure: Callable[[NDArray[np.int64]], Iterable[float]],
     draws: NDArray[np.int64],
     notes: Iterable[str | None],
-    people: int = 0,
+    people: Sequence[int] = (),
 ) -> list[Estimate]:
     """The same for a ``measure`` of several numbers.
 
     Args:
-        people: those whom the numbers are about, where they are rates: the trials of the interval
-            of a rate of 0 or 1. 0: they are no rates.
+        people: how many each number is about, where they are rates: the trials of the interval of a
+            rate of 0 or 1.
     """
     values = list(measure(np.ones(draws.shape[1], np.int64)))
     replicates = np.array([list(measure(drawn)) for drawn in draws]).reshape(-1, len(values))
     results = []
-    for value, column, note in zip(values, replicates.T, notes, strict=True):
+    trials = people or [0] * len(values)
+    for value, column, note, about in zip(values, replicates.T, notes, trials, strict=True):
         column = column[~np.isnan(column)]
         if math.isnan(value):
             results.append(Estimate(None, note=note or "nothing to measure"))
         elif len(column):
             low, high = np.quantile(column, _LEVELS).tolist()
-            if people and low == high == value and value in (0, 1):
-                low, high = clopper_pearson(value, people)
+            if about and low == high == value and value in (0, 1):
+                low, high = clopper_pearson(value, about)
             results.append(Estimate(value, low, high, note))
         else:
             results.append(Estimate(value, note=note))

@@ -184,7 +184,7 @@ class Growth:
 def strangers_of(
     sample: Sample, distractors: NDArray[np.floating[Any]], rng: np.random.Generator
 ) -> Strangers:
-    """The cosines of photos that are answered with the centroids of all other people."""
+    """The cosines of photos that are answered with the centroids of all others who are enrolled."""
     probes = np.flatnonzero(sample.answerable)
     if len(probes) > _MOST_PROBES:
         probes = np.sort(rng.choice(probes, _MOST_PROBES, replace=False))
@@ -193,9 +193,9 @@ def strangers_of(
         [centroid_of(enrolled[sample.person == p]) for p in range(len(sample.ids))]
     )
     cosines = sample.vectors[probes] @ centroids.T
-    cosines[:, ~centroids.any(axis=1)] = -np.inf
     cosines[np.arange(len(probes)), sample.person[probes]] = -np.inf
-    others = distractors[: max(0, _MOST_PEOPLE - len(centroids))].astype(np.float32)
+    cosines = cosines[:, centroids.any(axis=1)]
+    others = distractors[: max(0, _MOST_PEOPLE - cosines.shape[1])].astype(np.float32)
     if len(others):
         cosines = np.concatenate([cosines, sample.vectors[probes] @ others.T], axis=1)
     return Strangers(cosines, sample.person[probes])

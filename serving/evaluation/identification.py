@@ -163,7 +163,8 @@ def identify(
         return iter([share(known.right, genuine), *(roc.tar_at(fpir) for fpir in FPIRS)])
 
     people = len(np.unique(known.person))
-    rank1, *at = estimates(rates, draws, [None] * (1 + len(FPIRS)), people=people)
+    count = 1 + len(FPIRS)
+    rank1, *at = estimates(rates, draws, [None] * count, [people] * count)
     photos, strangers = len(np.unique(unknown.photo)), len(np.unique(unknown.person))
     dir_at = {limit: at_rate(each, limit, photos) for limit, each in zip(FPIRS, at, strict=True)}
     gallery = round(float(known.people.mean()))

@@ -102,7 +102,7 @@ def _point(
         threshold,
         fpir=_reached(unknown, threshold),
         fnir=rate_of(~(known.right & (known.best >= threshold)), known.person, known.photo),
-        setting=setting if setting is not None and 0 < setting < 1 else None,
+        setting=_down(setting) if setting is not None and 0 < setting < 1 else None,
         strictest=strictest or None,
         note=note,
     )
@@ -151,6 +151,12 @@ def _reached(lookups: Lookups, threshold: float) -> Rate:
 def _up(threshold: float) -> float:
     """Rounded up to four places, at most: lower, it might not keep the rate."""
     return math.ceil(threshold * 10_000) / 10_000
+
+
+def _down(rate: float) -> float:
+    """Rounded down to three digits: higher, the threshold would be lower."""
+    places = 2 - math.floor(math.log10(rate))
+    return math.floor(rate * 10.0**places) / 10.0**places
 
 
 def _named(groups: Sequence[str]) -> str:

@@ -284,7 +284,7 @@ def _points(report: Report) -> Section:
             "-" if point.threshold is None else f"{point.threshold:.4f}",
             "-" if point.fpir is None else told(point.fpir),
             "-" if point.fnir is None else told(point.fnir),
-            "-" if point.setting is None else f"{point.setting:.2g}",
+            "-" if point.setting is None else f"{point.setting:.3g}",
             "; ".join(
                 part
                 for part in (

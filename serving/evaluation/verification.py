@@ -131,7 +131,12 @@ def verify(
         )
 
     notes = [None] * (5 + len(FARS))
-    eer, far, tar, fmr, fnmr, *at = estimates(rates, draws, notes, people=len(sample.ids))
+    compared = np.isfinite(pairs.genuine_scores), np.isfinite(pairs.impostor_scores)
+    paired, all_, fair, fairly_paired = (
+        len(np.unique(of)) for of in (own, strangers, strangers[compared[1]], own[compared[0]])
+    )
+    about = [paired, all_, paired, fair, fairly_paired, *[paired] * len(FARS)]
+    eer, far, tar, fmr, fnmr, *at = estimates(rates, draws, notes, about)
     both = np.concatenate([pairs.genuine_scores, pairs.impostor_scores])
     same = np.repeat([True, False], [len(own), len(strangers)])
     seen = np.isfinite(both)

@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from serving.settings import EventKind
 from serving.trail.places import time_of
 
 Event = dict[str, Any]
 # Of these the settings choose.
-Kind = Literal["enrolled", "changed", "deleted", "erased", "identified", "unknown"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(EventKind)
 LOOKUPS = ("identified", "unknown")
 # Sent whatever the settings say: without them a receiver would take a part for the whole.
 GAP, BULK = "gap", "bulk"

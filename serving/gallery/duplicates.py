@@ -17,7 +17,7 @@ from serving.gallery.distinct import Distinct
 from serving.gallery.snapshot import Person, Snapshot
 
 # The cosine of a vector with itself may fall short of 1 by the rounding of float32.
-_SAME = 1 - 1e-6
+SAME = 1 - 1e-6
 _BLOCK = 1024
 _PAIRS_AT_ONCE = 8192
 _NEAREST = 128  # neighbours of each person by the signs, which are compared by their vectors
@@ -76,7 +76,7 @@ def find(
         rows, columns = np.nonzero(near > part[:, None])
         mine, other = part[rows], near[rows, columns]
         alike = _cosines(snapshot, slots[mine], slots[other], pairs_at_once)
-        keep = alike >= min(threshold, _SAME)
+        keep = alike >= min(threshold, SAME)
         keep &= ~_known(snapshot.distinct, ids[mine], ids[other], alike, keep)
         found += int(keep.sum())
         new = np.stack([mine[keep], other[keep]], axis=1)

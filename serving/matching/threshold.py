@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.errors import Unavailable
+from serving.gallery.duplicates import SAME
 from serving.matching.records import Candidate
 from serving.model.card import ModelCard
 from serving.settings import MatchSettings
-
-# The cosine of a photo with itself may fall short of 1 by the rounding of float32.
-SAME = 1 - 1e-6
 
 
 def threshold_of(

@@ -96,12 +96,14 @@ class Pipeline:
         max_faces: int | None,
         threshold: float | None,
         timings: Timings,
+        score: float = 0.0,
     ) -> Identified:
         """The faces of one image file and who they are, largest first.
 
         The gallery is at least as new as it was when this was called.
 
         Args:
+            max_faces, score: see `faces`.
             threshold: the caller's, see `serving.matching.threshold`.
         """
         card = (await self._embedder.served()).card
@@ -111,7 +113,7 @@ class Pipeline:
         location = Location(collection, card.id, card.dimension)
         version = asyncio.create_task(self._versions.now(location))
         try:
-            faces = await self.faces(data, timings, max_faces, card)
+            faces = await self.faces(data, timings, max_faces, card, score)
             probes = await timings.of("embed", self._embedder.embed(faces.crops))
             at_least = await timings.of("gallery", version)
 
@@ -204,21 +206,24 @@ class Pipeline:
         timings: Timings,
         most: int | None = None,
         card: ModelCard | None = None,
+        score: float = 0.0,
     ) -> Faces:
         """The faces of one image file, largest first. Needs neither Triton nor the gallery.
 
         Args:
             most: how many; None, or more than the settings allow: as many as they do.
             card: of the model that the crops are for; None: they are for none.
+            score: of the detector, for a face to count.
         """
         alignment = None if card is None else alignment_of(card.preprocessing)
         allowed = self._limits.max_faces
         wanted = allowed if most is None else min(most, allowed)
+        sought = allowed if score else wanted
 
         async def look() -> Faces:
             file: refs.Ref[bytes] = await refs.put(data, len(data))
             photo = await timings.made("decode", self._decode.decode(file))
-            faces = await self._found(photo, wanted, alignment, timings)
+            faces = await self._found(photo, sought, alignment, timings)
             return await faces.get()
 
         outcome, count, cost = "error", 0, 1
@@ -228,7 +233,7 @@ class Pipeline:
                 faces = await refs.kept(look)
             count, cost = faces.found, units.units_of(faces)
             outcome = "faces" if count else "no-face"
-            return faces
+            return faces.scored(score).first(wanted) if score else faces
         except ServingError as error:
             outcome = error.type
             raise

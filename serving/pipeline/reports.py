@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from serving.errors import EnrolmentConflict, NoUsableFace
@@ -37,20 +37,6 @@ class Identified:
     faults: tuple[tuple[Fault, ...], ...]
     ambiguous: Mapping[int, tuple[Candidate, ...]] = field(default_factory=dict)
     names_ambiguous: bool = False
-
-    def above(self, score: float) -> Identified:
-        """Only the faces that the detector gave this score at least."""
-        kept = [n for n, found in enumerate(self.faces.scores.tolist()) if found >= score]
-        candidates = tuple(self.matches.candidates[n] for n in kept)
-        return replace(
-            self,
-            faces=self.faces.some(kept),
-            matches=replace(self.matches, candidates=candidates),
-            faults=tuple(self.faults[n] for n in kept),
-            ambiguous={
-                place: self.ambiguous[n] for place, n in enumerate(kept) if n in self.ambiguous
-            },
-        )
 
     @property
     def poor(self) -> int:

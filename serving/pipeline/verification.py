@@ -97,11 +97,10 @@ async def compare_all(
     card = await pipeline.card()
     one, others = await all_of(
         [
-            with_photo_name(names[0], pipeline.faces(source, timings, None, card)),
-            with_photo_name(names[1], pipeline.faces(target, timings, most, card)),
+            with_photo_name(names[0], pipeline.faces(source, timings, None, card, score)),
+            with_photo_name(names[1], pipeline.faces(target, timings, most, card, score)),
         ]
     )
-    one, others = one.scored(score), others.scored(score)
     reports = {
         name: PhotoReport(f, f.found, None) if len(f) else PhotoReport(None, 0, NO_FACE)
         for name, f in zip(names, (one, others), strict=True)

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -122,17 +122,17 @@ def search(places: Places, query: Query, *, limit: int, cursor: str | None, toda
                 if not raw.takes(record) or (own is not None and not names_anybody(record, own)):
                     continue
                 if len(found) == limit:
-                    return _page(places, query, found, last, expired, problems)
+                    return _page(places, query, found, last, expired, problems, own)
                 found.append(record)
                 budget.answered -= len(json.dumps(record))
                 last = here
             last = (*position, 0)
             if budget.is_spent():
-                return _page(places, query, found, last, expired, problems)
+                return _page(places, query, found, last, expired, problems, own)
         if budget.is_spent() and n + 1 < len(days):
             begin = (days[n + 1], _LATEST_MS, 0, "-", 0)
-            return _page(places, query, found, begin, expired, problems)
-    return _page(places, query, found, None, expired, problems)
+            return _page(places, query, found, begin, expired, problems, own)
+    return _page(places, query, found, None, expired, problems, own)
 
 
 def check(places: Places, *, days: int, after: str | None, today: str) -> Chains:
@@ -167,9 +167,10 @@ def _page(
     last: Position | None,
     expired: str | None,
     problems: Sequence[str],
+    own: Mapping[str, Name] | None,
 ) -> Page:
     wanted = {pseudonym for record in found for pseudonym in pseudonyms_in(record)}
-    ids = _ids(places, str(query.collection), wanted)
+    ids = _ids(places, str(query.collection), wanted, own or {})
     records = [renamed(record, lambda name: ids.get(name, name)) for record in found]
     return Page(records, None if last is None else _text(last), expired, problems)
 
@@ -180,10 +181,12 @@ def _names_of(places: Places, collection: str, person: int) -> dict[str, Name]:
     return {name.pseudonym: name for name in _in_time(names)}
 
 
-def _ids(places: Places, collection: str, wanted: set[str]) -> dict[str, int]:
-    """The ids behind pseudonyms; who was erased has none."""
-    ids: dict[str, int] = {}
-    if not wanted:
+def _ids(
+    places: Places, collection: str, wanted: set[str], known: Mapping[str, Name]
+) -> dict[str, int]:
+    """The ids behind pseudonyms, of which some are known; who was erased has none."""
+    ids = {pseudonym: known[pseudonym].person for pseudonym in wanted & known.keys()}
+    if len(ids) == len(wanted):
         return ids
     for name in _in_time(people.names(places, collection)):
         if name.pseudonym in wanted:

@@ -16,7 +16,7 @@ from serving.gallery.store import NotFound, Store
 from serving.trail import people
 from serving.trail.chain import ChainReport, Head, decode, verify
 from serving.trail.places import Place, Places
-from serving.trail.records import Record, renamed
+from serving.trail.records import Record, renamed, values_in
 
 _PARALLEL_GETS = 8
 # A record is written after its end, and days after it when the store was away.
@@ -67,8 +67,8 @@ class Query:
             and self.key in (None, record.get("key"))
             and self.action in (None, record.get("action"))
             and self.request_id in (None, record.get("request_id"))
-            and (self.person is None or self.person in _values(record, ("id", "ids")))
-            and (self.input is None or self.input in _values(record, ("input", "inputs")))
+            and (self.person is None or self.person in values_in(record, "id", "ids"))
+            and (self.input is None or self.input in values_in(record, "input", "inputs"))
         )
 
 
@@ -153,19 +153,4 @@ def _listed(places: Places) -> Iterator[Place]:
 
 def names_anybody(record: Record, people: Container[Any]) -> bool:
     """Whether one of these ids or pseudonyms is in the record, in any place."""
-    return any(value in people for value in _values(record, ("id", "ids")))
-
-
-def _values(record: Any, keys: tuple[str, ...]) -> set[Any]:
-    """The values of these keys, at any depth."""
-    if isinstance(record, list):
-        return {value for part in record for value in _values(part, keys)}
-    if not isinstance(record, dict):
-        return set()
-    found: set[Any] = set()
-    for key, value in record.items():
-        if key in keys:
-            found.update(value if isinstance(value, list) else [value])
-        else:
-            found |= _values(value, keys)
-    return found
+    return any(value in people for value in values_in(record, "id", "ids"))

@@ -16,34 +16,29 @@ _BASE_BYTES = 1400
 _ENTRY_BYTES = 220
 
 
-def people_in(record: Any) -> Iterator[int]:
+def people_in(record: Record) -> Iterator[int]:
     """The ids in a record, each as often as it is there."""
-    if isinstance(record, dict):
-        for key, value in record.items():
-            if key == "id" and isinstance(value, int):
-                yield value
-            elif key == "ids":
-                yield from (v for v in value if isinstance(v, int))
-            else:
-                yield from people_in(value)
-    elif isinstance(record, list):
-        for value in record:
-            yield from people_in(value)
+    return (value for value in values_in(record, "id", "ids") if isinstance(value, int))
 
 
-def pseudonyms_in(record: Any) -> Iterator[str]:
+def pseudonyms_in(record: Record) -> Iterator[str]:
     """The pseudonyms in a record, each as often as it is there."""
-    if isinstance(record, dict):
+    return (value for value in values_in(record, "id", "ids") if isinstance(value, str))
+
+
+def values_in(record: Any, *keys: str) -> Iterator[Any]:
+    """The values of these keys, at any depth; of lists each value."""
+    if isinstance(record, list):
+        for part in record:
+            yield from values_in(part, *keys)
+    elif isinstance(record, dict):
         for key, value in record.items():
-            if key == "id" and isinstance(value, str):
-                yield value
-            elif key == "ids" and isinstance(value, list):
-                yield from (v for v in value if isinstance(v, str))
+            if key not in keys:
+                yield from values_in(value, *keys)
+            elif isinstance(value, list):
+                yield from value
             else:
-                yield from pseudonyms_in(value)
-    elif isinstance(record, list):
-        for value in record:
-            yield from pseudonyms_in(value)
+                yield value
 
 
 def renamed(record: Any, name: Callable[[Any], Any]) -> Any:

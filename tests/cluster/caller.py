@@ -113,14 +113,19 @@ def connections(namespace: str, pod: str, container: str | None, addresses: list
     return json.loads(done.stdout)
 
 
-def pod(name: str, image: str) -> Object:
-    """A pod of the serving image that waits, as Pod Security's restricted wants it."""
+def pod(name: str, image: str, cpu: str) -> Object:
+    """A pod of the serving image that waits, as Pod Security's restricted wants it.
+
+    Args:
+        cpu: its request, by which CPU is shared while many pods start. A client that starves sends
+            its bodies too slowly, and its requests in bursts.
+    """
     container = {
         "name": "main",
         "image": image,
         "command": ["sleep", "infinity"],
         "env": [{"name": "HOME", "value": "/tmp"}],
-        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}},
         "securityContext": _RESTRICTED,
     }
     return {

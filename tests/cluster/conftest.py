@@ -132,8 +132,8 @@ def key(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def caller(cluster: Cluster, key: str) -> Caller:
-    cluster.apply(callers.pod(callers.NAME, cluster.image), namespace=CALLERS)
-    cluster.apply(callers.pod("stranger", cluster.image), namespace=STRANGERS)
+    cluster.apply(callers.pod(callers.NAME, cluster.image, "80m"), namespace=CALLERS)
+    cluster.apply(callers.pod("stranger", cluster.image, "10m"), namespace=STRANGERS)
     for namespace, name in ((CALLERS, callers.NAME), (STRANGERS, "stranger")):
         wait(name, 120, functools.partial(_pod_is_ready, cluster, namespace, name))
     return Caller(cluster, key, callers.service(cluster))

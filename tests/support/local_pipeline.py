@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
 from ray.exceptions import OwnerDiedError
 
 from serving.gallery.location import Location
@@ -59,6 +60,7 @@ class Stages(FakeMatch):
         self.starting = False
         self.failures: dict[bytes, Exception] = {}
         self.turned: set[bytes] = set()
+        self.scores: dict[bytes, list[float]] = {}
         self.cancelled: list[bytes] = []
         self.slow: set[bytes] = set()
         self.crowds: set[bytes] = set()
@@ -121,6 +123,9 @@ class Stages(FakeMatch):
     def _faces(self, data: bytes, most: int) -> Ref[Faces]:
         boxes = [(0.0, 0.0, 90.0 - n, 90.0 - n) for n in range(int(data))]
         found = faces(*boxes).first(most)
+        if data in self.scores:
+            scores = np.array(self.scores[data][:most], np.float32)
+            found = replace(found, scores=scores)
         if data in self.turned:
             turned = tuple(replace(quality, turn=1) for quality in found.quality)
             found = replace(found, quality=turned)

@@ -81,10 +81,11 @@ class FakePipeline(Pipeline):
         max_faces: int | None,
         threshold: float | None,
         timings: Timings,
+        score: float = 0.0,
     ) -> Identified:
         self.collections.append(collection)
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
-        found = self._found_in(data)
+        found = self._found_in(data).scored(score)
         found = found.first(min(max_faces or self.max_faces, self.max_faces))
         candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
         cosine = threshold_of(threshold, self.matching, CARD, 1000)
@@ -138,9 +139,10 @@ class FakePipeline(Pipeline):
         timings: Timings,
         most: int | None = None,
         card: ModelCard | None = None,
+        score: float = 0.0,
     ) -> Faces:
         await self._work({"data": data}, timings)
-        found = self._found_in(data)
+        found = self._found_in(data).scored(score)
         return found.first(min(most or self.max_faces, self.max_faces))
 
     async def card(self) -> ModelCard:

@@ -89,7 +89,7 @@ async def detect(request: Request, context: ContextDep) -> Response:
             "read", bodies.read_photo(request, context.limits, FileRequest, FaceOptions, ("file",))
         )
         wanted = wanted_of(options)
-        faces = (await context.pipeline.faces(image, timings, wanted.limit)).scored(wanted.score)
+        faces = await context.pipeline.faces(image, timings, wanted.limit, score=wanted.score)
         if not len(faces):
             raise NoUsableFace(_NO_FACE)
         return await reply_json(lambda: answers.detected(faces, wanted, timings))
@@ -149,8 +149,7 @@ async def verify_saved(
         )
         wanted = wanted_of(options)
         card = await context.pipeline.card()
-        faces = await context.pipeline.faces(image, timings, wanted.limit, card)
-        faces = faces.scored(wanted.score)
+        faces = await context.pipeline.faces(image, timings, wanted.limit, card, wanted.score)
         if not len(faces):
             raise NoUsableFace(_NO_FACE)
         vectors = await context.pipeline.embed(faces.crops, timings)

@@ -81,7 +81,7 @@ def test_a_rate_needs_comparisons(comparisons: int, note: str | None) -> None:
 def test_a_rate_of_nothing_has_an_upper_bound() -> None:
     """Nothing seen among 20 people: the exact bound, not an interval of 0 to 0."""
     draws = draws_of(20, 50, np.random.default_rng(0))
-    none, all_, half = estimates(lambda d: (0.0, 1.0, 0.5), draws, [None] * 3, people=20)
+    none, all_, half = estimates(lambda d: (0.0, 1.0, 0.5), draws, [None] * 3, people=[20, 20, 20])
     assert none.low == 0
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert all_.low == pytest.approx(0.025 ** (1 / 20))

@@ -85,6 +85,13 @@ class TestIdentify:
         assert found.faces.boxes[:, 2].tolist() == [90 - n for n in range(told)]
         assert pipeline.stages.identified[0][0] == told
 
+    def test_the_largest_are_those_of_the_score(self, pipeline: LocalPipeline) -> None:
+        pipeline.stages.scores[b"3"] = [0.92, 0.99, 0.96]
+        found = pipeline.identified(b"3", max_faces=1, score=0.95)
+        assert (found.faces.boxes[:, 2].tolist(), found.faces.more) == ([89], 1)
+        assert pipeline.stages.identified[0][0] == 1
+        assert len(pipeline.identified(b"3", score=0.999).faces) == 0
+
     def test_the_answer_says_that_there_were_more(self) -> None:
         pipeline = LocalPipeline(max_faces=3)
         assert pipeline.identified(b"5").faces.more == 2

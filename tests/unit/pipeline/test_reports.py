@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from serving.errors import EnrolmentConflict, NoUsableFace
 from serving.matching.records import Candidate, Conflict, ConflictKind, Matches
 from serving.pipeline.reports import (
@@ -53,26 +51,6 @@ def test_an_ambiguous_face_is_named_by_a_setting_and_by_a_threshold_that_names_a
     ):
         assert named.named == (ada, ada)
         assert not named.unnamed
-
-
-def test_faces_below_a_score_are_as_if_they_were_not_there() -> None:
-    ada, eve = Candidate(7, "Ada", 0.75), Candidate(8, "Eve", 0.74)
-    identified = Identified(
-        faces((0, 0, 9, 9), (0, 0, 8, 8), (0, 0, 7, 7)),  # 0.99, 0.97 and 0.95
-        Matches(((ada,), (eve, ada), ()), 17, 2),
-        CARD,
-        threshold=0.7,
-        faults=((), (), (UNINFORMATIVE,)),
-        ambiguous={1: (eve, ada)},
-    )
-    some = dataclasses.replace(
-        identified,
-        faces=dataclasses.replace(identified.faces, scores=np.array([0.5, 0.97, 0.96], np.float32)),
-    ).above(0.9)
-    assert len(some.faces) == 2
-    assert some.faces.boxes[:, 2].tolist() == [8, 7]
-    assert (some.named, some.poor, some.ambiguous) == ((None, None), 1, {0: (eve, ada)})
-    assert identified.above(0.0).named == identified.named
 
 
 def test_errors_carry_the_reports_and_keep_their_kind() -> None:
