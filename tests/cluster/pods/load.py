@@ -3,6 +3,7 @@
 Arguments: base URL, the file that ends it, the most seconds, then PATH=RATE or PATH=RATE@PHOTO.
 RATE is a number of requests a second, however long the answers take, or xN: N clients, each of
 which sends its next request when it has its answer.
+Who is asked to come again does, as callers should (docs/api.md).
 Prints JSON: how many requests were sent, answers by status, and of each failure when it was sent,
 what it asked, how long it took and what came back.
 """
@@ -22,8 +23,10 @@ from typing import Any
 import httpx
 
 _PATIENCE_S = 60
+_AGAIN = {429, 503}
 begun: list[float] = []
 answers: list[tuple[float, float, str, str]] = []
+again: Counter[int] = Counter()
 threads: list[threading.Thread] = []
 lock = threading.Lock()
 headers = {"Authorization": f"Bearer {os.environ['FACES_KEY']}"}
@@ -43,11 +46,20 @@ def one(url: str, path: str, photo: bytes | None) -> None:
         # A client of its own: threads that share one have closed each other's sockets (EBADF).
         with httpx.Client(headers=headers, timeout=_PATIENCE_S, verify=context) as client:
             answer = client.request(method, url + path, **request)
+            while asked_again(answer) and time.monotonic() - sent < _PATIENCE_S:
+                with lock:
+                    again[answer.status_code] += 1
+                time.sleep(float(answer.headers["retry-after"]))
+                answer = client.request(method, url + path, **request)
         outcome = "200" if answer.status_code == 200 else f"{answer.status_code} {answer.text}"
     except httpx.TransportError as error:
         outcome = f"{type(error).__name__} {error}"
     with lock:
         answers.append((sent - begin, time.monotonic() - sent, path, outcome[:300]))
+
+
+def asked_again(answer: httpx.Response) -> bool:
+    return answer.status_code in _AGAIN and "retry-after" in answer.headers
 
 
 def repeat(url: str, path: str, photo: bytes | None, over: threading.Event) -> None:
@@ -97,6 +109,7 @@ def main() -> None:
                 "sent": len(begun),
                 "seconds": round(time.monotonic() - begin, 1),
                 "answers": Counter(outcome.split()[0] for *_, outcome in answers),
+                "asked_again": again,
                 "median_s": round(took[len(took) // 2], 3) if took else None,
                 "longest_s": round(took[-1], 3) if took else None,
                 "failures": sorted(answer for answer in answers if answer[3] != "200"),
