@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.errors import TooLarge
 from serving.settings import DecodeSettings, TracingSettings
-from serving.stages import calls, refs
+from serving.stages import calls, proxy, refs
 from serving.stages.turns import Turns
 from serving.telemetry import replica
 from serving.vision.decode import decode, peak_bytes
@@ -27,6 +27,7 @@ class Decoder:
         self._settings = settings
         self._ordinary = Turns(settings.threads, "decode")
         self._large = Turns(1, "decode-large")
+        proxy.wait()
 
     async def ready(self) -> None:
         """Return as soon as the replica is up."""

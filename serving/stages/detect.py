@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serving.settings import DetectSettings, TracingSettings
-from serving.stages import calls, refs
+from serving.stages import calls, proxy, refs
 from serving.stages.turns import Turns
 from serving.telemetry import replica
 from serving.vision.align import Alignment
@@ -40,6 +40,7 @@ class Detector:
         self._crowd_turns = Turns(1, "crowd")
         # The first pass through the networks allocates; no caller should wait for it.
         self._detector.detect(np.zeros((128, 128, 3), np.uint8))
+        proxy.wait()
 
     async def ready(self) -> None:
         """Return as soon as the replica is up."""

@@ -38,7 +38,7 @@ from serving.matching.subjects import Renamed, enrol_subject, people_of, rename
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.settings import GallerySettings, MatchSettings, TracingSettings, TritonSettings
-from serving.stages import calls, refs
+from serving.stages import calls, proxy, refs
 from serving.stages.galleries import Galleries
 from serving.stages.pool import Bounded, Together, work
 from serving.telemetry import replica
@@ -128,6 +128,7 @@ class Matcher:
             self._observer,
         )
         await self._preload(embedder(triton), preload_tries)
+        await asyncio.to_thread(proxy.wait)
 
     async def _preload(self, embedder: Embedder, tries: int) -> None:
         """Load the default gallery before the first request, so that no caller waits for it.

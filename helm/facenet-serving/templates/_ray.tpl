@@ -46,6 +46,12 @@ spinning take the cores from those that compute.
 {{- end }}
 {{- end -}}
 
+{{/* For a stage that waits for its pod's proxy: see serving/stages/proxy.py. */}}
+{{- define "facenet-serving.proxy.env" -}}
+- name: FACES_AWAIT_PROXY
+  value: 127.0.0.1:8000
+{{- end -}}
+
 {{- define "facenet-serving.ray.tlsEnv" -}}
 {{- if include "facenet-serving.tls.ca" . -}}
 - name: RAY_USE_TLS
@@ -182,7 +188,7 @@ template:
           {{- include "facenet-serving.env" (list
               (include "facenet-serving.ray.env" (list $root (include "facenet-serving.threads" $values)))
               ($s3 | ternary (include "facenet-serving.s3.env" (list $root "gallery")) "")
-              (eq $stage "ingress" | ternary (include "facenet-serving.audit.env" $root) "")
+              (eq $stage "ingress" | ternary (include "facenet-serving.audit.env" $root) (include "facenet-serving.proxy.env" $root))
               (include "facenet-serving.extraEnv" (list $root $values.pod))) | nindent 10 }}
         ports:
           - {name: serve, containerPort: 8000}
