@@ -33,7 +33,7 @@ def test_settings_change_under_load(cluster: Cluster, release: Caller) -> None:
         wait("the new threshold", _PATIENCE_S, lambda: _threshold(release) == 1)
         wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
         cluster.upgrade()
-        wait("the old threshold", _PATIENCE_S, lambda: _threshold(release) < 1)
+        wait("the old threshold", _PATIENCE_S, lambda: _threshold(release) not in (None, 1))
         wait("the RayService", _PATIENCE_S, lambda: cluster.ready("rayservice"))
     print(f"there and back in {time.monotonic() - begin:.0f} s")
     assert outcome.failures == []
@@ -88,12 +88,11 @@ def test_the_head_is_lost_without_a_redis(cluster: Cluster, release: Caller) -> 
     assert outcome.failures != []  # or nothing was lost
 
 
-def _threshold(caller: Caller) -> float:
-    """As the service uses it."""
+def _threshold(caller: Caller) -> float | None:
+    """As the service uses it; None: it does not say at the moment, since the load has its key."""
     status, answer = caller.ask("POST", "/infer", f"image=@{PHOTO}")
-    assert status == 200, answer
-    found: float = answer["threshold"]
-    return found
+    assert status in (200, 429), answer
+    return float(answer["threshold"]) if status == 200 else None
 
 
 def _status(caller: Caller) -> int:
