@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 TAIL = 0.025  # on each side of an interval
 _LEVELS = (TAIL, 1 - TAIL)
@@ -91,8 +91,8 @@ def estimates(
 def clopper_pearson(share: float, trials: float, tail: float = TAIL) -> tuple[float, float]:
     """The interval of a share of ``trials``, which need not be a whole number."""
     errors = share * trials
-    low = 0.0 if errors <= 0 else float(beta.ppf(tail, errors, trials - errors + 1))
-    high = 1.0 if errors >= trials else float(beta.ppf(1 - tail, errors + 1, trials - errors))
+    low = 0.0 if errors <= 0 else float(betaincinv(errors, trials - errors + 1, tail))
+    high = 1.0 if errors >= trials else float(betaincinv(errors + 1, trials - errors, 1 - tail))
     return low, high
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, t
+from scipy.special import betaincinv, stdtrit
 
 from serving.evaluation.estimates import TAIL, Estimate, clopper_pearson
 
@@ -75,7 +75,7 @@ def upper_bounds(shares: NDArray[np.float64], trials: int) -> NDArray[np.float64
     errors = shares * trials
     left = np.maximum(trials - errors, 0)
     with np.errstate(invalid="ignore"):
-        bounds = beta.ppf(0.95, errors + 1, left)
+        bounds = betaincinv(errors + 1, left, 0.95)
     return np.where(left > 1e-9, bounds, 1.0)
 
 
@@ -92,5 +92,5 @@ def _effective(
     effective = value * (1 - value) / variance
     if photos > 1:
         # The variance itself is estimated from few people.
-        effective *= (t.ppf(TAIL, photos - 1) / t.ppf(TAIL, people - 1)) ** 2
+        effective *= (stdtrit(photos - 1, TAIL) / stdtrit(people - 1, TAIL)) ** 2
     return float(min(effective, photos))
