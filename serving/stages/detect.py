@@ -9,9 +9,9 @@ from serving.stages import calls, proxy, refs
 from serving.stages.turns import Turns
 from serving.telemetry import replica
 from serving.vision.align import Alignment
+from serving.vision.detector import Crowded
+from serving.vision.detector import Detector as FaceDetector
 from serving.vision.faces import detector_of, find_faces
-from serving.vision.mtcnn.cascade import Crowded
-from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Faces, Photo
 
 # Photos with many more places that may be faces than so many faces have go apart from the others.

@@ -8,7 +8,7 @@ from PIL import Image
 
 from serving.settings import DetectSettings
 from serving.vision.align import Alignment, align_face
-from serving.vision.mtcnn.detector import Detections, FaceDetector
+from serving.vision.detector import Detections, Detector
 from serving.vision.quality import quality_of
 from serving.vision.records import CROP_SIZE, Faces, Photo
 from serving.vision.turning import Turns, find_upright, in_photo, points_in_photo
@@ -22,11 +22,14 @@ def detector_of(
     *,
     faces: int | None = None,
     crowd: int | None = None,
-) -> FaceDetector:
+) -> Detector:
     """A face detector with these settings; ``threads`` of the networks, 0: one for each core.
 
-    ``faces`` and ``crowd`` as in `FaceDetector`.
+    ``faces`` and ``crowd`` as in `serving.vision.mtcnn.detector.FaceDetector`.
     """
+    # Here, so that who finds faces with another one does not load it.
+    from serving.vision.mtcnn.detector import FaceDetector
+
     return FaceDetector(
         min_face_size=settings.min_face_size,
         max_side=settings.max_side,
@@ -40,7 +43,7 @@ def detector_of(
 
 def find_faces(
     photo: Photo,
-    detector: FaceDetector,
+    detector: Detector,
     most: int | None = None,
     *,
     turned: bool = True,
@@ -54,7 +57,7 @@ def find_faces(
         alignment: of the crops; None: FaceNet's, which are cut along the box.
 
     Raises:
-        Crowded: see `FaceDetector`.
+        Crowded: see `Detector`.
     """
     size = photo.pixels.shape[0], photo.pixels.shape[1]
     upright = find_upright(photo.pixels, detector, turn=turned)

@@ -52,7 +52,7 @@ class Faces:
 
     Attributes:
         boxes: float32 (F, 4), x1 y1 x2 y2 in pixels of the upright original, inside the photo.
-        scores: float32 (F,), MTCNN's probability that it is a face.
+        scores: float32 (F,), the detector's probability that it is a face.
         landmarks: float32 (F, 5, 2), x y of eyes, nose and mouth corners, in the same pixels.
         crops: uint8 RGB (F, 3, S, S), the input of the embedding model; S is 160 for FaceNet.
         quality: of each face.

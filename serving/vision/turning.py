@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from serving.vision.mtcnn.boxes import Array
-from serving.vision.mtcnn.detector import Detections, FaceDetector, is_same
+from serving.vision.detector import Array, Detections, Detector, is_same
 
 # Lying first: hardly anybody holds a camera upside-down.
 _TURNS = (1, 3, 2)
@@ -47,14 +46,14 @@ class Upright:
         return Upright(self.found.joined(other.found), turns)
 
 
-def find_upright(pixels: NDArray[np.uint8], detector: FaceDetector, *, turn: bool) -> Upright:
+def find_upright(pixels: NDArray[np.uint8], detector: Detector, *, turn: bool) -> Upright:
     """Find the faces in ``pixels``, uint8 RGB (H, W, 3), whichever way the photo lies.
 
     Args:
         turn: also search the photo turned, where that may help.
 
     Raises:
-        Crowded: see `FaceDetector`.
+        Crowded: see `Detector`.
     """
     first = detector.detect(pixels)
     faces = Upright(first, np.zeros(len(first), np.int64))
@@ -86,7 +85,7 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(ImageOps.contain(image, (_PROBE_SIDE, _PROBE_SIDE), Image.Resampling.BOX))
 
 
-def _found_after(turns: int, pixels: NDArray[np.uint8], detector: FaceDetector) -> Upright:
+def _found_after(turns: int, pixels: NDArray[np.uint8], detector: Detector) -> Upright:
     """Faces that are upright after so many quarter turns of the photo."""
     turned = np.ascontiguousarray(np.rot90(pixels, turns))
     found = detector.detect(turned)
@@ -95,7 +94,7 @@ def _found_after(turns: int, pixels: NDArray[np.uint8], detector: FaceDetector) 
 
 
 def _corrected(
-    faces: Upright, best: NDArray[np.intp], pixels: NDArray[np.uint8], detector: FaceDetector
+    faces: Upright, best: NDArray[np.intp], pixels: NDArray[np.uint8], detector: Detector
 ) -> Upright:
     """Single faces that stand another way than the photo, as in a page of portraits, turned."""
     size = (pixels.shape[0], pixels.shape[1])

@@ -73,6 +73,7 @@ ELSEWHERE = {
     "torchscript.py": "triton/test_trace_model.py, vision/mtcnn",
     "trail/people.py": "trail/test_writer.py, trail/test_reading.py, trail/test_retention.py",
     "trail/places.py": "trail/test_writer.py, trail/test_reading.py",
+    "vision/detector.py": "vision/mtcnn/test_detector.py, vision/test_turning.py",
     "vision/formats/heif_child.py": "vision/formats/test_heif.py runs it",
     "vision/formats/tiff_values.py": "vision/formats/test_tiff_samples.py",
     "vision/mtcnn/convert.py": "vision/mtcnn/test_cascade.py compares the faces",
@@ -91,7 +92,6 @@ OF_MORE = {
     "triton/test_onnx_file.py": "triton/onnx_file.py, likewise",
     "triton/test_sface.py": "triton/sface.py, likewise",
     "triton/test_trace_model.py": "triton/trace_model.py, likewise",
-    "triton/test_wheel_file.py": "triton/wheel_file.py, likewise",
     "vision/test_decode_fuzz.py": "vision/decode.py, with damaged files",
 }
 

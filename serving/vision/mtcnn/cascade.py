@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.vision.detector import Crowded
 from serving.vision.mtcnn.area_sums import AreaSums, bins, compile_loops
 from serving.vision.mtcnn.boxes import Array, moved, sides, square
 from serving.vision.mtcnn.networks import Network, Networks
@@ -29,10 +30,6 @@ _MARGIN, _MARGIN_AT_EDGE = 0.1, 0.5
 # What is kept for each face that is looked for, when a photo has more: at least 1.3 times what each
 # face of a mosaic of faces has (80 to 120 cells, 25 to 37 windows of R-Net, 8 of O-Net).
 _CELLS, _RNET_WINDOWS, _ONET_WINDOWS = 160, 48, 12
-
-
-class Crowded(Exception):
-    """A photo takes much longer than others: it has very many places that may be faces."""
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.vision.detector import Detections, inside, is_same, reduced
 from serving.vision.mtcnn.boxes import Array, square
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
@@ -19,55 +18,9 @@ _BORDER_GREY = 128
 # keeps no face in which another lies): the photo's longest side, in the middle of a square of one
 # size, since OpenVINO compiles each new one; and the smallest face, in pixels.
 _LARGE_SIDE, _LARGE_SQUARE, _LARGE_FACE = 160, 320, 64
-# Two boxes that share more of their union are one face.
-_SAME = 0.3
 # Pixels of O-Net's windows; and by how much a face has to be likelier in another turn than in that
 # of the photo. Of 190 upright faces one was by more, of 61 that were upside-down 5 by less.
 _WINDOW, _BETTER = 48, 0.01
-
-
-@dataclass(frozen=True)
-class Detections:
-    """Boxes float32 (F, 4) x1 y1 x2 y2, scores float32 (F,), landmarks float32 (F, 5, 2).
-
-    Attributes:
-        cut: not all of the photo's faces were looked for, see `FaceDetector`.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-    cut: bool = False
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
-        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep], self.cut)
-
-    def joined(self, other: Detections) -> Detections:
-        return Detections(
-            np.concatenate([self.boxes, other.boxes]),
-            np.concatenate([self.scores, other.scores]),
-            np.concatenate([self.landmarks, other.landmarks]),
-            self.cut or other.cut,
-        )
-
-    def moved(self, scale: float, dx: float = 0.0, dy: float = 0.0) -> Detections:
-        """The same faces after ``(x, y) -> (x * scale + dx, y * scale + dy)``."""
-        offset = np.array([dx, dy], np.float32)
-        boxes = self.boxes.reshape(-1, 2, 2) * np.float32(scale) + offset
-        return Detections(
-            boxes.reshape(-1, 4),
-            self.scores,
-            self.landmarks * np.float32(scale) + offset,
-            self.cut,
-        )
-
-
-NOTHING = Detections(
-    np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
-)
 
 
 class FaceDetector:
@@ -140,52 +93,27 @@ class FaceDetector:
 
     def _large_faces(self, image: Image.Image) -> Detections:
         size = image.size
-        image, scale = self._reduced(image, _LARGE_SIDE)
+        image, scale = reduced(image, _LARGE_SIDE)
         dx, dy = (_LARGE_SQUARE - image.width) // 2, (_LARGE_SQUARE - image.height) // 2
         square = np.full((_LARGE_SQUARE, _LARGE_SQUARE, 3), _BORDER_GREY, np.uint8)
         square[dy : dy + image.height, dx : dx + image.width] = np.asarray(image)
         found = self._likely(self._large.find(square)).moved(scale, -dx * scale, -dy * scale)
-        return _inside(found, size)
+        return inside(found, size)
 
     def _with_border(self, image: Image.Image) -> Detections:
         # Reduced first, so that the border does not make a large photo four times as large.
         size = image.size
-        image, scale = self._reduced(image, self._max_side // 2)
+        image, scale = reduced(image, self._max_side // 2)
         dx, dy = image.width // 2, image.height // 2
         border = ((dy, dy), (dx, dx), (0, 0))
         padded = np.pad(np.asarray(image), border, constant_values=_BORDER_GREY)
         found = self._search(Image.fromarray(padded)).moved(scale, -dx * scale, -dy * scale)
-        return _inside(found, size)
+        return inside(found, size)
 
     def _search(self, image: Image.Image) -> Detections:
-        image, scale = self._reduced(image, self._max_side)
+        image, scale = reduced(image, self._max_side)
         return self._likely(self._cascade.find(np.asarray(image))).moved(scale)
 
     def _likely(self, found: tuple[Array, Array, Array, bool]) -> Detections:
         detections = Detections(*found)
         return detections.select(detections.scores >= self._min_score)
-
-    @staticmethod
-    def _reduced(image: Image.Image, max_side: int) -> tuple[Image.Image, float]:
-        """The image with no side over ``max_side``, and the factor from it to the original."""
-        scale = max(image.size) / max_side
-        if scale <= 1:
-            return image, 1.0
-        size = (max(1, round(image.width / scale)), max(1, round(image.height / scale)))
-        return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), scale
-
-
-def _inside(detections: Detections, size: tuple[int, int]) -> Detections:
-    """Those with their middle in the photo, and not in the border around it."""
-    centres = detections.boxes.reshape(-1, 2, 2).mean(axis=1)
-    return detections.select(((centres >= 0) & (centres < np.array(size))).all(axis=1))
-
-
-def is_same(a: Array, b: Array) -> NDArray[np.bool_]:
-    """Whether boxes (A, 4) and (B, 4) are of one face: bool (A, B)."""
-    a, b = a[:, None], b[None]
-    shared = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0)
-    both = shared.prod(axis=2)
-    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (a, b)]
-    same: NDArray[np.bool_] = both > _SAME * (areas[0] + areas[1] - both)
-    return same

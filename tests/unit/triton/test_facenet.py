@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "triton"))
 
 import facenet  # noqa: E402
-from wheel_file import WeightsError  # noqa: E402
+
+from serving.wheel_file import WeightsError  # noqa: E402
 
 CACHE = ROOT / ".cache" / "weights"
 

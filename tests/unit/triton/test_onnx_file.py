@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "triton"))
 
 import onnx_file  # noqa: E402
-from wheel_file import WeightsError  # noqa: E402
+
+from serving.wheel_file import WeightsError  # noqa: E402
 
 
 def field(number: int, content: bytes | str | int) -> bytes:

@@ -24,7 +24,8 @@ import sface  # noqa: E402
 import trace_model  # noqa: E402
 from network import Network  # noqa: E402
 from onnx_file import Graph, Node  # noqa: E402
-from wheel_file import WeightsError  # noqa: E402
+
+from serving.wheel_file import WeightsError  # noqa: E402
 
 MODELS = ROOT / "triton" / "models"
 CACHE = ROOT / ".cache" / "weights"

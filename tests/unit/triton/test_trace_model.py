@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT / "triton"))
 
 import facenet  # noqa: E402
 import trace_model  # noqa: E402
-from wheel_file import WeightsError  # noqa: E402
+
+from serving.wheel_file import WeightsError  # noqa: E402
 
 CASIA = ROOT / "triton" / "models" / "facenet-casia-webface"
 CACHE = ROOT / ".cache" / "weights"

@@ -12,8 +12,9 @@ from facenet_pytorch.models.utils.detect_face import extract_face
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.vision.detector import Detections
 from serving.vision.faces import MARGIN, crop_face, find_faces
-from serving.vision.mtcnn.detector import Detections, FaceDetector
+from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import CROP_SIZE, Photo
 
 Pixels = NDArray[np.uint8]

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from serving.vision.detector import Detections
 from serving.vision.faces import find_faces
-from serving.vision.mtcnn.detector import Detections, FaceDetector
+from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Photo
 from serving.vision.turning import find_upright, in_photo, points_in_photo
 from tests.support.images import DATA

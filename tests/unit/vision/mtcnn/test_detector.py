@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.vision.mtcnn.cascade import Crowded
-from serving.vision.mtcnn.detector import NOTHING, Detections, FaceDetector
+from serving.vision.detector import NOTHING, Crowded, Detections
+from serving.vision.mtcnn.detector import FaceDetector
 from tests.support.images import DATA
 
 Pixels = NDArray[np.uint8]

