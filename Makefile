@@ -2,6 +2,8 @@
 
 PORT ?= 8000
 MODEL ?= facenet-casia-webface
+# Of run: mtcnn or yunet; empty: the default.
+DETECTOR ?=
 # facenet-casia-webface-openvino is facenet-casia-webface, run by OpenVINO; likewise sface-openvino.
 RUNTIME := $(if $(filter %-openvino,$(MODEL)),openvino,torchscript)
 NAME := $(MODEL:%-openvino=%)
@@ -33,7 +35,7 @@ MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "PORT=9000 and MODEL=sface (or facenet-vggface2) can be set for run; WEIGHTS=PATH for model;"
+	@echo "PORT=9000, MODEL=sface (or facenet-vggface2) and DETECTOR=yunet can be set for run; WEIGHTS=PATH for model;"
 	@echo "WORKERS=1 for test, unit, fuzz and chart; FUZZ=200 for fuzz;"
 	@echo "REGISTRY, TAG, GPU=1, WEIGHTS and PLATFORM for images (several platforms are pushed at once)."
 
@@ -68,7 +70,7 @@ tools: install ## fetch helm, kubectl, axe-core and CompreFace's SDK, for the te
 	@$(BIN)/python -m tests.support.compreface_sdk
 
 run: install model ## run the whole service on this machine, until Ctrl-C
-	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL)
+	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL) $(if $(DETECTOR),--detector $(DETECTOR))
 
 test: check model tools ## run all tests, on their own servers
 	@$(BIN)/python triton/trace_model.py --weights sface --if-missing

@@ -161,6 +161,11 @@ class DecodeSettings(Settings):
 
 
 class DetectSettings(Settings):
+    model: Literal["mtcnn", "yunet"] = Field(
+        "mtcnn",
+        description="the face detector; yunet is faster, and only for models that take aligned "
+        "faces, such as sface",
+    )
     threads: int = Field(2, ge=1, description="torch threads of one replica")
     # A larger photo is searched reduced to this size, and cropped at full size. The time of a
     # search is in proportion to the pixels.

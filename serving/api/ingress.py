@@ -58,6 +58,7 @@ class Ingress:
             enrolment=settings.enrolment,
             keeping=settings.retention,
             collection=settings.gallery.collection,
+            detector=settings.detect.model,
             seen=self._metrics.seen,
         )
         self._register = Identities(matcher, embedder, versions, settings.retention)

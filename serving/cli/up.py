@@ -26,6 +26,11 @@ from serving.stack.config import StackSettings
 )
 @click.option("--model", default="facenet-casia-webface", show_default=True)
 @click.option(
+    "--detector",
+    type=click.Choice(["mtcnn", "yunet"]),
+    help="The face detector; default: the settings'.",
+)
+@click.option(
     "--folder",
     default=Path(".run"),
     show_default=True,
@@ -37,7 +42,7 @@ from serving.stack.config import StackSettings
     type=PATH,
     help="A YAML file with settings of the application to lay over the defaults.",
 )
-def up(port: int, model: str, folder: Path, args: Path | None) -> None:
+def up(port: int, model: str, detector: str | None, folder: Path, args: Path | None) -> None:
     """Run the whole service on this machine until Ctrl-C."""
     # Here, since only the extra `local` brings what it needs.
     from serving.stack.run import running
@@ -54,6 +59,8 @@ def up(port: int, model: str, folder: Path, args: Path | None) -> None:
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     overrides = read_overrides(args) if args else {}
+    if detector is not None:
+        overrides["detect"] = {**overrides.get("detect", {}), "model": detector}
     settings = StackSettings(folder=folder, port=port, model=model, overrides=overrides)
     start = time.monotonic()
     console.print("Starting the S3 server, Triton and Ray Serve …")

@@ -113,11 +113,14 @@ class Cropper:
         card: of the model.
         largest: take the largest of several faces, as an enrolment does; otherwise a photo with
             several faces is left out.
+
+    Raises:
+        Unavailable: the model takes other crops than this version or the detector makes.
     """
 
     def __init__(self, settings: AppArgs, card: ModelCard, *, largest: bool = True) -> None:
         self._settings, self._largest = settings, largest
-        self._alignment = alignment_of(card.preprocessing)
+        self._alignment = alignment_of(card.preprocessing, settings.detect.model)
         self._detector = detector_of(settings.detect)
 
     def crop(self, photo: Path) -> NDArray[np.uint8] | LeftOut:

@@ -46,6 +46,7 @@ class Pipeline:
 
     Args:
         collection: the one whose gallery has to be loaded for the service to be ready.
+        detector: the face detector, which the served model has to fit to.
         seen: called once for each photo with its outcome and number of faces. The outcome is
             ``faces``, ``no-face``, ``given-up``, or the type of an error.
     """
@@ -62,6 +63,7 @@ class Pipeline:
         matching: MatchSettings,
         lookup: LookupSettings,
         collection: str,
+        detector: str = "mtcnn",
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
         keeping: RetentionSettings | None = None,
@@ -72,6 +74,7 @@ class Pipeline:
         self._matching = matching
         self._lookup = lookup
         self._embedder = embedder
+        self._detector = detector
         self._versions = versions
         self._limits = limits
         self._seen = seen
@@ -85,7 +88,7 @@ class Pipeline:
             keeping or RetentionSettings(),
         )
         self._crowds = asyncio.Semaphore(_CROWDS_AT_ONCE)
-        self._readiness = Readiness(decode, detect, match, embedder, collection)
+        self._readiness = Readiness(decode, detect, match, embedder, collection, detector=detector)
 
     async def identify(
         self,
@@ -215,7 +218,7 @@ class Pipeline:
             card: of the model that the crops are for; None: they are for none.
             score: of the detector, for a face to count.
         """
-        alignment = None if card is None else alignment_of(card.preprocessing)
+        alignment = None if card is None else alignment_of(card.preprocessing, self._detector)
         allowed = self._limits.max_faces
         wanted = allowed if most is None else min(most, allowed)
         sought = allowed if score else wanted

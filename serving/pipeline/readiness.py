@@ -22,6 +22,7 @@ class Readiness:
 
     Args:
         collection: the one whose gallery has to be loaded.
+        detector: the face detector, which the served model has to fit to.
         starting_s: how long a check waits for a stage to come up.
     """
 
@@ -33,6 +34,7 @@ class Readiness:
         embedder: Embedder,
         collection: str,
         *,
+        detector: str = "mtcnn",
         starting_s: float = _STARTING_SECONDS,
     ) -> None:
         self._decode = decode
@@ -40,6 +42,7 @@ class Readiness:
         self._match = match
         self._embedder = embedder
         self._collection = collection
+        self._detector = detector
         self._starting_s = starting_s
         self._up = False
         # Anybody may ask, as often as they like, and each check costs Triton and the store a
@@ -57,7 +60,7 @@ class Readiness:
         stages = await self._stages()
         try:
             card = (await self._embedder.served()).card
-            alignment_of(card.preprocessing)
+            alignment_of(card.preprocessing, self._detector)
         except Unavailable as error:
             gallery = "not asked: it depends on the model"
             return {"stages": stages, "triton": str(error), "gallery": gallery}

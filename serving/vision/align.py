@@ -14,6 +14,8 @@ from serving.errors import Unavailable
 
 SIMILARITY = "similarity"
 _LANDMARKS = 5
+# As `serving.settings.DetectSettings` names the detectors.
+_MTCNN, _YUNET = "mtcnn", "yunet"
 _MOST_PIXELS = 1024  # of a crop's side
 # From the corner of a pixel, where Pillow counts from, to its middle, where the points do.
 _HALF = 0.5 + 0.5j
@@ -34,14 +36,28 @@ class Alignment:
     points: tuple[tuple[float, float], ...]
 
 
-def alignment_of(preprocessing: Mapping[str, Any]) -> Alignment | None:
+def alignment_of(preprocessing: Mapping[str, Any], detector: str = _MTCNN) -> Alignment | None:
     """What the preprocessing of a model's card says of alignment; None: it takes FaceNet's crop.
 
+    Args:
+        detector: the one in use, `serving.settings.DetectSettings.model`. A crop along the box is
+            that of the card's detector alone, since boxes differ. An aligned one is of any, since
+            all find the same five points; docs/detection.md has the measurement.
+
     Raises:
-        Unavailable: it asks for another alignment than this version of the service knows.
+        Unavailable: it asks for another alignment than this version of the service knows, or for
+            crops of another detector.
     """
     kind = preprocessing.get("align")
     if kind is None:
+        named = str(preprocessing.get("detector", "")).partition(" ")[0].lower()
+        wanted = named if named == _YUNET else _MTCNN
+        if wanted != detector:
+            raise Unavailable(
+                f"The model takes crops along the boxes of {wanted}, and detect.model is "
+                f"{detector}; set detect.model to {wanted}, or serve a model that takes aligned "
+                "faces, such as sface."
+            )
         return None
     try:
         size = int(preprocessing["size"])

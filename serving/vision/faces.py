@@ -25,12 +25,23 @@ def detector_of(
 ) -> Detector:
     """A face detector with these settings; ``threads`` of the networks, 0: one for each core.
 
-    ``faces`` and ``crowd`` as in `serving.vision.mtcnn.detector.FaceDetector`.
+    ``faces`` and ``crowd`` as in `serving.vision.mtcnn.detector.FaceDetector`; the time of YuNet
+    does not depend on the number of faces.
     """
-    # Here, so that who finds faces with another one does not load it.
-    from serving.vision.mtcnn.detector import FaceDetector
+    # Each is imported here, so that a replica loads only the one that it uses.
+    if settings.model == "yunet":
+        from serving.vision.yunet.detector import FaceDetector as YuNet
 
-    return FaceDetector(
+        return YuNet(
+            min_face_size=settings.min_face_size,
+            max_side=settings.max_side,
+            min_score=settings.min_score,
+            second_look=settings.second_look,
+            threads=threads,
+        )
+    from serving.vision.mtcnn.detector import FaceDetector as Mtcnn
+
+    return Mtcnn(
         min_face_size=settings.min_face_size,
         max_side=settings.max_side,
         min_score=settings.min_score,

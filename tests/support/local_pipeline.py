@@ -194,6 +194,7 @@ class LocalPipeline(Pipeline):
         self,
         enrolment: EnrolmentSettings | None = None,
         lookup: LookupSettings | None = None,
+        detector: str = "mtcnn",
         **limits: Any,
     ) -> None:
         self.stages = Stages()
@@ -210,6 +211,7 @@ class LocalPipeline(Pipeline):
             matching=MatchSettings(),
             lookup=lookup or LookupSettings(),
             collection="default",
+            detector=detector,
             seen=lambda outcome, faces: self.seen.append((outcome, faces)),
             enrolment=enrolment,
         )

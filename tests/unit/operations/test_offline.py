@@ -58,6 +58,15 @@ def test_a_model_with_aligned_crops_gets_them() -> None:
         Cropper(FAST, unknown)
 
 
+def test_the_other_detector_is_for_models_of_aligned_faces() -> None:
+    yunet = AppArgs.model_validate({"detect": {"model": "yunet"}})
+    crop = Cropper(yunet, ALIGNED).crop(images.PORTRAIT)
+    assert isinstance(crop, np.ndarray)
+    assert crop.shape == (3, 112, 112)
+    with pytest.raises(Unavailable, match=r"detect\.model is yunet"):
+        Cropper(yunet, CARD)
+
+
 def test_photos_that_are_left_out(cropper: Cropper, tmp_path: Path) -> None:
     grey, text = tmp_path / "grey.png", tmp_path / "text.jpg"
     Image.new("RGB", (200, 200), "grey").save(grey)

@@ -71,6 +71,14 @@ class TestIdentify:
         assert pipeline.stages.asked == []
         assert "in three dimensions" in str(run(pipeline.ready())["triton"])
 
+    def test_a_model_with_crops_of_another_detector_bothers_no_stage(self) -> None:
+        pipeline = LocalPipeline(detector="yunet")
+        for call in (pipeline.identified, lambda: pipeline.enrolled(b"1")):
+            with pytest.raises(Unavailable, match=r"detect\.model is yunet"):
+                call()
+        assert pipeline.stages.asked == []
+        assert run(pipeline.faces(b"1", Timings())).found == 1
+
     def test_no_face_still_tells_the_gallerys_version(self, pipeline: LocalPipeline) -> None:
         found = pipeline.identified(b"0")
         assert len(found.faces) == 0

@@ -12,12 +12,13 @@ from serving.matching.records import GalleryStatus
 from serving.pipeline.readiness import Readiness, what_is_missing
 from tests.support.local_pipeline import Stages, run
 from tests.support.pipeline import FakeEmbedder
+from tests.support.stages import ALIGNED
 
 
 class LocalReadiness(Readiness):
     """Over stages and a Triton that are made up."""
 
-    def __init__(self, starting_s: float = 5) -> None:
+    def __init__(self, starting_s: float = 5, detector: str = "mtcnn") -> None:
         self.stages = Stages()
         self.embedder = FakeEmbedder()
         super().__init__(
@@ -26,6 +27,7 @@ class LocalReadiness(Readiness):
             self.stages,
             self.embedder,
             "default",
+            detector=detector,
             starting_s=starting_s,
         )
 
@@ -77,6 +79,12 @@ class TestReadiness:
     def test_triton_is_away(self, readiness: LocalReadiness) -> None:
         readiness.embedder.failure = Unavailable("Triton cannot be reached.")
         assert run(readiness.checks())["triton"] == "Triton cannot be reached."
+
+    def test_a_model_with_crops_of_another_detector(self) -> None:
+        readiness = LocalReadiness(detector="yunet")
+        assert "detect.model is yunet" in str(run(readiness.checks())["triton"])
+        readiness.embedder.card = ALIGNED
+        assert run(readiness.checks())["triton"] == "ok"
 
     def test_no_matcher_is_there(self, readiness: LocalReadiness) -> None:
         readiness.stages.known = Overloaded("Too many requests wait for match.")

@@ -48,6 +48,20 @@ class TestAlignmentOf:
         assert alignment_of(CARD.preprocessing) is None
         assert alignment_of({"detector": "MTCNN box, no alignment", "size": 160}) is None
 
+    def test_a_crop_along_the_box_is_that_of_one_detector(self) -> None:
+        boxes = {"detector": "MTCNN box, no alignment", "size": 160}
+        with pytest.raises(Unavailable, match=r"boxes of mtcnn, and detect\.model is yunet"):
+            alignment_of(boxes, "yunet")
+        with pytest.raises(Unavailable, match=r"detect\.model is yunet"):
+            alignment_of({}, "yunet")  # cards of before say nothing of it
+        other = {"detector": "YuNet box, no alignment"}
+        assert alignment_of(other, "yunet") is None
+        with pytest.raises(Unavailable, match=r"set detect\.model to yunet"):
+            alignment_of(other)
+
+    def test_an_aligned_one_is_of_either_detector(self) -> None:
+        assert alignment_of(ALIGNED.preprocessing, "yunet") == GIVEN
+
     def test_a_card_with_one(self) -> None:
         assert ALIGNMENT.size == 112
         assert ALIGNMENT.points[0] == (38.0, 52.0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -144,3 +146,15 @@ def test_faces_in_a_group(detector: FaceDetector, group: Pixels) -> None:
     assert faces.crops.flags.c_contiguous
     assert faces.crops.dtype == np.uint8
     assert len(faces.first(2)) == 2
+
+
+@pytest.mark.parametrize(("used", "other"), [("mtcnn", "yunet"), ("yunet", "mtcnn")])
+def test_the_detector_that_is_not_used_is_not_loaded(used: str, other: str) -> None:
+    code = (
+        "import sys; from serving.vision.faces import detector_of; "
+        "from serving.settings import DetectSettings; "
+        f"detector_of(DetectSettings(model={used!r}), threads=1); "
+        f"assert 'serving.vision.{used}.detector' in sys.modules; "
+        f"assert 'serving.vision.{other}.detector' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
