@@ -30,8 +30,8 @@ _MOST_CELLS = 5000
 _SCORES = np.array([0.0, 0.7, 0.88, 1.0], np.float32)
 _ANSWERED = np.array([0.0, 0.9, 0.99, 1.0], np.float32)
 # Pixels of a window in which a face is looked at in its four turns, and of the window how much its
-# box takes; windows in one image; and by how much the face has to be likelier in another turn: of 91
-# upright faces the best other turn was less likely by 0.06 at least.
+# box takes; windows in one image; and by how much the face has to be likelier in another turn. Of
+# 91 upright faces the best other turn was less likely by 0.06 at least.
 _WINDOW, _PART, _AT_ONCE, _BETTER = 64, 0.625, 8, 0.02
 
 
