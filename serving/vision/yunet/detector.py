@@ -27,7 +27,7 @@ _MOST_CELLS = 5000
 # Scores of the network, and the scores that are answered for them, with straight lines between.
 # So `detect.min_score` means the same for both detectors. Of 91 photos each has a face of 0.89 or
 # more; with their faces painted over, one place in all had more than 0.51.
-_SCORES = np.array([0.0, 0.55, 0.88, 1.0], np.float32)
+_SCORES = np.array([0.0, 0.7, 0.88, 1.0], np.float32)
 _ANSWERED = np.array([0.0, 0.9, 0.99, 1.0], np.float32)
 # Pixels of a window in which a face is looked at in its four turns, and of the window how much its
 # box takes; windows in one image; and by how much the face has to be likelier in another turn. Of
