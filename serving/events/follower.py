@@ -11,7 +11,6 @@ are read instead. What is gone by then, or was restored, is told as an event of 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -179,7 +178,7 @@ class Follower:
             for followed in galleries:
                 manifest, _ = followed.stored.file.read()
                 data = Cursor.at(manifest).model_dump_json().encode()
-                with contextlib.suppress(PreconditionFailed):
+                with suppress(PreconditionFailed):
                     store.put(self._key(followed.location), data, if_absent=True)
             store.put(began, b"{}")
 

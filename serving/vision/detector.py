@@ -90,6 +90,20 @@ def reduced(image: Image.Image, max_side: int) -> tuple[Image.Image, float]:
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), scale
 
 
+def in_square(
+    image: Image.Image, longest: int, side: int, grey: int
+) -> tuple[NDArray[np.uint8], tuple[float, float, float]]:
+    """The image, reduced to ``longest`` pixels, in the middle of a grey square, uint8 (S, S, 3).
+
+    Also with what `Detections.moved` takes what is found in it back to the image.
+    """
+    image, scale = reduced(image, longest)
+    dx, dy = (side - image.width) // 2, (side - image.height) // 2
+    square = np.full((side, side, 3), grey, np.uint8)
+    square[dy : dy + image.height, dx : dx + image.width] = np.asarray(image)
+    return square, (scale, -dx * scale, -dy * scale)
+
+
 def inside(detections: Detections, size: tuple[int, int]) -> Detections:
     """Those with their middle in the photo, and not in the border around it."""
     centres = detections.boxes.reshape(-1, 2, 2).mean(axis=1)

@@ -26,7 +26,7 @@ LONGEST_S = 240
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
-# Set only where there are events; tests/service/test_events.py looks at the first one.
+# Set only where there are events; tests/service/test_events.py looks at both.
 _OF_EVENTS = ("ray_faces_events_problem", "ray_faces_events_lag_seconds")
 # The one is there only while stages are called, the other is never twice the same.
 _RESTLESS = {"ray_faces_clock_ahead_seconds", "ray_faces_loop_lag_seconds"}

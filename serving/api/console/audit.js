@@ -7,7 +7,8 @@ import { digits, idOf } from './exact.js';
 const KINDS = { identify: 'Look-up of a photo', verify: 'Comparison of two photos', enrol: 'Enrolment',
   add: 'Embeddings added', describe: 'Change of a record', merge: 'Merge', move: 'Photos moved',
   distinct: 'Noted: two people', same: 'Taken back: two people', unmerge: 'Merge taken apart', undo: 'Undo',
-  remove: 'Photos removed', delete: 'Deletion', 'delete-all': 'Deletion of everybody', erase: 'Erasure', withdraw: 'Consent withdrawn',
+  remove: 'Photos removed', delete: 'Deletion', 'delete-all': 'Deletion of everybody', erase: 'Erasure',
+  withdraw: 'Consent withdrawn',
   expire: 'Erasure at the end of the retention', import: 'Import', restore: 'Restored from a backup',
   migrate: 'Moved to another model', compact: 'Compaction', sweep: 'Objects swept', request: 'Refused request' };
 const OUTCOMES = { done: 'done', unknown: 'perhaps done', failed: 'failed', refused: 'refused' };

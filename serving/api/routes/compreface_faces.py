@@ -139,8 +139,9 @@ async def delete_many(
     for person, photos in wanted.items():
         # Of one person all at once: each removal is a commit.
         with suppress(UnknownIdentity, UnknownPhoto):
-            held = await context.in_time(context.register.photos(collection, person))
-            there = [photo for photo in photos if photo in {p.id for p in held.photos}]
+            of = await context.in_time(context.register.photos(collection, person))
+            held = {photo.id for photo in of.photos}
+            there = [photo for photo in photos if photo in held]
             if there:
                 deleted += await _remove(request, context, collection, person, there)
     return deleted

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.vision.detector import Detections, inside, is_same, reduced
+from serving.vision.detector import Detections, in_square, inside, is_same, reduced
 from serving.vision.mtcnn.boxes import Array, square
 from serving.vision.mtcnn.cascade import Cascade
 from serving.vision.mtcnn.networks import Networks
@@ -92,13 +92,8 @@ class FaceDetector:
         return np.where(better, best, 0)
 
     def _large_faces(self, image: Image.Image) -> Detections:
-        size = image.size
-        image, scale = reduced(image, _LARGE_SIDE)
-        dx, dy = (_LARGE_SQUARE - image.width) // 2, (_LARGE_SQUARE - image.height) // 2
-        square = np.full((_LARGE_SQUARE, _LARGE_SQUARE, 3), _BORDER_GREY, np.uint8)
-        square[dy : dy + image.height, dx : dx + image.width] = np.asarray(image)
-        found = self._likely(self._large.find(square)).moved(scale, -dx * scale, -dy * scale)
-        return inside(found, size)
+        square, back = in_square(image, _LARGE_SIDE, _LARGE_SQUARE, _BORDER_GREY)
+        return inside(self._likely(self._large.find(square)).moved(*back), image.size)
 
     def _with_border(self, image: Image.Image) -> Detections:
         # Reduced first, so that the border does not make a large photo four times as large.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.vision.detector import Detections, inside, reduced
+from serving.vision.detector import Detections, in_square, inside, reduced
 from serving.vision.mtcnn.boxes import square
 from serving.vision.mtcnn.suppression import compile_loop, nms
 from serving.vision.yunet.decoding import STEP
@@ -117,13 +117,9 @@ class FaceDetector:
         return _apart(found).moved(scale * again), cut
 
     def _large_faces(self, image: Image.Image) -> Detections:
-        size = image.size
-        image, scale = reduced(image, _LARGE_SIDE)
-        dx, dy = (_LARGE_SQUARE - image.width) // 2, (_LARGE_SQUARE - image.height) // 2
-        canvas = np.zeros((_LARGE_SQUARE, _LARGE_SQUARE, 3), np.uint8)
-        canvas[dy : dy + image.height, dx : dx + image.width] = np.asarray(image)
-        faces = _apart(self._network(canvas, self._least)).moved(scale, -dx * scale, -dy * scale)
-        return inside(faces.select(_longer_sides(faces) >= _LARGE * max(size)), size)
+        square, back = in_square(image, _LARGE_SIDE, _LARGE_SQUARE, grey=0)
+        faces = _apart(self._network(square, self._least)).moved(*back)
+        return inside(faces.select(_longer_sides(faces) >= _LARGE * max(image.size)), image.size)
 
 
 def _longer_sides(faces: Detections) -> NDArray[np.float32]:
