@@ -373,8 +373,8 @@ def test_more_clients_than_can_be_served(stack: Stack, watch: Watch, photos: lis
     honest = {"overloaded", "unavailable", "timed-out"}
     assert {"answer", "overloaded"} <= kinds <= {"answer", *honest}
     # As the service measures it; its clients here have to wait for a busy machine, too.
-    assert max(line["ms"] for line in identified_since(stack, start)) < 1000 * (TIMEOUT_S + 1)
-    assert max(a.elapsed.total_seconds() for a in answers) < TIMEOUT_S + WORK_S
+    slowest = max(line["ms"] for line in identified_since(stack, start))
+    assert slowest < 1000 * (TIMEOUT_S + WORK_S)
     all_honest(fault.answers, *honest)
     health = [a for a in fault.answers if a.what == "health"]
     assert max(a.seconds for a in health) < WORK_S

@@ -224,7 +224,7 @@ def test_headers_that_drip_end_and_hold_no_connection(port: int) -> None:
                 break
             except TimeoutError:
                 connection.sendall(b"x")
-    assert HEADER_SECONDS - 2 < time.monotonic() - start < HEADER_SECONDS + 4
+    assert HEADER_SECONDS - 2 < time.monotonic() - start < HEADER_SECONDS + 10
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 

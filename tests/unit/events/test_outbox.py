@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,11 +106,17 @@ def test_a_caller_that_has_left_does_not_stop_it(bucket: Bucket, tmp_path: Path)
 
 
 def test_taking_an_event_waits_for_nothing(bucket: Bucket, tmp_path: Path) -> None:
-    bucket.store.before = lambda request, key: time.sleep(0.5)
+    taken, reached = threading.Event(), threading.Event()
+
+    def held(request: str, key: str) -> None:
+        reached.set()
+        assert taken.wait(10)
+
+    bucket.store.before = held
     with bucket.outbox(tmp_path, flush_s=0.0) as outbox:
-        outbox.add([made(1)])
-        time.sleep(0.1)
-        start = time.perf_counter()
+        first = outbox.add([made(1)])
+        assert reached.wait(10)
         for n in range(100):
             outbox.add([made(n)])
-        assert time.perf_counter() - start < 0.3
+        assert not first.done()
+        taken.set()

@@ -75,7 +75,7 @@ def test_neither_silence_nor_drops_hold_it_up(webhook: Webhook, tmp_path: Path) 
             webhook.delay = delay
             start = time.monotonic()
             assert receiver.send(made(7)).result == "away"
-            assert time.monotonic() - start < 2
+            assert time.monotonic() - start < 4  # the drops would last for 5
         webhook.delay = lambda handler: None
         assert receiver.send(made(7)) == Outcome("delivered")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from serving.gallery import Gallery, Kind, Operation, naming
 from tests.support.galleries import open_gallery
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION, put, unit_rows
+from tests.support.timing import processor_seconds
 
 
 @pytest.fixture
@@ -82,9 +82,8 @@ def test_a_name_that_everybody_has_in_the_metadata_takes_no_longer(gallery: Gall
         ]
     )
     gallery.commit([put(9000, name="desk")])
-    start = time.perf_counter()
-    assert ids(gallery, "desk") == [9000]
-    assert time.perf_counter() - start < 1
+    with processor_seconds(1):
+        assert ids(gallery, "desk") == [9000]
 
 
 def test_names_are_stored_as_this_searches_them() -> None:

@@ -164,7 +164,7 @@ def test_waiting_ends_at_the_deadline() -> None:
         await turns.work(nothing, lambda _: None)  # and nothing of it is left
         return took
 
-    assert asyncio.run(run()) < 1
+    assert asyncio.run(run()) < 5
 
 
 def test_errors_free_the_thread() -> None:
