@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import aiohttp
 import numpy as np
 import tritonclient.http.aio as triton
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
 
-from serving import tracing
 from serving.errors import Unavailable
 from serving.model.card import ModelCard
+from serving.model.server import InferenceServer, Observe
 from serving.settings import TritonSettings
-
-T = TypeVar("T")
 
 # How long the model's card is kept before Triton is asked for it again.
 _CARD_SECONDS = 30.0
@@ -32,8 +24,6 @@ _CARD_SECONDS = 30.0
 # batcher fills an urgent request's batch with faces that are not urgent, up to the model's size.
 _PART = 8
 _PARTS_AT_ONCE = 2
-# Seconds until a request whose connection was lost is sent again.
-_AGAIN = (0.0, 0.3)
 _NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
@@ -56,9 +46,7 @@ class Embedder:
 
     Args:
         client: what speaks to Triton; by default a client of ``settings.url``.
-        observe: is told of every request: ready, config or infer; what came of it: ok, timeout,
-            unreachable, refused (Triton says no) or invalid (what answers is no Triton); the
-            seconds that it took; and the faces in it.
+        observe: see `serving.model.server.Observe`.
         card_seconds: how long the model's card is kept before Triton is asked for it again.
     """
 
@@ -66,15 +54,12 @@ class Embedder:
         self,
         settings: TritonSettings,
         client: Any = None,
-        observe: Callable[[str, str, float, int], None] = lambda call, outcome, seconds, batch: (
-            None
-        ),
+        observe: Observe = lambda call, outcome, seconds, batch: None,
         *,
         card_seconds: float = _CARD_SECONDS,
     ) -> None:
-        self._settings = settings
-        self._client = client
-        self._observe = observe
+        self._model = settings.model
+        self._server = InferenceServer(settings, client, observe)
         self._card_seconds = card_seconds
         self._served: ServedModel | None = None
         self._parts = asyncio.Semaphore(_PARTS_AT_ONCE)
@@ -83,8 +68,8 @@ class Embedder:
         """Whether Triton serves the model now."""
         try:
             return bool(
-                await self._ask(
-                    "ready", lambda: self._triton().is_model_ready(self._settings.model)
+                await self._server.ask(
+                    "ready", self._model, lambda: self._server.client.is_model_ready(self._model)
                 )
             )
         except Unavailable:
@@ -95,8 +80,8 @@ class Embedder:
         known = self._served
         if known is not None and time.monotonic() - known.asked_at < self._card_seconds:
             return known
-        config = await self._ask(
-            "config", lambda: self._triton().get_model_config(self._settings.model)
+        config = await self._server.ask(
+            "config", self._model, lambda: self._server.client.get_model_config(self._model)
         )
         try:
             card = ModelCard.from_json(config["parameters"]["card"]["string_value"])
@@ -109,7 +94,7 @@ class Embedder:
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Unavailable(
-                f"Triton serves the model {self._settings.model!r} without a usable card; "
+                f"Triton serves the model {self._model!r} without a usable card; "
                 "trace it anew with triton/trace_model.py."
             ) from error
         return self._served
@@ -147,9 +132,10 @@ class Embedder:
         tensor.set_data_from_numpy(np.ascontiguousarray(crops))
         wanted = triton.InferRequestedOutput(model.output)
         try:
-            result = await self._ask(
+            result = await self._server.ask(
                 "infer",
-                lambda: self._triton().infer(self._settings.model, [tensor], outputs=[wanted]),
+                self._model,
+                lambda: self._server.client.infer(self._model, [tensor], outputs=[wanted]),
                 batch=len(crops),
             )
         except Unavailable:
@@ -161,84 +147,5 @@ class Embedder:
             raise Unavailable(_NO_EMBEDDING)
         return vectors
 
-    def _triton(self) -> Any:
-        if self._client is None:
-            url = urlsplit(self._settings.url)
-            by_socket = url.scheme == "unix"
-            timeout = self._settings.timeout_s + 1  # `_ask` has the shorter limit
-            self._client = triton.InferenceServerClient(
-                "triton" if by_socket else url.netloc + url.path.rstrip("/"),
-                ssl=url.scheme == "https",
-                ssl_context=ssl.create_default_context(cafile=self._settings.ca_file)
-                if url.scheme == "https"
-                else None,
-                conn_limit=self._settings.connections,
-                conn_timeout=timeout,
-            )
-            if by_socket:
-                _connect_by_socket(self._client, url.path, self._settings.connections, timeout)
-        return self._client
-
-    async def _ask(self, what: str, call: Callable[[], Awaitable[T]], batch: int = 0) -> T:
-        """The answer to ``call``, which is sent again when the connection was lost.
-
-        A kept connection breaks whenever a replica of Triton is replaced, and a new one may lead to
-        the same replica until every node knows of it. Every request here may be sent again.
-        """
-        try:
-            for pause in _AGAIN:
-                with suppress(aiohttp.ClientConnectionError):
-                    return await self._once(what, call, batch)
-                await asyncio.sleep(pause)
-            return await self._once(what, call, batch)
-        except asyncio.TimeoutError:
-            raise Unavailable(
-                f"Triton did not answer within {self._settings.timeout_s:g} s."
-            ) from None
-        except aiohttp.ClientError as error:
-            raise Unavailable("Triton cannot be reached.") from error
-        except InferenceServerException as error:
-            # The first line only: a traceback of the server may follow.
-            reason = (error.message() or "no reason given").splitlines()[0][:200]
-            raise Unavailable(
-                f"Triton refuses the model {self._settings.model!r}: {reason}"
-            ) from error
-        except ValueError as error:  # no JSON: a proxy's page, for example
-            raise Unavailable("What answers at Triton's address is no Triton.") from error
-
-    async def _once(self, what: str, call: Callable[[], Awaitable[T]], batch: int) -> T:
-        start, outcome = time.perf_counter(), "given-up"
-        try:
-            with tracing.span(f"triton {what}", **({"faces": batch} if batch else {})):
-                answer = await asyncio.wait_for(call(), self._settings.timeout_s)
-            outcome = "ok"
-            return answer
-        except asyncio.TimeoutError:
-            outcome = "timeout"
-            raise
-        except aiohttp.ClientError:
-            outcome = "unreachable"
-            raise
-        except InferenceServerException:
-            outcome = "refused"
-            raise
-        except ValueError:
-            outcome = "invalid"
-            raise
-        finally:
-            self._observe(what, outcome, time.perf_counter() - start, batch)
-
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-
-
-def _connect_by_socket(client: Any, path: str, connections: int, timeout: float) -> None:
-    """Replace the connector of NVIDIA's client, which has no argument for a Unix socket."""
-    client._stub.detach()  # drops the session without a warning; it has no connection yet
-    client._conn = aiohttp.UnixConnector(path, limit=connections)
-    client._stub = aiohttp.ClientSession(
-        connector=client._conn,
-        timeout=aiohttp.ClientTimeout(total=timeout),
-        auto_decompress=False,
-    )
+        await self._server.close()

@@ -62,6 +62,7 @@ ELSEWHERE = {
     "gallery/stored.py": "gallery/test_compaction.py, gallery/test_erasure.py",
     "gallery/writer.py": "gallery/test_gallery.py, gallery/test_machine.py",
     "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_story.py",
+    "model/server.py": "model/test_embedder.py, model/test_liveness.py: the two that ask it",
     "operations/events.py": "cli/test_events.py",
     "operations/trail.py": "cli/test_audit.py",
     "pipeline/subjects.py": "api/routes/test_compreface_subjects.py, test_compreface_faces.py",
