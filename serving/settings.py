@@ -335,6 +335,52 @@ class EnrolmentSettings(QualityLimits):
     min_eyes: float = Field(0.2, ge=0, description="distance of the eyes, in heights of the box")
 
 
+class LivenessSettings(Settings):
+    """Presentation attack detection, by a model of the operator's own in the same Triton. See
+    docs/liveness.md for what the model has to be."""
+
+    model: str | None = Field(
+        None, min_length=1, description="its name in Triton; None: faces are not checked"
+    )
+    # The accuracy of a model depends on all of these, so they are those that it was trained with.
+    region: Literal["square", "box"] = Field(
+        "square",
+        description="what is cut around a face: a square over the longer side of its box, or a "
+        "region in the proportions of the box",
+    )
+    scale: float = Field(
+        2.7, ge=1, le=10, description="sides of the region, in sides of the face's box"
+    )
+    channels: Literal["RGB", "BGR"] = Field("RGB", description="order of the colours in its input")
+    # Not strict, since YAML has lists, and no tuples.
+    mean: Annotated[tuple[float, ...], Field(strict=False, min_length=3, max_length=3)] = Field(
+        (0.0, 0.0, 0.0),
+        description="what is subtracted from the pixels, 0 to 255, one for each of the channels in "
+        "their order",
+    )
+    std: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...], Field(strict=False, min_length=3, max_length=3)
+    ] = Field((255.0, 255.0, 255.0), description="what they are divided by then")
+    output: str | None = Field(
+        None, min_length=1, description="the output that is read; None: the only one"
+    )
+    activation: Literal["none", "softmax", "sigmoid"] = Field(
+        "softmax",
+        description="what makes probabilities of the output; none: it holds probabilities",
+    )
+    index: int = Field(1, ge=0, description="the place that counts in the output of a face, from 0")
+    index_is: Literal["live", "attack"] = Field(
+        "live", description="whose probability is in that place"
+    )
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="probability of live from which on a face counts as live"
+    )
+    batch: int = Field(8, ge=1, le=64, description="faces in one inference, at most")
+    enrolment: bool = Field(
+        True, description="check photos that are enrolled, too; false: look-ups alone"
+    )
+
+
 # A century, as for an ``expires_at``.
 _Days = Annotated[int, Field(ge=1, le=36_500)]
 
@@ -535,6 +581,7 @@ class AppArgs(Settings):
     match: MatchSettings = MatchSettings()
     lookup: LookupSettings = LookupSettings()
     enrolment: EnrolmentSettings = EnrolmentSettings()
+    liveness: LivenessSettings = LivenessSettings()
     retention: RetentionSettings = RetentionSettings()
     keys: KeySettings = KeySettings()
     limits: LimitSettings = LimitSettings()

@@ -21,6 +21,7 @@ from serving.api.schemas import (
     ImageReport,
     InferAnswer,
     LegalBasis,
+    LivenessBody,
     QualityBody,
     QualityReason,
     VerifyAnswer,
@@ -29,7 +30,13 @@ from serving.gallery import Person
 from serving.gallery.duplicates import SAME
 from serving.gallery.erasure import Erasure
 from serving.matching.records import Candidate, Conflict
-from serving.pipeline.reports import EnrolmentReport, Identified, PhotoReport
+from serving.model.liveness import Liveness
+from serving.pipeline.reports import (
+    NOT_LIVE_REASON,
+    EnrolmentReport,
+    Identified,
+    PhotoReport,
+)
 from serving.pipeline.verification import Compared
 from serving.settings import QualityLimits
 from serving.vision.quality import Fault, faults
@@ -64,6 +71,7 @@ def infer_answer(identified: Identified) -> InferAnswer:
                 candidates=[candidate(c) for c in candidates],
                 ambiguous=[candidate(c) for c in identified.ambiguous.get(index, ())],
                 quality=_quality(identified.faces.quality[index], identified.faults[index]),
+                liveness=_liveness(identified.live(index)),
                 turn=_turn(identified.faces, index),
             )
         )
@@ -96,25 +104,27 @@ def detect_answer(faces: Faces, limits: QualityLimits) -> DetectAnswer:
 def verify_answer(compared: Compared, threshold: float) -> VerifyAnswer:
     """``threshold`` is the cosine from which on both are one person."""
 
-    def face_of(photo: PhotoReport, poor: Sequence[Fault]) -> ComparedFace:
+    def face_of(photo: PhotoReport, poor: Sequence[Fault], live: Liveness | None) -> ComparedFace:
         assert photo.face is not None
         return ComparedFace(
             box=_box(photo.face, 0),
             detection_score=_score(photo.face, 0),
             faces=photo.faces,
             quality=_quality(photo.face.quality[0], poor),
+            liveness=_liveness(live),
             turn=_turn(photo.face, 0),
         )
 
     similarity, card, told = compared.similarity, compared.card, compared.sufficient
+    live = compared.liveness or (None, None)
     confidence = card.pairs.calibration.probability(similarity)
     return VerifyAnswer(
         same=similarity >= min(threshold, SAME) if told else None,
         similarity=round(similarity, 4) if told else None,
         confidence=round(confidence, 4) if told else None,
         threshold=threshold,
-        image_a=face_of(compared.photos[0], compared.faults[0]),
-        image_b=face_of(compared.photos[1], compared.faults[1]),
+        image_a=face_of(compared.photos[0], compared.faults[0], live[0]),
+        image_b=face_of(compared.photos[1], compared.faults[1], live[1]),
         model=card.id,
     )
 
@@ -144,6 +154,7 @@ def image_reports(photos: Sequence[PhotoReport]) -> list[ImageReport]:
             detection_score=None if photo.face is None else _score(photo.face, 0),
             faces=photo.faces,
             turn=None if photo.face is None else _turn(photo.face, 0),
+            liveness=_liveness(photo.liveness),
         )
         for photo in photos
     ]
@@ -179,6 +190,15 @@ def _quality(quality: Quality, poor: Sequence[Fault]) -> QualityBody:
         sharpness=round(quality.sharpness, 4),
         evenness=round(quality.evenness, 2),
         tones=round(quality.tones, 2),
+    )
+
+
+def _liveness(verdict: Liveness | None) -> LivenessBody | None:
+    if verdict is None:
+        return None
+    score = None if verdict.score is None else round(verdict.score, 4)
+    return LivenessBody(
+        live=verdict.live, score=score, reason=None if verdict.live else NOT_LIVE_REASON
     )
 
 

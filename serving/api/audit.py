@@ -181,7 +181,8 @@ async def compared(
 
     Args:
         ids: the person of whom one photo is enrolled.
-        answer: ``same``, ``similarity``, ``threshold`` and ``model``.
+        answer: ``same``, ``similarity``, ``threshold`` and ``model``; and, where a face was taken
+            for an attack, ``not_live``.
     """
     if not context.audit.identifications:
         return
@@ -216,6 +217,7 @@ def _faces(photo: Identified) -> list[dict[str, Any]]:
             "similarity": None if named is None else round(named.similarity, 4),
             "candidates": _people(candidates),
             **({"ambiguous": _people(photo.ambiguous[n])} if n in photo.ambiguous else {}),
+            **({"not_live": True} if n in photo.attacks else {}),
         }
         for n, (named, candidates) in enumerate(
             zip(photo.named, photo.matches.candidates, strict=True)

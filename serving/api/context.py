@@ -58,7 +58,13 @@ class Context:
     def count(self, collection: str, identified: Identified) -> None:
         """Count the faces of a photo that was looked up."""
         candidates, unnamed = identified.matches.candidates, len(identified.unnamed)
-        self.metrics.identified(candidates, identified.named, identified.poor, unnamed)
+        self.metrics.identified(
+            candidates,
+            identified.named,
+            identified.poor,
+            unnamed,
+            len(identified.attacks),
+        )
         self.metrics.ambiguous(collection, len(identified.ambiguous))
 
     async def in_time(self, work: Coroutine[Any, Any, T], *, writes: bool = False) -> T:

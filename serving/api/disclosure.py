@@ -2,18 +2,20 @@
 
 A key that may only identify learns nothing of anybody below the service's threshold: neither who
 is nearest to a stranger, nor by lowering the threshold, nor by digits that show the way to a photo
-that is taken for somebody.
+that is taken for somebody. Nor does it learn how near a face comes to be taken for a live one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.keys import Key, Scope
 from serving.matching.records import Candidate
 from serving.matching.threshold import pair_threshold_of, threshold_of
+from serving.model.liveness import Liveness
 from serving.pipeline.reports import Identified
 from serving.pipeline.verification import Compared
 from serving.settings import MatchSettings
@@ -68,6 +70,7 @@ class Disclosure:
             matches=dataclasses.replace(matches, candidates=candidates),
             threshold=threshold,
             ambiguous=ambiguous,
+            liveness=_without_scores(identified.liveness),
         )
 
     def compared(self, compared: Compared, threshold: float) -> tuple[Compared, float]:
@@ -83,7 +86,15 @@ class Disclosure:
             similarity = max(threshold, similarity)
         elif similarity >= threshold:
             similarity = math.floor(compared.similarity * 100) / 100
-        return dataclasses.replace(compared, similarity=similarity), threshold
+        liveness = _without_scores(compared.liveness)
+        return (
+            dataclasses.replace(compared, similarity=similarity, liveness=liveness),
+            threshold,
+        )
+
+
+def _without_scores(verdicts: Sequence[Liveness | None]) -> tuple[Liveness | None, ...]:
+    return tuple(verdict and dataclasses.replace(verdict, score=None) for verdict in verdicts)
 
 
 def _up(threshold: float) -> float:

@@ -58,7 +58,8 @@ def events_of(
     now: float,
 ) -> list[Event]:
     """An event for each face with a name, and one for each photo with faces of strangers. A face
-    that is too poor, or that the model cannot tell between two people, is neither.
+    that is too poor, that the model cannot tell between two people, or that is taken for an attack
+    is neither.
 
     Args:
         about: goes into each.
@@ -78,7 +79,8 @@ def events_of(
         strangers = []
         for face, person in enumerate(photo.named):
             if person is None:
-                if not photo.faults[face] and face not in photo.ambiguous:
+                doubtful = face in photo.ambiguous or face in photo.attacks
+                if not photo.faults[face] and not doubtful:
                     strangers.append(face)
             elif "identified" in kinds:
                 events.append(

@@ -33,6 +33,8 @@ _IDENTITY = {
 }
 _PHOTO_FACE = {"box": [20, 14, 54, 58], "detection_score": 0.9992, "turn": 0}
 _OTHER_FACE = {"box": [20, 15, 53, 58], "detection_score": 1.0, "turn": 0}
+# Faces are not checked for attacks by default.
+_LIVENESS = {"liveness": None}
 _PHOTO_QUALITY = {
     "sufficient": True,
     "reasons": [],
@@ -73,6 +75,7 @@ INFER = Example(
                 "candidates": [_CANDIDATE],
                 "ambiguous": [],
                 "quality": _PHOTO_QUALITY,
+                **_LIVENESS,
             }
         ],
         "more_faces": False,
@@ -94,7 +97,9 @@ GENERATE = Example(
         "name": "Jacinda Ardern",
         "photos": 1,
         "expires_at": "2099-01-31T00:00:00Z",
-        "images": [{"used": True, "reason": None, "gate": None, **_OTHER_FACE, "faces": 1}],
+        "images": [
+            {"used": True, "reason": None, "gate": None, **_OTHER_FACE, **_LIVENESS, "faces": 1}
+        ],
         "conflicts": [
             {
                 "type": "already-enrolled",
@@ -116,8 +121,8 @@ VERIFY = Example(
         "similarity": 0.8051,
         "confidence": 0.9978,
         "threshold": 0.45,
-        "image_a": {**_PHOTO_FACE, "faces": 1, "quality": _PHOTO_QUALITY},
-        "image_b": {**_OTHER_FACE, "faces": 1, "quality": _OTHER_QUALITY},
+        "image_a": {**_PHOTO_FACE, "faces": 1, "quality": _PHOTO_QUALITY, **_LIVENESS},
+        "image_b": {**_OTHER_FACE, "faces": 1, "quality": _OTHER_QUALITY, **_LIVENESS},
         "model": _MODEL,
     },
 )

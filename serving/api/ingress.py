@@ -15,6 +15,7 @@ from serving.events.queue import NEEDS, Queue
 from serving.events.worker import Worker
 from serving.gallery.s3 import connect
 from serving.model.embedder import Embedder
+from serving.model.liveness import LivenessModel
 from serving.pipeline.freshness import Versions
 from serving.pipeline.identities import Identities
 from serving.pipeline.pipeline import Pipeline
@@ -43,6 +44,13 @@ class Ingress:
         self._settings = settings
         self._metrics = ApiMetrics(settings.gallery.collection)
         embedder = Embedder(settings.triton, observe=self._metrics.asked_triton)
+        liveness = (
+            None
+            if settings.liveness.model is None
+            else LivenessModel(
+                settings.liveness, settings.triton, observe=self._metrics.asked_liveness
+            )
+        )
         store = StoreMetrics()
         versions = Versions(settings.gallery, store)
         matcher = RemoteMatch(match)
@@ -60,6 +68,8 @@ class Ingress:
             collection=settings.gallery.collection,
             detector=settings.detect.model,
             seen=self._metrics.seen,
+            liveness=liveness,
+            live=settings.liveness,
         )
         self._register = Identities(matcher, embedder, versions, settings.retention)
         self._trail = _trail(settings, store)

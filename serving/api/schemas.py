@@ -45,6 +45,24 @@ class QualityBody(BaseModel):
     tones: float = Field(description="entropy of the grey values, bits; low: black and white")
 
 
+class LivenessBody(BaseModel):
+    """Whether the liveness model takes a face for one that was there; see docs/liveness.md."""
+
+    live: bool = Field(
+        description="false: it is taken for an attack, so the face has neither name nor candidates"
+    )
+    score: float | None = Field(
+        description="the model's probability of live, 0 to 1; null: this key may not know it"
+    )
+    reason: str | None = Field(description="a sentence for people; null: it is live")
+
+
+LivenessOfFace = Annotated[
+    LivenessBody | None,
+    Field(description="null: faces are not checked for attacks"),
+]
+
+
 class CandidateBody(BaseModel):
     id: int
     name: str | None
@@ -54,21 +72,24 @@ class CandidateBody(BaseModel):
 
 class FaceBody(BaseModel):
     id: int | None = Field(
-        description="null: nobody enrolled is similar enough, or the face is ambiguous or too poor "
-        "to say"
+        description="null: nobody enrolled is similar enough, or the face is ambiguous, too poor "
+        "to say, or not live"
     )
     name: str | None
     confidence: float | None
     similarity: float | None
     box: Box
     detection_score: float
-    candidates: list[CandidateBody] = Field(description="none where the quality is insufficient")
+    candidates: list[CandidateBody] = Field(
+        description="none where the quality is insufficient, or the face is not live"
+    )
     ambiguous: list[CandidateBody] = Field(
         description="those between whom the model cannot decide, the nearest first, whatever "
         "`top_k`; empty: there is no doubt. By default such a face has no name. One alone: the "
         "others are below the threshold, and this key may not know them"
     )
     quality: QualityBody
+    liveness: LivenessOfFace
     turn: Turn
 
 
@@ -109,13 +130,14 @@ class ComparedFace(BaseModel):
     detection_score: float
     faces: int = Field(description="faces in the photo")
     quality: QualityBody
+    liveness: LivenessOfFace
     turn: Turn
 
 
 class VerifyAnswer(BaseModel):
     same: bool | None = Field(
         description="the similarity reaches the threshold; null: a face is too poor to say, see "
-        "its quality"
+        "its quality, or not live"
     )
     similarity: float | None = Field(description="cosine, -1 to 1; null with `same`")
     confidence: float | None = Field(
@@ -132,13 +154,14 @@ class ImageReport(BaseModel):
 
     used: bool
     reason: str | None = Field(None, description="why it was not used")
-    gate: GateName | None = Field(
-        None, description="what of its quality kept it out; `force` lets it in"
+    gate: Literal[GateName, "not-live"] | None = Field(
+        None, description="what kept it out; `force` lets it in, but not one that is `not-live`"
     )
     box: Box | None = None
     detection_score: float | None = None
     faces: int = Field(0, description="faces in the photo; the largest is taken")
     turn: Turn | None = None
+    liveness: LivenessOfFace = None
 
 
 class ConflictBody(BaseModel):

@@ -48,6 +48,8 @@ OUTPUTS: Mapping[str, tuple[str, list[int]]] = {
     "TURN": ("INT64", [-1]),
     # Empty: no doubt; else the ids between which the model cannot decide, with commas between them.
     "AMBIGUOUS": ("BYTES", [-1]),
+    # 1: live; 0: taken for an attack, so without a name; -1: not checked.
+    "LIVE": ("INT64", [-1]),
 }
 UNKNOWN_ID = -1  # ids are never negative
 
@@ -237,7 +239,7 @@ def answer(
 
 def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
     """Every output; a face without a name has the similarity of its best candidate, and one that
-    is too poor to say has none."""
+    is too poor to say, or not live, has none."""
     ids: list[int] = []
     names: list[bytes] = []
     similarities: list[float] = []
@@ -268,6 +270,14 @@ def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:
                 for place in range(len(photo.faces))
             ],
             np.object_,
+        ),
+        "LIVE": np.array(
+            [
+                -1 if verdict is None else int(verdict.live)
+                for photo in photos
+                for verdict in map(photo.live, range(len(photo.faces)))
+            ],
+            np.int64,
         ),
         "QUALITY": np.array(
             [

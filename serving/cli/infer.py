@@ -53,7 +53,12 @@ def infer(
         # An older service reports neither the quality nor who else is as likely.
         poor = [r["reason"] for r in face["quality"]["reasons"]] if "quality" in face else []
         likely = face.get("ambiguous", [])
-        stranger = "too poor" if poor else "ambiguous" if likely else "unknown"
+        # Nor an older one whether it is live.
+        verdict = face.get("liveness")
+        attack = [] if verdict is None or verdict["live"] else [verdict["reason"] or "not live"]
+        stranger = (
+            "not live" if attack else "too poor" if poor else "ambiguous" if likely else "unknown"
+        )
         candidates = [
             f"{c['id']} {c['similarity']:.2f} {percent(c['confidence'])}"
             for c in max(face["candidates"], likely, key=len)
@@ -64,7 +69,7 @@ def infer(
             None if face["similarity"] is None else f"{face['similarity']:.2f}",
             None if face["confidence"] is None else percent(face["confidence"]),
             " ".join(str(v) for v in face["box"]),
-            "\n".join(candidates) or "; ".join(poor) or "nobody is enrolled",
+            "\n".join(candidates) or "; ".join(attack or poor) or "nobody is enrolled",
         )
     plain().print(table if faces else "No face in this photo.")
     click.echo(f"{answer['model']}, gallery version {answer['gallery_version']}")

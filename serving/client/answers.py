@@ -27,6 +27,12 @@ class QualityBody(TypedDict):
     tones: float
 
 
+class LivenessBody(TypedDict):
+    live: bool
+    score: float | None
+    reason: str | None
+
+
 class CandidateBody(TypedDict):
     id: int
     name: str | None
@@ -44,6 +50,7 @@ class FaceBody(TypedDict):
     candidates: list[CandidateBody]
     ambiguous: list[CandidateBody]
     quality: QualityBody
+    liveness: LivenessBody | None
     turn: int
 
 
@@ -73,6 +80,7 @@ class ComparedFace(TypedDict):
     detection_score: float
     faces: int
     quality: QualityBody
+    liveness: LivenessBody | None
     turn: int
 
 
@@ -89,11 +97,12 @@ class VerifyAnswer(TypedDict):
 class ImageReport(TypedDict):
     used: bool
     reason: str | None
-    gate: GateName | None
+    gate: Literal[GateName, "not-live"] | None
     box: list[int] | None
     detection_score: float | None
     faces: int
     turn: int | None
+    liveness: LivenessBody | None
 
 
 class ConflictBody(TypedDict):

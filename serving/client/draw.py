@@ -31,7 +31,9 @@ def either_of(people: Sequence[Mapping[str, Any]]) -> str:
 
 def label_of(face: Mapping[str, Any]) -> str:
     """``Ada 98%``, ``7 98%`` for a person without a name, ``Ada or Eve`` where the model cannot
-    decide, ``unknown`` or ``too poor to say``."""
+    decide, ``unknown``, ``too poor to say`` or ``not live``."""
+    if not (face.get("liveness") or {}).get("live", True):
+        return "not live"
     if not face.get("quality", {}).get("sufficient", True):
         return "too poor to say"
     if face.get("ambiguous"):

@@ -1,4 +1,4 @@
-"""A client of the inference server, one Triton or KServe address, by the Open Inference Protocol."""
+"""A client of the inference server, one Triton or KServe address: the Open Inference Protocol."""
 
 from __future__ import annotations
 

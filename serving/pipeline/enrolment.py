@@ -16,10 +16,13 @@ from serving.matching.quality import uninformative
 from serving.matching.records import Enrolment, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.pipeline.extraction import Extracted
 from serving.pipeline.gather import all_of
 from serving.pipeline.keeping import default_end
 from serving.pipeline.reports import (
     NO_FACE,
+    NOT_LIVE,
+    NOT_LIVE_REASON,
     SEVERAL_FACES,
     ConflictsRefused,
     EnrolmentReport,
@@ -41,12 +44,14 @@ class Enroller:
     Args:
         faces: finds the faces of one image file, largest first, and of that number; the crops are
             those of the model with this card.
+        extract: the embeddings of faces of some photos, and whether they are live.
         seen: see `serving.pipeline.pipeline.Pipeline`.
     """
 
     def __init__(
         self,
         faces: Callable[[bytes, Timings, int, ModelCard], Awaitable[Faces]],
+        extract: Callable[[Sequence[Faces], Timings], Awaitable[Extracted]],
         embedder: Embedder,
         match: Match,
         limits: LimitSettings,
@@ -55,6 +60,7 @@ class Enroller:
         keeping: RetentionSettings,
     ) -> None:
         self._faces = faces
+        self._extract = extract
         self._embedder = embedder
         self._match = match
         self._limits = limits
@@ -84,10 +90,10 @@ class Enroller:
                 return await self._enrollable(data, timings, card, force, only_face)
 
         photos: Sequence[PhotoReport] = await all_of(look(data) for data in images)
-        usable = [p.face.crops for p in photos if p.used and p.face is not None]
+        usable = [p.face for p in photos if p.used and p.face is not None]
         if not usable:
             raise NoFaceInAny(photos)
-        embeddings = await timings.of("embed", self._embedder.embed(np.concatenate(usable)))
+        photos, embeddings = _live(photos, await self._extract(usable, timings))
         if not force:
             photos, embeddings = self._informative(photos, embeddings, card)
         enrolment = Enrolment(
@@ -150,3 +156,28 @@ class Enroller:
         for flaw in flaws:
             return PhotoReport(face, face.found, flaw.sentence, flaw.gate)
         return PhotoReport(face, face.found, None)
+
+
+def _live(
+    photos: Sequence[PhotoReport], extracted: Extracted
+) -> tuple[Sequence[PhotoReport], NDArray[np.float32]]:
+    """The reports, and the embeddings of faces that are not taken for attacks.
+
+    Args:
+        extracted: of the photos that are used so far.
+
+    Raises:
+        NoFaceInAny: all are.
+    """
+    verdicts = iter(extracted.liveness)
+    reports = []
+    for photo in photos:
+        verdict = next(verdicts) if photo.used else None
+        report = dataclasses.replace(photo, liveness=verdict)
+        if verdict is not None and not verdict.live:
+            report = dataclasses.replace(report, reason=NOT_LIVE_REASON, gate=NOT_LIVE)
+        reports.append(report)
+    live = [verdict is None or verdict.live for verdict in extracted.liveness]
+    if not any(live):
+        raise NoFaceInAny(reports)
+    return reports, extracted.vectors[np.array(live)]

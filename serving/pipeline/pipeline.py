@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from serving.errors import ServingError
 from serving.gallery.location import Location
@@ -18,8 +16,10 @@ from serving.matching.records import GalleryStatus, Matches
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.model.liveness import LivenessModel, all_live
 from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
+from serving.pipeline.extraction import Extracted, Extractor
 from serving.pipeline.freshness import Versions
 from serving.pipeline.readiness import Readiness
 from serving.pipeline.reports import EnrolmentReport, Identified
@@ -27,6 +27,7 @@ from serving.pipeline.timings import Timings
 from serving.settings import (
     EnrolmentSettings,
     LimitSettings,
+    LivenessSettings,
     LookupSettings,
     MatchSettings,
     RetentionSettings,
@@ -35,6 +36,7 @@ from serving.stages import refs
 from serving.stages.interfaces import Decode, Detect, Match
 from serving.vision.align import Alignment, alignment_of
 from serving.vision.records import Faces, Photo
+from serving.vision.surroundings import Surroundings
 
 # Photos of crowds that wait for detection at once: others of them wait here, where they hold no
 # place of the stage.
@@ -49,6 +51,7 @@ class Pipeline:
         detector: the face detector, which the served model has to fit to.
         seen: called once for each photo with its outcome and number of faces. The outcome is
             ``faces``, ``no-face``, ``given-up``, or the type of an error.
+        liveness: tells faces from attacks, by the settings ``live``; None: nothing does.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Pipeline:
         seen: Callable[[str, int], None] = lambda outcome, faces: None,
         enrolment: EnrolmentSettings | None = None,
         keeping: RetentionSettings | None = None,
+        liveness: LivenessModel | None = None,
+        live: LivenessSettings | None = None,
     ) -> None:
         self._decode = decode
         self._detect = detect
@@ -78,8 +83,11 @@ class Pipeline:
         self._versions = versions
         self._limits = limits
         self._seen = seen
+        self._extractor = Extractor(embedder, liveness, live)
+        checked = live is None or live.enrolment
         self._enroller = Enroller(
-            self.faces,
+            partial(self.faces, checked=checked),
+            partial(self._extractor.extract, checked=checked),
             embedder,
             match,
             limits,
@@ -88,7 +96,15 @@ class Pipeline:
             keeping or RetentionSettings(),
         )
         self._crowds = asyncio.Semaphore(_CROWDS_AT_ONCE)
-        self._readiness = Readiness(decode, detect, match, embedder, collection, detector=detector)
+        self._readiness = Readiness(
+            decode,
+            detect,
+            match,
+            embedder,
+            collection,
+            detector=detector,
+            liveness=self._extractor.problem,
+        )
 
     async def identify(
         self,
@@ -117,7 +133,8 @@ class Pipeline:
         version = asyncio.create_task(self._versions.now(location))
         try:
             faces = await self.faces(data, timings, max_faces, card, score)
-            probes = await timings.of("embed", self._embedder.embed(faces.crops))
+            extracted = await self.extract([faces], timings)
+            probes = extracted.vectors
             at_least = await timings.of("gallery", version)
 
             async def search() -> Matches:
@@ -129,10 +146,12 @@ class Pipeline:
             matches = await refs.kept(search)
             cosine = threshold_of(threshold, self._matching, card, matches.people)
             poor = lookup_faults(faces, probes, card, self._lookup)
-            # Whoever is nearest to such a face is so by chance.
+            # Whoever is nearest to a poor face is so by chance, and to an attack by intent.
             candidates = tuple(
-                () if of_face else found
-                for of_face, found in zip(poor, matches.candidates, strict=True)
+                found if not of_face and all_live([live]) else ()
+                for of_face, live, found in zip(
+                    poor, extracted.liveness, matches.candidates, strict=True
+                )
             )
             ambiguous = {
                 place: likely
@@ -147,6 +166,7 @@ class Pipeline:
                 poor,
                 ambiguous,
                 names_ambiguous=self._matching.ambiguous == "nearest",
+                liveness=extracted.liveness,
             )
         finally:
             version.cancel()
@@ -171,7 +191,8 @@ class Pipeline:
                 `serving.matching.subjects`.
             only_face: a photo has to show one face alone, of those that the detector gave this
                 score at least; None: it may show others beside the largest.
-            force: enrol whatever the quality of the faces, and whatever conflicts there are.
+            force: enrol whatever the quality of the faces, and whatever conflicts there are; but no
+                face that is taken for an attack.
             retention: details of `serving.gallery.retention` that change; None: none does.
 
         Raises:
@@ -195,9 +216,10 @@ class Pipeline:
         """The card of the served model."""
         return (await self._embedder.served()).card
 
-    async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
-        """Embeddings of face crops; see `serving.model.embedder.Embedder.embed`."""
-        return await timings.of("embed", self._embedder.embed(crops))
+    async def extract(self, faces: Sequence[Faces], timings: Timings) -> Extracted:
+        """Embeddings of `faces` that were cut for a card, and whether they are live; see
+        `serving.pipeline.extraction.Extractor.extract`."""
+        return await self._extractor.extract(faces, timings)
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
         """The state of what the service depends on; see `Readiness.checks`."""
@@ -210,15 +232,24 @@ class Pipeline:
         most: int | None = None,
         card: ModelCard | None = None,
         score: float = 0.0,
+        checked: bool = True,
     ) -> Faces:
-        """The faces of one image file, largest first. Needs neither Triton nor the gallery.
+        """The faces of one image file, largest first. Needs no gallery, and without a card no
+        Triton.
 
         Args:
             most: how many; None, or more than the settings allow: as many as they do.
             card: of the model that the crops are for; None: they are for none.
             score: of the detector, for a face to count.
+            checked: the faces are for a card, and for the liveness model, if there is one.
+
+        Raises:
+            Unavailable: the liveness model is away.
         """
         alignment = None if card is None else alignment_of(card.preprocessing, self._detector)
+        surroundings = (
+            await self._extractor.surroundings() if card is not None and checked else None
+        )
         allowed = self._limits.max_faces
         wanted = allowed if most is None else min(most, allowed)
         sought = allowed if score else wanted
@@ -226,7 +257,7 @@ class Pipeline:
         async def look() -> Faces:
             file: refs.Ref[bytes] = await refs.put(data, len(data))
             photo = await timings.made("decode", self._decode.decode(file))
-            faces = await self._found(photo, sought, alignment, timings)
+            faces = await self._found(photo, sought, (alignment, surroundings), timings)
             return await faces.get()
 
         outcome, count, cost = "error", 0, 1
@@ -248,13 +279,17 @@ class Pipeline:
             self._seen(outcome, count)
 
     async def _found(
-        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None, timings: Timings
+        self,
+        photo: refs.Ref[Photo],
+        most: int,
+        crops: tuple[Alignment | None, Surroundings | None],
+        timings: Timings,
     ) -> refs.Ref[Faces]:
         async def detect() -> refs.Ref[Faces]:
-            faces = await timings.of("detect", self._detect.detect(photo, most, alignment))
+            faces = await timings.of("detect", self._detect.detect(photo, most, *crops))
             if faces is not None:
                 return faces
             async with self._crowds:
-                return await timings.of("detect", self._detect.detect_crowd(photo, most, alignment))
+                return await timings.of("detect", self._detect.detect_crowd(photo, most, *crops))
 
         return timings.worked("detect", await detect())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from serving.errors import Unavailable
 from serving.gallery.location import Location
@@ -24,6 +24,7 @@ class Readiness:
         collection: the one whose gallery has to be loaded.
         detector: the face detector, which the served model has to fit to.
         starting_s: how long a check waits for a stage to come up.
+        liveness: says why faces cannot be checked for attacks; None: nothing is checked.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Readiness:
         *,
         detector: str = "mtcnn",
         starting_s: float = _STARTING_SECONDS,
+        liveness: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
         self._decode = decode
         self._detect = detect
@@ -44,6 +46,7 @@ class Readiness:
         self._collection = collection
         self._detector = detector
         self._starting_s = starting_s
+        self._liveness = liveness
         self._up = False
         # Anybody may ask, as often as they like, and each check costs Triton and the store a
         # request.
@@ -65,6 +68,8 @@ class Readiness:
             gallery = "not asked: it depends on the model"
             return {"stages": stages, "triton": str(error), "gallery": gallery}
         triton = "ok" if await self._embedder.ready() else "Triton does not serve the model."
+        if triton == "ok" and self._liveness is not None:
+            triton = await self._liveness() or "ok"
         try:
             location = Location(self._collection, card.id, card.dimension)
             status = await self._match.status(location)

@@ -10,12 +10,18 @@ from serving.errors import EnrolmentConflict, NoUsableFace
 from serving.matching.records import Candidate, Conflict, Enrolled, Matches
 from serving.matching.threshold import named
 from serving.model.card import ModelCard
+from serving.model.liveness import Liveness
 from serving.vision.quality import Fault
 from serving.vision.records import Faces
 
 NO_FACE = "No face was found."
 # The gate of a photo that has to show one face alone.
 SEVERAL_FACES = "several-faces"
+# That of a face that is taken for an attack.
+NOT_LIVE = "not-live"
+NOT_LIVE_REASON = (
+    "The face is taken for a picture or a mask, not for a person in front of a camera."
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Identified:
         ambiguous: by the place of a face, the candidates between whom the model cannot decide, best
             first; faces that are not in it are not ambiguous.
         names_ambiguous: whether such a face is named as the first of them.
+        liveness: of each face; None: it was not checked. Nothing: none was. A face that is not live
+            has no candidates.
     """
 
     faces: Faces
@@ -37,17 +45,32 @@ class Identified:
     faults: tuple[tuple[Fault, ...], ...]
     ambiguous: Mapping[int, tuple[Candidate, ...]] = field(default_factory=dict)
     names_ambiguous: bool = False
+    liveness: tuple[Liveness | None, ...] = ()
 
     @property
     def poor(self) -> int:
-        """The number of faces that are too poor to say who they are."""
-        return sum(map(bool, self.faults))
+        """The number of live faces that are too poor to say who they are."""
+        attacks = self.attacks
+        return sum(bool(of_face) and n not in attacks for n, of_face in enumerate(self.faults))
+
+    @property
+    def attacks(self) -> frozenset[int]:
+        """The places of the faces that are taken for attacks."""
+        return frozenset(
+            place for place, verdict in enumerate(self.liveness) if verdict and not verdict.live
+        )
+
+    def live(self, place: int) -> Liveness | None:
+        """What was found of the liveness of one face; None: it was not checked."""
+        return self.liveness[place] if self.liveness else None
 
     @cached_property
     def named(self) -> tuple[Candidate | None, ...]:
-        """For each face the candidate that it is, or None: unknown, ambiguous or too poor."""
+        """For each face the candidate that it is, or None: unknown, ambiguous, too poor, or taken
+        for an attack."""
+        nameless = self.unnamed | self.attacks
         return tuple(
-            None if place in self.unnamed else named(candidates, self.threshold)
+            None if place in nameless else named(candidates, self.threshold)
             for place, candidates in enumerate(self.matches.candidates)
         )
 
@@ -68,13 +91,16 @@ class PhotoReport:
         face: only the largest one; None: there is none.
         faces: the number of faces in the photo.
         reason: why the photo was not used; None: it was.
-        gate: the quality gate that the face did not pass, see `serving.vision.quality`.
+        gate: the quality gate that the face did not pass, see `serving.vision.quality`; or one of
+            those above.
+        liveness: of the face; None: it was not checked.
     """
 
     face: Faces | None
     faces: int
     reason: str | None
     gate: str | None = None
+    liveness: Liveness | None = None
 
     @property
     def used(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from serving.errors import SeveralFaces, TooLarge, UnsupportedImage
 from serving.matching.quality import lookup_faults
 from serving.model.card import ModelCard
+from serving.model.liveness import Liveness, all_live
 from serving.pipeline.gather import all_of
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import NO_FACE, NoFaceToCompare, PhotoReport
@@ -27,17 +28,20 @@ class Compared:
 
     Attributes:
         faults: of each of the two faces, why it is too poor to compare.
+        liveness: of each of them; None: it was not checked.
     """
 
     photos: Sequence[PhotoReport]
     similarity: float
     card: ModelCard
     faults: Sequence[Sequence[Fault]]
+    liveness: Sequence[Liveness | None] = ()
 
     @property
     def sufficient(self) -> bool:
-        """Whether both faces are good enough to say whether they are of one person."""
-        return not any(self.faults)
+        """Whether both faces are good enough to say whether they are of one person, and neither is
+        taken for an attack."""
+        return not any(self.faults) and all_live(self.liveness)
 
 
 async def compare(
@@ -63,11 +67,13 @@ async def compare(
     ]
     if not all(photo.used for photo in photos):
         raise NoFaceToCompare(dict(zip(images, photos, strict=True)))
-    vectors = await pipeline.embed(np.concatenate([f.crops for f in faces]), timings)
+    extracted = await pipeline.extract(faces, timings)
+    vectors = extracted.vectors
     poor = [
         lookup_faults(face, vectors[n : n + 1], card, limits)[0] for n, face in enumerate(faces)
     ]
-    return Compared(photos, float(np.clip(vectors[0] @ vectors[1], -1, 1)), card, poor)
+    similarity = float(np.clip(vectors[0] @ vectors[1], -1, 1))
+    return Compared(photos, similarity, card, poor, extracted.liveness)
 
 
 async def compare_all(
@@ -109,7 +115,8 @@ async def compare_all(
         raise NoFaceToCompare(reports)
     if one.found > 1:
         raise SeveralFaces(f"{names[0]} shows more than one face.")
-    vectors = await pipeline.embed(np.concatenate([one.crops, others.crops]), timings)
+    extracted = await pipeline.extract([one, others], timings)
+    vectors, (live, *each_live) = extracted.vectors, extracted.liveness
     (poor,) = lookup_faults(one, vectors[:1], card, limits)
     each = lookup_faults(others, vectors[1:], card, limits)
     cosines = np.clip(vectors[1:] @ vectors[0], -1, 1).tolist()
@@ -119,6 +126,7 @@ async def compare_all(
             cosine,
             card,
             (poor, each[n]),
+            (live, each_live[n]),
         )
         for n, cosine in enumerate(cosines)
     ]

@@ -13,6 +13,7 @@ from serving.vision.detector import Crowded
 from serving.vision.detector import Detector as FaceDetector
 from serving.vision.faces import detector_of, find_faces
 from serving.vision.records import Faces, Photo
+from serving.vision.surroundings import Surroundings
 
 # Photos with many more places that may be faces than so many faces have go apart from the others.
 _CROWD = 30
@@ -46,17 +47,27 @@ class Detector:
         """Return as soon as the replica is up."""
 
     async def detect(
-        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: refs.Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> refs.Ref[Faces] | None:
+        kinds = alignment, surroundings
         try:
-            return await self._find(self._turns, self._detector, photo, most, alignment)
+            return await self._find(self._turns, self._detector, photo, most, *kinds)
         except Crowded:
             return None
 
     async def detect_crowd(
-        self, photo: refs.Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: refs.Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> refs.Ref[Faces]:
-        return await self._find(self._crowd_turns, self._crowd_detector, photo, most, alignment)
+        kinds = alignment, surroundings
+        return await self._find(self._crowd_turns, self._crowd_detector, photo, most, *kinds)
 
     async def _find(
         self,
@@ -65,11 +76,17 @@ class Detector:
         photo: refs.Ref[Photo],
         most: int,
         alignment: Alignment | None,
+        surroundings: Surroundings | None,
     ) -> refs.Ref[Faces]:
         faces = await turns.work(
             photo.get,
             lambda pixels: find_faces(
-                pixels, detector, most, turned=self._turned, alignment=alignment
+                pixels,
+                detector,
+                most,
+                turned=self._turned,
+                alignment=alignment,
+                surroundings=surroundings,
             ),
         )
         return refs.made(faces.result, faces.result.nbytes, faces.ms)

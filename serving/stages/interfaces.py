@@ -31,6 +31,7 @@ from serving.model.card import ModelCard
 from serving.stages.refs import Ref
 from serving.vision.align import Alignment
 from serving.vision.records import Faces, Photo
+from serving.vision.surroundings import Surroundings
 
 
 class Decode(Protocol):
@@ -50,14 +51,22 @@ class Detect(Protocol):
         """Return as soon as the replica is up."""
 
     async def detect(
-        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Ref[Faces] | None:
         """Find the faces of a photo, largest first, ``most`` at most, with crops as the model takes
-        them; see `serving.vision.align`. None: it shows a crowd, so that it would hold up others;
-        ask `detect_crowd`."""
+        them; see `serving.vision.align`. With ``surroundings`` also with crops of that kind. None:
+        it shows a crowd, so that it would hold up others; ask `detect_crowd`."""
 
     async def detect_crowd(
-        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Ref[Faces]:
         """As `detect`, of any photo, but one crowd at a time and beside other photos. Few callers
         should wait for it at once: each holds a place of the stage."""

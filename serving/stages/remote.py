@@ -33,6 +33,7 @@ from serving.stages.calls import call, fetch, make, write
 from serving.stages.refs import Ref
 from serving.vision.align import Alignment
 from serving.vision.records import Faces, Photo
+from serving.vision.surroundings import Surroundings
 
 T = TypeVar("T")
 
@@ -64,15 +65,23 @@ class RemoteDetect:
         return call(self._handle.ready)
 
     def detect(
-        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Answer[Ref[Faces] | None]:
-        return call(self._handle.detect, photo, most, alignment)
+        return call(self._handle.detect, photo, most, alignment, surroundings)
 
     def detect_crowd(
-        self, photo: Ref[Photo], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Photo],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Answer[Ref[Faces]]:
         # Their crops are rarely small.
-        return fetch(self._handle.detect_crowd, photo, most, alignment)
+        return fetch(self._handle.detect_crowd, photo, most, alignment, surroundings)
 
 
 class RemoteMatch:

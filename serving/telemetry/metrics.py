@@ -64,12 +64,13 @@ class ApiMetrics:
         self._faces = metrics.Histogram("faces_photo_faces", "Faces found in a photo.", _COUNTS)
         self._identified = counter(
             "faces_identified",
-            "Faces that were looked up: known, unknown, ambiguous or too poor to say.",
+            "Faces that were looked up: known, unknown, ambiguous, too poor to say or not live.",
             ("outcome",),
             {"outcome": "known"},
             {"outcome": "unknown"},
             {"outcome": "ambiguous"},
             {"outcome": "poor"},
+            {"outcome": "not-live"},
         )
         self._ambiguous = counter(
             "faces_ambiguous",
@@ -111,6 +112,7 @@ class ApiMetrics:
         named: Sequence[Candidate | None],
         poor: int,
         unnamed: int,
+        attacks: int = 0,
     ) -> None:
         """The faces of a photo were looked up.
 
@@ -119,13 +121,15 @@ class ApiMetrics:
             named: for each face the one that the answer names, or None.
             poor: the number of faces that are too poor to say who they are.
             unnamed: the number of faces that have no name because they are ambiguous.
+            attacks: the number of faces that are taken for attacks.
         """
         known = sum(candidate is not None for candidate in named)
         counts = {
             "known": known,
-            "unknown": len(named) - known - poor - unnamed,
+            "unknown": len(named) - known - poor - unnamed - attacks,
             "ambiguous": unnamed,
             "poor": poor,
+            "not-live": attacks,
         }
         for outcome, count in counts.items():
             if count:
@@ -139,6 +143,11 @@ class ApiMetrics:
         labels."""
         if faces:
             self._ambiguous.inc(faces, {"collection": collection})
+
+    def asked_liveness(self, call: str, outcome: str, seconds: float, batch: int) -> None:
+        """The ``observe`` of `serving.model.liveness.LivenessModel`; its batches are not those of
+        embeddings."""
+        self._triton.observe(seconds, {"call": f"liveness-{call}", "outcome": outcome})
 
     def asked_triton(self, call: str, outcome: str, seconds: float, batch: int) -> None:
         """The ``observe`` of `serving.model.embedder.Embedder`."""

@@ -11,6 +11,7 @@ from serving.vision.align import Alignment, align_face
 from serving.vision.detector import Detections, Detector
 from serving.vision.quality import quality_of
 from serving.vision.records import CROP_SIZE, Faces, Photo
+from serving.vision.surroundings import Surroundings, cut
 from serving.vision.turning import Turns, find_upright, in_photo, points_in_photo
 
 MARGIN = 14  # pixels of the crop; part of FaceNet's preprocessing
@@ -59,6 +60,7 @@ def find_faces(
     *,
     turned: bool = True,
     alignment: Alignment | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Faces:
     """Detect and crop. Boxes are clipped to the photo; faces come largest first.
 
@@ -66,6 +68,7 @@ def find_faces(
         most: crops are cut of this many faces, the largest; None: of all.
         turned: also find faces that lie or stand upside-down, and crop them upright.
         alignment: of the crops; None: FaceNet's, which are cut along the box.
+        surroundings: a second crop of each face, of this kind; None: there is none.
 
     Raises:
         Crowded: see `Detector`.
@@ -94,6 +97,12 @@ def find_faces(
         crops = np.empty((len(kept), 3, alignment.size, alignment.size), np.uint8)
         for crop, points, n in zip(crops, upright.found.landmarks, turns, strict=True):
             crop[:] = align_face(views[n], points, alignment).transpose(2, 0, 1)
+    around = None
+    if surroundings is not None:
+        around = np.empty((len(kept), 3, surroundings.height, surroundings.width), np.uint8)
+        for crop, box, n in zip(around, upright.found.boxes, turns, strict=True):
+            edges = np.array((*views[n].size, *views[n].size), np.float32)
+            crop[:] = cut(views[n], np.clip(box, 0, edges), surroundings).transpose(2, 0, 1)
 
     # Boxes are in pixels of the original, also when the photo was decoded reduced.
     scale = np.float32(photo.width / size[1])
@@ -110,6 +119,7 @@ def find_faces(
         turns=-upright.turns % 4 * 90,
         more=more,
         pixels=photo.width * photo.height,
+        surroundings=around,
     )
 
 

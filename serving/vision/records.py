@@ -60,6 +60,8 @@ class Faces:
             stand upright: 0, 90, 180 or 270. Box and landmarks are in pixels of the photo as it is.
         more: faces of the photo that are left out, the smaller ones; at least so many.
         pixels: of the photo at its original size.
+        surroundings: uint8 RGB (F, 3, H, W), crops of `serving.vision.surroundings`; None: nobody
+            asked for them.
     """
 
     boxes: NDArray[np.float32]
@@ -70,6 +72,7 @@ class Faces:
     turns: NDArray[np.int64]
     more: int = 0
     pixels: int = 0
+    surroundings: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -82,7 +85,8 @@ class Faces:
     @property
     def nbytes(self) -> int:
         arrays = (self.boxes, self.scores, self.landmarks, self.crops, self.turns)
-        return sum(a.nbytes for a in arrays) + 200 * len(self.quality)
+        around = 0 if self.surroundings is None else self.surroundings.nbytes
+        return sum(a.nbytes for a in arrays) + around + 200 * len(self.quality)
 
     def some(self, places: Sequence[int]) -> Faces:
         """The faces at these places alone, as if there were no others."""
@@ -95,6 +99,7 @@ class Faces:
             tuple(self.quality[place] for place in places),
             self.turns[at],
             pixels=self.pixels,
+            surroundings=None if self.surroundings is None else self.surroundings[at],
         )
 
     def scored(self, score: float) -> Faces:
@@ -113,4 +118,5 @@ class Faces:
             self.turns[:n],
             more=self.more + max(0, len(self) - n),
             pixels=self.pixels,
+            surroundings=None if self.surroundings is None else self.surroundings[:n],
         )

@@ -22,6 +22,7 @@ from serving.matching.records import (
     Matches,
     Refused,
 )
+from serving.model.liveness import LivenessModel
 from serving.pipeline.freshness import Shared, Versions
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import EnrolmentReport, Identified
@@ -30,12 +31,14 @@ from serving.settings import (
     EnrolmentSettings,
     GallerySettings,
     LimitSettings,
+    LivenessSettings,
     LookupSettings,
     MatchSettings,
 )
 from serving.stages.refs import Ref
 from serving.vision.align import Alignment
 from serving.vision.records import Faces
+from serving.vision.surroundings import Surroundings
 from tests.support.pipeline import FakeEmbedder
 from tests.support.stages import CARD, FakeMatch, Held, faces
 
@@ -57,6 +60,8 @@ class Stages(FakeMatch):
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.alignments: list[Alignment | None] = []
+        self.surroundings: list[Surroundings | None] = []
+        self.uncut = False  # whether it is of a version that knows no surroundings
         self.starting = False
         self.failures: dict[bytes, Exception] = {}
         self.turned: set[bytes] = set()
@@ -102,18 +107,28 @@ class Stages(FakeMatch):
         return Ref((Held(OwnerDiedError.__new__(OwnerDiedError)),), False)
 
     async def detect(
-        self, photo: Ref[Any], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Any],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Ref[Faces] | None:
         self.asked.append("detect")
         self.alignments.append(alignment)
+        self.surroundings.append(surroundings)
         data = await photo.get()
         return None if data in self.crowds else self._faces(data, most)
 
     async def detect_crowd(
-        self, photo: Ref[Any], most: int, alignment: Alignment | None
+        self,
+        photo: Ref[Any],
+        most: int,
+        alignment: Alignment | None,
+        surroundings: Surroundings | None = None,
     ) -> Ref[Faces]:
         self.asked.append("detect_crowd")
         self.alignments.append(alignment)
+        self.surroundings.append(surroundings)
         self.crowds_at_once += 1
         self.most_crowds_at_once = max(self.most_crowds_at_once, self.crowds_at_once)
         await asyncio.sleep(0.01)
@@ -129,6 +144,12 @@ class Stages(FakeMatch):
         if data in self.turned:
             turned = tuple(replace(quality, turn=1) for quality in found.quality)
             found = replace(found, quality=turned)
+        wanted = self.surroundings[-1]
+        if wanted is not None and not self.uncut:
+            # Full of the place of the face, as its crop is.
+            around = np.zeros((len(found), 3, wanted.height, wanted.width), np.uint8)
+            around += np.arange(len(found), dtype=np.uint8)[:, None, None, None]
+            found = replace(found, surroundings=around)
         return self._handed("detect", found)
 
     async def identify(
@@ -195,6 +216,8 @@ class LocalPipeline(Pipeline):
         enrolment: EnrolmentSettings | None = None,
         lookup: LookupSettings | None = None,
         detector: str = "mtcnn",
+        liveness: LivenessModel | None = None,
+        live: LivenessSettings | None = None,
         **limits: Any,
     ) -> None:
         self.stages = Stages()
@@ -214,6 +237,8 @@ class LocalPipeline(Pipeline):
             detector=detector,
             seen=lambda outcome, faces: self.seen.append((outcome, faces)),
             enrolment=enrolment,
+            liveness=liveness,
+            live=live,
         )
 
     def identified(self, data: bytes = b"1", **options: Any) -> Identified:

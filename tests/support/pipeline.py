@@ -13,7 +13,9 @@ from serving.matching.records import Candidate, Conflict, Enrolled, GalleryStatu
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder, ServedModel
+from serving.model.liveness import Liveness
 from serving.pipeline import units
+from serving.pipeline.extraction import Extracted
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.reports import ConflictsRefused, EnrolmentReport, Identified, PhotoReport
 from serving.pipeline.timings import Timings
@@ -65,6 +67,7 @@ class FakePipeline(Pipeline):
         self.ambiguous: Mapping[int, tuple[Candidate, ...]] = {}
         self.conflicts: list[Conflict] = []
         self.refused = False
+        self.verdict: Liveness | None = None  # on every face
         self.embedder = FakeEmbedder()
         self.state: dict[str, str | GalleryStatus] = {
             "stages": "ok",
@@ -87,7 +90,8 @@ class FakePipeline(Pipeline):
         await self._work({"data": data, "top_k": top_k, "max_faces": max_faces}, timings)
         found = self._found_in(data).scored(score)
         found = found.first(min(max_faces or self.max_faces, self.max_faces))
-        candidates = ((Candidate(7, "Ada", 0.75),),) * len(found)
+        live = self.verdict is None or self.verdict.live
+        candidates = ((Candidate(7, "Ada", 0.75),) if live else (),) * len(found)
         cosine = threshold_of(threshold, self.matching, CARD, 1000)
         return Identified(
             found,
@@ -97,6 +101,7 @@ class FakePipeline(Pipeline):
             ((),) * len(found),
             self.ambiguous,
             self.matching.ambiguous == "nearest",
+            (self.verdict,) * len(found),
         )
 
     async def enrol(
@@ -140,6 +145,7 @@ class FakePipeline(Pipeline):
         most: int | None = None,
         card: ModelCard | None = None,
         score: float = 0.0,
+        checked: bool = True,
     ) -> Faces:
         await self._work({"data": data}, timings)
         found = self._found_in(data).scored(score)
@@ -148,8 +154,10 @@ class FakePipeline(Pipeline):
     async def card(self) -> ModelCard:
         return (await self.embedder.served()).card
 
-    async def embed(self, crops: NDArray[np.uint8], timings: Timings) -> NDArray[np.float32]:
-        return await timings.of("embed", self.embedder.embed(crops))
+    async def extract(self, faces: Sequence[Faces], timings: Timings) -> Extracted:
+        crops = np.concatenate([of_photo.crops for of_photo in faces])
+        vectors = await timings.of("embed", self.embedder.embed(crops))
+        return Extracted(vectors, (self.verdict,) * len(crops))
 
     async def ready(self) -> dict[str, str | GalleryStatus]:
         await asyncio.sleep(self.seconds)

@@ -58,6 +58,10 @@ def test_settings_cannot_be_changed() -> None:
     [
         ("decode.max_pixels", 0),
         ("decode.threads", 0),
+        ("liveness.std", [1, 0, 1]),
+        ("liveness.mean", [1, 2]),
+        ("liveness.threshold", 1.1),
+        ("liveness.index_is", "spoof"),
         ("detect.min_face_size", 11),
         ("detect.min_score", 1.5),
         ("match.threshold", 2),

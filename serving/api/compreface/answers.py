@@ -14,7 +14,8 @@ from serving.api.compreface.options import Wanted
 from serving.matching.faces import FacesPage
 from serving.matching.subjects import subject_of
 from serving.model.card import ModelCard
-from serving.pipeline.reports import Identified
+from serving.model.liveness import all_live
+from serving.pipeline.reports import NOT_LIVE, Identified
 from serving.pipeline.timings import Timings
 from serving.pipeline.verification import Compared
 from serving.vision.records import Faces
@@ -27,7 +28,7 @@ def recognized(
     identified: Identified, predictions: int, wanted: Wanted, timings: Timings
 ) -> dict[str, Any]:
     """Only who would be named is among the ``subjects``; where they are empty, ``reason`` is a
-    member of ours: unknown, ambiguous or too-poor."""
+    member of ours: unknown, ambiguous, too-poor or not-live."""
     card, matches = identified.card, identified.matches
     result = []
     for place, (candidates, known) in enumerate(
@@ -68,7 +69,7 @@ def compared(
         assert face is not None
         match = {**_face(face, 0, wanted, timings), "similarity": similarity_of(each)}
         if not each.sufficient:
-            match["reason"] = "too-poor"
+            match["reason"] = "too-poor" if all_live(each.liveness) else NOT_LIVE
         matches.append(match)
     versions = _versions(wanted, found[0].card)
     if not source:
@@ -80,7 +81,8 @@ def compared(
 
 
 def similarity_of(compared: Compared) -> float:
-    """The probability that two faces are of one person; 0 where one is too poor to say."""
+    """The probability that two faces are of one person; 0 where one is too poor to say, or not
+    live."""
     if not compared.sufficient:
         return 0.0
     return round(compared.card.pairs.calibration.probability(compared.similarity), 5)
@@ -131,6 +133,8 @@ def _versions(wanted: Wanted, card: ModelCard | None) -> dict[str, Any]:
 
 
 def _reason(identified: Identified, place: int) -> str:
+    if place in identified.attacks:
+        return NOT_LIVE
     if identified.faults[place]:
         return "too-poor"
     return "ambiguous" if identified.ambiguous.get(place) else "unknown"

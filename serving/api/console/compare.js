@@ -105,9 +105,11 @@ function inWords(sentence) {
 }
 
 function render({ same, similarity, confidence, threshold, image_a: a, image_b: b, model }) {
-  const poor = [a, b].map((face, n) => !face.quality.sufficient && h('p', {},
-    `The ${n ? 'second' : 'first'} photo: ${reasonsOf(face)}`)).filter(Boolean);
-  const sentence = poor.length ? 'Too poor to say' : same ? 'The same person' : 'Not the same person';
+  const attacks = [a, b].map((face, n) => face.liveness !== null && !face.liveness.live && h('p', {},
+    `The ${n ? 'second' : 'first'} photo: ${face.liveness.reason}`)).filter(Boolean);
+  const poor = [...attacks, ...[a, b].map((face, n) => !face.quality.sufficient && h('p', {},
+    `The ${n ? 'second' : 'first'} photo: ${reasonsOf(face)}`)).filter(Boolean)];
+  const sentence = attacks.length ? 'Not live' : poor.length ? 'Too poor to say' : same ? 'The same person' : 'Not the same person';
   const others = [a, b].map(({ faces }, n) => faces > 1 && h('p', { className: 'hint' },
     `The ${n ? 'second' : 'first'} photo shows ${plural(faces, 'face')}; the largest was taken.`));
   verdict.replaceChildren(

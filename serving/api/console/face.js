@@ -17,6 +17,7 @@ export function percent(probability) {
 export function faceView(face, index, { photo, threshold, actions }) {
   const [nearest] = face.candidates;
   const poor = !face.quality.sufficient;
+  const attack = face.liveness !== null && !face.liveness.live;
   const doubt = face.ambiguous.length > 0;
   const number = index + 1;
   const name = h('span', { className: 'name' });
@@ -59,7 +60,7 @@ export function faceView(face, index, { photo, threshold, actions }) {
     // Whether the service names an ambiguous face is a setting of its own.
     const known = reached && (!doubt || face.id !== null);
     const who = reached ? (doubt ? eitherOf(face.ambiguous) : nearest.name ?? `id ${nearest.id}`)
-      : poor ? 'Too poor to say' : 'Unknown';
+      : attack ? 'Not live' : poor ? 'Too poor to say' : 'Unknown';
     for (const part of [box, item]) part.classList.toggle('known', known);
     bar.update(to ?? threshold);
     title.textContent = who;
@@ -70,6 +71,7 @@ export function faceView(face, index, { photo, threshold, actions }) {
   }
 
   function sentence(known, reached) {
+    if (attack) return face.liveness.reason;
     if (poor) return reasonsOf(face);
     if (!nearest) return 'Nobody is enrolled yet';
     if (doubt && reached) return doubtOf(face);
@@ -125,6 +127,7 @@ function meter(similarity) {
 }
 
 function candidates(face) {
+  if (face.liveness !== null && !face.liveness.live) return h('p', {}, `No candidates. ${face.liveness.reason}`);
   if (!face.quality.sufficient) return h('p', {}, 'No candidates: whoever is nearest to such a face is so by chance. Take a better photo.');
   if (face.candidates.length === 0) return h('p', {}, 'No candidates: nobody is enrolled, or nobody is similar enough that this key may know it.');
   return h('table', { className: 'candidates' },

@@ -30,6 +30,7 @@ from serving.errors import NoUsableFace
 from serving.keys import Scope
 from serving.matching.quality import lookup_faults
 from serving.matching.threshold import pair_threshold_of
+from serving.model.liveness import all_live
 from serving.pipeline.reports import PhotoReport
 from serving.pipeline.verification import Compared, compare_all
 
@@ -152,12 +153,19 @@ async def verify_saved(
         faces = await context.pipeline.faces(image, timings, wanted.limit, card, wanted.score)
         if not len(faces):
             raise NoUsableFace(_NO_FACE)
-        vectors = await context.pipeline.embed(faces.crops, timings)
+        extracted = await context.pipeline.extract([faces], timings)
+        vectors = extracted.vectors
         saved = context.register.subjects.alike(collection, person, photo, vectors)
         cosines = np.clip(await timings.of("match", saved), -1, 1).tolist()
         poor = lookup_faults(faces, vectors, card, context.lookup)
         found = [
-            Compared((PhotoReport(faces.some([n]), faces.found, None),), cosine, card, (poor[n],))
+            Compared(
+                (PhotoReport(faces.some([n]), faces.found, None),),
+                cosine,
+                card,
+                (poor[n],),
+                (extracted.liveness[n],),
+            )
             for n, cosine in enumerate(cosines)
         ]
         shown = await _shown(request, context, disclosure, found, [image], [person])
@@ -184,5 +192,7 @@ async def _shown(
         "threshold": threshold,
         "model": best.card.id,
     }
+    if not all_live(best.liveness):
+        told["not_live"] = True
     await audit.compared(request, context, images, told, ids)
     return [each for each, _ in shown]

@@ -12,6 +12,7 @@ from serving.api.schemas import VerifyAnswer
 from serving.api.scopes import About, needs
 from serving.keys import Scope
 from serving.matching.threshold import pair_threshold_of
+from serving.model.liveness import all_live
 from serving.pipeline.verification import compare
 
 router = APIRouter()
@@ -35,6 +36,8 @@ async def verify(
         threshold = pair_threshold_of(options.threshold, context.matching, compared.card)
         answer = verify_answer(*disclosure.compared(compared, threshold))
         told = answer.model_dump(include={"same", "similarity", "threshold", "model"})
+        if not all_live(compared.liveness):
+            told["not_live"] = True
         await audit.compared(request, context, list(images.values()), told)
         return answer
 

@@ -151,6 +151,7 @@ def test_reports_of_photos_without_a_face_have_no_box() -> None:
         "detection_score": None,
         "faces": 0,
         "turn": None,
+        "liveness": None,
     }
 
 

@@ -9,6 +9,7 @@ import yaml
 from serving.api.disclosure import Disclosure
 from serving.keys import Key, hash_of, new_key
 from serving.matching.records import Candidate, Matches
+from serving.model.liveness import Liveness
 from serving.pipeline.reports import Identified
 from serving.pipeline.verification import Compared
 from serving.settings import KeySettings, MatchSettings
@@ -170,3 +171,16 @@ def test_of_two_photos_likewise(
     assert threshold >= 0.45
     whole = Disclosure(None, settings).compared(compared, requested)
     assert whole == (compared, requested)
+
+
+@pytest.mark.parametrize(("caller", "score"), [("kiosk", None), (None, 0.1)])
+def test_who_may_only_identify_does_not_learn_how_near_an_attack_comes(
+    caller: str | None, score: float | None
+) -> None:
+    made = api() if caller else Api()
+    made.pipeline.verdict = Liveness(False, 0.1)
+    verdict = face(made, caller)["liveness"]
+    assert (verdict["live"], verdict["score"]) == (False, score)
+    headers = bearer(caller) if caller else {}
+    pair = made.post("/verify", json={"image_a": "QUJD", "image_b": "QUJD"}, headers=headers)
+    assert pair.json()["image_b"]["liveness"]["score"] == score

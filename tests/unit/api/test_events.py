@@ -11,6 +11,7 @@ import pytest
 from serving.errors import Unavailable
 from serving.events.outbox import Outbox
 from serving.events.queue import Queue
+from serving.model.liveness import Liveness
 from tests.support.api import Api
 from tests.support.events import settings
 from tests.support.memory_store import MemoryStore
@@ -59,6 +60,15 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
 def infer(api: Api, path: str = "/infer", **params: Any) -> Any:
     headers = {**JPEG, "X-Request-ID": "r-1"}
     return api.request("POST", path, content=b"photo", headers=headers, params=params)
+
+
+def test_an_attack_is_no_event(seen: Seen) -> None:
+    api = seen.api()
+    api.pipeline.verdict = Liveness(False, 0.1)
+    assert infer(api).json()["faces"][0]["id"] is None
+    api.pipeline.verdict = None
+    infer(api)
+    assert seen.one()["type"] == "faces.face.identified"
 
 
 def test_a_face_with_a_name_is_an_event(seen: Seen) -> None:

@@ -24,6 +24,7 @@ def test_a_box_is_four_whole_numbers(box: list[float]) -> None:
         "ambiguous": [],
         "quality": GOOD_BODY,
         "turn": 0,
+        "liveness": None,
     }
     assert FaceBody.model_validate(face).id is None
     with pytest.raises(ValidationError):

@@ -11,6 +11,7 @@ import pytest
 from serving.errors import UnsupportedImage
 from serving.gallery import Kind, Operation
 from serving.matching.records import Candidate
+from serving.model.liveness import Liveness
 from serving.settings import AuditSettings
 from tests.support.api import Api
 from tests.support.galleries import open_gallery
@@ -80,6 +81,12 @@ def test_a_face_that_is_like_two_people_has_no_subject(api: Api) -> None:
     api.pipeline.ambiguous = {0: (Candidate(7, "Ada", 0.75), Candidate(8, "Eve", 0.74))}
     (face,) = api.post(RECOGNIZE, **FILE).json()["result"]
     assert (face["subjects"], face["reason"]) == ([], "ambiguous")
+
+
+def test_an_attack_has_no_subject(api: Api) -> None:
+    api.pipeline.verdict = Liveness(False, 0.1)
+    (face,) = api.post(f"{RECOGNIZE}?prediction_count=3", **FILE).json()["result"]
+    assert (face["subjects"], face["reason"]) == ([], "not-live")
 
 
 def test_times_versions_and_landmarks_where_they_are_asked_for(api: Api) -> None:

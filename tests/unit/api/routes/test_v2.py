@@ -22,6 +22,7 @@ from serving.api.v2_codec import OUTPUTS, Inference
 from serving.api.v2_schemas import InferParameters
 from serving.errors import Overloaded, ServingError, TooLarge, Unavailable, UnsupportedImage
 from serving.matching.records import Candidate, GalleryStatus, Matches
+from serving.model.liveness import Liveness
 from serving.pipeline.reports import Identified
 from serving.settings import LookupSettings, MatchSettings
 from serving.vision.quality import faults
@@ -115,6 +116,7 @@ def test_a_row_is_a_face(api: Api, binary: bool) -> None:
     assert found["QUALITY"].tolist() == [b""] * 3
     assert found["TURN"].tolist() == [0] * 3
     assert found["AMBIGUOUS"].tolist() == [b""] * 3
+    assert found["LIVE"].tolist() == [-1] * 3
     for name, array in found.items():
         assert (
             array.dtype
@@ -588,3 +590,12 @@ def test_an_output_comes_once(api: Api, second: dict[str, Any]) -> None:
     answer = api.post(INFER, json=body_of(PHOTO, outputs=outputs))
     assert error_of(answer, 400) == "The output ID is given twice."
     assert not api.pipeline.asked
+
+
+def test_an_attack_is_nobody(api: Api) -> None:
+    api.pipeline.verdict = Liveness(False, 0.1)
+    found = rows(Triton(api).infer(PHOTO, binary=True))
+    assert [found[name].tolist() for name in ("LIVE", "ID", "NAME")] == [[0], [-1], [b""]]
+    api.pipeline.verdict = Liveness(True, 0.9)
+    found = rows(Triton(api).infer(PHOTO, binary=True))
+    assert [found[name].tolist() for name in ("LIVE", "ID")] == [[1], [7]]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.errors import TooLarge, Unavailable, UnsupportedImage
+from serving.model.liveness import Liveness
 from tests.support.api import Api, detail_of
 from tests.support.stages import CARD, GOOD_BODY, faces, row_of
 
@@ -18,7 +19,7 @@ TWO = faces((0, 0, 100, 100), (5, 5, 20, 20))
 
 
 def quality(side: float) -> dict[str, Any]:
-    return {"quality": {**GOOD_BODY, "side": side}, "turn": 0}
+    return {"quality": {**GOOD_BODY, "side": side}, "turn": 0, "liveness": None}
 
 
 def b64(photo: bytes) -> str:
@@ -131,3 +132,24 @@ def test_what_is_too_large() -> None:
     assert len(PHOTO) < len(OTHER)
     assert "image_b" in detail_of(api.post("/verify", json=PAIR), 413)
     assert not api.pipeline.asked
+
+
+@pytest.mark.parametrize("threshold", [None, -1.0])
+def test_of_an_attack_it_is_neither_the_same_person_nor_another(
+    api: Api, threshold: float | None
+) -> None:
+    api.pipeline.verdict = Liveness(False, 0.12345)
+    answer = api.post("/verify", json=PAIR | {"threshold": threshold}).json()
+    assert {answer[name] for name in ("same", "similarity", "confidence")} == {None}
+    for image in ("image_a", "image_b"):
+        verdict = answer[image]["liveness"]
+        assert (verdict["live"], verdict["score"]) == (False, 0.1235)
+        assert verdict["reason"].startswith("The face is taken for a picture")
+        assert answer[image]["quality"]["sufficient"]
+
+
+def test_live_faces_are_compared(api: Api) -> None:
+    api.pipeline.verdict = Liveness(True, 0.9)
+    answer = api.post("/verify", json=PAIR).json()
+    assert answer["same"] is True
+    assert answer["image_a"]["liveness"] == {"live": True, "score": 0.9, "reason": None}
