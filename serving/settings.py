@@ -181,14 +181,17 @@ class DetectSettings(Settings):
     )
 
 
+_InferenceUrl = Annotated[
+    str,
+    Written(
+        r"^(https?://[^/?#\s]+[^?#\s]*|unix:/.+)$",
+        "the address begins with http://, https:// or unix:/",
+    ),
+]
+
+
 class TritonSettings(Settings):
-    url: Annotated[
-        str,
-        Written(
-            r"^(https?://[^/?#\s]+[^?#\s]*|unix:/.+)$",
-            "the address begins with http://, https:// or unix:/",
-        ),
-    ] = Field(
+    url: _InferenceUrl = Field(
         "http://127.0.0.1:8001",
         description="http(s)://host:port of KServe or Triton; or unix:/its/socket",
     )
@@ -336,11 +339,14 @@ class EnrolmentSettings(QualityLimits):
 
 
 class LivenessSettings(Settings):
-    """Presentation attack detection, by a model of the operator's own in the same Triton. See
-    docs/liveness.md for what the model has to be."""
+    """Presentation attack detection, by a model of the operator's own. See docs/liveness.md for
+    what the model has to be."""
 
     model: str | None = Field(
         None, min_length=1, description="its name in Triton; None: faces are not checked"
+    )
+    url: _InferenceUrl | None = Field(
+        None, description="where it is served, as triton.url; None: there"
     )
     # The accuracy of a model depends on all of these, so they are those that it was trained with.
     region: Literal["square", "box"] = Field(

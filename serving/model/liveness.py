@@ -74,7 +74,8 @@ class LivenessModel:
 
     Args:
         settings: with a model's name.
-        client: what speaks to Triton; by default a client of ``server.url``.
+        server: of the embedding model; the address is this one's unless the settings have another.
+        client: what speaks to Triton; by default a client of that address.
         observe: see `serving.model.server.Observe`.
         metadata_seconds: how long what the model says of itself is kept.
     """
@@ -91,6 +92,7 @@ class LivenessModel:
         assert settings.model is not None
         self._settings = settings
         self._model = settings.model
+        server = server.model_copy(update={"url": settings.url or server.url})
         self._server = InferenceServer(server, client, observe)
         self._metadata_seconds = metadata_seconds
         self._served: ServedLiveness | None = None

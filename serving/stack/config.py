@@ -104,6 +104,14 @@ def serve_config(settings: StackSettings) -> dict[str, Any]:
     }
 
 
+def liveness_model(settings: StackSettings) -> str | None:
+    """The model that the stack's own Triton serves beside the embedding model; None: there is none,
+    or it is served elsewhere."""
+    (application,) = serve_config(settings)["applications"]
+    liveness = application["args"].get("liveness", {})
+    return None if liveness.get("url") else liveness.get("model")
+
+
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     both = {k: _merged(below[k], above[k]) for k in below if isinstance(above.get(k), Mapping)}
     return {**below, **above, **both}

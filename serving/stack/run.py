@@ -17,7 +17,15 @@ from typing import Any
 import yaml
 
 from serving.stack import s3, serve, triton
-from serving.stack.config import BUCKET, CONFIG, SERVE_LOGS, StackSettings, cores, serve_config
+from serving.stack.config import (
+    BUCKET,
+    CONFIG,
+    SERVE_LOGS,
+    StackSettings,
+    cores,
+    liveness_model,
+    serve_config,
+)
 from serving.stack.credentials import credentials
 from serving.stack.process import (
     LOOPBACK,
@@ -61,7 +69,13 @@ def running(
 
         # All at once: each spends most of its start waiting.
         triton_server = triton.start(
-            folder, logs, settings.triton_port, settings.repository, settings.model, cores()
+            folder,
+            logs,
+            settings.triton_port,
+            settings.repository,
+            settings.model,
+            cores(),
+            liveness_model(settings),
         )
         stack.callback(triton_server.stop, 10)
         s3_server = s3.start(folder, logs, settings.s3_port)

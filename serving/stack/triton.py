@@ -45,12 +45,19 @@ def _path_in(folder: Path) -> str:
 
 
 def start(
-    folder: Path, logs: Path, first_port: int, repository: Path, model: str, threads: int
+    folder: Path,
+    logs: Path,
+    first_port: int,
+    repository: Path,
+    model: str,
+    threads: int,
+    beside: str | None = None,
 ) -> Process:
-    """Start tritonserver with one model of the repository, for this user alone.
+    """Start tritonserver with one or two models of the repository, for this user alone.
 
     Args:
         threads: for one inference.
+        beside: a second model, which this project has not traced.
 
     Raises:
         StackError: something is missing; the sentence says what.
@@ -59,6 +66,11 @@ def start(
         raise StackError(
             f"The model {model} is not traced yet; run make model MODEL={model} "
             f"(the repository is {repository})."
+        )
+    if beside is not None and not (repository / beside / "config.pbtxt").is_file():
+        raise StackError(
+            f"The liveness model {beside} is not in {repository}: put its folder with config.pbtxt "
+            "there, or set liveness.url to where it is served; see docs/liveness.md."
         )
     if len(os.fsencode(_path_in(folder))) > _LONGEST_SOCKET:
         raise StackError(
@@ -73,7 +85,7 @@ def start(
         str(server / "bin" / "tritonserver"),
         f"--model-repository={repository}",
         "--model-control-mode=explicit",
-        f"--load-model={model}",
+        *(f"--load-model={name}" for name in (model, beside) if name is not None),
         f"--backend-directory={backends}",
         # libevhtp, its HTTP server, understands such an address, and then ignores the port.
         f"--http-address={url_of(folder)}",

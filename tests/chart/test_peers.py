@@ -13,7 +13,15 @@ from tests.support.chart.values import VARIANTS, load
 POLICY = load(CHART / "values.yaml")["networkPolicy"]
 LISTS = [name for name in POLICY if name.endswith(("To", "From"))]
 # By values.yaml "anywhere when empty".
-ANYWHERE = {"s3To", "tritonTo", "tracingTo", "redisTo", "apiServerTo", "webhookTo"}
+ANYWHERE = {
+    "s3To",
+    "tritonTo",
+    "tracingTo",
+    "redisTo",
+    "apiServerTo",
+    "webhookTo",
+    "livenessTo",
+}
 REFUSED = {"dnsTo"}
 
 

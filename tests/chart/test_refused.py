@@ -130,6 +130,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "KServe learns s3.endpoint",
     ),
     "Triton nowhere": ({"triton": {"create": False}}, "set triton.url"),
+    "liveness without an address": (
+        {"settings": {"liveness": {"model": "spoof"}}},
+        "settings.liveness.url",
+    ),
     "Triton twice": ({"triton": {"url": "http://triton:8000"}}, "triton.create=false"),
     "Triton scaled backwards": (
         {"triton": {"autoscaling": {"minReplicas": 4}}},

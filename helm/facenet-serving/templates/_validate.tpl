@@ -251,6 +251,10 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- if and $triton.create $triton.url -}}
 {{- fail "triton.url is the address of another Triton; set triton.create=false, or take it away." -}}
 {{- end -}}
+{{- $liveness := dig "liveness" "" (.Values.settings | default dict) | default dict -}}
+{{- if and $triton.create $liveness.model (not $liveness.url) -}}
+{{- fail (printf "The chart's Triton serves model.name alone: set settings.liveness.url to where %s is served." $liveness.model) -}}
+{{- end -}}
 {{- if not (and (dig "limits" "cpu" "" $triton.resources) (dig "limits" "memory" "" $triton.resources)) -}}
 {{- fail "triton.resources.limits needs cpu and memory: KServe's runtime has limits of its own, which would stay." -}}
 {{- end -}}

@@ -209,3 +209,12 @@ def test_one_attack_is_enough() -> None:
     assert all_live([None, live])
     assert all_live([])
     assert not all_live([live, attack])
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"), [(None, "http://faces:80"), ("http://spoof:80", "http://spoof:80")]
+)
+def test_it_is_asked_where_the_settings_say(own: str | None, asked: str) -> None:
+    server = TritonSettings(url="http://faces:80", timeout_s=3)
+    made = LivenessModel(settings(url=own), server)._server._settings
+    assert (made.url, made.timeout_s) == (asked, 3)

@@ -32,6 +32,15 @@ def test_a_model_that_is_not_traced_is_told_with_the_command(tmp_path: Path) -> 
     assert not (tmp_path / "triton-backends").exists()
 
 
+def test_a_liveness_model_that_is_not_there_is_told_with_the_setting(tmp_path: Path) -> None:
+    traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
+    traced.parent.mkdir(parents=True)
+    traced.touch()
+    with pytest.raises(StackError, match=r"The liveness model spoof is not in .*liveness\.url"):
+        triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1, "spoof")
+    assert not (tmp_path / "triton-backends").exists()
+
+
 def test_the_models_of_this_repository_can_be_asked_for() -> None:
     assert triton.ports_of(9001) == {"Triton's metrics": 9002}
 

@@ -11,7 +11,7 @@ from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Photo
 from serving.vision.surroundings import Surroundings, cut, region_of, surroundings_of
-from tests.unit.vision.test_faces import Found, photo_of
+from tests.support.found import Found, photo_of
 
 SIZE = (400, 300)
 
