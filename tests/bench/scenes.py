@@ -41,11 +41,16 @@ def scenes() -> Iterator[Scene]:
         yield Scene(f"generated, {faces} faces", pixels, out.getvalue())
 
 
+def background(width: int, height: int, seed: int) -> Image.Image:
+    """A busy background without a face."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
 def room(width: int, height: int, faces: int) -> Pixels:
     """A number of heads in front of a busy background, as in a room."""
-    rng = np.random.default_rng(faces)
-    coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
-    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    image = background(width, height, faces)
     columns = int(np.ceil(np.sqrt(faces * width / height)))
     rows = -(-faces // columns)
     side = int(0.8 * min(width / columns, height / rows, 300))
