@@ -169,7 +169,7 @@ class DetectSettings(Settings):
     threads: int = Field(2, ge=1, description="torch threads of one replica")
     # A larger photo is searched reduced to this size, and cropped at full size. The time of a
     # search is in proportion to the pixels.
-    max_side: int = Field(1280, ge=64, description="photos are searched at this size, in pixels")
+    max_side: int = Field(1440, ge=64, description="photos are searched at this size, in pixels")
     # Half of it takes four times as long. docs/detection.md says which sizes can be identified.
     min_face_size: int = Field(20, ge=12, description="pixels, at the size that is searched")
     min_score: float = Field(0.9, ge=0, le=1, description="below it a detection is no face")

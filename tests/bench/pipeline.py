@@ -259,7 +259,7 @@ def report(plot: Path) -> str:
         "",
         "Both find the same faces: `tests/unit/vision/mtcnn/test_cascade.py` compares boxes,",
         "landmarks and scores. *Same settings* are `min_face_size` 20 and the photo at its full",
-        "size; the service's defaults are 20 and a longest side of 1280.",
+        "size; the service's defaults are 20 and a longest side of 1440.",
         "",
         *detection,
         "",

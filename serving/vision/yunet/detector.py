@@ -47,7 +47,7 @@ class FaceDetector:
     def __init__(
         self,
         min_face_size: int = 20,
-        max_side: int = 1280,
+        max_side: int = 1440,
         min_score: float = 0.9,
         second_look: bool = True,
         threads: int = 0,
