@@ -21,6 +21,7 @@ PLACES = {
     "enroll": "serving.cli.enroll:enroll",
     "events": "serving.cli.events:events",
     "evaluate": "serving.cli.evaluate:evaluate_command",
+    "evaluate-liveness": "serving.cli.evaluate_liveness:evaluate_liveness",
     "gallery": "serving.cli.gallery.group:gallery",
     "import": "serving.cli.imports:import_",
     "infer": "serving.cli.infer:infer",

@@ -1,4 +1,5 @@
 """Accuracy of the service, measured by an operator on their own photos.
 
-`faces evaluate` and `faces calibrate`. Nothing here is used while the service answers.
+`faces evaluate`, `faces calibrate` and `faces evaluate-liveness`. Nothing here is used while the
+service answers.
 """

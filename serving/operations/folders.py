@@ -67,13 +67,13 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
-    folders = [folder] if _photos(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
+    folders = [folder] if photos_in(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
     photos: dict[int, list[Path]] = {}
     for candidate in folders:
-        if own := _photos(candidate):
+        if own := photos_in(candidate):
             photos.setdefault(_id_of(candidate), []).extend(own)
     taken = {path for own in photos.values() for path in own}
-    passed_over = _passed_over(folder, folders, taken, names)
+    passed_over = passed_over_sentence(folder, folders, taken, names)
     if not photos:
         sentence = f"There are no photos in {folder} or in its folders."
         raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
@@ -120,21 +120,21 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
-    levels = _folders(folder) if grouped else [folder]
-    if not grouped and _photos(folder):
+    levels = folders_in(folder) if grouped else [folder]
+    if not grouped and photos_in(folder):
         candidates = [folder]
     else:
-        candidates = [person for level in levels for person in _folders(level)]
+        candidates = [person for level in levels for person in folders_in(level)]
     photos: dict[str, list[Path]] = {}
     groups: dict[str, set[str]] = {}
     for candidate in candidates:
-        if own := _photos(candidate):
+        if own := photos_in(candidate):
             person = _id(candidate.name)
             name = candidate.name if person is None else str(person)
             photos.setdefault(name, []).extend(own)
             groups.setdefault(name, set()).add(candidate.parent.name)
     taken = {path for own in photos.values() for path in own}
-    passed_over = _passed_over(folder, [*levels, *candidates], taken, None)
+    passed_over = passed_over_sentence(folder, [*levels, *candidates], taken, None)
     if not photos:
         where = "in the folders of its folders" if grouped else "in it or in its folders"
         sentence = f"There are no photos of people {where}: {folder}."
@@ -149,7 +149,8 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
     )
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """The folders right below, without hidden ones, by name."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
@@ -167,8 +168,11 @@ def _id(text: str) -> int | None:
     return person if (person := int(text)) <= MAX_ID else None
 
 
-def _photos(folder: Path) -> list[Path]:
-    """Not those in deeper folders: a folder is one person."""
+def photos_in(folder: Path) -> list[Path]:
+    """The photos right below, without hidden ones, by name. Raises NotPeople: one cannot be read.
+
+    Not those in deeper folders: a folder is one person.
+    """
     files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     return sorted(p for p in files if p.suffix.lower() in _SUFFIXES or _begins_as_photo(p))
 
@@ -185,7 +189,7 @@ def _begins_as_photo(path: Path) -> bool:
     return kind is not None
 
 
-def _passed_over(
+def passed_over_sentence(
     folder: Path, folders: Sequence[Path], taken: set[Path], names: Path | None
 ) -> str | None:
     """The sentence on all other files below ``folder``, but for hidden ones and the ``names``."""
