@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from serving.cli import cli
 from serving.model.repository import REPOSITORY
 from serving.stack import triton
 from serving.stack.config import StackSettings
@@ -118,6 +122,28 @@ def test_an_attack_is_not_enrolled(api: httpx.Client, photos: Photos) -> None:
     # What stands beside it is.
     answer = api.post("/generate", data={"id": "2576"}, files=[attack, portrait])
     assert [image["gate"] for image in answer.json()["images"]] == ["not-live", None]
+
+
+def test_the_command_counts_what_gets_through(
+    api: httpx.Client, settings: StackSettings, photos: Photos, tmp_path: Path
+) -> None:
+    for path, photo in (
+        ("bona-fide/2576/portrait.jpg", photos.portrait),
+        ("attacks/print/wall/magenta.jpg", photos.print),
+        ("attacks/print/wall/grey.jpg", photos.portrait),
+        ("attacks/screen/magenta.jpg", photos.print),
+    ):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(photo)
+    command = ["evaluate-liveness", str(tmp_path), "--url", settings.url]
+    done = CliRunner().invoke(cli, [*command, "--json", str(tmp_path / "report.json")])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "report.json").read_text())
+    apcer = {name: rates["apcer"]["value"] for name, rates in report["species"].items()}
+    assert apcer == {"print": 0.5, "screen": 0.0}
+    assert report["worst_species"] == "print"
+    assert report["bona_fide"]["bpcer"]["value"] == 0
 
 
 def test_nobody_is_named_unchecked(

@@ -57,6 +57,7 @@ def test_counters_that_alerts_divide_by_begin_at_zero(records: Records) -> None:
         (0, {"outcome": "unknown"}),
         (0, {"outcome": "ambiguous"}),
         (0, {"outcome": "poor"}),
+        (0, {"outcome": "not-live"}),
     ]
     assert of(records, "faces_ambiguous") == [(0, {"collection": "default"})]
     for name in ("faces_commit_conflicts", "faces_commit_joined", "faces_gallery_unconfirmed"):
