@@ -27,6 +27,8 @@ SETTINGS: dict[str, object] = {
     "auth.keys": [{"name": "other", "hash": f"sha256:{'7' * 64}", "scopes": ["admin"]}],
     "monitoring.alerts.runbookBase": "https://git.example.com/other/",
     "image.digest": f"sha256:{'7' * 64}",
+    "settings.liveness.mean": [127.5, 127.5, 127.5],
+    "settings.liveness.std": [128.0, 128.0, 128.0],
     "ingress.tls": [{"hosts": ["faces.example.com"], "secretName": "other"}],
 }
 # Read by no template on purpose, and why.
