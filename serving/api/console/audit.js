@@ -176,9 +176,12 @@ function row(record) {
       details(record))));
 }
 
-function outcome({ action, faces, same, outcome: told }) {
+function outcome({ action, faces, same, not_live: attack, outcome: told }) {
   if (action === 'identify' && told === 'done') return plural(faces ?? 0, 'face');
-  if (action === 'verify' && told === 'done') return same === null ? 'too poor to say' : same ? 'the same person' : 'not the same person';
+  if (action === 'verify' && told === 'done') {
+    if (same === null) return attack ? 'not live' : 'too poor to say';
+    return same ? 'the same person' : 'not the same person';
+  }
   return OUTCOMES[told] ?? told;
 }
 
@@ -200,7 +203,7 @@ function details(record) {
       line('Similarity', typeof record.similarity === 'number' ? record.similarity.toFixed(2) : null),
       line('Threshold', typeof record.threshold === 'number' ? record.threshold.toFixed(2) : null)),
     (record.answers ?? []).map((answer) => h('ul', {}, answer.faces.map((face, n) => h('li', {},
-      `Face ${n + 1}: ${face.id === null ? 'no name' : similar(face)}`,
+      `Face ${n + 1}: ${face.not_live ? 'not live' : face.id === null ? 'no name' : similar(face)}`,
       face.ambiguous?.length > 0 && `; could be ${face.ambiguous.map(similar).join(' or ')}`,
       face.candidates.length > 0 && h('span', { className: 'hint' },
         ` nearest: ${face.candidates.map(similar).join(', ')}`))))));

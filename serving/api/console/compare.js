@@ -3,7 +3,7 @@
 import { refusal } from './abilities.js';
 import { call, check, events } from './api.js';
 import { announce, byId, h, plural, trouble } from './dom.js';
-import { percent, reasonsOf } from './face.js';
+import { isAttack, percent, reasonsOf } from './face.js';
 import { ACCEPT, filesOf, load } from './photo.js';
 
 const view = byId('view-compare');
@@ -105,7 +105,7 @@ function inWords(sentence) {
 }
 
 function render({ same, similarity, confidence, threshold, image_a: a, image_b: b, model }) {
-  const attacks = [a, b].map((face, n) => face.liveness !== null && !face.liveness.live && h('p', {},
+  const attacks = [a, b].map((face, n) => isAttack(face) && h('p', {},
     `The ${n ? 'second' : 'first'} photo: ${face.liveness.reason}`)).filter(Boolean);
   const poor = [...attacks, ...[a, b].map((face, n) => !face.quality.sufficient && h('p', {},
     `The ${n ? 'second' : 'first'} photo: ${reasonsOf(face)}`)).filter(Boolean)];

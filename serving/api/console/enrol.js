@@ -10,6 +10,9 @@ import { merge } from './merge.js';
 import { ACCEPT, cutOut, filesOf, overlap } from './photo.js';
 import { enrol } from './upload.js';
 
+// The gate of a face that is taken for an attack; `force` does not let it in.
+const NOT_LIVE = 'not-live';
+
 /** Enrol one face of a photo; `person` is null for a new one. Resolves to whether something was written. */
 export async function enrolFace(photo, faces, index, person) {
   const { file, box } = photo.image ? await cutOut(photo, faces, index) : { file: photo.file, box: null };
@@ -160,7 +163,7 @@ async function dialog({ person, files, preview, expected }) {
                   'The service took another face than the one you chose: look at this person.'));
               }
             } else {
-              if (gate) poor.push(file);
+              if (gate && gate !== NOT_LIVE) poor.push(file);
               unused.append(h('li', {}, h('b', {}, subject ?? file.name), ` was not used. ${reason}`));
             }
           }

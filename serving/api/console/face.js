@@ -17,7 +17,7 @@ export function percent(probability) {
 export function faceView(face, index, { photo, threshold, actions }) {
   const [nearest] = face.candidates;
   const poor = !face.quality.sufficient;
-  const attack = face.liveness !== null && !face.liveness.live;
+  const attack = isAttack(face);
   const doubt = face.ambiguous.length > 0;
   const number = index + 1;
   const name = h('span', { className: 'name' });
@@ -101,6 +101,9 @@ function doubtOf({ ambiguous }) {
 /** Why a face is too poor to say who it is; empty: it is not. */
 export const reasonsOf = ({ quality }) => quality.reasons.map(({ reason }) => reason).join(' ');
 
+/** Whether a face is taken for an attack; an older service does not say. */
+export const isAttack = ({ liveness }) => liveness?.live === false;
+
 /** Where there is no picture to draw the box on. */
 const placeOf = ({ box: [x1, y1, x2, y2] }) => (
   `${x1} to ${x2} pixels from the left, ${y1} to ${y2} from the top`);
@@ -127,7 +130,7 @@ function meter(similarity) {
 }
 
 function candidates(face) {
-  if (face.liveness !== null && !face.liveness.live) return h('p', {}, `No candidates. ${face.liveness.reason}`);
+  if (isAttack(face)) return h('p', {}, `No candidates. ${face.liveness.reason}`);
   if (!face.quality.sufficient) return h('p', {}, 'No candidates: whoever is nearest to such a face is so by chance. Take a better photo.');
   if (face.candidates.length === 0) return h('p', {}, 'No candidates: nobody is enrolled, or nobody is similar enough that this key may know it.');
   return h('table', { className: 'candidates' },

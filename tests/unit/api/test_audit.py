@@ -23,6 +23,7 @@ from serving.gallery.location import Location
 from serving.keys import hash_of, new_key
 from serving.matching.corrections import Move, Tell, Undo, Undone
 from serving.matching.records import Candidate, PeoplePage
+from serving.model.liveness import Liveness
 from serving.pipeline.freshness import Versions
 from serving.settings import AuditSettings, GallerySettings, KeySettings
 from serving.stages.remote import RemoteMatch
@@ -405,6 +406,34 @@ def test_the_record_of_an_ambiguous_face_has_both_people(caplog: pytest.LogCaptu
     (face,) = ask.line["answers"][0]["faces"]
     assert (face["id"], ask.line["ids"]) == (None, [])
     assert face["ambiguous"] == [{"id": 7, "similarity": 0.75}, {"id": 8, "similarity": 0.74}]
+
+
+def test_the_record_of_an_attack_says_so_and_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    ask = Asked(caplog, audit=AuditSettings(identifications=True))
+    for live in (False, True):
+        ask.api.pipeline.verdict = Liveness(live, 0.5)
+        assert ask("POST", "/infer", content=b"photo", headers=JPEG).status_code == 200
+    attack, known = ask.lines
+    (face,) = attack["answers"][0]["faces"]
+    assert face == {"id": None, "similarity": None, "candidates": [], "not_live": True}
+    assert (attack["ids"], known["ids"]) == ([], [7])
+    assert "not_live" not in known["answers"][0]["faces"][0]
+
+
+def test_the_record_of_a_comparison_with_an_attack_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ask = Asked(caplog, audit=AuditSettings(identifications=True))
+    photos = {"image_a": b"photo", "image_b": b"other"}
+    for live in (False, True):
+        ask.api.pipeline.verdict = Liveness(live, 0.5)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = ask.api.request("POST", "/verify", files=photos, headers=headers)
+        assert answer.status_code == 200, answer.text
+    attack, told = ask.lines
+    assert (attack["same"], attack["similarity"], attack["not_live"]) == (None, None, True)
+    assert told["same"] is True
+    assert "not_live" not in told
 
 
 def test_what_a_caller_does_not_learn_is_not_in_its_record(

@@ -180,6 +180,31 @@ class TestInfer:
         assert "too poor" in ended
         assert "pixelated" in ended
 
+    def test_an_attack(self, faces: Faces, service: FakeService, photo: Path) -> None:
+        attack = {"live": False, "score": None, "reason": "The face is taken for a picture."}
+        reasons = [{"gate": "pixelated", "reason": "The face is pixelated."}]
+        quality = {"sufficient": False, "reasons": reasons}
+        nobody = {**person(None), "candidates": [], "quality": quality}
+        service.body = answer({**nobody, "liveness": attack})
+        (line,) = (x for x in faces("infer", photo).out.splitlines() if "10 60 110 160" in x)
+        # A better photo of the print would be no better.
+        told = "not live 10 60 110 160 The face is taken for a picture."
+        assert line.split() == told.split()
+
+    @pytest.mark.parametrize("checked", [None, {"live": True, "score": 0.9, "reason": None}])
+    def test_a_live_face_and_one_that_was_not_checked_are_no_attacks(
+        self,
+        faces: Faces,
+        service: FakeService,
+        photo: Path,
+        checked: dict[str, Any] | None,
+    ) -> None:
+        service.body = answer({**person(7, "Ada"), "liveness": checked})
+        ended = faces("infer", photo)
+        assert ended.code == 0
+        assert "Ada" in ended.out
+        assert "not live" not in ended.out
+
     def test_a_face_between_two_people(
         self, faces: Faces, service: FakeService, photo: Path
     ) -> None:

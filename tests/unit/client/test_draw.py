@@ -153,6 +153,15 @@ def test_a_face_that_is_too_poor_to_say_is_not_called_unknown() -> None:
     assert label_of({**poor, "quality": {"sufficient": True}}) == "unknown"
 
 
+def test_an_attack_is_called_one_whatever_else_it_is() -> None:
+    poor = {**face((0, 0, 9, 9), None), "quality": {"sufficient": False}}
+    assert label_of({**poor, "liveness": {"live": False}}) == "not live"
+    assert label_of({**poor, "liveness": {"live": True}}) == "too poor to say"
+    known = face((0, 0, 9, 9), name="Ada")
+    for checked in ({"live": True}, None):
+        assert label_of({**known, "liveness": checked}) == "Ada 98%"
+
+
 def test_a_face_between_two_people_is_called_by_both() -> None:
     def people(*names: str | None) -> list[dict[str, Any]]:
         return [{"id": 7 + n, "name": name} for n, name in enumerate(names)]

@@ -69,12 +69,13 @@ def test_faces_are_counted_known_or_unknown_with_the_best_similarity(records: Re
     records.clear()
     best = candidate(0.8)
     of_faces = [[best, candidate(0.7)], [candidate(-0.2)], [], [], [best]]
-    api.identified(of_faces, [best, *[None] * 4], 1, 1)
+    api.identified(of_faces, [best, *[None] * 4], 1, 1, 1)
     assert of(records, "faces_identified") == [
         (1, {"outcome": "known"}),
-        (2, {"outcome": "unknown"}),
+        (1, {"outcome": "unknown"}),
         (1, {"outcome": "ambiguous"}),
         (1, {"outcome": "poor"}),
+        (1, {"outcome": "not-live"}),
     ]
     assert of(records, "faces_best_similarity") == [(0.8, {}), (0.0, {}), (0.8, {})]
     records.clear()

@@ -160,6 +160,20 @@ def test_a_face_is_compared_with_each_of_another_photo(api: Api) -> None:
     assert api.post("/api/v1/verification/verify", json=encoded).json() == answer.json()
 
 
+def test_an_attack_is_like_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    api = Api(compreface=True, audit=AuditSettings(identifications=True))
+    files = {"source_image": ("a", PHOTO), "target_image": ("b", OTHER)}
+    for live in (False, True):
+        api.pipeline.verdict = Liveness(live, 0.5)
+        (result,) = api.post("/api/v1/verification/verify", files=files).json()["result"]
+        (match,) = result["face_matches"]
+        assert (match["similarity"] == 0.0) is not live
+        assert match.get("reason") == (None if live else "not-live")
+    attack, told = (r.__dict__ for r in caplog.records if r.name == "faces.audit")
+    assert (attack["same"], attack["similarity"], attack["not_live"]) == (None, None, True)
+    assert "not_live" not in told
+
+
 def test_what_cannot_be_compared(api: Api) -> None:
     files = {"source_image": ("a", PHOTO), "target_image": ("b", OTHER)}
     api.pipeline.found = {PHOTO: TWO}
@@ -188,6 +202,11 @@ def test_faces_are_compared_with_a_saved_one(caplog: pytest.LogCaptureFixture) -
     assert first < second
     (record,) = [r for r in caplog.records if r.name == "faces.audit"]
     assert (record.__dict__["action"], record.__dict__["ids"]) == ("verify", [7])
+    api.pipeline.verdict = Liveness(False, 0.1)
+    attacks = api.post(path, **FILE).json()["result"]
+    assert [(face["similarity"], face["reason"]) for face in attacks] == [(0.0, "not-live")] * 2
+    record = [r for r in caplog.records if r.name == "faces.audit"][-1]
+    assert (record.__dict__["same"], record.__dict__["not_live"]) == (None, True)
     gone = api.post(path.replace("0007", "0008"), **FILE)
     assert told(gone) == (404, 44)
     assert np.isclose(second, 1, atol=0.1)

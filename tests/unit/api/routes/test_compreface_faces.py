@@ -8,7 +8,13 @@ import httpx
 import pytest
 
 from serving.gallery import Gallery
-from serving.pipeline.reports import NO_FACE, SEVERAL_FACES, PhotoReport
+from serving.pipeline.reports import (
+    NO_FACE,
+    NOT_LIVE,
+    NOT_LIVE_REASON,
+    SEVERAL_FACES,
+    PhotoReport,
+)
 from tests.support.api import Api
 from tests.support.compreface import names, over, told
 from tests.support.galleries import open_gallery
@@ -78,6 +84,7 @@ def test_pages(api: Api) -> None:
     [
         (PhotoReport(None, 0, NO_FACE), 28),
         (PhotoReport(faces((0, 0, 9, 9)), 1, "The face is blurred.", "too-blurred"), 28),
+        (PhotoReport(faces((0, 0, 9, 9)), 1, NOT_LIVE_REASON, NOT_LIVE), 28),
         (PhotoReport(faces((0, 0, 9, 9)), 2, "Several.", SEVERAL_FACES), 31),
         (PhotoReport(None, 0, "This is no image."), 21),
     ],
