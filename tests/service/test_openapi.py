@@ -87,7 +87,7 @@ def test_an_example_is_answered_as_described(
 @MADE_UP.parametrize()
 @settings(max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_is_answered_as_described(case: Any, api: httpx.Client) -> None:
-    case.call_and_validate(base_url=str(api.base_url), checks=CHECKS)
+    case.call_and_validate(base_url=str(api.base_url), checks=CHECKS, timeout=60)
 
 
 def look_up(api: httpx.Client, collection: str) -> None:
