@@ -192,7 +192,7 @@ async def _shown(
         "threshold": threshold,
         "model": best.card.id,
     }
-    if not all_live(best.liveness):
+    if not all(all_live(each.liveness) for each, _ in shown):
         told["not_live"] = True
     await audit.compared(request, context, images, told, ids)
     return [each for each, _ in shown]
