@@ -24,6 +24,7 @@ from serving.cli.terminal import (
 )
 from serving.client import Client, ClientError, Retry
 from serving.errors import InvalidInput, ServingError, TimedOut, TooLarge, UnsupportedImage
+from serving.operations.batch.formats import JSON_LINES, PARQUET
 from serving.operations.batch.job import SUMMARY, Folder, Job, Place
 from serving.operations.batch.run import Refused, run
 from serving.settings import COLLECTION_RULE, GallerySettings, LimitSettings, is_collection
@@ -55,7 +56,14 @@ class _Folder(click.ParamType[Folder]):
     required=True,
     metavar="s3://BUCKET/PREFIX",
     type=_Folder(),
-    help="Where the results go, as numbered objects of JSON Lines.",
+    help="Where the results go, as numbered objects.",
+)
+@click.option(
+    "--format",
+    type=click.Choice([JSON_LINES, PARQUET]),
+    default=JSON_LINES,
+    show_default=True,
+    help="Of the results: JSON Lines, or Parquet, which needs pyarrow.",
 )
 @click.option("--top-k", type=Integer(1, 100), help="Candidates for each face.")
 @click.option("--threshold", type=Number(-1, 1), help="Cosine from which on a face is named.")
@@ -90,6 +98,7 @@ def batch(
     services: Services,
     source: Folder,
     out: Folder,
+    format: str,
     top_k: int | None,
     threshold: float | None,
     max_faces: int | None,
@@ -108,7 +117,8 @@ def batch(
     """
     if collection is not None and not is_collection(collection):
         raise InvalidInput(f"{COLLECTION_RULE.capitalize()}.")
-    job = Job(str(source), collection, top_k, threshold, max_faces, max_bytes, part_photos)
+    options = (collection, top_k, threshold, max_faces, max_bytes, part_photos, format)
+    job = Job(str(source), *options)
     address = endpoint_of(endpoint)
 
     def place(folder: Folder, needs: str) -> Place:

@@ -13,6 +13,7 @@ from typing import Any
 
 from serving.errors import CommitConflict, InvalidInput, StoreUnfit
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
+from serving.operations.batch.formats import JSON_LINES
 from serving.reading.strict import load_json
 
 JOB, SUMMARY = "job.json", "summary.json"
@@ -68,6 +69,7 @@ class Job:
         top_k, threshold, max_faces: of ``/infer``; None: the service's default.
         max_bytes: a photo with more bytes is not read.
         part_photos: lines of one part.
+        format: of the parts; see `serving.operations.batch.formats`.
     """
 
     source: str
@@ -77,6 +79,7 @@ class Job:
     max_faces: int | None
     max_bytes: int
     part_photos: int
+    format: str = JSON_LINES
 
     def parameters(self) -> dict[str, Any]:
         return {"version": _VERSION, "kind": "infer", **dataclasses.asdict(self)}

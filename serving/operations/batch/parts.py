@@ -1,4 +1,4 @@
-"""The parts of a job's results: objects of JSON Lines, each written once, one after the other.
+"""The parts of a job's results: objects that are each written once, one after the other.
 
 Part n + 1 begins with the photo that follows the last line of part n, so the parts alone say where
 a job goes on. Each is written on the condition that it is not there: of two runs at the same part
@@ -11,21 +11,19 @@ one gets there first, and the other ends. The metadata of a part:
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
+from serving.operations.batch.formats import Format, Line
 from serving.operations.batch.job import Place
 from serving.operations.batch.photos import entries
 from serving.operations.batch.tally import Tally
 
-_PART = re.compile(r"part-(\d{6})\.jsonl")
 _MOST_PARTS = 10**6
 _TRIES = 4
 
@@ -44,15 +42,22 @@ class Parts:
 
     Args:
         job: `Job.digest`.
+        format: of the lines.
         run: unlike that of every other run.
     """
 
     def __init__(
-        self, out: Place, job: str, run: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        out: Place,
+        job: str,
+        format: Format,
+        run: str,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = out.store
         self._folder = out.folder
         self._job = job
+        self._format = format
         self._run = run
         self._sleep = sleep
 
@@ -64,23 +69,24 @@ class Parts:
         """
         number = -1
         for entry in entries(self._store, self._folder.key("part-")):
-            if found := _PART.fullmatch(entry.key[len(self._folder.prefix) :]):
+            name = entry.key[len(self._folder.prefix) :]
+            if found := re.fullmatch(rf"part-(\d{{6}})\.{self._format.name}", name):
                 number += 1
                 if int(found[1]) != number:
                     raise InvalidInput(
-                        f"{self._folder}{_name(number)} is missing, and later parts are there; "
-                        "give another --out."
+                        f"{self._folder}{self._name(number)} is missing, and later parts are "
+                        "there; give another --out."
                     )
         if number < 0:
             return None
-        key = self._folder.key(_name(number))
+        key = self._folder.key(self._name(number))
         metadata = self._store.head(key).metadata
         if metadata.get("job") != self._job:
-            raise InvalidInput(f"{self._folder}{_name(number)} is no part of this job.")
-        lines = self._store.get(key).data.splitlines()
-        return Part(number, json.loads(lines[-1])["photo"], Tally.from_json(metadata["tally"]))
+            raise InvalidInput(f"{self._folder}{self._name(number)} is no part of this job.")
+        last = self._format.last(self._store.get(key).data)
+        return Part(number, last, Tally.from_json(metadata["tally"]))
 
-    def write(self, number: int, lines: Sequence[Mapping[str, Any]], tally: Tally) -> None:
+    def write(self, number: int, lines: Sequence[Line], tally: Tally) -> None:
         """Write a part that is not there yet.
 
         Raises:
@@ -89,15 +95,17 @@ class Parts:
         """
         if number >= _MOST_PARTS:
             raise InvalidInput("These are too many parts; give a higher --part-photos.")
-        # In ASCII, whose lines every reader divides at the same places.
-        data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        data = self._format.encode(lines)
         metadata = {"job": self._job, "run": self._run, "tally": tally.to_json()}
-        key = self._folder.key(_name(number))
+        key = self._folder.key(self._name(number))
         if not create(self._store, key, data, metadata, self._sleep):
             raise CommitConflict(
-                f"Another run of this job has written {self._folder}{_name(number)}, so this one "
-                "ends. Nothing is lost: start it again when no other runs."
+                f"Another run of this job has written {self._folder}{self._name(number)}, so this "
+                "one ends. Nothing is lost: start it again when no other runs."
             )
+
+    def _name(self, number: int) -> str:
+        return f"part-{number:06d}.{self._format.name}"
 
 
 def create(
@@ -135,7 +143,3 @@ def _created(store: DescribedStore, key: str, data: bytes, metadata: Mapping[str
     except PreconditionFailed:
         return store.head(key).metadata.get("run") == metadata["run"]
     return True
-
-
-def _name(number: int) -> str:
-    return f"part-{number:06d}.jsonl"

@@ -19,6 +19,7 @@ from typing import Any
 
 from serving.errors import InvalidInput, StoreUnfit, TooLarge, Unavailable
 from serving.gallery.store import Entry, NotFound, PreconditionFailed, StoredObject
+from serving.operations.batch.formats import Line, format_named
 from serving.operations.batch.job import SUMMARY, Job, Place, begin, is_begun
 from serving.operations.batch.parts import Parts, create
 from serving.operations.batch.photos import Photo, Photos
@@ -26,8 +27,6 @@ from serving.operations.batch.tally import Tally
 
 # Answers that wait for one before them; without them one large photo would hold up all others.
 _AHEAD = 4
-
-Line = Mapping[str, Any]
 
 
 class Refused(Exception):
@@ -95,7 +94,7 @@ def run(
         with suppress(NotFound):
             return Done(json.loads(out.store.get(summary_key).data), before=True)
     run_id = uuid.uuid4().hex
-    parts = Parts(out, job.digest(), run_id, sleep)
+    parts = Parts(out, job.digest(), format_named(job.format), run_id, sleep)
     last = parts.last()
     if last is None:
         # Before job.json: a mistyped prefix leaves nothing behind.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from serving.errors import CommitConflict, InvalidInput, Unavailable
+from serving.operations.batch.formats import JSON_LINES, format_named
 from serving.operations.batch.job import Place
 from serving.operations.batch.parts import Part, Parts
 from serving.operations.batch.tally import Tally
@@ -17,7 +18,8 @@ LINES = [{"photo": "in/a.jpg"}, {"photo": "in/ü\n\u2028\x85b.jpg"}]
 
 
 def parts_of(store: MemoryStore, run: str = "r", job: str = JOB.digest()) -> Parts:
-    return Parts(Place(store, OUT), job, run, sleep=lambda seconds: None)
+    jsonl = format_named(JSON_LINES)
+    return Parts(Place(store, OUT), job, jsonl, run, sleep=lambda seconds: None)
 
 
 def failing(times: int) -> Callable[[str, str], None]:

@@ -339,6 +339,7 @@ def test_job_json_says_what_the_lines_are_of() -> None:
         "max_faces": None,
         "max_bytes": 100,
         "part_photos": 3,
+        "format": "jsonl",
     }
     head = world.out.head("out/part-000000.jsonl")
     assert set(head.metadata) == {"job", "run", "tally"}
