@@ -180,9 +180,11 @@ def _look_up(
     try:
         return service.infer(photo, top_k=top_k, threshold=threshold, max_faces=max_faces)
     except ClientError as error:
-        if error.type in _OF_THE_PHOTO:
-            raise Refused(error.type, error.status, error.detail) from None
-        raise
+        # A proxy with a limit of its own has no type of ours.
+        kind = TooLarge.type if error.status == TooLarge.status else error.type
+        if kind not in _OF_THE_PHOTO:
+            raise
+        raise Refused(kind, error.status, error.detail) from None
 
 
 def _report(summary: Mapping[str, Any]) -> None:

@@ -116,6 +116,15 @@ def test_a_photo_that_is_refused_is_an_error_line(service: FakeService, kind: st
     assert again.exit_code == 1
 
 
+def test_a_photo_that_a_proxy_finds_too_large_does_not_end_the_run(service: FakeService) -> None:
+    bucket = Bucket("a.jpg", "b.jpg")
+    service.answers = [(200, ANSWER), (413, b"<html>")]
+    assert bucket.faces(SOURCE, "--out", OUT, "--concurrency", "1").exit_code == 1
+    first, second = bucket.lines()
+    assert (first["error"]["type"], first["error"]["status"]) == ("too-large", 413)
+    assert second["faces"] == [FACE]
+
+
 def test_of_many_errors_the_first_are_shown(service: FakeService) -> None:
     bucket = Bucket(*(f"{n:02}.jpg" for n in range(30)))
     service.answers = [(200, {"faces": []})]

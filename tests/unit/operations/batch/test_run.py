@@ -6,12 +6,14 @@ import itertools
 import json
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
+from serving.gallery.store import Entry, StoredObject
 from serving.operations.batch.run import Refused
 from tests.support.memory_store import MemoryStore
 from tests.unit.operations.batch.results import MODEL, World, answer, photos
@@ -69,6 +71,33 @@ def test_order_is_that_of_the_keys_whichever_answer_comes_first() -> None:
     world.run(concurrency=4)
     check(world, 30)
     assert 1 < most <= 4
+
+
+def test_memory_does_not_grow_with_the_photos() -> None:
+    class Many(MemoryStore):
+        def page(self, prefix: str, after: str = "") -> list[Entry]:
+            first = int(after[-10:-4]) + 1 if after else 0
+            numbers = range(first, min(first + 1000, 10_000))
+            return [Entry(f"{prefix}{n:06}.jpg", 1, 0.0, "e") for n in numbers]
+
+        def get(self, key: str) -> StoredObject:
+            return StoredObject(b"7", "e")
+
+    class Forgetful(MemoryStore):
+        def put_described(self, key: str, data: bytes, *more: Any, **condition: Any) -> str:
+            return super().put_described(key, b"", *more, **condition)
+
+    world = World({})
+    world.source, world.out = Many(), Forgetful()
+    world.look_up = answer  # type: ignore[method-assign]
+    tracemalloc.start()
+    try:
+        done = world.run(concurrency=4, part_photos=500)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done.summary["photos"] == 10_000
+    assert peak < 3 * 2**20  # of a page and a part; the lines alone would take 10 MB
 
 
 def test_a_finished_job_is_left_as_it_is() -> None:
