@@ -11,6 +11,7 @@ from rich.table import Table
 
 from serving.cli.terminal import PATH, URL, Command, Failed, Integer, Number, client, plain
 from serving.client.draw import draw, either_of, percent
+from serving.operations.outcomes import NAMED, outcome_of
 
 
 @click.command(cls=Command)
@@ -49,22 +50,19 @@ def infer(
         table.add_column(header, no_wrap=True)
     table.add_column("candidates", min_width=9, overflow="fold")
     for face in faces:
-        known = face["id"] is not None
+        outcome = outcome_of(face)
         # An older service reports neither the quality nor who else is as likely.
         poor = [r["reason"] for r in face["quality"]["reasons"]] if "quality" in face else []
         likely = face.get("ambiguous", [])
         # Nor an older one whether it is live.
         verdict = face.get("liveness")
         attack = [] if verdict is None or verdict["live"] else [verdict["reason"] or "not live"]
-        stranger = (
-            "not live" if attack else "too poor" if poor else "ambiguous" if likely else "unknown"
-        )
         candidates = [
             f"{c['id']} {c['similarity']:.2f} {percent(c['confidence'])}"
             for c in max(face["candidates"], likely, key=len)
         ]
         table.add_row(
-            str(face["id"]) if known else stranger,
+            str(face["id"]) if outcome == NAMED else outcome,
             either_of(likely) if likely else face["name"],
             None if face["similarity"] is None else f"{face['similarity']:.2f}",
             None if face["confidence"] is None else percent(face["confidence"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import Command
+from serving.cli.terminal import ENDPOINT, REGION, Command, endpoint_of
 from serving.model.repository import REPOSITORY, TracedModel
 from serving.operations.publish import Target, publish
 from serving.settings import GallerySettings
@@ -39,17 +39,8 @@ def show(name: str, repository: Path) -> None:
 @click.argument("name", metavar="MODEL")
 @click.argument("uri", metavar="s3://BUCKET/PREFIX/MODEL")
 @_REPOSITORY
-@click.option(
-    "--endpoint",
-    envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
-    help="URL of an S3 server that is not AWS.",
-)
-@click.option(
-    "--region",
-    envvar=["AWS_REGION", "AWS_DEFAULT_REGION"],
-    default="us-east-1",
-    show_default=True,
-)
+@ENDPOINT
+@REGION
 @click.option("--replace", is_flag=True, help="Even if another model is there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @pass_services
@@ -72,12 +63,11 @@ def publish_(
         target = Target.parse(uri, name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="URI") from None
-    if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise click.BadParameter("give http(s)://host:port", param_hint="--endpoint")
+    address = endpoint_of(endpoint)
     local = TracedModel.read(repository, name)
     settings = GallerySettings(
         bucket=target.bucket,
-        endpoint=endpoint or None,
+        endpoint=address,
         region=region,
         read_timeout_s=_READ_TIMEOUT_S,
     )

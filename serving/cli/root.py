@@ -17,6 +17,7 @@ from serving.cli.terminal import Failed
 
 PLACES = {
     "audit": "serving.cli.audit:audit",
+    "batch": "serving.cli.batch:batch",
     "calibrate": "serving.cli.calibrate:calibrate_command",
     "enroll": "serving.cli.enroll:enroll",
     "events": "serving.cli.events:events",

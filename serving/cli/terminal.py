@@ -37,6 +37,17 @@ URL = click.option(
     envvar="FACES_URL",
     help="Address of the service.",
 )
+ENDPOINT = click.option(
+    "--endpoint",
+    envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+    help="URL of an S3 server that is not AWS.",
+)
+REGION = click.option(
+    "--region",
+    envvar=["AWS_REGION", "AWS_DEFAULT_REGION"],
+    default="us-east-1",
+    show_default=True,
+)
 
 
 class Command(click.Command):
@@ -81,12 +92,23 @@ class Number(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
-def client(url: str) -> Client:
+def endpoint_of(option: str | None) -> str | None:
+    """The value of ``--endpoint``; None: AWS."""
+    if option and not option.startswith(("http://", "https://")):
+        raise click.BadParameter("give http(s)://host:port", param_hint="--endpoint")
+    return option or None
+
+
+def client(url: str, **options: Any) -> Client:
     """A client of the service, closed when the command ends; a warning of it is one line on
-    stderr."""
+    stderr.
+
+    Args:
+        options: see `serving.client.synchronous.Client`.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        made = Client(url)
+        made = Client(url, **options)
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
     return click.get_current_context().with_resource(made)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ from serving.settings import GallerySettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 T = TypeVar("T")
 
@@ -233,14 +234,20 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
-            return [
-                Entry(entry["Key"], entry["Size"], entry["LastModified"].timestamp())
-                for page in pages
-                for entry in page.get("Contents", ())
-            ]
+            return [_entry(found) for page in pages for found in page.get("Contents", ())]
 
         # All pages in one try: an interrupted listing must not look like a short one.
         yield from self._repeat("list", entries)
+
+    def page(self, prefix: str, after: str = "") -> Sequence[Entry]:
+        # By the key, not by a token of S3: it also serves a process that goes on another day.
+        found = self._repeat(
+            "list",
+            lambda: self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=prefix, StartAfter=after
+            ),
+        )
+        return [_entry(one) for one in found.get("Contents", ())]
 
     def _put(
         self, key: str, data: bytes, if_match: str | None, if_absent: bool, **more: Any
@@ -309,6 +316,10 @@ class S3Store:
             ) from error
         finally:
             self._observer.requested(operation, outcome, time.perf_counter() - start)
+
+
+def _entry(found: ObjectTypeDef) -> Entry:
+    return Entry(found["Key"], found["Size"], found["LastModified"].timestamp(), found["ETag"])
 
 
 def _outcome_of(code: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,11 +27,17 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of a listing; ``modified`` in seconds since 1970, by the store's clock."""
+    """One object of a listing.
+
+    Attributes:
+        size: bytes.
+        modified: seconds since 1970, by the store's clock.
+    """
 
     key: str
     size: int
     modified: float
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,10 @@ class DescribedStore(Store, Protocol):
 
     def head(self, key: str) -> ObjectInfo:
         """What the store knows of the object. Raises NotFound."""
+
+    def page(self, prefix: str, after: str = "") -> Sequence[Entry]:
+        """Part of what `list` returns, of any length: what follows the key ``after`` in the store's
+        order of keys. Empty: nothing follows."""
 
 
 _LEFT_S = 3600.0  # a check takes seconds

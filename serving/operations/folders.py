@@ -17,7 +17,7 @@ from serving.vision.formats.kinds import format_of
 
 # A file with one of these suffixes is a photo, whatever it holds: the service says what is wrong
 # with it, by its name.
-_SUFFIXES = {
+SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
     *(".heic", ".heif", ".avif"),
 }
@@ -174,7 +174,7 @@ def photos_in(folder: Path) -> list[Path]:
     Not those in deeper folders: a folder is one person.
     """
     files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    return sorted(p for p in files if p.suffix.lower() in _SUFFIXES or _begins_as_photo(p))
+    return sorted(p for p in files if p.suffix.lower() in SUFFIXES or _begins_as_photo(p))
 
 
 def _begins_as_photo(path: Path) -> bool:

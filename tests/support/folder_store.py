@@ -54,7 +54,7 @@ class FolderStore:
             key = str(path)[start:]
             if path.is_file() and key.startswith(prefix):
                 stat = path.stat()
-                yield Entry(key, stat.st_size, stat.st_mtime)
+                yield Entry(key, stat.st_size, stat.st_mtime, self._etag(key))
 
     def _etag(self, key: str) -> str:
         if key not in self._etags:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from serving.gallery.store import Entry, NotFound, ObjectInfo, PreconditionFailed, StoredObject
@@ -26,6 +26,7 @@ class MemoryStore:
         self._metadata: dict[str, Mapping[str, str]] = {}
         self.before: Callable[[str, str], None] = lambda request, key: None
         self.after: Callable[[str, str], None] = lambda request, key: None
+        self.page_size = 1000
         self.requests: list[tuple[str, str]] = []
         self.locked: dict[str, tuple[str, datetime]] = {}
         self._lock = threading.Lock()
@@ -97,7 +98,18 @@ class MemoryStore:
         with self._lock:
             found = {k: o for k, o in self.objects.items() if k.startswith(prefix)}
         for key in sorted(found):
-            yield Entry(key, len(found[key].data), self._modified[key])
+            yield Entry(key, len(found[key].data), self._modified[key], found[key].etag)
+
+    def page(self, prefix: str, after: str = "") -> Sequence[Entry]:
+        self._begin("page", prefix)
+        with self._lock:
+            following = sorted(k for k in self.objects if k.startswith(prefix) and k > after)
+            found = [
+                Entry(key, len(self.objects[key].data), self._modified[key], self.objects[key].etag)
+                for key in following[: self.page_size]
+            ]
+        self.after("page", prefix)
+        return found
 
     def _put(
         self,

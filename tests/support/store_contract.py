@@ -125,6 +125,16 @@ class DescribedStoreContract(StoreContract):
             store.put_described(key, b"four", {"n": "4"}, if_match=etag)
         assert store.head(key).metadata == {"n": "3"}
 
+    def test_lists_page_by_page(self, store: DescribedStore, key: str) -> None:
+        # SeaweedFS has the keys of a folder together, other stores sort by the bytes.
+        names = ["a-b.jpg", "a.jpg", "a/1.jpg", "b%20+.jpg", "bü é.jpg", "b\n.jpg", "😀.jpg"]
+        etags = {f"{key}/{name}": store.put(f"{key}/{name}", b"photo") for name in names}
+        listed = list(store.page(f"{key}/"))
+        assert {entry.key: entry.etag for entry in listed} == etags
+        assert {entry.size for entry in listed} == {5}
+        for n, entry in enumerate(listed):
+            assert list(store.page(f"{key}/", entry.key)) == listed[n + 1 :]
+
     def test_a_missing_object_is_not_described(self, store: DescribedStore, key: str) -> None:
         with pytest.raises(NotFound):
             store.head(key)
