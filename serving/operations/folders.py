@@ -26,6 +26,13 @@ _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _START_BYTES = 256
 
 
+# What systems and NAS boxes put beside photos: previews and what was deleted.
+_OF_SYSTEMS = {
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "lost+found", "$recycle.bin"),
+    "system volume information",
+}
+
+
 class NotPeople(Exception):
     """The folder does not hold people's photos; one sentence."""
 
@@ -67,7 +74,7 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
-    folders = [folder] if _photos(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
+    folders = [folder] if _photos(folder) else _folders(folder)
     photos: dict[int, list[Path]] = {}
     for candidate in folders:
         if own := _photos(candidate):
@@ -150,7 +157,9 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The folders in ``folder``, but for hidden ones and those of the system."""
+    inner = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in inner if p.name.lower() not in _OF_SYSTEMS)
 
 
 def _id_of(folder: Path) -> int:
