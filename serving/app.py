@@ -9,6 +9,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
 from serving.api.ingress import Ingress
+from serving.api.memory import check_room
 from serving.settings import AppArgs, Scale
 from serving.stages.decode import Decoder
 from serving.stages.detect import Detector
@@ -32,8 +33,10 @@ def build(args: dict[str, Any]) -> Application:
 
     Raises:
         pydantic.ValidationError: a setting is invalid; it names the key.
+        ValueError: the memory for bodies is less than one body takes.
     """
     settings = AppArgs.model_validate(args)
+    check_room(settings.limits)
     scale = settings.scale
     decode = _deployment(_DECODER, "decode", scale.decode).bind(settings.decode, settings.tracing)
     detect = _deployment(_DETECTOR, "detect", scale.detect).bind(

@@ -34,6 +34,9 @@ HEADER_SECONDS = 10
 MAX_HEADER_BYTES, MAX_HEADERS = 16_384, 100
 BUFFER_BYTES, _HEADERS_PARSED = 32_768, 256
 
+# What a client of Ray Serve may steer it by; the service has limits and shares of its own.
+SERVE_HEADERS = ("X-Request-Timeout-Seconds", "X-Request-Disconnect-Disabled")
+
 _PAGES_ON = "--pages-on="
 _MARK = "# with additions of serving.haproxy"
 _JSON = "content-type application/problem+json"
@@ -142,6 +145,9 @@ _RULES = [
         f"The headers are larger than 16 kB, or more than {MAX_HEADERS}.",
     )
     + f" if {{ req.hdrs,length gt {MAX_HEADER_BYTES} }} || {{ req.fhdr_cnt gt {MAX_HEADERS} }}",
+    # Serve would obey its own headers without a word: end a request early, in the words of one that
+    # did not arrive, or go on for a caller who has left.
+    *(f"http-request del-header {name}" for name in SERVE_HEADERS),
     "http-request deny deny_status 404 if !{ path_beg / }",  # OPTIONS *
     "http-request deny deny_status 400 if !{ method -m reg ^[A-Z]+$ }",
     # Answers of Uvicorn and of Serve that are no problems. The service itself has none in text.

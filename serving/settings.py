@@ -68,6 +68,8 @@ BucketName = Annotated[
 
 # A budget of bytes below this is one that was written in MiB.
 LEAST_MEMORY = 2**20
+# A trillion bytes, pixels or people. The chart computes with these in 64 bits.
+MOST = 2**40
 # The largest id of a person: a signed 64-bit number, as in the gallery's files and in /v2.
 MAX_ID = 2**63 - 1
 # Upper limit of faces processed in one photo, whatever a caller or the settings request.
@@ -146,9 +148,9 @@ class ScaleSettings(Settings):
 
 
 class DecodeSettings(Settings):
-    max_pixels: int = Field(50_000_000, ge=1)
+    max_pixels: int = Field(50_000_000, ge=1, le=MOST)
     # A baseline JPEG is decoded at 1/2, 1/4 or 1/8 of its size, so it may be larger.
-    max_jpeg_pixels: int = Field(250_000_000, ge=1)
+    max_jpeg_pixels: int = Field(250_000_000, ge=1, le=MOST)
     # A baseline JPEG larger than this is decoded reduced, to no less than this many pixels a side.
     reduce_above_side: int = Field(4096, ge=64)
     threads: int = Field(2, ge=1, description="photos decoded at once in one replica")
@@ -271,7 +273,10 @@ class MatchSettings(Settings):
         description="memory for the people of all galleries that it holds",
     )
     max_people: int = Field(
-        1_000_000, ge=1, description="people in one collection; enrolments of more are refused"
+        1_000_000,
+        ge=1,
+        le=MOST,
+        description="people in one collection; enrolments of more are refused",
     )
 
 
@@ -546,13 +551,13 @@ class EventSettings(Settings):
 
 
 class LimitSettings(Settings):
-    max_body_bytes: int = Field(64 * 2**20, ge=1)
+    max_body_bytes: int = Field(64 * 2**20, ge=1, le=MOST)
     # Bodies and what they become, by estimates that `serving.api.memory` has. Beside it the process
     # itself needs memory, and Ray's object store.
     body_memory_bytes: int = Field(
         2**30, ge=1, description="memory for the bodies in flight in one ingress replica"
     )
-    max_image_bytes: int = Field(20 * 2**20, ge=1)
+    max_image_bytes: int = Field(20 * 2**20, ge=1, le=MOST)
     max_images: int = Field(100, ge=1, description="photos in one enrolment")
     max_photos: int = Field(32, ge=1, description="photos in one request of /v2")
     # Each takes as long as a small photo: one with a thousand would hold up everybody.

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from serving.api.forms import boundary_of, read_form
 from serving.api.memory import keep_photos
 from serving.api.options import kinds_of, options_of, twice, values_of
-from serving.api.parsing import body_of, decode_base64, media_type, parse
+from serving.api.parsing import body_of, decode_base64, media_type, other_type, parse
 from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
@@ -85,7 +85,8 @@ async def read_pair(
         given = _options(options, request, fields)
     else:
         raise UnsupportedImage(
-            "Send two photos: set Content-Type to application/json or multipart/form-data."
+            f"{other_type(request)} Send two photos, and set it to application/json or "
+            "multipart/form-data."
         )
     for name, image in images.items():
         check_size(name, image, limits)
@@ -163,8 +164,8 @@ def _check_count(images: int, limits: LimitSettings) -> None:
 async def _raw(request: Request, kind: str) -> bytes:
     if not kind.startswith("image/") and kind != "application/octet-stream":
         raise UnsupportedImage(
-            "Set Content-Type to application/json, image/jpeg (or the image's type) or "
-            "multipart/form-data."
+            f"{other_type(request)} Set it to application/json, image/jpeg (or the image's type) "
+            "or multipart/form-data."
         )
     return await body_of(request)
 
@@ -176,7 +177,8 @@ async def _read_form(
     are to be those of ``options``."""
     boundary = boundary_of(request.headers["content-type"])
     body = await body_of(request)
-    form = await asyncio.to_thread(read_form, boundary, body, limits.max_images)
+    texts = kinds_of(options)
+    form = await asyncio.to_thread(read_form, boundary, body, limits.max_images, texts)
     for name, _ in form.files:
         if name in kinds_of(options):
             raise BadRequest(

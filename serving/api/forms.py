@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -46,9 +47,10 @@ _OTHER_BOUNDARY = (
     "client set both."
 )
 _NESTED = (
-    "A part of the form is a list of files of its own (multipart/mixed); send each file as a part, "
-    "with curl: -F images=@a.jpg -F images=@b.jpg."
+    "A part of the form is a list of files of its own ({}); send each file as a part, with curl: "
+    "-F images=@a.jpg -F images=@b.jpg."
 )
+_NO_LIST = "{} has the Content-Type {}, which is that of a form; send a file with its own."
 _DAMAGED_HEADERS = "The form is damaged: the headers of a part cannot be read."
 
 
@@ -84,11 +86,12 @@ def boundary_of(content_type: str) -> bytes:
     return boundary
 
 
-def read_form(boundary: bytes, body: bytes, max_files: int) -> Form:
+def read_form(boundary: bytes, body: bytes, max_files: int, texts: Collection[str] = ()) -> Form:
     """Read a form; to be called in a thread.
 
     Args:
         boundary: see `boundary_of`.
+        texts: names of fields that are no files, so that nobody is told how to send one as a file.
 
     Raises:
         BadRequest: the form is cut, damaged or followed by something, or a text is too long or not
@@ -115,7 +118,7 @@ def read_form(boundary: bytes, body: bytes, max_files: int) -> Form:
         raise BadRequest(_DAMAGED_HEADERS) from error
     if parser.state != MultipartState.END:
         raise BadRequest(_NO_END)
-    return _form_of(reader.parts, max_files)
+    return _form_of(reader.parts, max_files, texts)
 
 
 def _check_charset(what: str, parameters: dict[bytes, bytes]) -> None:
@@ -201,7 +204,7 @@ class _Reader:
         self.parts[-1].data += data[start:end]  # once for each part: the form comes in one piece
 
 
-def _form_of(parts: list[_Part], max_files: int) -> Form:
+def _form_of(parts: list[_Part], max_files: int, texts: Collection[str]) -> Form:
     form = Form([], [])
     for part in parts:
         disposition = part.headers.get("content-disposition", "")
@@ -213,11 +216,14 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
         media_type, parameters = parse_options_header(
             part.headers.get("content-type", "text/plain")
         )
+        name = _text("The name of a field", options[b"name"])
         if media_type.startswith(b"multipart/"):
-            raise BadRequest(_NESTED)
+            kind_shown = shown(media_type.decode("latin-1"))
+            if b"boundary" in parameters:
+                raise BadRequest(_NESTED.format(kind_shown))
+            raise BadRequest(_NO_LIST.format(shown(name), kind_shown))
         if any(header in part.data for header in _HEADERS):
             raise BadRequest(_DAMAGED_LINE)
-        name = _text("The name of a field", options[b"name"])
         encoding = part.headers.get("content-transfer-encoding", "").strip().lower()
         if encoding not in _BINARY:
             raise BadRequest(f"Send {shown(name)} without a Content-Transfer-Encoding.")
@@ -228,9 +234,12 @@ def _form_of(parts: list[_Part], max_files: int) -> Form:
             form.files.append((name, part.data))
             continue
         if len(part.data) > TEXT_BYTES:
+            too_long = f"{shown(name)} is text of more than {TEXT_BYTES} bytes."
+            if name in texts:
+                raise BadRequest(too_long)
             raise BadRequest(
-                f"{shown(name)} is text of more than {TEXT_BYTES} bytes. The part of a file needs "
-                "a filename or a Content-Type, and base64 is read in JSON alone."
+                f"{too_long} The part of a file needs a filename or a Content-Type, and base64 is "
+                "read in JSON alone."
             )
         _check_charset(shown(name), parameters)
         form.fields.append((name, _text(shown(name), part.data)))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fastapi import Request
 
 from serving.errors import NoRoom
+from serving.settings import LimitSettings
 
 # Memory that a body takes until it is read, as a multiple of its bytes; a test measures it.
 RAW_FACTOR = 2.2
@@ -22,6 +23,18 @@ CANDIDATE_BYTES = 1000
 
 # The part of the budget that the requests of one key may take together.
 KEY_SHARE = 0.5
+
+
+def check_room(limits: LimitSettings) -> None:
+    """Raise ValueError if one body of the size that is allowed would never find room: each caller
+    would be sent away to try again."""
+    needed = int(limits.max_body_bytes * JSON_FACTOR)
+    if limits.body_memory_bytes < needed:
+        raise ValueError(
+            f"limits.body_memory_bytes ({limits.body_memory_bytes}) is less than one body of "
+            f"limits.max_body_bytes ({limits.max_body_bytes}) takes as JSON, {JSON_FACTOR} times "
+            f"its bytes ({needed}); raise it, or lower max_body_bytes."
+        )
 
 
 class Memory:

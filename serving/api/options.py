@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.routing import BaseRoute
 
+from serving.api.scopes import changes
 from serving.errors import BadRequest
 from serving.reading.spelling import problem_of, shown, unknown
 from serving.reading.strict import BOOLEANS, INTEGER, NUMBER, Twice, load_json
@@ -34,6 +35,11 @@ _SENTENCES = {
 }
 
 
+# Their senders rely on them: a change that goes on without them is what they are to prevent.
+_CONDITIONS = ("If-Match", "If-None-Match", "If-Unmodified-Since")
+_ONCE = ("Idempotency-Key",)
+
+
 @dataclass(frozen=True)
 class Taken:
     """What a route takes besides its body.
@@ -41,11 +47,13 @@ class Taken:
     Attributes:
         path, query: the kinds of its parameters, by their names.
         body: whether it takes one.
+        changes: whether it may change what is stored.
     """
 
     path: Mapping[str, Kinds]
     query: Mapping[str, Kinds]
     body: bool
+    changes: bool
 
 
 async def check_options(request: Request) -> None:
@@ -53,7 +61,8 @@ async def check_options(request: Request) -> None:
 
     Raises:
         BadRequest: a parameter of the path or the query is unknown, given twice or not written as
-            its kind is; the query is not UTF-8; or there is a body where none is taken.
+            its kind is; the query is not UTF-8; there is a body where none is taken; or a change
+            has a condition that is not checked.
     """
     try:  # Starlette would put a question mark for what is not
         unquote_to_bytes(request.scope["query_string"]).decode()
@@ -65,6 +74,22 @@ async def check_options(request: Request) -> None:
     values_of(request.query_params.multi_items(), taken.query)
     if not taken.body and await _has_body(request):
         raise BadRequest("This request takes no body: its options are in the path and the query.")
+    if taken.changes:
+        _check_conditions(request)
+
+
+def _check_conditions(request: Request) -> None:
+    for name in _CONDITIONS:
+        if name in request.headers:
+            raise BadRequest(
+                f"The condition {name} is not checked here; send the change without it."
+            )
+    for name in _ONCE:
+        if name in request.headers:
+            raise BadRequest(
+                f"{name} is not supported: a request that is sent twice is carried out twice. Send "
+                "it without, and look before you send it again."
+            )
 
 
 def values_of(pairs: Iterable[tuple[str, str]], kinds: Mapping[str, Kinds]) -> dict[str, Any]:
@@ -174,7 +199,7 @@ def _taken(route: APIRoute) -> Taken:
         written = parameter.get("content", {}).get("application/json", parameter)
         derived[parameter["in"]][parameter["name"]] = _kinds(written["schema"])
     has_body = "requestBody" in described or route.body_field is not None
-    return Taken(derived["path"], derived["query"], has_body)
+    return Taken(derived["path"], derived["query"], has_body, changes(route))
 
 
 async def _has_body(request: Request) -> bool:

@@ -25,6 +25,8 @@ M = TypeVar("M", bound=BaseModel)
 JSON_VALUES = 10_000
 # Headers that say how a body is read; of two the first would count without a word.
 _ONCE = ("Content-Type", "Content-Encoding", "Inference-Header-Content-Length")
+# RFC 7396 is what a PATCH means here: a missing field stays, null removes it.
+_MERGE_PATCH = ("PATCH", "application/merge-patch+json")
 _BOM = b"\xef\xbb\xbf"  # programs on Windows write it
 
 _LINE_ENDS = b"\r\n"
@@ -46,6 +48,12 @@ _DATA_URL = re.compile(r"data:([^,]*),", re.IGNORECASE)
 def media_type(request: Request) -> str:
     """The Content-Type without its parameters, in small letters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def other_type(request: Request) -> str:
+    """The start of a sentence that refuses the Content-Type: what it is, as the caller sent it."""
+    kind = media_type(request)
+    return f"The Content-Type is {shown(kind)}." if kind else "There is no Content-Type."
 
 
 async def body_of(request: Request) -> bytes:
@@ -78,8 +86,11 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
     """
 
     async def read(request: Request) -> M:
-        if media_type(request) != "application/json":
-            raise BadRequest("Send JSON, and set Content-Type to application/json.")
+        kind = media_type(request)
+        if kind != "application/json" and (request.method, kind) != _MERGE_PATCH:
+            raise BadRequest(
+                f"{other_type(request)} Send JSON, and set Content-Type to application/json."
+            )
         lease = lease_of(request)
 
         def parsed(body: bytes) -> M:

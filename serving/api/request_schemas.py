@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from serving.gallery.names import metadata_problem
 from serving.gallery.retention import day, text_problem, utc
@@ -26,6 +26,13 @@ def _without(problem_of: Callable[[T], str | None]) -> AfterValidator:
     return AfterValidator(validated)
 
 
+def _text_of_photo(value: object) -> object:
+    if not isinstance(value, str):  # as a list of bytes, or an object of Node's Buffer
+        raise ValueError("should be text, the bytes of the image file as base64")
+    return value
+
+
+Encoded = Annotated[str, BeforeValidator(_text_of_photo)]
 PersonId = Annotated[int, Field(ge=0, le=MAX_ID)]
 Name = Annotated[
     str,
@@ -92,11 +99,11 @@ class InferOptions(_Request):
 
 
 class InferRequest(InferOptions):
-    image: str = Field(description="base64 of the image file; a data: URL too")
+    image: Encoded = Field(description="base64 of the image file; a data: URL too")
 
 
 class EncodedImage(_Request):
-    image: str = Field(description="base64 of the image file; a data: URL too")
+    image: Encoded = Field(description="base64 of the image file; a data: URL too")
 
 
 class GenerateOptions(_Request):
@@ -121,7 +128,7 @@ class DetectOptions(_Request):
 
 
 class DetectRequest(DetectOptions):
-    image: str = Field(description="base64 of the image file; a data: URL too")
+    image: Encoded = Field(description="base64 of the image file; a data: URL too")
 
 
 class VerifyOptions(_Request):
@@ -134,8 +141,8 @@ class VerifyOptions(_Request):
 
 
 class VerifyRequest(VerifyOptions):
-    image_a: str = Field(description="base64 of an image file; a data: URL too")
-    image_b: str = Field(description="base64 of another")
+    image_a: Encoded = Field(description="base64 of an image file; a data: URL too")
+    image_b: Encoded = Field(description="base64 of another")
 
 
 class IdentityPatch(_Request):

@@ -63,6 +63,12 @@ def anybody(handler: Handler) -> Handler:
     return needs(Scope.ADMIN, About.NO_COLLECTION, is_open=True)(handler)
 
 
+def changes(route: Route) -> bool:
+    """Whether a route may change what is stored; one that only asks about photos does not."""
+    access: Access = getattr(route.endpoint, _ATTRIBUTE, UNMARKED)
+    return not (route.methods or set()) <= {"GET", "HEAD"} and access.scope is not Scope.IDENTIFY
+
+
 @dataclass(frozen=True)
 class Target:
     """What a request's method and path lead to.

@@ -56,6 +56,14 @@ def main() -> None:
             # Names are in any script, and a container's or cron's locale may know ASCII alone.
             stream.reconfigure(errors="backslashreplace")
     try:
+        _run()
+    except KeyboardInterrupt:  # after click's own care for it: while an error is reported
+        click.echo("\nAborted!", err=True)
+        raise SystemExit(1) from None
+
+
+def _run() -> None:
+    try:
         cli()
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:

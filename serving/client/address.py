@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import httpx
 
 from serving.client.errors import ClientError
 
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in which httpx looks, in this order
 _WITH_USER = re.compile(r"[^/?#]*//[^/?#]*@")
 
 
@@ -49,12 +51,21 @@ def proxy_to(url: httpx.URL) -> str | None:
 
 @contextmanager
 def proxies() -> Iterator[None]:
-    """While a client of httpx is made, which reads the proxies of the environment.
+    """While a client of httpx is made, which reads proxies and authorities of the environment.
 
     Raises:
-        ClientError: one of them is malformed, or of a kind that cannot be used.
+        ClientError: a proxy is malformed, or of a kind that cannot be used; or the authorities
+            cannot be read.
     """
     try:
         yield
+    except OSError as error:  # ssl.SSLError is one
+        name = next((n for n in _AUTHORITIES if os.environ.get(n)), None)
+        if name is None:
+            raise
+        raise ClientError(
+            f"The authorities in {os.environ[name]}, which {name} names, cannot be read: "
+            f"{error.strerror or error}."
+        ) from None
     except (httpx.InvalidURL, ValueError, ImportError) as error:
         raise ClientError(f"A proxy of the environment cannot be used: {error}") from None

@@ -26,6 +26,13 @@ _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 _START_BYTES = 256
 
 
+# What systems and NAS boxes put beside photos: previews and what was deleted.
+_OF_SYSTEMS = {
+    *("@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "lost+found", "$recycle.bin"),
+    "system volume information",
+}
+
+
 class NotPeople(Exception):
     """The folder does not hold people's photos; one sentence."""
 
@@ -67,7 +74,7 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
-    folders = [folder] if photos_in(folder) else sorted(p for p in folder.iterdir() if p.is_dir())
+    folders = [folder] if photos_in(folder) else folders_in(folder)
     photos: dict[int, list[Path]] = {}
     for candidate in folders:
         if own := photos_in(candidate):
@@ -150,8 +157,9 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders right below, without hidden ones, by name."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The folders right below, without hidden ones and those of the system, by name."""
+    inner = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return sorted(p for p in inner if p.name.lower() not in _OF_SYSTEMS)
 
 
 def _id_of(folder: Path) -> int:

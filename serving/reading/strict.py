@@ -17,7 +17,8 @@ import yaml
 
 from serving.reading.spelling import shown
 
-INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
+# -0 is 0, as in JSON.
+INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})")
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?(?:[eE][+-]?[0-9]{1,9})?")
 BOOLEANS = {"true": True, "false": False}
 

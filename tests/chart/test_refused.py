@@ -214,6 +214,8 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"limits": {"max_body_bytes": 200 * 2**20}}},
         r"max_body_bytes \(209715200\) takes as JSON|raise resources.limits.memory",
     ),
+    "more than 64 bits": ({"settings": {"decode": {"max_pixels": 10**30}}}, "max_pixels"),
+    "a part of a face": ({"settings": {"limits": {"max_faces": 0.5}}}, "max_faces"),
     "memory for bodies beside the derived one": (
         {"settings": {"limits": {"body_memory_bytes": 2**30}}},
         "body_memory_bytes",

@@ -134,3 +134,8 @@ def test_a_wrong_key_is_an_error_that_names_it(args: dict[str, Any], named: str)
 def test_a_replica_that_died_is_noticed_soon() -> None:
     periods = {d._deployment_config.health_check_period_s for d in deployments({}).values()}
     assert periods == {2}
+
+
+def test_memory_that_is_less_than_one_body_takes_is_refused() -> None:
+    with pytest.raises(ValueError, match="body_memory_bytes"):
+        build({"limits": {"body_memory_bytes": 2**20}})

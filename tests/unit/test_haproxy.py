@@ -20,7 +20,7 @@ import pytest
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 
-from serving.haproxy import BUFFER_BYTES, HEADER_SECONDS, amended
+from serving.haproxy import BUFFER_BYTES, HEADER_SECONDS, SERVE_HEADERS, amended
 from serving.stack.haproxy import write_program
 
 PROBLEM = b'{"type": "urn:faces:problem:timed-out"}'
@@ -37,13 +37,17 @@ class _Replica(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         path = self.rfile.readline().split()[1].decode()
         length = 0
+        names = []
         while (line := self.rfile.readline().strip().lower()) != b"":
+            names.append(line.split(b":")[0])
             if line.startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
         self.rfile.read(length)
         if path.startswith("/lost"):
             return
         status, kind, body = ANSWERS.get(path, (200, "text/plain", b"up"))
+        if path == "/headers":
+            body = b" ".join(names)
         head = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         self.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + body)
 
@@ -207,6 +211,13 @@ def test_a_replica_that_goes_away_is_a_503_which_says_what_it_may_have_done(
 def test_a_proper_request_id_comes_back(port: int, sent: str, back: str) -> None:
     answer = ask(port, get("/away", f"X-Request-ID: {sent}"))
     assert answer.problem()["request_id"] == back
+
+
+def test_a_caller_does_not_steer_serve(port: int) -> None:
+    sent = [f"{name}: 0.001" for name in SERVE_HEADERS]
+    names = ask(port, get("/headers", *sent, "X-Kept: 1")).body.decode().split()
+    assert "x-kept" in names
+    assert not {name.lower() for name in SERVE_HEADERS} & set(names)
 
 
 def test_an_answer_to_head_has_no_body(port: int) -> None:

@@ -30,7 +30,9 @@ def refusal(
             the service's address comes from the service.
         keys: callers need keys, which no browser sends by itself.
     """
-    if hosts is not None and not _is_ours(headers.get("host", ""), hosts):
+    # Every browser sends a Host; a program of HTTP/1.0 may not.
+    host = headers.get("host")
+    if hosts is not None and host is not None and not _is_ours(host, hosts):
         return UnknownHost(
             f"This service is not called by this name: use its address, {' or '.join(hosts)}, or "
             "add the name to the setting hosts."

@@ -562,7 +562,8 @@ class TestWrongForms:
 
     def test_too_long_a_field(self, api: Api) -> None:
         data = {"id": "7", "name": "x" * 2**21}
-        detail_of(api.post("/generate", data=data, files={"images": PHOTO}), 400)
+        detail = detail_of(api.post("/generate", data=data, files={"images": PHOTO}), 400)
+        assert detail == "name is text of more than 8192 bytes."
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
@@ -571,6 +572,12 @@ def test_another_content_type_is_refused_with_the_right_ones(api: Api, kind: str
     detail = detail_of(answer, 415)
     assert "application/json" in detail
     assert "image/jpeg" in detail
+    assert detail.startswith(f"The Content-Type is {kind}." if kind else "There is no Content-")
+
+
+def test_two_photos_of_another_content_type_are_refused_with_what_it_is(api: Api) -> None:
+    answer = api.post("/verify", content=PHOTO, headers=JPEG)
+    assert detail_of(answer, 415).startswith("The Content-Type is image/jpeg.")
 
 
 class TestLimits:
@@ -597,3 +604,9 @@ def test_an_option_that_is_long_is_not_read_as_json(api: Api) -> None:
     fields = {"top_k": "[" + "1," * 100_000 + "1]"}
     answer = api.post("/infer", files={"image": PHOTO}, data=fields)
     assert "top_k" in detail_of(answer, 400)
+
+
+@pytest.mark.parametrize("image", [[255, 216], {"type": "Buffer", "data": [255]}, None, 7])
+def test_a_photo_that_is_no_text_is_refused_with_what_it_should_be(api: Api, image: Any) -> None:
+    detail = detail_of(api.post("/infer", json={"image": image}), 400)
+    assert detail == "image: should be text, the bytes of the image file as base64."

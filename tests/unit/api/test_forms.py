@@ -257,6 +257,25 @@ def test_files_in_a_form_within_the_form_are_named() -> None:
         read(body)
 
 
+def test_a_file_with_the_content_type_of_a_form_is_no_list() -> None:
+    """So KNIME sends files."""
+    head = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\n'
+    head += b"Content-Type: multipart/form-data"
+    with pytest.raises(BadRequest, match="image has the Content-Type multipart/form-data") as told:
+        read(b"--FORM\r\n" + head + b"\r\n\r\n" + PHOTO + b"\r\n--FORM--\r\n")
+    assert "list" not in str(told.value)
+
+
+def test_a_long_text_is_told_how_to_be_a_file_only_where_it_may_be_one() -> None:
+    body = b'--FORM\r\nContent-Disposition: form-data; name="name"\r\n\r\n' + b"x" * 9000
+    body += b"\r\n--FORM--\r\n"
+    with pytest.raises(BadRequest, match="filename"):
+        read_form(b"FORM", body, 3)
+    with pytest.raises(BadRequest) as told:
+        read_form(b"FORM", body, 3, {"name"})
+    assert str(told.value) == "name is text of more than 8192 bytes."
+
+
 @pytest.mark.parametrize(
     "kind",
     [

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.api.memory import JSON_FACTOR, RAW_FACTOR, Lease, Memory, cost_of
+from serving.api.memory import JSON_FACTOR, RAW_FACTOR, Lease, Memory, check_room, cost_of
 from serving.errors import NoRoom
+from serving.settings import LimitSettings
 
 
 def test_what_is_taken_comes_back() -> None:
@@ -77,3 +78,10 @@ def test_many_threads_take_no_more_than_there_is() -> None:
 )
 def test_a_form_that_is_not_known_costs_most(kind: str, factor: float) -> None:
     assert cost_of(kind, 1000) == int(1000 * factor)
+
+
+def test_memory_in_which_the_largest_body_finds_no_room_is_refused() -> None:
+    check_room(LimitSettings())
+    check_room(LimitSettings(max_body_bytes=1000, body_memory_bytes=4400))
+    with pytest.raises(ValueError, match=r"body_memory_bytes \(4399\) .*4400"):
+        check_room(LimitSettings(max_body_bytes=1000, body_memory_bytes=4399))

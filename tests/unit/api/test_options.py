@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from serving.api.build import ROUTERS
 from serving.api.examples import Example
-from serving.api.options import Taken, taken_of
+from serving.api.options import Taken, taken_of, value_of
 from tests.support.api import Api
 
 ROUTES = [r for router in ROUTERS for r in router.routes if isinstance(r, APIRoute)]
@@ -363,6 +364,34 @@ def test_what_a_caller_writes_is_shown_short_and_without_control_characters(api:
     detail = refused(api.get(f"/healthz?{quote('x' * 500 + chr(27))}=1"))
     assert len(detail) < 200
     assert "\x1b" not in refused(api.get(f"/healthz?{quote(chr(27) + '[2J')}=1"))
+
+
+@pytest.mark.parametrize(
+    "header", ["If-Match", "If-None-Match", "If-Unmodified-Since", "Idempotency-Key"]
+)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_change_with_a_condition_that_is_not_checked_is_refused(
+    busy: Api, case: Case, header: str
+) -> None:
+    asks = case.method == "GET" or case.path().endswith(("infer", "verify", "detect"))
+    query = "confirm=all" if "confirm" in case.taken.query else ""
+    answer = busy.request(case.method, f"{case.path()}?{query}", headers={header: '"x"'})
+    if asks:
+        assert header not in answer.text
+    else:
+        refused(answer, header)
+
+
+def test_minus_zero_is_zero_wherever_an_id_is_given() -> None:
+    api = Api()
+    encoded = base64.b64encode(PHOTO).decode()
+    body = f'{{"id": -0, "images": [{{"image": "{encoded}"}}]}}'
+    for answer in (
+        api.post("/generate", content=body, headers={"content-type": "application/json"}),
+        api.post("/generate", data={"id": "-0"}, files={"images": PHOTO}),
+    ):
+        assert answer.json()["id"] == 0
+    assert value_of("id", "-0", frozenset({"integer"})) == 0  # of a path or a query
 
 
 def test_the_files_of_the_page_take_whatever_a_link_is_given() -> None:

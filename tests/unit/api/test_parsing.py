@@ -255,3 +255,18 @@ class TestBodiesOfIdentities:
     def test_one_that_is_too_long_is_told_so(self, method: str, path: str) -> None:
         api = Api(max_body_bytes=100)
         detail_of(api.request(method, path, content=b" " * 101, headers=JSON), 413)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json-patch+json", ""])
+def test_a_body_that_is_no_json_is_refused_with_what_it_is(kind: str) -> None:
+    answer = Api().request("PATCH", "/identities/7", content=b"{}", headers={"content-type": kind})
+    named = f"The Content-Type is {kind}." if kind else "There is no Content-Type."
+    assert detail_of(answer, 400).startswith(named)
+
+
+def test_a_merge_patch_is_what_a_patch_means() -> None:
+    headers = {"content-type": "application/merge-patch+json"}
+    answer = Api().request("PATCH", "/identities/7", content=b"{}", headers=headers)
+    assert "Give a name" in detail_of(answer, 400)
+    answer = Api().post("/identities/7/merge", content=b'{"from": [8]}', headers=headers)
+    assert "merge-patch" in detail_of(answer, 400)

@@ -363,6 +363,22 @@ def test_a_disk_without_room_is_said() -> None:
     assert done.stderr == "Error: The output cannot be written: No space left on device.\n"
 
 
+def test_an_interrupt_while_an_error_is_reported_is_no_traceback() -> None:
+    """The errors' classes are imported then, which takes a second."""
+    code = """
+import serving.cli.root as root
+def interrupted():
+    raise KeyboardInterrupt
+root._foreseen = interrupted
+root.main()
+"""
+    command = [sys.executable, "-c", code, "enroll", "/proc/self/fd"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Aborted!\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_name_is_shown_where_the_locale_knows_ascii_alone(
     service: FakeService, photo: Path
 ) -> None:

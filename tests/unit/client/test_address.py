@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving.client import ClientError
+from serving.client import Client, ClientError
 from serving.client.address import proxy_to
 from tests.support.caller import Caller
 from tests.support.service import FakeService
@@ -128,3 +128,9 @@ def test_the_proxy_is_the_one_that_httpx_takes(
     with httpx.Client() as client:
         direct = client._transport_for_url(httpx.URL(url)) is client._transport
     assert (proxy_to(httpx.URL(url)) is None) is direct
+
+
+def test_authorities_that_cannot_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+    with pytest.raises(ClientError, match=r"/nonexistent/ca\.pem, which SSL_CERT_FILE names"):
+        Client("https://faces.example")

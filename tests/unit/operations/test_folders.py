@@ -115,6 +115,15 @@ def test_a_photo_beside_folders_hides_none_of_them(tmp_path: Path) -> None:
     )
 
 
+def test_folders_that_a_system_put_there_are_nobodys(tmp_path: Path) -> None:
+    for name in ("7", "@eaDir", "__MACOSX", "#recycle"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"x")
+    found = people_in(tmp_path)
+    assert [person.id for person in found.people] == [7]
+    assert "3 in sub-folders (#recycle, @eaDir, __MACOSX)" in str(found.passed_over)
+
+
 def test_what_is_no_folder(tmp_path: Path) -> None:
     (photo,) = photos_in(tmp_path, "a.jpg")
     with pytest.raises(NotPeople, match="is no folder"):

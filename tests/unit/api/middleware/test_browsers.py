@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from starlette.datastructures import Headers
 
+from serving.api.middleware.browsers import refusal
 from serving.keys import hash_of, new_key
 from serving.settings import AppArgs, KeySettings
 from serving.stack.config import StackSettings, serve_config
@@ -58,6 +60,12 @@ def test_a_page_of_another_origin_changes_nothing(headers: dict[str, str]) -> No
 )
 def test_its_own_pages_and_programs_do(headers: dict[str, str]) -> None:
     assert enrol(Api(), headers).status_code == 200
+
+
+def test_a_program_without_a_host_is_no_page_by_another_name() -> None:
+    """HTTP/1.0 needs no Host, and every browser sends one."""
+    assert refusal("POST", Headers({}), ["localhost"], keys=False) is None
+    assert refusal("POST", Headers({"host": ""}), ["localhost"], keys=False) is not None
 
 
 def test_what_changes_nothing_is_answered_and_not_shared() -> None:
