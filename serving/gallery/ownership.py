@@ -106,7 +106,8 @@ class Ownership:
     def _hand_on(self, source: int, target: int) -> None:
         if source in self._current:
             self._current.setdefault(target, []).extend(self._current.pop(source))
-            self._parted.setdefault(target, set()).update(self._parted.pop(source, ()))
+            # Also of the source still: they may hold what was theirs, and did not come along.
+            self._parted.setdefault(target, set()).update(self._parted.get(source, ()))
 
     def _split(self, person: int, heirs: Iterable[int]) -> None:
         dead = {*self._current.pop(person, ()), *self._parted.get(person, ())}

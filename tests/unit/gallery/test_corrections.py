@@ -165,6 +165,19 @@ def test_a_photo_that_was_moved_on_is_erased_where_it_ever_was(two: Bucket) -> N
     assert [rows_of(two, i) for i in (1, 2)] == [[0, 2], [3]]
 
 
+def test_what_was_replaced_before_a_move_stays_its_persons_whoever_is_merged_later(
+    two: Bucket,
+) -> None:
+    two.write(enrolled(1, 4))
+    move(two.gallery(), 1, 3, [IDS[4]])  # the last one: nobody is 1 then
+    two.write(merge(1, 3), merge(4, 1), enrolled(1, 5))
+    erase(two.stored(), [1])
+    for row in (0, 1, 2, 5):
+        assert not two.holds(ROWS[[row]])
+    assert not any(b"Ada" in o.data for o in two.store.objects.values())
+    assert (rows_of(two, 2), rows_of(two, 4)) == ([3], [4])
+
+
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_photo_that_was_removed_goes_with_a_sweep_or_with_its_person(
     two: Bucket, folded: bool
