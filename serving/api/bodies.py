@@ -180,7 +180,7 @@ async def _read_form(
     texts = kinds_of(options)
     form = await asyncio.to_thread(read_form, boundary, body, limits.max_images, texts)
     for name, _ in form.files:
-        if name in kinds_of(options):
+        if name in texts:
             raise BadRequest(
                 f"{name} is no file: send its part without a filename and a Content-Type."
             )
@@ -195,7 +195,7 @@ async def _read_form(
             raise twice(name, fields[name], text)
         fields[name] = text
     for name in form.as_json & fields.keys():
-        if "string" in kinds_of(options).get(name, ()):
+        if "string" in texts.get(name, ()):
             fields[name] = _unquoted(fields[name])
     return form.files, fields
 

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
 from rich.progress import Progress
-from rich.table import Table
 
 from serving.cli.terminal import (
     NEW_PATH,
@@ -23,6 +21,7 @@ from serving.cli.terminal import (
     client,
     harmless,
     plain,
+    print_table,
     progress_bar,
 )
 from serving.client import Client, ClientError
@@ -236,9 +235,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    console = plain()
-    console.print(f"\n{title}")
-    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(harmless, row))
-    console.print(table)
+    plain().print(f"\n{title}")
+    print_table(header, [list(map(harmless, row)) for row in rows])

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.table import Table
 
 from serving.cli.config import read_overrides
-from serving.cli.terminal import PATH, Failed, Integer, harmless, plain, progress_bar
+from serving.cli.terminal import (
+    PATH,
+    Failed,
+    Integer,
+    harmless,
+    plain,
+    print_table,
+    progress_bar,
+)
 from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
@@ -102,12 +108,8 @@ def opened(
 
 
 def print_section(section: Section) -> None:
-    console = plain()
-    console.print(f"\n{section.title}\n{section.note}")
-    table = Table(*section.header, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in section.rows:
-        table.add_row(*row)
-    console.print(table)
+    plain().print(f"\n{section.title}\n{section.note}")
+    print_table(section.header, section.rows)
 
 
 def list_failures(sample: Sample, folder: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import unicodedata
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 from serving.client import Client
 from serving.reading.names import BIDIRECTIONAL
@@ -97,6 +100,13 @@ def endpoint_of(option: str | None) -> str | None:
     if option and not option.startswith(("http://", "https://")):
         raise click.BadParameter("give http(s)://host:port", param_hint="--endpoint")
     return option or None
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    plain().print(table)
 
 
 def client(url: str, **options: Any) -> Client:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import tritonclient.http.aio as triton
 from numpy.typing import NDArray
 
 from serving.errors import Unavailable
@@ -18,12 +17,8 @@ from serving.settings import TritonSettings
 
 # How long the model's card is kept before Triton is asked for it again.
 _CARD_SECONDS = 30.0
-# The faces of a photo with more are sent in parts of so many, and of all such photos together so
-# many parts at once. That keeps Triton busy, no part spends its time limit waiting for others, and
-# a photo with few faces waits for two parts at most. Triton's own priorities would do less: its
-# batcher fills an urgent request's batch with faces that are not urgent, up to the model's size.
+# Faces in one inference, at most; see `InferenceServer.in_parts`.
 _PART = 8
-_PARTS_AT_ONCE = 2
 _NO_EMBEDDING = "Triton answered with something that is no embedding."
 
 
@@ -62,7 +57,6 @@ class Embedder:
         self._server = InferenceServer(settings, client, observe)
         self._card_seconds = card_seconds
         self._served: ServedModel | None = None
-        self._parts = asyncio.Semaphore(_PARTS_AT_ONCE)
 
     async def ready(self) -> bool:
         """Whether Triton serves the model now."""
@@ -112,37 +106,21 @@ class Embedder:
         model = await self.served()
         if not len(crops):
             return np.empty((0, model.card.dimension), np.float32)
-        size = min(model.max_batch, _PART)
-
-        async def infer(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-            async with self._parts:
-                return await self._infer(model, part)
-
-        if len(crops) <= size:
-            vectors = await self._infer(model, crops)
-        else:
-            parts = [crops[i : i + size] for i in range(0, len(crops), size)]
-            vectors = np.concatenate(await asyncio.gather(*map(infer, parts)))
+        vectors = await self._server.in_parts(
+            partial(self._infer, model), crops, min(model.max_batch, _PART)
+        )
         if vectors.shape != (len(crops), model.card.dimension) or not np.isfinite(vectors).all():
             raise Unavailable(_NO_EMBEDDING)
         return vectors
 
     async def _infer(self, model: ServedModel, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        tensor = triton.InferInput(model.input, list(crops.shape), "UINT8")
-        tensor.set_data_from_numpy(np.ascontiguousarray(crops))
-        wanted = triton.InferRequestedOutput(model.output)
+        inputs = (model.input, "UINT8", crops)
         try:
-            result = await self._server.ask(
-                "infer",
-                self._model,
-                lambda: self._server.client.infer(self._model, [tensor], outputs=[wanted]),
-                batch=len(crops),
-            )
+            vectors = await self._server.infer(self._model, inputs, model.output)
         except Unavailable:
             # A Triton that comes back may come back with another model.
             self._served = None
             raise
-        vectors: NDArray[np.float32] | None = result.as_numpy(model.output)
         if vectors is None or vectors.ndim != 2:
             raise Unavailable(_NO_EMBEDDING)
         return vectors

@@ -7,14 +7,13 @@ answer is an error, and never a face that counts as live.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import tritonclient.http.aio as triton
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
@@ -24,8 +23,6 @@ from serving.settings import LivenessSettings, TritonSettings
 
 # How long what the model says of itself is kept before Triton is asked again.
 _METADATA_SECONDS = 30.0
-# Of all photos together; see `serving.model.embedder`.
-_PARTS_AT_ONCE = 2
 _MOST_PIXELS = 512  # of a crop's side; a hundred faces of that size take 79 MB
 _DATATYPES = ("FP32", "UINT8")
 # What a probability may be off by, as 32 bits and a softmax of the model's own leave it.
@@ -96,7 +93,6 @@ class LivenessModel:
         self._server = InferenceServer(server, client, observe)
         self._metadata_seconds = metadata_seconds
         self._served: ServedLiveness | None = None
-        self._parts = asyncio.Semaphore(_PARTS_AT_ONCE)
 
     async def served(self) -> ServedLiveness:
         """The served model, from its metadata."""
@@ -124,16 +120,12 @@ class LivenessModel:
             crops: uint8 RGB (N, 3, H, W), of `size`; any N.
         """
         model = await self.served()
-
-        async def infer(part: NDArray[np.uint8]) -> NDArray[np.float64]:
-            async with self._parts:
-                return await self._infer(model, part)
-
-        parts = [crops[i : i + model.part] for i in range(0, len(crops), model.part)]
-        scores = [
-            score for part in await asyncio.gather(*map(infer, parts)) for score in part.tolist()
-        ]
-        return tuple(Liveness(score >= self._settings.threshold, score) for score in scores)
+        if not len(crops):
+            return ()
+        scores = await self._server.in_parts(partial(self._infer, model), crops, model.part)
+        return tuple(
+            Liveness(score >= self._settings.threshold, score) for score in scores.tolist()
+        )
 
     async def close(self) -> None:
         await self._server.close()
@@ -175,22 +167,14 @@ class LivenessModel:
 
     async def _infer(self, model: ServedLiveness, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The probability of live of each crop, (N,)."""
-        made = _input_of(crops, model, self._settings)
-        tensor = triton.InferInput(model.input, list(made.shape), model.datatype)
-        tensor.set_data_from_numpy(made)
-        wanted = triton.InferRequestedOutput(model.output)
+        inputs = (model.input, model.datatype, _input_of(crops, model, self._settings))
         try:
-            result = await self._server.ask(
-                "infer",
-                self._model,
-                lambda: self._server.client.infer(self._model, [tensor], outputs=[wanted]),
-                batch=len(crops),
-            )
+            output = await self._server.infer(self._model, inputs, model.output)
         except Unavailable:
             # A Triton that comes back may come back with another model.
             self._served = None
             raise
-        scores = _scores(result.as_numpy(model.output), len(crops), self._settings)
+        scores = _scores(output, len(crops), self._settings)
         if scores is None:
             raise self._unfit("it answered with something that is no probability for each face")
         return scores
@@ -212,7 +196,7 @@ def _input_of(
             np.array(values, np.float32)[:, None, None] for values in (settings.mean, settings.std)
         )
         made = (ordered.astype(np.float32) - mean) / std
-    return np.ascontiguousarray(made.transpose(0, 2, 3, 1) if model.channels_last else made)
+    return made.transpose(0, 2, 3, 1) if model.channels_last else made
 
 
 def _scores(
@@ -239,6 +223,11 @@ def _scores(
     return 1 - scores if settings.index_is == "attack" else scores
 
 
+def is_attack(verdict: Liveness | None) -> bool:
+    """Whether a face is taken for an attack; None: it was not checked."""
+    return verdict is not None and not verdict.live
+
+
 def all_live(verdicts: Sequence[Liveness | None]) -> bool:
-    """Whether none of the faces is taken for an attack; None: it was not checked."""
-    return all(verdict is None or verdict.live for verdict in verdicts)
+    """Whether none of the faces is taken for an attack."""
+    return not any(map(is_attack, verdicts))

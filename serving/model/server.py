@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+import numpy as np
 import tritonclient.http.aio as triton
+from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from serving import tracing
@@ -19,7 +21,14 @@ from serving.errors import Unavailable
 from serving.settings import TritonSettings
 
 T = TypeVar("T")
+F = TypeVar("F", bound=np.generic)
 
+# The faces of a photo with more than an inference takes are sent in parts, and of all such photos
+# together so many parts at once. That keeps Triton busy, no part spends its time limit waiting for
+# others, and a photo with few faces waits for two parts at most. Triton's own priorities would do
+# less: its batcher fills an urgent request's batch with faces that are not urgent, up to the size
+# of the model.
+_PARTS_AT_ONCE = 2
 # Seconds until a request whose connection was lost is sent again.
 _AGAIN = (0.0, 0.3)
 # Told of every request: ready, config, metadata or infer; what came of it: ok, timeout,
@@ -39,6 +48,7 @@ class InferenceServer:
         self._settings = settings
         self._client = client
         self._observe = observe
+        self._parts = asyncio.Semaphore(_PARTS_AT_ONCE)
 
     @property
     def client(self) -> Any:
@@ -94,6 +104,48 @@ class InferenceServer:
             raise Unavailable(f"Triton refuses the model {model!r}: {reason}") from error
         except ValueError as error:  # no JSON: a proxy's page, for example
             raise Unavailable("What answers at Triton's address is no Triton.") from error
+
+    async def infer(
+        self, model: str, inputs: tuple[str, str, NDArray[Any]], output: str
+    ) -> NDArray[Any] | None:
+        """What the model makes of a batch of faces; None: Triton answered without the output.
+
+        Args:
+            inputs: the name of the only one, its datatype, and the faces, (N, ...).
+            output: the name of the one that is wanted.
+
+        Raises:
+            Unavailable: see `ask`.
+        """
+        name, datatype, faces = inputs
+        tensor = triton.InferInput(name, list(faces.shape), datatype)
+        tensor.set_data_from_numpy(np.ascontiguousarray(faces))
+        wanted = triton.InferRequestedOutput(output)
+        result = await self.ask(
+            "infer",
+            model,
+            lambda: self.client.infer(model, [tensor], outputs=[wanted]),
+            batch=len(faces),
+        )
+        made: NDArray[Any] | None = result.as_numpy(output)
+        return made
+
+    async def in_parts(
+        self,
+        infer: Callable[[NDArray[np.uint8]], Awaitable[NDArray[F]]],
+        crops: NDArray[np.uint8],
+        size: int,
+    ) -> NDArray[F]:
+        """``infer`` for at least one crop, (N, ...), with at most ``size`` of them at a time."""
+        if len(crops) <= size:
+            return await infer(crops)
+
+        async def one(part: NDArray[np.uint8]) -> NDArray[F]:
+            async with self._parts:
+                return await infer(part)
+
+        parts = [crops[i : i + size] for i in range(0, len(crops), size)]
+        return np.concatenate(await asyncio.gather(*map(one, parts)))
 
     async def _once(self, what: str, call: Callable[[], Awaitable[T]], batch: int) -> T:
         start, outcome = time.perf_counter(), "given-up"

@@ -16,6 +16,7 @@ from serving.matching.quality import uninformative
 from serving.matching.records import Enrolment, Refused
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
+from serving.model.liveness import is_attack
 from serving.pipeline.extraction import Extracted
 from serving.pipeline.gather import all_of
 from serving.pipeline.keeping import default_end
@@ -174,10 +175,10 @@ def _live(
     for photo in photos:
         verdict = next(verdicts) if photo.used else None
         report = dataclasses.replace(photo, liveness=verdict)
-        if verdict is not None and not verdict.live:
+        if is_attack(verdict):
             report = dataclasses.replace(report, reason=NOT_LIVE_REASON, gate=NOT_LIVE)
         reports.append(report)
-    live = [verdict is None or verdict.live for verdict in extracted.liveness]
+    live = [not is_attack(verdict) for verdict in extracted.liveness]
     if not any(live):
         raise NoFaceInAny(reports)
     return reports, extracted.vectors[np.array(live)]

@@ -16,7 +16,7 @@ from serving.matching.records import GalleryStatus, Matches
 from serving.matching.threshold import threshold_of
 from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
-from serving.model.liveness import LivenessModel, all_live
+from serving.model.liveness import LivenessModel, is_attack
 from serving.pipeline import units
 from serving.pipeline.enrolment import Enroller
 from serving.pipeline.extraction import Extracted, Extractor
@@ -148,7 +148,7 @@ class Pipeline:
             poor = lookup_faults(faces, probes, card, self._lookup)
             # Whoever is nearest to a poor face is so by chance, and to an attack by intent.
             candidates = tuple(
-                found if not of_face and all_live([live]) else ()
+                () if of_face or is_attack(live) else found
                 for of_face, live, found in zip(
                     poor, extracted.liveness, matches.candidates, strict=True
                 )

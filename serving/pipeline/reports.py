@@ -10,7 +10,7 @@ from serving.errors import EnrolmentConflict, NoUsableFace
 from serving.matching.records import Candidate, Conflict, Enrolled, Matches
 from serving.matching.threshold import named
 from serving.model.card import ModelCard
-from serving.model.liveness import Liveness
+from serving.model.liveness import Liveness, is_attack
 from serving.vision.quality import Fault
 from serving.vision.records import Faces
 
@@ -53,12 +53,10 @@ class Identified:
         attacks = self.attacks
         return sum(bool(of_face) and n not in attacks for n, of_face in enumerate(self.faults))
 
-    @property
+    @cached_property
     def attacks(self) -> frozenset[int]:
         """The places of the faces that are taken for attacks."""
-        return frozenset(
-            place for place, verdict in enumerate(self.liveness) if verdict and not verdict.live
-        )
+        return frozenset(place for place, verdict in enumerate(self.liveness) if is_attack(verdict))
 
     def live(self, place: int) -> Liveness | None:
         """What was found of the liveness of one face; None: it was not checked."""

@@ -19,17 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.errors import ServingError
 from serving.gallery.segment import normalised
 from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.model.repository import REPOSITORY
-from serving.settings import DecodeSettings
 from serving.stack.config import StackSettings
-from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Faces, Photo
+from tests.bench.scenes import photos_with_faces
 
 HEIGHTS = (16, 20, 24, 28, 32, 36, 40, 48, 56, 64, 80)
 LEAST = (20, 24, 28, 32, 36, 40)
@@ -54,18 +52,10 @@ class Model:
 
 
 def read(folder: Path, model: Model) -> list[Sample]:
-    detector = FaceDetector()
-    samples = []
-    for path in sorted(folder.glob("*/*")):
-        try:
-            photo = decode(path.read_bytes(), DecodeSettings())
-        except (OSError, ServingError):
-            continue
-        faces = find_faces(photo, detector)
-        if len(faces):
-            embedding = model.embed(faces.crops[0])
-            samples.append(Sample(path.parent.name, photo.pixels, faces.boxes[0], embedding))
-    return samples
+    return [
+        Sample(path.parent.name, photo.pixels, faces.boxes[0], model.embed(faces.crops[0]))
+        for path, photo, faces in photos_with_faces(folder, FaceDetector())
+    ]
 
 
 def reduced(sample: Sample, height: int, detector: FaceDetector) -> tuple[Faces, int] | None:

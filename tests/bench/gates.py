@@ -18,17 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from serving.errors import ServingError
 from serving.gallery.segment import normalised
 from serving.model.repository import REPOSITORY
-from serving.settings import DecodeSettings, EnrolmentSettings
+from serving.settings import EnrolmentSettings
 from serving.stack.config import StackSettings
-from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.quality import enrolment_faults, quality_of
 from serving.vision.records import Faces, Photo
 from tests.bench.face_size import Model
+from tests.bench.scenes import photos_with_faces
 
 SIDES = (16, 20, 24, 28, 32, 40)
 SIGMAS = (0, 1, 2, 3, 4, 5, 6)
@@ -48,14 +47,9 @@ class Sample:
 
 
 def read(folder: Path, model: Model, detector: FaceDetector) -> Iterator[Sample]:
-    for path in sorted(folder.glob("*/*")):
-        try:
-            photo = decode(path.read_bytes(), DecodeSettings())
-        except (OSError, ServingError):
-            continue
-        face = find_faces(photo, detector).first(1)
-        if len(face):
-            yield Sample(path, photo.pixels, face, model.embed(face.crops[0]))
+    for path, photo, faces in photos_with_faces(folder, detector):
+        face = faces.first(1)
+        yield Sample(path, photo.pixels, face, model.embed(face.crops[0]))
 
 
 def others(samples: Sequence[Sample], probe: Sample) -> Vector | None:

@@ -17,13 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.errors import ServingError
-from serving.settings import DecodeSettings
-from serving.vision.decode import decode
 from serving.vision.faces import find_faces
 from serving.vision.mtcnn.detector import FaceDetector
 from serving.vision.records import Photo
-from tests.bench.scenes import background
+from tests.bench.scenes import background, photos_with_faces
 
 WIDTH, HEIGHT = 4032, 3024
 FACES = (60, 80)  # pixels
@@ -35,17 +32,8 @@ Pixels = NDArray[np.uint8]
 
 def read(folder: Path) -> list[tuple[Pixels, NDArray[np.float32]]]:
     """The photos with the box of their largest face, float32 (4,)."""
-    detector = FaceDetector()
-    found = []
-    for path in sorted(folder.glob("*/*")):
-        try:
-            photo = decode(path.read_bytes(), DecodeSettings())
-        except (OSError, ServingError):
-            continue
-        faces = find_faces(photo, detector)
-        if len(faces):
-            found.append((photo.pixels, faces.boxes[0]))
-    return found
+    found = photos_with_faces(folder, FaceDetector())
+    return [(photo.pixels, faces.boxes[0]) for _, photo, faces in found]
 
 
 def scene(

@@ -11,6 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving.errors import ServingError
+from serving.settings import DecodeSettings
+from serving.vision.decode import decode
+from serving.vision.detector import Detector
+from serving.vision.faces import find_faces
+from serving.vision.records import Faces, Photo
+
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 Pixels = NDArray[np.uint8]
@@ -39,6 +46,18 @@ def scenes() -> Iterator[Scene]:
         out = BytesIO()
         Image.fromarray(pixels).save(out, "JPEG", quality=90)
         yield Scene(f"generated, {faces} faces", pixels, out.getvalue())
+
+
+def photos_with_faces(folder: Path, detector: Detector) -> Iterator[tuple[Path, Photo, Faces]]:
+    """The photos ``folder/<person>/<photo>`` that can be read and show a face."""
+    for path in sorted(folder.glob("*/*")):
+        try:
+            photo = decode(path.read_bytes(), DecodeSettings())
+        except (OSError, ServingError):
+            continue
+        faces = find_faces(photo, detector)
+        if len(faces):
+            yield path, photo, faces
 
 
 def background(width: int, height: int, seed: int) -> Image.Image:

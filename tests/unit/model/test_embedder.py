@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from serving.errors import Unavailable
-from serving.model import embedder as embed
+from serving.model import server
 from serving.model.embedder import Embedder
 from serving.settings import TritonSettings
 from serving.vision.records import CROP_SIZE
@@ -141,7 +141,7 @@ class TestBatches:
         triton.seconds = 0.05
         # All at once they would wait 0.5 s for each other, were Triton to take them in turn.
         assert run(embedder(triton, timeout_s=0.4).embed(crops(40))).shape == (40, 512)
-        assert triton.most_at_once == embed._PARTS_AT_ONCE
+        assert triton.most_at_once == server._PARTS_AT_ONCE
 
     def test_a_photo_with_few_faces_does_not_wait_for_crowds(self) -> None:
         triton = Triton()
@@ -159,7 +159,7 @@ class TestBatches:
             crowds = [asyncio.ensure_future(embedding(80)) for _ in range(3)]
             await asyncio.sleep(0.01)
             await embedding(1)
-            assert triton.most_at_once == embed._PARTS_AT_ONCE + 1
+            assert triton.most_at_once == server._PARTS_AT_ONCE + 1
             await asyncio.gather(*crowds)
 
         asyncio.run(both())

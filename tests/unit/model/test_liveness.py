@@ -109,6 +109,19 @@ class TestInput:
         assert live == [n != 3 for n in range(9)]
         assert triton.most_at_once <= 2
 
+    def test_a_photo_with_few_faces_does_not_wait_for_crowds(self) -> None:
+        triton = LivenessTriton()
+
+        async def both() -> None:
+            client = model(triton, batch=4)
+            await client.size()
+            crowds = [client.judge(crops(*range(80))) for _ in range(2)]
+            await asyncio.gather(*crowds, client.judge(crops(1)))
+
+        asyncio.run(both())
+        # Two parts of crowds, and the one.
+        assert triton.most_at_once == 3
+
     def test_the_output_is_the_one_that_the_settings_name(self) -> None:
         triton = LivenessTriton(outputs=("features", "scores"))
         judged(triton, crops(1), output="scores")
