@@ -1017,7 +1017,7 @@ def test_any_faults_at_any_moment_lose_nothing(
     run_state_machine_as_test(
         GalleryMachine,
         settings=settings(
-            max_examples=examples(100),
+            max_examples=examples(35),
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
