@@ -1,10 +1,10 @@
 # Everything runs in .venv, which is installed from requirements.lock. `make help` lists the targets.
 
 PORT ?= 8000
-MODEL ?= facenet-casia-webface
+MODEL ?= facenet-casia-webface-openvino
 # Of run: mtcnn or yunet; empty: the default.
 DETECTOR ?=
-# facenet-casia-webface-openvino is facenet-casia-webface, run by OpenVINO; likewise sface-openvino.
+# facenet-casia-webface is the same model as TorchScript, with the same gallery; likewise sface and sface-openvino.
 RUNTIME := $(if $(filter %-openvino,$(MODEL)),openvino,torchscript)
 NAME := $(MODEL:%-openvino=%)
 WEIGHTS ?= $(NAME:facenet-%=%)
@@ -28,7 +28,7 @@ YUNET := serving/vision/yunet/weights/face_detection_yunet_2023mar_int8bq.onnx
 MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),xml,pt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install model tools run test unit fuzz fuzz-gallery chart chart-package console screenshots golden check attack
+.PHONY: help install model torchscript tools run test unit fuzz fuzz-gallery chart chart-package console screenshots golden check attack
 .PHONY: bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format lock lock-torch audit clean
 .PHONY: cluster-up cluster-test cluster-test-long cluster-down
 .PHONY: images serving-image triton-image kind-up kind-down
@@ -59,7 +59,7 @@ $(MTCNN): serving/vision/mtcnn/convert.py | .venv/installed
 $(YUNET): serving/vision/yunet/weights_file.py | .venv/installed
 	@$(BIN)/python -m serving.vision.yunet.weights_file && touch $@
 
-model: $(MODEL_FILE) ## trace FaceNet, or MODEL=sface, into Triton's model repository
+model: $(MODEL_FILE) ## export FaceNet, or MODEL=sface-openvino, into Triton's model repository
 
 $(MODEL_FILE): | install
 	@$(BIN)/python triton/trace_model.py --weights $(WEIGHTS) --name $(NAME) --runtime $(RUNTIME)
@@ -69,10 +69,13 @@ tools: install ## fetch helm, kubectl, axe-core and CompreFace's SDK, for the te
 	@$(BIN)/python -m tests.console.tools
 	@$(BIN)/python -m tests.support.compreface_sdk
 
+torchscript: install
+	@$(BIN)/python triton/trace_model.py --weights casia-webface --if-missing
+
 run: install model ## run the whole service on this machine, until Ctrl-C
 	@exec $(BIN)/faces up --port $(PORT) --model $(MODEL) $(if $(DETECTOR),--detector $(DETECTOR))
 
-test: check model tools ## run all tests, on their own servers
+test: check model torchscript tools ## run all tests, on their own servers
 	@$(BIN)/python triton/trace_model.py --weights sface --if-missing
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/unit tests/documents tests/bench tests/chart
 	# One after the other: two stacks at once, or other work beside one, overload two cores.
@@ -85,7 +88,7 @@ fuzz: install ## run the tests with generated inputs, for FUZZ=40 times as long
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m fuzz tests/unit
 
 fuzz-gallery: install ## run the gallery's state machine for some 109,000 steps, half an hour
-	FUZZ=35 $(BIN)/python -m pytest -rP --timeout 0 tests/unit/gallery/test_machine.py
+	FUZZ=100 $(BIN)/python -m pytest -rP --timeout 0 tests/unit/gallery/test_machine.py
 
 chart: install tools ## run the tests of the chart, with real helm
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 tests/chart
@@ -125,21 +128,19 @@ check: install ## run ruff, import-linter and mypy
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-bench: install model ## measure against facenet-pytorch, into docs/bench.md
-	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
+bench: install model torchscript ## measure against facenet-pytorch, into docs/bench.md
 	@test -d .cache/face_recognition || $(BIN)/pip install --disable-pip-version-check --quiet \
 		--target .cache/face_recognition --no-deps --no-build-isolation --require-hashes \
 		-r tests/bench/face_recognition.txt || echo "Without dlib's face_recognition, which does not install here." >&2
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m tests.bench.pipeline --out docs/bench.md
 
-bench-gallery: install model ## measure the gallery, into docs/bench-gallery.md
+bench-gallery: install model torchscript ## measure the gallery, into docs/bench-gallery.md
 	$(BIN)/python -m tests.bench.gallery --out docs/bench-gallery.md
 
-bench-triton: install model ## measure Triton's settings under load, into docs/bench-triton.md
-	@$(BIN)/python triton/trace_model.py --runtime openvino --if-missing
+bench-triton: install model torchscript ## measure Triton's settings under load, into docs/bench-triton.md
 	$(BIN)/python -m tests.bench.triton --out docs/bench-triton.md
 
-bench-fpir: install model ## measure how often strangers are named as the gallery grows
+bench-fpir: install torchscript ## measure how often strangers are named as the gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))
 
 bench-ramp: install model ## measure how replicas scale under a ramp of clients, into docs/scaling.md
@@ -151,7 +152,7 @@ bench-soak: install model ## measure whether anything grows with the photos sent
 attack: install model ## measure what one key can take from another, into docs/attacks.md
 	$(BIN)/python -m tests.bench.attack --seconds $(SECONDS) --out docs/attacks.md
 
-bench-variants: install model ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
+bench-variants: install torchscript ## measure other crops, embeddings and centroids: PHOTOS=FOLDER
 	@test -n "$(PHOTOS)" || { echo "Give PHOTOS=FOLDER, with a folder of photos for each person." >&2; exit 1; }
 	$(BIN)/python -m tests.bench.variants $(PHOTOS)
 
@@ -171,7 +172,6 @@ images: serving-image triton-image ## build both container images: REGISTRY=, TA
 
 serving-image:
 	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(NAME) \
-		--build-arg RUNTIME=$(RUNTIME) \
 		-t $(PREFIX)facenet-serving:$(TAG) .
 
 triton-image: model

@@ -24,7 +24,7 @@ from serving.evaluation.sample import NotMeasurable, Sample, sample_of
 from serving.evaluation.tables import Section
 from serving.model.repository import ModelError
 from serving.operations.folders import Subjects, subjects_in
-from serving.settings import AppArgs
+from serving.settings import DEFAULT_MODEL, AppArgs
 
 if TYPE_CHECKING:
     from serving.operations.offline import Cropper, LocalModel
@@ -56,7 +56,7 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
             type=PATH,
             help="Triton's model repository.",
         ),
-        click.option("--model", default="facenet-casia-webface", show_default=True),
+        click.option("--model", default=DEFAULT_MODEL, show_default=True),
         click.argument("folder", metavar="DIR", type=PATH),
     ):
         run = option(run)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from serving.cli.config import read_overrides
 from serving.cli.terminal import PATH, Command, Integer
+from serving.settings import DEFAULT_MODEL
 from serving.stack.config import StackSettings
 
 
@@ -24,7 +25,7 @@ from serving.stack.config import StackSettings
     type=Integer(1024, 65_000),
     help="Of HTTP; others follow it.",
 )
-@click.option("--model", default="facenet-casia-webface", show_default=True)
+@click.option("--model", default=DEFAULT_MODEL, show_default=True)
 @click.option(
     "--detector",
     type=click.Choice(["mtcnn", "yunet"]),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.model.repository import REPOSITORY
-from serving.settings import ScaleSettings
+from serving.settings import DEFAULT_MODEL, ScaleSettings
 from serving.stack import triton
 from serving.stack.process import LOOPBACK
 
@@ -35,7 +35,7 @@ class StackSettings:
 
     folder: Path = Path(".run")
     port: int = 8000
-    model: str = "facenet-casia-webface"
+    model: str = DEFAULT_MODEL
     repository: Path = REPOSITORY
     overrides: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] | None = None

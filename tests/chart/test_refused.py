@@ -167,6 +167,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"stages": {"match": {"scale": {"num_gpus": 1}}}},
         "need more GPUs than resources.limits has",
     ),
+    "OpenVINO on a GPU": (
+        {"triton": {"gpu": {"count": 1}}, "model": {"name": "sface-openvino"}},
+        r"triton\.gpu\.count: OpenVINO computes on CPUs only; set model\.name to sface\.",
+    ),
     "an object store of all memory": (
         {"stages": {"decode": {"objectStoreMemory": "3Gi"}}},
         r"objectStoreMemory \(3Gi\) is a part of the pod's memory \(3Gi\)",

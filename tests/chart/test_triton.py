@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.settings import DEFAULT_MODEL
 from tests.support.chart.helm import Helm
 from tests.support.chart.objects import only
 from tests.support.chart.values import VARIANTS
 
-MODEL = "facenet-casia-webface"
+MODEL = DEFAULT_MODEL
 # By Triton's HTTP extensions: what loads programs, reads and writes memory, files and logs.
 CLOSED = {
     "model-repository": ("POST", "/v2/repository/index"),

@@ -282,11 +282,11 @@ KNOBS = {
         {*SERVED, TRITON, PUBLISH},
         {
             (PUBLISH, "spec.template.spec.containers.0.command.4"): (
-                "s3://other/models/facenet-casia-webface"
+                "s3://other/models/facenet-casia-webface-openvino"
             ),
             (RAY, f"{_ARGS}.gallery.bucket"): "other",
             (CONFIG, "data.serve..yaml.applications.0.args.gallery.bucket"): "other",
-            (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface/",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://other/models/facenet-casia-webface-openvino/",
         },
     ),
     "s3.prefix": Knob(
@@ -423,8 +423,13 @@ KNOBS = {
     ),
     "triton.gpu": Knob(
         {"triton": {"gpu": {"count": 2, "resource": "nvidia.com/mig-1g.5gb"}}},
-        {TRITON},
-        {(TRITON, f"{_MODEL}.resources.limits.nvidia..com/mig-1g..5gb"): "2"},
+        # On a GPU the model is TorchScript.
+        {*SERVED, TRITON, PUBLISH},
+        {
+            (TRITON, f"{_MODEL}.resources.limits.nvidia..com/mig-1g..5gb"): "2",
+            (RAY, f"{_ARGS}.triton.model"): "facenet-casia-webface",
+            (TRITON, f"{_MODEL}.storageUri"): "s3://faces/models/facenet-casia-webface/",
+        },
     ),
     "triton.image": Knob(
         {"triton": {"image": "tritonserver:1"}},

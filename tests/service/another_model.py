@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 
 from serving.model.repository import REPOSITORY
+from serving.settings import DEFAULT_MODEL
 from serving.stack import triton
 from tests.support.images import DATA
 
-OLD, NEW = "facenet-casia-webface", "sface"
+OLD, NEW = DEFAULT_MODEL, "sface"
 COLLECTION = "team"
 ROOT = REPOSITORY.parents[1]
 PROBE, OBAMA = DATA / "id_is_2576.jpg", DATA / "people/102/obama.jpg"

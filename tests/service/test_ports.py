@@ -14,6 +14,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
+from serving.settings import DEFAULT_MODEL
 from serving.stack import s3, serve, triton
 from serving.stack.config import BUCKET, StackSettings
 from serving.stack.credentials import credentials
@@ -63,7 +64,7 @@ def requests(touched: Path, person: int) -> list[Request]:
         Request("POST", "/v2/systemsharedmemory/region/evil/register", "{}"),
         Request("POST", "/v2/logging", '{"log_verbose_level": 1}'),
         Request("POST", "/v2/trace/setting", "{}"),
-        Request("POST", "/v2/models/facenet-casia-webface/infer", "{}"),
+        Request("POST", f"/v2/models/{DEFAULT_MODEL}/infer", "{}"),
         # SeaweedFS: the filer, the master, the volume server
         Request("GET", f"/buckets/{BUCKET}/?pretty=y"),
         Request("PUT", f"/buckets/{BUCKET}/evil.txt", "evil"),

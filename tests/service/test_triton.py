@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from serving.errors import Unavailable
-from serving.model.card import ModelCard
 from serving.model.embedder import Embedder
 from serving.model.repository import REPOSITORY
 from serving.settings import TritonSettings
@@ -26,9 +25,9 @@ from tests.support.stacks import OPEN_PORT
 # The folder is no package, and must not be: torch imports a compiler package named triton.
 sys.path.insert(0, str(REPOSITORY.parent))
 
-import trace_model
 
 PORT = OPEN_PORT + 90
+TORCH_SCRIPT = "facenet-casia-webface"
 
 
 @pytest.fixture
@@ -38,6 +37,16 @@ def settings(stack: StackSettings) -> TritonSettings:
 
 def crops(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.random.default_rng(count).integers(0, 256, (count, 3, 160, 160), np.uint8)
+
+
+def torch_script(
+    crops: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """The embeddings that the model as TorchScript computes in this process."""
+    module = torch.jit.load(str(REPOSITORY / TORCH_SCRIPT / "1" / "model.pt"))  # type: ignore[no-untyped-call]
+    with torch.inference_mode():
+        embeddings: torch.Tensor = module(torch.from_numpy(crops))
+    return embeddings.numpy()
 
 
 @pytest.mark.parametrize("count", [0, 1, 32, 33, 70])
@@ -53,45 +62,42 @@ def test_any_number_of_faces_is_embedded(settings: TritonSettings, count: int) -
     assert max_batch == 32
     assert vectors.shape == (count, 512)
     assert vectors.dtype == np.float32
-    module = torch.jit.load(str(REPOSITORY / settings.model / "1" / "model.pt"))  # type: ignore[no-untyped-call]
     if count:
-        with torch.inference_mode():
-            expected = module(torch.from_numpy(crops(count))).numpy()
-        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+        # bfloat16, where the processor has it.
+        assert (vectors * torch_script(crops(count))).sum(axis=1).min() > 0.9995
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_openvino_serves_the_same_model(tmp_path: Path) -> None:
-    """Converted, written and served by a tritonserver of its own, under the id of the original."""
-    original = REPOSITORY / "facenet-casia-webface"
-    card = ModelCard.from_json((original / "model.json").read_text())
-    card = card.model_copy(update={"name": f"{card.name}-openvino"})
-    module = torch.jit.load(str(original / "1" / "model.pt"))  # type: ignore[no-untyped-call]
-    trace_model.write_model(tmp_path / "models", card, trace_model.convert(module, 160))
-    (tmp_path / "backends").symlink_to(REPOSITORY.parent / "backends")
+def test_torchscript_serves_the_same_model(settings: TritonSettings, tmp_path: Path) -> None:
+    """By a tritonserver of its own, under the same id."""
     run = tmp_path / "run"
-    process = triton.start(run, tmp_path / "logs", PORT, tmp_path / "models", card.name, threads=1)
+    process = triton.start(run, tmp_path / "logs", PORT, REPOSITORY, TORCH_SCRIPT, threads=1)
 
-    async def embed() -> tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-        embedder = Embedder(TritonSettings(url=triton.url_of(run), model=card.name))
+    async def served(settings: TritonSettings) -> str:
+        embedder = Embedder(settings)
         try:
-            served = (await embedder.served()).card.id
-            # As the requests of several photos, which Triton joins.
-            parts = await asyncio.gather(*(embedder.embed(crops(n)) for n in (1, 2, 33)))
-            return served, np.concatenate(parts)
+            return (await embedder.served()).card.id
         finally:
             await embedder.close()
 
+    async def embed(settings: TritonSettings) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        embedder = Embedder(settings)
+        try:
+            # As the requests of several photos, which Triton joins.
+            parts = await asyncio.gather(*(embedder.embed(crops(n)) for n in (1, 2, 33)))
+            return np.concatenate(parts)
+        finally:
+            await embedder.close()
+
+    here = TritonSettings(url=triton.url_of(run), model=TORCH_SCRIPT)
     try:
-        process.wait_until(lambda: triton.is_ready(run, card.name), 120)
-        served, vectors = asyncio.run(embed())
+        process.wait_until(lambda: triton.is_ready(run, TORCH_SCRIPT), 120)
+        assert asyncio.run(served(here)) == asyncio.run(served(settings))
+        vectors = asyncio.run(embed(here))
     finally:
         process.stop(10)
-    assert served == card.id
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(np.concatenate([crops(n) for n in (1, 2, 33)]))).numpy()
-    # bfloat16, where the processor has it.
-    assert (vectors * expected).sum(axis=1).min() > 0.9995
+    expected = torch_script(np.concatenate([crops(n) for n in (1, 2, 33)]))
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 

@@ -5,7 +5,7 @@
 {{- $_ := set $gallery "endpoint" . -}}
 {{- end -}}
 {{- $derived := dict
-    "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" .Values.model.name)
+    "triton" (dict "url" (include "facenet-serving.triton.url" .) "model" (include "facenet-serving.model" .))
     "gallery" $gallery
     "detect" (dict "threads" (include "facenet-serving.threads" .Values.stages.detect | int))
     "decode" (dict "memory_bytes" (include "facenet-serving.workMemory" .Values.stages.decode | int64))

@@ -24,7 +24,7 @@ EXPORT = DATA / "gallery" / "synthetic-1000.safetensors"
 FEW = ("--splits", "4", "--bootstrap", "20")
 
 traced = pytest.mark.skipif(
-    not (MODELS / NAME / "1" / "model.pt").is_file(), reason="not traced: make model"
+    not (MODELS / NAME / "1" / "model.pt").is_file(), reason="not traced: make torchscript"
 )
 
 

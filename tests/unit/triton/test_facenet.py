@@ -125,7 +125,7 @@ class TestKnownAnswer:
         facenet.check_known_answer(net, "my_weights.pt")  # nothing is known of them
 
     @pytest.mark.skipif(
-        not (CACHE / "graph_final.pb").is_file(), reason="not downloaded: make model"
+        not (CACHE / "graph_final.pb").is_file(), reason="not downloaded: make torchscript"
     )
     def test_one_altered_weight_is_noticed(self) -> None:
         casia = facenet.load_network("casia-webface", CACHE)

@@ -68,7 +68,8 @@ class TestTrace:
 
 
 @pytest.mark.skipif(
-    not (CACHE / "graph_final.pb").is_file(), reason="casia-webface is not downloaded: make model"
+    not (CACHE / "graph_final.pb").is_file(),
+    reason="casia-webface is not downloaded: make torchscript",
 )
 class TestCasia:
     def test_the_id_is_the_one_of_the_committed_card(self, casia: InceptionResnetV1) -> None:
@@ -88,7 +89,9 @@ class TestCasia:
         card = card_of(casia, known)
         assert card == ModelCard.from_json((CASIA / "model.json").read_text())
 
-    @pytest.mark.skipif(not (CASIA / "1" / "model.pt").is_file(), reason="not traced: make model")
+    @pytest.mark.skipif(
+        not (CASIA / "1" / "model.pt").is_file(), reason="not traced: make torchscript"
+    )
     @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
     def test_the_traced_file_is_the_eager_network(self, casia: InceptionResnetV1) -> None:
         traced = torch.jit.load(str(CASIA / "1" / "model.pt"))  # type: ignore[no-untyped-call]
