@@ -20,7 +20,7 @@ class Bucket:
 
     store: Store
     settings: GallerySettings
-    served: str  # the model of the configuration, without the hash of its id
+    served: str  # Triton's name of the configured model
 
     @classmethod
     def of(
@@ -65,7 +65,9 @@ class Bucket:
         return [its_model for _, its_model in listed]
 
     def _served(self, models: list[str]) -> list[str]:
-        return [m for m in models if m.startswith(f"{self.served}@")]
+        # OpenVINO and TorchScript run one model, with one id and one gallery.
+        name = self.served.removesuffix("-openvino")
+        return [m for m in models if m.startswith(f"{name}@")]
 
     def _located(self, model: str) -> Location:
         found = self.galleries(self.settings.collection, model)

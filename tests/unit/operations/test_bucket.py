@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from serving.errors import InvalidInput
@@ -44,6 +46,12 @@ def test_of_several_the_one_that_is_configured_or_asked_for(bucket: Bucket) -> N
     assert bucket.one(None).model == MODEL
     assert bucket.one(other).model == other
     assert check(bucket.stored(bucket.one(other))).embeddings == 1
+
+
+def test_the_configured_one_is_the_same_run_by_openvino(bucket: Bucket) -> None:
+    write(bucket, "default", MODEL, "facenet-other@ffffffffffff")
+    openvino = dataclasses.replace(bucket, served=f"{bucket.served}-openvino")
+    assert openvino.one(None).model == MODEL
 
 
 def test_of_several_that_might_be_meant_none_is_guessed(bucket: Bucket) -> None:
