@@ -19,6 +19,7 @@ PLACES = {
     "audit": "serving.cli.audit:audit",
     "batch": "serving.cli.batch:batch",
     "calibrate": "serving.cli.calibrate:calibrate_command",
+    "cluster": "serving.cli.cluster:cluster",
     "enroll": "serving.cli.enroll:enroll",
     "events": "serving.cli.events:events",
     "evaluate": "serving.cli.evaluate:evaluate_command",

@@ -27,7 +27,7 @@ from serving.vision.align import alignment_of
 from serving.vision.decode import decode
 from serving.vision.faces import detector_of, find_faces
 from serving.vision.quality import UNINFORMATIVE, enrolment_faults
-from serving.vision.records import Faces, Quality
+from serving.vision.records import Faces, Photo, Quality
 
 T = TypeVar("T")
 
@@ -134,13 +134,7 @@ class Cropper:
     def look(self, photo: Path) -> Faces | LeftOut:
         """The one face in a photo that counts."""
         try:
-            decoded = decode(photo.read_bytes(), self._settings.decode)
-            faces = find_faces(
-                decoded,
-                self._detector,
-                turned=self._settings.detect.turned,
-                alignment=self._alignment,
-            )
+            _, faces = self.all(photo.read_bytes())
         except ServingError as error:
             return LeftOut(photo, error.type, str(error))
         except OSError as error:
@@ -150,6 +144,21 @@ class Cropper:
         if len(faces) > 1 and not self._largest:
             return LeftOut(photo, SEVERAL_FACES, f"It shows {len(faces)} faces.")
         return faces.first(1)
+
+    def all(self, data: bytes) -> tuple[Photo, Faces]:
+        """The photo decoded, and all faces in it.
+
+        Raises:
+            ServingError: it is no photo that the service reads.
+        """
+        photo = decode(data, self._settings.decode)
+        faces = find_faces(
+            photo,
+            self._detector,
+            turned=self._settings.detect.turned,
+            alignment=self._alignment,
+        )
+        return photo, faces
 
     def gates(
         self, face: Faces, vectors: NDArray[np.float32], card: ModelCard
