@@ -183,8 +183,8 @@ class DetectSettings(Settings):
     )
 
 
-# A folder of triton/models. OpenVINO needs a third of TorchScript's time on a CPU. On a GPU, and in
-# NVIDIA's image for arm64, it has to be facenet-casia-webface, which has the same gallery.
+# A folder of triton/models. On a CPU OpenVINO is faster than TorchScript. On a GPU, and in NVIDIA's
+# image for arm64, it has to be facenet-casia-webface, which has the same gallery.
 DEFAULT_MODEL = "facenet-casia-webface-openvino"
 
 _InferenceUrl = Annotated[

@@ -214,7 +214,7 @@ its own where `s3.secrets` has some. KServe knows the keys of Triton's by their 
 {{- end }}
 {{- end -}}
 
-{{- /* OpenVINO needs a third of TorchScript's time, and computes on CPUs only. Both have the same gallery. */}}
+{{- /* OpenVINO is faster than TorchScript, and computes on CPUs only. Both have the same gallery. */}}
 {{- define "facenet-serving.model" -}}
 {{- .Values.model.name | default (ternary "facenet-casia-webface" "facenet-casia-webface-openvino" (gt (int .Values.triton.gpu.count) 0)) -}}
 {{- end -}}
