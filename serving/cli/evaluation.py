@@ -100,7 +100,7 @@ def opened(
     subjects = subjects_in(folder, grouped=grouped)
     if subjects.found.passed_over is not None:
         click.echo(harmless(subjects.found.passed_over), err=True)
-    # Here, since torch takes seconds to load, and the other commands have no use for it.
+    # Here, since it takes seconds to load, and the other commands have no use for it.
     from serving.operations.offline import Cropper, LocalModel
 
     local = LocalModel(repository, model)

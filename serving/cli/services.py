@@ -21,7 +21,7 @@ class MakeCropper(Protocol):
     def __call__(self, settings: AppArgs, card: ModelCard, *, largest: bool) -> Cropper: ...
 
 
-# Both import inside, since torch takes seconds to load, and most commands have no use for it.
+# Both import inside, since it takes seconds, and most commands have no use for it.
 def _local_model(repository: Path, name: str) -> EmbeddingModel:
     from serving.operations.offline import LocalModel
 

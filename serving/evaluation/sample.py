@@ -14,7 +14,7 @@ from serving.model.card import ModelCard
 from serving.vision.records import Quality
 
 if TYPE_CHECKING:
-    # torch takes seconds to load.
+    # The detector and the model take seconds to load.
     from serving.operations.offline import PhotoEmbeddings
 
 

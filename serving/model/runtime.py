@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
-import torch
 from numpy.typing import NDArray
 
 from serving.model.repository import MODEL, ModelError, weights_in
@@ -26,6 +25,9 @@ def load(folder: Path) -> Embed:
 
 
 def _torch_script(folder: Path) -> Embed:
+    # Here, since it takes seconds to load, and OpenVINO has no use for it.
+    import torch
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit", DeprecationWarning)

@@ -60,7 +60,6 @@ ELSEWHERE = {
     "gallery/snapshot.py": "gallery/test_state.py, gallery/test_fold.py",
     "gallery/stored.py": "gallery/test_compaction.py, gallery/test_erasure.py",
     "gallery/writer.py": "gallery/test_gallery.py, gallery/test_machine.py",
-    "model/runtime.py": "cli/test_evaluate.py embeds by it; service/test_story.py",
     "model/server.py": "model/test_embedder.py, model/test_liveness.py: the two that ask it",
     "operations/events.py": "cli/test_events.py",
     "operations/trail.py": "cli/test_audit.py",

@@ -78,7 +78,7 @@ def migrate_command(
     given = people_in(photos)
     if given.passed_over is not None:
         click.echo(given.passed_over, err=True)
-    # Here, since torch takes seconds to load, and the other commands have no use for it.
+    # Here, since it takes seconds to load, and the other commands have no use for it.
     from serving.operations import migrate, offline
 
     with contextlib.ExitStack() as closing:
