@@ -16,15 +16,15 @@ from PIL import Image
 from serving.cli import cli
 from serving.cli.evaluation import opened
 from serving.evaluation.sample import read_card
+from serving.settings import DEFAULT_MODEL as NAME
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA, MODELS = ROOT / "data", ROOT / "triton" / "models"
-NAME = "facenet-casia-webface"
 EXPORT = DATA / "gallery" / "synthetic-1000.safetensors"
 FEW = ("--splits", "4", "--bootstrap", "20")
 
 traced = pytest.mark.skipif(
-    not (MODELS / NAME / "1" / "model.pt").is_file(), reason="not traced: make torchscript"
+    not (MODELS / NAME / "1" / "model.bin").is_file(), reason="not traced: make model"
 )
 
 
@@ -47,7 +47,7 @@ def repository(tmp_path: Path) -> Path:
     """A model repository whose card may be written."""
     folder = tmp_path / "models" / NAME
     (folder / "1").mkdir(parents=True)
-    for name in ("model.pt", "model.sha256"):
+    for name in ("model.bin", "model.xml", "model.sha256"):
         os.symlink(MODELS / NAME / "1" / name, folder / "1" / name)
     for name in ("model.json", "config.pbtxt"):
         shutil.copy(MODELS / NAME / name, folder / name)
