@@ -29,7 +29,7 @@ MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),
 
 .DEFAULT_GOAL := help
 .PHONY: help install model torchscript tools run test unit fuzz fuzz-gallery chart chart-package console screenshots golden check attack
-.PHONY: bench bench-gallery bench-triton bench-fpir bench-ramp bench-soak bench-variants format lock lock-torch audit clean
+.PHONY: bench bench-gallery bench-triton bench-gpu bench-fpir bench-ramp bench-soak bench-variants format lock lock-torch audit clean
 .PHONY: cluster-up cluster-test cluster-test-long cluster-down
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -139,6 +139,10 @@ bench-gallery: install model torchscript ## measure the gallery, into docs/bench
 
 bench-triton: install model torchscript ## measure Triton's settings under load, into docs/bench-triton.md
 	$(BIN)/python -m tests.bench.triton --out docs/bench-triton.md
+
+bench-gpu: install torchscript ## measure Triton on a GPU, into docs/bench-gpu.md (needs one)
+	@$(BIN)/python triton/trace_model.py --weights sface --if-missing
+	$(BIN)/python -m tests.bench.gpu --out docs/bench-gpu.md
 
 bench-fpir: install torchscript ## measure how often strangers are named as the gallery grows
 	$(BIN)/python -m tests.bench.fpir $(if $(PHOTOS),--photos $(PHOTOS))

@@ -111,8 +111,9 @@ def serving(model: str, setting: Setting) -> Iterator[Path]:
             server.stop(10)
 
 
-def load_it(folder: Path, model: str, load: Load, seconds: float) -> Result:
-    crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, 160, 160), np.uint8)
+def load_it(folder: Path, model: str, load: Load, seconds: float, size: int = 160) -> Result:
+    """``size``: of the crops that the model takes, in pixels."""
+    crops = np.random.default_rng(0).integers(0, 256, (load.faces, 3, size, size), np.uint8)
     end = time.monotonic() + seconds
 
     def ask(number: int) -> list[float]:

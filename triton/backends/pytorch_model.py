@@ -2,9 +2,10 @@
 
 Serves a model repository for the C++ backend unchanged: ``platform: "pytorch_libtorch"``,
 ``<version>/model.pt``, inputs and outputs named ``<NAME>__<position>``. It has only the features
-that such a repository needs. Threads: ``OMP_NUM_THREADS`` of tritonserver's environment, otherwise
-one per core; with a small ``GOMP_SPINCOUNT``, because threads that spin while they wait slow each
-other down many times as soon as another process needs a core.
+that such a repository needs. An instance that Triton gives a GPU computes on it. Threads:
+``OMP_NUM_THREADS`` of tritonserver's environment, otherwise one per core; with a small
+``GOMP_SPINCOUNT``, because threads that spin while they wait slow each other down many times as
+soon as another process needs a core.
 
 Python and torch are those of the first ``python3`` in tritonserver's ``PATH``. Each instance is a
 process of its own in tritonserver's process group. To kill tritonserver, kill the group: an
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))  # where Triton does not look
@@ -36,8 +38,10 @@ class TritonPythonModel:
         path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)
-            model = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            model = torch.jit.load(str(path), map_location=_device(args))  # type: ignore[no-untyped-call]
         self._model = model.eval()
+        self._device = _device(args)
+        pb_utils.Logger.log_info(f"{args['model_name']} computes on {self._device}")
         for _ in range(3):  # TorchScript optimises during the first calls
             self._run(batch.zeros(self._inputs))
 
@@ -49,9 +53,16 @@ class TritonPythonModel:
         with torch.inference_mode(), warnings.catch_warnings():
             # Triton's buffers are read-only, and nothing here writes into them.
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            answer = self._model(*map(torch.from_numpy, inputs))
+            answer = self._model(*(torch.from_numpy(array).to(self._device) for array in inputs))
         answers = answer if isinstance(answer, tuple) else (answer,)
-        return [np.asarray(tensor.numpy()) for tensor in answers]
+        return [np.asarray(tensor.cpu().numpy()) for tensor in answers]
+
+
+def _device(args: dict[str, str]) -> str:
+    """Where this instance computes: on the GPU that Triton gives it, if torch can use that."""
+    if args["model_instance_kind"] == "GPU" and torch.cuda.is_available():
+        return f"cuda:{args['model_instance_device_id']}"
+    return "cpu"
 
 
 def _by_position(specs: list[dict[str, Any]]) -> list[dict[str, Any]]:
