@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from serving.cli import cli
-from serving.cli.terminal import Integer, Number
+from serving.cli.terminal import Integer, Number, print_table
 from tests.support.commands import children
 from tests.support.service import FakeService
 from tests.unit.cli.shell import Ended, Faces
@@ -407,3 +407,14 @@ main()
 def test_ctrl_c_while_modules_are_imported_is_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "80"])
+def test_a_table_that_is_no_terminals_has_each_row_whole_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    name = "Anna Katharina Elisabeth von und zu Hohenlohe-Waldenburg-Schillingsfürst"
+    print_table(["id", "name"], [["9223372036854775807", name], ["7", "Ada"]])
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["9223372036854775807", name] in [[part.strip() for part in row] for row in rows]
