@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_what_else_lies_in_the_bucket_is_left_alone() -> None:
         ({"since": "2027-01-01", "until": "2027-01-01"}, "has to be later than since"),
     ],
 )
-def test_what_no_record_can_match_is_refused(asked: dict[str, str], told: str) -> None:
+def test_what_no_record_can_match_is_refused(asked: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(told)):
         Query(**asked)
 
