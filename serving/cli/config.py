@@ -66,4 +66,16 @@ def _why(error: Exception) -> str:
         return f"{error.strerror}."
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8."
+    if isinstance(error, yaml.MarkedYAMLError):
+        return _misspelt(error)
     return str(error)
+
+
+def _misspelt(error: yaml.MarkedYAMLError) -> str:
+    """Where and why a text is no YAML, in one sentence: the parser's own has four lines, and names
+    no file."""
+    problem = " ".join(str(part) for part in (error.context, error.problem) if part)
+    if r"'\t'" in problem:
+        problem = "there is a tab where YAML takes blanks only"
+    mark = error.problem_mark or error.context_mark
+    return f"{problem}." if mark is None else f"line {mark.line + 1}: {problem}."

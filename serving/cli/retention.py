@@ -21,7 +21,7 @@ def _day(value: str) -> str:
 
 def _text(value: str) -> str:
     if (problem := text_problem(value)) is not None:
-        raise click.BadParameter(problem)
+        raise click.BadParameter(f"It {problem}")
     return value
 
 

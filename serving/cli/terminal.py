@@ -20,6 +20,7 @@ from serving.reading.names import BIDIRECTIONAL
 from serving.reading.spelling import nearest
 from serving.reading.strict import INTEGER, NUMBER
 
+_WIDEST = 10_000  # characters of a row
 # Of Unicode, without Cf: it has the joiners of Persian, Hindi and emoji, too.
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -103,10 +104,20 @@ def endpoint_of(option: str | None) -> str | None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
+    """Print a table of which nothing is cut off: in a narrow terminal cells have several lines, and
+    a file or a pipe gets each row as one line, however long."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in header:
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    plain().print(table)
+    console = plain()
+    if not console.is_terminal:
+        console.width = max(
+            console.width,
+            console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum,
+        )
+    console.print(table)
 
 
 def client(url: str, **options: Any) -> Client:

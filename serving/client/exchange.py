@@ -34,6 +34,16 @@ _TYPE_PREFIX = "urn:faces:problem:"
 # mean another collection.
 _COLLECTION = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
 
+# What a proxy means by them: its own pages say it to people with a browser only.
+_OF_A_PROXY = {
+    401: "it wants a login",
+    403: "it refuses the request",
+    407: "it wants a login",
+    413: "what was sent is larger than it takes",
+    502: "it gets no answer from the service",
+    503: "it finds no service that is ready",
+    504: "it has waited for the service in vain",
+}
 # Temporary answers of a service or of the proxy in front of it.
 _PASSING = (429, 502, 503, 504)
 # Answered with 503 too, but they do not pass by waiting.
@@ -165,6 +175,8 @@ class Exchange:
             text = f"The service at {self._at} took too long to answer."
         elif isinstance(error, httpx.TransportError):
             text = f"No service answers at {self._at} ({error})."
+            if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                text = f"The connection to {self._at} broke before its whole answer came ({error})."
         else:
             text = f"What answers at {self._at} is not this service ({error})."
         unconfirmed = call.writes and sent
@@ -196,6 +208,8 @@ class Exchange:
                 request_id = body["request_id"]
         else:
             detail = f"What answers at {self._at} is not this service (status {status})."
+            if hint := _OF_A_PROXY.get(status):
+                detail += f" A proxy before the service may have answered: {hint}."
             if answer.has_redirect_location:
                 detail += f" It redirects to {answer.headers['location']}."
         reasons = {str(i["reason"]) for i in images if i.get("reason")}

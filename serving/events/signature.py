@@ -26,8 +26,9 @@ def keys_in(text: str) -> list[bytes]:
     characters.
 
     Raises:
-        InvalidInput: there is none, there are too many, or one is short.
+        InvalidInput: there is none, there are too many, or one is short or wrapped in something.
     """
+    text = text.removeprefix("\ufeff")  # as editors on Windows begin a file
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not 1 <= len(lines) <= _MOST:
         raise InvalidInput(f"The key file of the events has 1 to {_MOST} keys, one a line.")
@@ -36,6 +37,12 @@ def keys_in(text: str) -> list[bytes]:
 
 def _key(line: str) -> bytes:
     if not line.startswith(_PREFIX):
+        if _PREFIX in line:
+            # Taken for text, it would sign what no receiver can verify.
+            raise InvalidInput(
+                f"A key of the events has something before {_PREFIX}; a line is the key alone, "
+                "without quotes or a name."
+            )
         if len(line) < 32:
             raise InvalidInput("A key of the events has 32 characters or more.")
         return line.encode()

@@ -31,6 +31,8 @@ _TIME = re.compile(
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NO_TIME = "should be a date and a time that exist, with a time zone, as 2027-01-31T00:00:00Z"
+_TOO_EARLY = "is before 1970, or its first second"
+_TOO_LATE = "is after the year 9999"
 _LOST_PLUS = f"{_NO_TIME}; in an address the + of a zone is written %2B"
 _NO_DATE = "should be a date that exists, as 2027-01-31"
 
@@ -49,10 +51,12 @@ def utc(text: str) -> str:
     try:
         offset = "+00:00" if zone in "Zz" else zone
         time = datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError(_NO_TIME) from None
+    except OverflowError:  # its zone leads out of the years that there are
+        raise ValueError(_TOO_EARLY if day < "1970" else _TOO_LATE) from None
     if time.timestamp() <= 0:
-        raise ValueError(_NO_TIME)
+        raise ValueError(_TOO_EARLY)
     return text_of(time.timestamp())
 
 
@@ -121,11 +125,12 @@ def retention_problem(details: Mapping[str, Any]) -> str | None:
 
 
 def text_problem(text: Any) -> str | None:
-    """Why this cannot be a reference or the version of a text; None: it can, as None can."""
+    """Why this cannot be a reference or the version of a text, to stand behind its name; None: it
+    can, as None can."""
     if text is None:
         return None
-    problem = name_problem(text) if isinstance(text, str) else "It is text."
-    return None if problem is None else problem.replace("A name", "It")
+    problem = name_problem(text) if isinstance(text, str) else "A name is text."
+    return None if problem is None else problem.removeprefix("A name ")
 
 
 def moment_problem(details: Mapping[str, Any], now: float) -> str | None:

@@ -18,7 +18,6 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     NoCredentialsError,
-    ProfileNotFound,
 )
 
 from serving.errors import InvalidInput, StoreUnfit, Unavailable
@@ -49,6 +48,11 @@ _UNCHANGED = ("304", "NotModified")
 _GALLERY = (
     "the gallery needs to get, put, delete and list objects, and to delete and list their versions"
 )
+# What an operator has to mend, and a code alone does not say.
+_MEANT = {
+    "RequestTimeTooSkewed": "finds the time of this machine wrong ({code}); set its clock",
+    "ExpiredToken": "does not take these keys any more ({code}); get new ones",
+}
 _REFUSES = "refuses these keys; {needs}"
 _UNFIT = {
     "NoSuchBucket": "does not exist; create it first",
@@ -88,15 +92,21 @@ def connect(
             boto3's own chain (environment, IRSA…).
 
     Raises:
-        InvalidInput: the environment names a profile of AWS that is not there.
+        InvalidInput: the environment or AWS's files say something that boto3 does not take: a
+            profile that is not there, half a pair of keys, a region that is none.
     """
-    keys = credentials or _keys_of_environment()
-    # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
     try:
-        session = boto3.session.Session()
-    except ProfileNotFound as error:  # of the environment's AWS_PROFILE
-        raise InvalidInput(f"{error}.") from None
-    client = session.client(
+        client = _client(settings, credentials or _keys_of_environment())
+    except BotoCoreError as error:
+        sentence = str(error).rstrip(".")
+        raise InvalidInput(f"The object store cannot be asked: {sentence}.") from None
+    return S3Store(client, settings.bucket, observer, needs)
+
+
+def _client(settings: GallerySettings, keys: Mapping[str, str]) -> S3Client:
+    """Raises BotoCoreError."""
+    # A session of its own: boto3's default one is not safe in threads, and keeps the first keys.
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region,
@@ -115,7 +125,6 @@ def connect(
             s3={"addressing_style": "path" if settings.endpoint else "auto"},
         ),
     )
-    return S3Store(client, settings.bucket, observer, needs)
 
 
 def _keys_of_environment() -> dict[str, str]:
@@ -190,7 +199,7 @@ class S3Store:
             digest = answer.get("ChecksumSHA256", "-")
             return ObjectInfo(
                 size=answer["ContentLength"],
-                etag=answer["ETag"],
+                etag=_etag_of(answer),
                 # With a dash it is a checksum of the checksums of parts.
                 sha256=None if "-" in digest else base64.b64decode(digest).hex(),
                 metadata={k.lower(): v for k, v in answer["Metadata"].items()},
@@ -234,7 +243,7 @@ class S3Store:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=prefix
             )
-            return [_entry(found) for page in pages for found in page.get("Contents", ())]
+            return [_entry(found) for page in pages for found in _contents_of(page)]
 
         # All pages in one try: an interrupted listing must not look like a short one.
         yield from self._repeat("list", entries)
@@ -243,11 +252,11 @@ class S3Store:
         # By the key, not by a token of S3: it also serves a process that goes on another day.
         found = self._repeat(
             "list",
-            lambda: self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=prefix, StartAfter=after
+            lambda: _contents_of(
+                self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, StartAfter=after)
             ),
         )
-        return [_entry(one) for one in found.get("Contents", ())]
+        return [_entry(one) for one in found]
 
     def _put(
         self, key: str, data: bytes, if_match: str | None, if_absent: bool, **more: Any
@@ -262,7 +271,7 @@ class S3Store:
             answer = self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=data, **condition, **more
             )
-            return answer["ETag"]
+            return _etag_of(answer)
 
         # Without a condition, writing the same once more does no harm.
         return self._once("put", put) if condition else self._repeat("put", put)
@@ -271,7 +280,7 @@ class S3Store:
         answer: Any = self._client.get_object(Bucket=self._bucket, Key=key, **condition)  # type: ignore[arg-type]
         # `closing`, since the body itself in a `with` gives a stream without its checks and errors.
         with contextlib.closing(answer["Body"]) as body:
-            return StoredObject(body.read(), answer["ETag"])
+            return StoredObject(body.read(), _etag_of(answer))
 
     def _repeat(self, operation: str, call: Callable[[], T]) -> T:
         """Run a call that may be repeated, again while the store is away, at most 3 times."""
@@ -302,7 +311,8 @@ class S3Store:
             if code in _UNFIT:
                 reason = _UNFIT[code].format(needs=self._needs)
                 raise StoreUnfit(f"The bucket {self._bucket!r} {reason}.") from error
-            raise Unavailable(f"The object store answers with the error {code}.") from error
+            answers = _MEANT.get(code, "answers with the error {code}").format(code=code)
+            raise Unavailable(f"The object store {answers}.") from error
         except NoCredentialsError as error:
             outcome = "unfit"
             raise StoreUnfit(
@@ -311,11 +321,35 @@ class S3Store:
             ) from error
         except (BotoCoreError, OSError) as error:
             outcome = "unreachable"
+            if isinstance(error, OSError) and error.filename is not None:
+                # A token that the environment names, for example.
+                why = f"{error.filename} cannot be read: {error.strerror}"
+                raise Unavailable(f"The object store cannot be asked: {why}.") from error
             raise Unavailable(
                 f"The object store cannot be reached ({type(error).__name__})."
             ) from error
         finally:
             self._observer.requested(operation, outcome, time.perf_counter() - start)
+
+
+def _etag_of(answer: Any) -> str:
+    """Raises Unavailable: some other server answered, a page to log in for example."""
+    if "ETag" not in answer:
+        raise _no_store("an object without an ETag")
+    return str(answer["ETag"])
+
+
+def _contents_of(page: Any) -> Sequence[ObjectTypeDef]:
+    """What a page of a listing has. Raises Unavailable, as `_etag_of`: boto3 reads a page of HTML
+    as a listing of nothing."""
+    if "IsTruncated" not in page:
+        raise _no_store("what is no listing")
+    contents: Sequence[ObjectTypeDef] = page.get("Contents", ())
+    return contents
+
+
+def _no_store(what: str) -> Unavailable:
+    return Unavailable(f"What answers as the object store is none: it sends {what}.")
 
 
 def _entry(found: ObjectTypeDef) -> Entry:

@@ -33,6 +33,7 @@ class Process:
 
     Args:
         folder: the working directory; by default this process's own.
+        orphaned: the signal that the child gets when this process ends without having stopped it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Process:
         log: Path,
         env: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        orphaned: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
@@ -55,7 +57,7 @@ class Process:
 
         def end_with_parent() -> None:
             # Even a parent that is killed outright must leave nothing running.
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            libc.prctl(_PR_SET_PDEATHSIG, orphaned)
             resource.setrlimit(resource.RLIMIT_CORE, (no_core, no_core))
 
         with open(log, "wb", opener=_private_opener) as output:

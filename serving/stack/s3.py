@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -80,7 +81,15 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
     for n, name in enumerate(_SERVERS):
         command.append(f"-{name}.port={first_port + n}")
         command.append(f"-{name}.port.grpc={first_port + n + len(_SERVERS)}")
-    return Process("The S3 server", command, log=logs / "s3.log", folder=folder)
+    # Its servers wait for one another when they are asked to end, without end where one was not yet
+    # up; whoever kills this process must get the ports back. What S3 has confirmed is in its files.
+    return Process(
+        "The S3 server",
+        command,
+        log=logs / "s3.log",
+        folder=folder,
+        orphaned=signal.SIGKILL,
+    )
 
 
 def _close_inner_servers(folder: Path) -> None:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
 
+from serving.errors import InvalidInput
 from serving.gallery.formats import Stored, read_json
 from serving.gallery.store import NotFound, Store
+from serving.reading.spelling import nearest, shown
 from serving.trail import people
 from serving.trail.chain import ChainReport, Head, decode, verify
 from serving.trail.places import Place, Places
-from serving.trail.records import Record, renamed, values_in
+from serving.trail.records import ACTIONS, Record, renamed, values_in
 
 _PARALLEL_GETS = 8
 # A record is written after its end, and days after it when the store was away.
@@ -38,6 +40,10 @@ class Query:
         since, until: UTC, as RFC 3339 or as the begin of it; ``until`` is not included.
         person: an id that is in the record, in any place.
         input: the keyed hash of a photo.
+
+    Raises:
+        InvalidInput: no record can match: there is no such action, or no time between the two. An
+            empty answer would be taken for "nobody did it".
     """
 
     since: str | None = None
@@ -48,6 +54,14 @@ class Query:
     action: str | None = None
     request_id: str | None = None
     input: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.action is not None and self.action not in ACTIONS:
+            near = nearest(self.action, ACTIONS)
+            known = f"there are {', '.join(ACTIONS)}." if near is None else f"did you mean {near}?"
+            raise InvalidInput(f"{shown(self.action)} is no action of the audit; {known}")
+        if self.since and self.until and self.until <= self.since:
+            raise InvalidInput(f"until ({self.until}) has to be later than since ({self.since}).")
 
     def takes_day(self, day: str) -> bool:
         """Whether the records of an object of that day may match."""

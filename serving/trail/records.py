@@ -10,6 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Record = dict[str, Any]
+# What a record may be of; a test finds each of them where it is written.
+ACTIONS = (
+    *("identify", "verify", "request", "enrol", "add", "import", "describe", "merge", "unmerge"),
+    *("move", "remove", "undo", "correct", "distinct", "same", "delete", "delete-all", "erase"),
+    *("withdraw", "expire", "migrate", "restore", "compact", "sweep"),
+)
 
 # In memory; as JSON it is a quarter of that. A test measures it.
 _BASE_BYTES = 1400

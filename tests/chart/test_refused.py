@@ -27,6 +27,31 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"httpRoute": {"hostnames": ["Faces.example.com"]}},
         "httpRoute.hostnames: a host is named",
     ),
+    "a variable twice": (
+        {"triton": {"pod": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A"}]}}},
+        "triton.pod.extraEnv has A twice",
+    ),
+    "other GPUs in the limits": (
+        {"triton": {"gpu": {"count": 1}, "resources": {"limits": {"nvidia.com/gpu": 2}}}},
+        "triton.gpu.count \\(1\\) and triton.resources.limits of nvidia.com/gpu \\(2\\)",
+    ),
+    "an image with a scheme": (
+        {"image": {"repository": "https://registry.example.com/faces"}},
+        "image.repository is a name",
+    ),
+    "an image with a tag": (
+        {"image": {"repository": "registry.example.com:5000/faces:1.2"}},
+        "image.repository is a name .* image.tag",
+    ),
+    "a minute that is none": (
+        {"maintenance": {"schedule": "61 * * * *"}},
+        "maintenance.schedule .*: the minute is a number from 0 to 59, not 61",
+    ),
+    "an hour that is none": (
+        {"maintenance": {"schedule": "0 0-24/2 * * *"}},
+        "the hour is a number from 0 to 23, not 24",
+    ),
+    "a step of nothing": ({"maintenance": {"schedule": "*/0 * * * *"}}, "a step is 1 or more"),
     "a long name": ({"fullnameOverride": "n" * 41}, "41 characters|fullnameOverride"),
     "no name": ({"fullnameOverride": "Faces_1"}, "fullnameOverride"),
     "two sources of keys": (

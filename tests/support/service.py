@@ -63,7 +63,7 @@ def fake_service() -> Iterator[FakeService]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_PATCH = do_DELETE = do_GET
+        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # the client has stopped waiting

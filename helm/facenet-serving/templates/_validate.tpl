@@ -22,6 +22,24 @@
 {{- include "facenet-serving.validate.events" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
+{{- $env := dict "pod" .Values.pod "ray" .Values.ray "ray.head.pod" .Values.ray.head.pod "triton.pod" .Values.triton.pod "model.publish.pod" .Values.model.publish.pod "maintenance.pod" .Values.maintenance.pod "minio.pod" .Values.minio.pod "test.pod" .Values.test.pod -}}
+{{- range $stage, $values := .Values.stages -}}
+{{- $_ := set $env (printf "stages.%s.pod" $stage) $values.pod -}}
+{{- end -}}
+{{- range $place, $values := $env -}}
+{{- $names := list -}}
+{{- range (get ($values | default dict) "extraEnv" | default list) -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s.extraEnv has %s twice, and only the last would count; take one away." $place .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- $repository := .Values.image.repository -}}
+{{- if or (contains "://" $repository) (contains "@" $repository) (regexMatch ":[^/]*$" $repository) -}}
+{{- fail (printf "image.repository is a name like registry.example.com:5000/facenet-serving, without https:// and without a tag or digest, which are image.tag and image.digest, not %q." $repository) -}}
+{{- end -}}
+{{- include "facenet-serving.validate.schedule" .Values.maintenance.schedule -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.enabled needs a host: set ingress.hosts." -}}
 {{- end -}}
@@ -261,6 +279,10 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- if not (and (dig "limits" "cpu" "" $triton.resources) (dig "limits" "memory" "" $triton.resources)) -}}
 {{- fail "triton.resources.limits needs cpu and memory: KServe's runtime has limits of its own, which would stay." -}}
 {{- end -}}
+{{- $gpus := get ($triton.resources.limits | default dict) $triton.gpu.resource -}}
+{{- if and $triton.gpu.count $gpus (ne (toString $gpus) (toString (int $triton.gpu.count))) -}}
+{{- fail (printf "triton.gpu.count (%d) and triton.resources.limits of %s (%v) contradict each other; take one away." (int $triton.gpu.count) $triton.gpu.resource $gpus) -}}
+{{- end -}}
 {{- with $triton.autoscaling -}}
 {{- if gt (int .minReplicas) (int .maxReplicas) -}}
 {{- fail (printf "triton.autoscaling: minReplicas (%d) is more than maxReplicas (%d)." (int .minReplicas) (int .maxReplicas)) -}}
@@ -303,6 +325,25 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- end -}}
 {{- if not (or .existingSecret .certManager.enabled) -}}
 {{- fail "ray.tls.enabled needs a CA: set ray.tls.existingSecret or ray.tls.certManager.enabled." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The fields of a CronJob's schedule have numbers that there are: Kubernetes would refuse the CronJob alone. */}}
+{{- define "facenet-serving.validate.schedule" -}}
+{{- $most := list (list "minute" 0 59) (list "hour" 0 23) (list "day" 1 31) (list "month" 1 12) (list "weekday" 0 6) -}}
+{{- if not (hasPrefix "@" .) -}}
+{{- $schedule := . -}}
+{{- range $index, $field := splitList " " . -}}
+{{- $kind := index $most $index -}}
+{{- range regexFindAll "[0-9]+" (regexReplaceAll "/[0-9]+" $field "") -1 -}}
+{{- if or (lt (atoi .) (int (index $kind 1))) (gt (atoi .) (int (index $kind 2))) -}}
+{{- fail (printf "maintenance.schedule (%s): the %s is a number from %d to %d, not %s." $schedule (index $kind 0) (int (index $kind 1)) (int (index $kind 2)) .) -}}
+{{- end -}}
+{{- end -}}
+{{- if regexMatch "/0+(,|$)" $field -}}
+{{- fail (printf "maintenance.schedule (%s): a step is 1 or more." $schedule) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

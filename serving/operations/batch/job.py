@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import random
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from serving.errors import CommitConflict, InvalidInput, StoreUnfit
+from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
 from serving.operations.batch.formats import JSON_LINES
 from serving.reading.strict import load_json
 
 JOB, SUMMARY = "job.json", "summary.json"
 _VERSION = 1
+_TRIES = 4
 _URI = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?:/(?P<prefix>.*))?", re.DOTALL)
 
 
@@ -119,20 +122,35 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     return ", ".join(shown)
 
 
-def begin(out: Place, job: Job) -> None:
+def begin(out: Place, job: Job, sleep: Callable[[float], None] = time.sleep) -> None:
     """Write ``job.json``, unless a run of this job has.
 
     Raises:
-        CommitConflict: another job took the folder at the same time.
+        CommitConflict: other writes of it go on, and none of them is there in the end.
+        InvalidInput: another job took the folder at the same time.
         StoreUnfit: the store does not keep two runs from writing the same part.
+        Unavailable: the store is away.
     """
     key = out.folder.key(JOB)
     data = json.dumps(job.parameters(), indent=2).encode() + b"\n"
-    if not is_begun(out, job):
-        with suppress(PreconditionFailed):
+    for attempt in range(1, _TRIES + 1):
+        if is_begun(out, job):
+            break
+        try:
             out.store.put(key, data, if_absent=True)
+        except PreconditionFailed:
+            pass  # it is there; or it met another write, and neither counts (409)
+        except StoreUnfit:
+            raise
+        except Unavailable:  # maybe its reply got lost
+            if attempt == _TRIES:
+                raise
+        else:
+            continue
+        sleep(random.uniform(0, 1) * 2 ** (attempt - 2))
+    else:
         if not is_begun(out, job):
-            raise CommitConflict(f"{out.folder}{JOB} was removed while it was written.")
+            raise CommitConflict(f"{out.folder}{JOB} is refused, and is not there.")
     try:
         # It is there, so this must fail; should it not, it writes the same again.
         out.store.put(key, data, if_absent=True)

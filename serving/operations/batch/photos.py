@@ -26,7 +26,8 @@ class Photos:
         passed_over: objects since the last photo that are none, at the end of the iteration.
 
     Raises:
-        StoreUnfit: the store does not go on after a key, so the listing would never end.
+        StoreUnfit: the store does not list keys in their order, or does not go on after a key, so
+            photos would come twice, or the listing would never end.
         Unavailable: the store is away.
     """
 
@@ -47,9 +48,16 @@ class Photos:
 
 def entries(store: DescribedStore, prefix: str, after: str = "") -> Iterator[Entry]:
     """The objects below a prefix whose keys follow ``after``, a page at a time."""
+    before = {after}
+    # A store need not list keys in the order of their bytes (SeaweedFS does not, beside folders),
+    # but what follows a page must not have been in it.
     while page := store.page(prefix, after):
-        if any(entry.key == after for entry in page):
-            raise StoreUnfit("The object store ignores StartAfter when it lists objects.")
+        if any(entry.key in before for entry in page):
+            raise StoreUnfit(
+                "The object store lists objects again that it has listed already: it ignores "
+                "StartAfter, or has no order of keys."
+            )
+        before = {entry.key for entry in page}
         yield from page
         after = page[-1].key
 

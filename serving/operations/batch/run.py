@@ -99,7 +99,7 @@ def run(
     if last is None:
         # Before job.json: a mistyped prefix leaves nothing behind.
         _check_photos(source)
-    begin(out, job)
+    begin(out, job, sleep)
     tally = last.tally if last else Tally()
     begun(tally.photos)
     number = last.number + 1 if last else 0

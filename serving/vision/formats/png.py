@@ -112,6 +112,7 @@ def essential(data: bytes) -> bytes:
     """
     kept: list[bytes | memoryview] = [_SIGNATURE]
     oriented = needs_palette = False
+    colours = b""
     for chunk in _chunks(data):
         if chunk.kind == b"CgBI":
             raise UnsupportedImage(
@@ -124,14 +125,18 @@ def essential(data: bytes) -> bytes:
                 f"This PNG is damaged: the checksum of its {name} is wrong; send it again."
             )
         if chunk.kind == b"IHDR":
-            needs_palette = bytes(chunk.content[9:10]) == b"\3"
+            colours = bytes(chunk.content[9:10])
+            needs_palette = colours == b"\3"
         elif chunk.kind == b"PLTE":
             needs_palette = False
         elif chunk.kind == b"IDAT" and needs_palette:  # Pillow would take its indices for greys
             raise UnsupportedImage("This PNG is damaged: its palette is missing; send it again.")
-        # Of tRNS and eXIf those with a wrong checksum are left out, as libpng does it.
-        if chunk.kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND") or (
-            chunk.kind in (b"tRNS", b"eXIf") and chunk.sound
+        # tRNS and eXIf with a wrong checksum, and tRNS of a wrong length, are left out, as libpng
+        # does it.
+        if (
+            chunk.kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+            or (chunk.kind == b"eXIf" and chunk.sound)
+            or (chunk.kind == b"tRNS" and chunk.sound and _fits(chunk, colours))
         ):
             kept.append(chunk.whole)
         elif not oriented and chunk.sound and _has_orientation(chunk):
@@ -140,6 +145,12 @@ def essential(data: bytes) -> bytes:
         if chunk.kind == b"IEND":
             break
     return b"".join(kept)
+
+
+def _fits(transparency: _Chunk, colours: bytes) -> bool:
+    """Whether a tRNS has the length that pictures of these colours need."""
+    length = len(transparency.content)
+    return {b"\0": length == 2, b"\2": length == 6, b"\3": 1 <= length <= 256}.get(colours, False)
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

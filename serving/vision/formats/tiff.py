@@ -39,7 +39,8 @@ def read(data: bytes, settings: DecodeSettings) -> Photo:
     opened.check_size(width, height, settings.max_pixels)
     if page.samples > MOST_SAMPLES:
         raise _unread(page)
-    if by_pillow(page):
+    # Pillow takes a BigTIFF of this byte order for none.
+    if by_pillow(page) and data[:4] != b"MM\x00\x2b":
         view = beginning_with(page.at, data)
         try:
             return opened.read(view, "TIFF", settings)

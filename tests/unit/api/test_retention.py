@@ -56,7 +56,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"legal_basis": {}}, "legal_basis.kind"),
     ({"legal_basis": {"kind": "Consent"}}, "did you mean consent?"),
     ({"legal_basis": {**CONSENT, "date": "31.1.2026"}}, "legal_basis.date: should be a date"),
-    ({"legal_basis": {**CONSENT, "reference": ""}}, "It has 1 to 200 characters."),
+    ({"legal_basis": {**CONSENT, "reference": ""}}, "legal_basis.reference: has 1 to 200"),
     ({"legal_basis": {**CONSENT, "reference": "a\u202eb"}}, "the direction of the text"),
     ({"legal_basis": {**CONSENT, "withdrawn_at": LATER}}, "legal_basis.withdrawn_at is no option"),
 ]

@@ -198,3 +198,30 @@ def test_what_is_no_configuration(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.yaml").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"x\.yaml is no serveConfigV2 of this service"):
         read_config(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("match:\n\tthreshold: 0.5\n", "line 2: there is a tab where YAML takes blanks only."),
+        ("match: {threshold: 0.5\nlimits: {}\n", "line 2: while parsing a flow mapping expected"),
+        ("match: [1\n", "line 2: while parsing a flow sequence expected"),
+        ("match: 'a\n", "line 2: while scanning a quoted scalar found unexpected end of stream."),
+        ("a: b: c\n", "line 1: mapping values are not allowed here."),
+        ("a: *nothing\n", "line 1: found undefined alias 'nothing'."),
+        ("a: !x 1\n", "line 1: could not determine a constructor for the tag '!x'."),
+    ],
+)
+def test_what_is_no_yaml_is_one_sentence_with_the_file_and_the_line(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = tmp_path / "args.yaml"
+    path.write_text(text)
+    with pytest.raises(StackError) as settings:
+        read_overrides(path)
+    with pytest.raises(InvalidInput) as document:
+        read_config(path)
+    for error in (settings.value, document.value):
+        assert str(error).startswith(f"{path} ")
+        assert told in str(error)
+        assert "\n" not in str(error)

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from serving.cli import cli
-from serving.cli.terminal import Integer, Number
+from serving.cli.terminal import Integer, Number, print_table
 from tests.support.commands import children
 from tests.support.service import FakeService
 from tests.unit.cli.shell import Ended, Faces
@@ -388,3 +388,33 @@ def test_a_name_is_shown_where_the_locale_knows_ascii_alone(
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Zo\\xeb" in done.stdout
+
+
+_INTERRUPTED = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "serving.cli.root":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from serving.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_modules_are_imported_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "80"])
+def test_a_table_that_is_no_terminals_has_each_row_whole_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    name = "Anna Katharina Elisabeth von und zu Hohenlohe-Waldenburg-Schillingsfürst"
+    print_table(["id", "name"], [["9223372036854775807", name], ["7", "Ada"]])
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["9223372036854775807", name] in [[part.strip() for part in row] for row in rows]

@@ -95,7 +95,7 @@ def test_an_address_without_a_proxy(
     monkeypatch.setenv("no_proxy", "example.com, 127.0.0.1")
     call("health")
     service.status, service.body = 502, b"<html>"
-    assert "proxy" not in failure(call)
+    assert "environment's proxy" not in failure(call)
 
 
 @pytest.mark.parametrize("proxy", ["ftp://me:secret@proxy", "http://proxy:port", "socks5://proxy"])

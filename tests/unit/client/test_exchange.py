@@ -81,6 +81,16 @@ def test_something_else_answers(
     assert (error.status, error.type) == (status, None)
 
 
+def test_a_proxy_that_takes_no_large_photo_is_told(service: FakeService, call: Caller) -> None:
+    service.status, service.body = 413, b"<html><h1>413 Request Entity Too Large</h1></html>"
+    error = failure(call, "infer", PHOTO)
+    assert "is not this service (status 413)" in str(error)
+    assert str(error).endswith(
+        "A proxy before the service may have answered: what was sent is larger than it takes."
+    )
+    assert error.status == 413
+
+
 def test_something_else_answers_what_cannot_be_unpacked(service: FakeService, call: Caller) -> None:
     service.answers = [(200, b"no gzip", {"Content-Encoding": "gzip"})]
     assert "is not this service" in str(failure(call, "identity", 7))
@@ -317,7 +327,7 @@ def test_a_connection_that_breaks_while_the_answer_arrives(call: Caller) -> None
         thread = threading.Thread(target=half_an_answer, daemon=True)
         thread.start()
         call.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        assert "No service answers" in str(failure(call, "identity", 7))
+        assert "broke before its whole answer came" in str(failure(call, "identity", 7))
         thread.join(10)
     assert len(seen) == 4  # a question is asked again
 

@@ -41,6 +41,16 @@ def test_refuses_a_file_without_good_keys(text: str) -> None:
         keys_in(text)
 
 
+@pytest.mark.parametrize("begin", ["v1,", '"', "'", "key=", "WEBHOOK_KEY: "])
+def test_a_key_with_something_before_it_is_no_text_of_its_own(begin: str) -> None:
+    with pytest.raises(InvalidInput, match="something before whsec_"):
+        keys_in(f"{begin}{SECRET}")
+
+
+def test_a_mark_of_windows_at_the_begin_of_the_file_is_no_part_of_a_key() -> None:
+    assert keys_in(f"\ufeff{SECRET}\r\n") == keys_in(SECRET)
+
+
 def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("x" * 32)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, Unavailable
 from serving.gallery.location import open_store
 from serving.gallery.s3 import connect
 from serving.gallery.store import NotFound
@@ -78,3 +81,74 @@ def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_PROFILE", "nope")
     with pytest.raises(InvalidInput, match="nope"):
         connect(GallerySettings())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "x", "request_checksum_calculation"),
+        ("AWS_RETRY_MODE", "x", "must be one of"),
+        ("AWS_CONFIG_FILE", "broken", "Unable to parse config file"),
+        ("AWS_ACCESS_KEY_ID", "half", "missing: AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_an_environment_that_boto3_does_not_take_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, told: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    if value == "broken":
+        (tmp_path / "config").write_text("[default\n")
+        value = str(tmp_path / "config")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InvalidInput, match=f"The object store cannot be asked: .*{told}"):
+        connect(GallerySettings())
+
+
+def test_a_region_that_is_none_is_a_sentence() -> None:
+    with pytest.raises(InvalidInput, match="us east 1"):
+        connect(GallerySettings(region="us east 1"), credentials=KEYS)
+
+
+def test_a_page_to_log_in_is_neither_an_object_nor_an_empty_listing() -> None:
+    with fake_service() as server:
+        server.status, server.body = 200, b"<html><body>Sign in</body></html>"
+        store = connect(GallerySettings(endpoint=server.url), credentials=KEYS)
+        asked: list[Callable[[], object]] = [
+            lambda: store.get("key"),
+            lambda: list(store.list("prefix/")),
+            lambda: store.page("prefix/"),
+            lambda: store.put("key", b"data", if_absent=True),
+        ]
+        for ask in asked:
+            with pytest.raises(Unavailable, match="What answers as the object store is none"):
+                ask()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("RequestTimeTooSkewed", "finds the time of this machine wrong .*; set its clock"),
+        ("ExpiredToken", "does not take these keys any more"),
+        ("SlowDown", "answers with the error SlowDown"),
+    ],
+)
+def test_errors_of_the_store_in_words(code: str, told: str) -> None:
+    body = f"<Error><Code>{code}</Code><Message>x</Message></Error>".encode()
+    with fake_service() as server:
+        server.status, server.body = 403, body
+        store = connect(GallerySettings(endpoint=server.url), credentials=KEYS)
+        with pytest.raises(Unavailable, match=told):
+            store.get("key")
+
+
+def test_a_file_of_keys_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/faces")
+    store = connect(GallerySettings(endpoint="http://127.0.0.1:9"))
+    with pytest.raises(Unavailable, match="token cannot be read: No such file"):
+        store.get("key")

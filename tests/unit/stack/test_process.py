@@ -277,3 +277,21 @@ def test_what_it_writes_is_the_users_alone_and_it_leaves_no_core(
     assert made.stat().st_mode & 0o077 == 0
     # Of one byte the kernel makes none, neither a file nor for a program that takes them.
     assert written(process).split()[4:6] in (["1", "1"], ["0", "0"])
+
+
+def test_a_child_that_does_not_end_when_it_is_asked_to_is_killed_with_its_parent(
+    tmp_path: Path,
+) -> None:
+    stubborn = """["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"]"""
+    code = PARENT.replace('["sleep", "60"]', stubborn).replace(
+        "log=Path(sys.argv[1])", "log=Path(sys.argv[1]), orphaned=signal.SIGKILL"
+    )
+    log = tmp_path / "log"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import signal\n{code}", str(log)], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        until(lambda: log.read_text() == "up\n")
+        parent.kill()
+    until(lambda: not alive(child))

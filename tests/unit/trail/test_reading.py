@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+import serving
+from serving.errors import InvalidInput
 from serving.trail import people, reading
 from serving.trail.reading import Query
+from serving.trail.records import ACTIONS
 from tests.support.trails import DAY_S, NOON, MemoryTrails, looked_up
 
 
@@ -131,3 +138,31 @@ def test_what_else_lies_in_the_bucket_is_left_alone() -> None:
         trails.store.put(f"audit/{key}", b"?")
     assert reading.check(trails.places) == ([], None)
     assert list(reading.search(trails.places, Query())) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"action": "Identify"}, "Identify is no action of the audit; did you mean identify?"),
+        ({"action": "xyz"}, "xyz is no action of the audit; there are identify, verify, "),
+        ({"since": "2027-01-01", "until": "2026-01-01"}, "has to be later than since"),
+        ({"since": "2027-01-01", "until": "2027-01-01"}, "has to be later than since"),
+    ],
+)
+def test_what_no_record_can_match_is_refused(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(told)):
+        Query(**asked)
+
+
+def test_every_action_that_is_written_can_be_searched() -> None:
+    written = re.compile(
+        r"(?:\.change\(request|audit\.changed\(|_record\(request|_erased\(request, response"
+        r"|report_erasure\(|_report\(opened|_undo\(Opened\([^)]*\)|_undo\(opened)"
+        r"""(?:, )?"([a-z-]+)"|Kind\.[A-Z]+: "([a-z-]+)"[,}]"""
+    )
+    package = Path(serving.__file__).parent
+    code = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    found = {one or other for one, other in written.findall(code)}
+    assert {"enrol", "identify", "expire", "unmerge", "sweep", "correct"} <= found
+    assert found <= set(ACTIONS)
+    Query(since="2026-01-01", until="2027-01-01", action="identify")

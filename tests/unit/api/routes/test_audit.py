@@ -146,3 +146,20 @@ def test_where_the_audit_is_off_the_answer_says_how_to_switch_it_on() -> None:
 def test_it_is_served_without_keys_where_none_are_needed(places: Places) -> None:
     api = Api(records=Reader(lambda: places))
     assert api.get("/audit").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"action": "Identify"}, "Identify is no action of the audit; did you mean identify?"),
+        (
+            {"since": "2027-01-31T00:00:00Z", "until": "2026-01-31T00:00:00Z"},
+            "until (2026-01-31T00:00:00) has to be later than since (2027-01-31T00:00:00).",
+        ),
+    ],
+)
+def test_what_no_record_can_match_is_no_empty_answer(
+    api: Api, params: dict[str, str], told: str
+) -> None:
+    answer = api.get("/audit", params=params, **as_("auditor"))
+    assert detail_of(answer, 400) == told

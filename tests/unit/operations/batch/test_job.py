@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from serving.errors import InvalidInput, StoreUnfit
+from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
+from serving.gallery.store import PreconditionFailed
 from serving.operations.batch.job import Folder, Place, begin, is_begun
 from tests.support.memory_store import MemoryStore
 from tests.unit.operations.batch.results import JOB, OUT
@@ -98,3 +99,36 @@ def test_a_store_without_conditions_is_refused() -> None:
 
     with pytest.raises(StoreUnfit, match="ignores If-None-Match"):
         begin(Place(Ignoring(), OUT), JOB)
+
+
+class Troubled(MemoryStore):
+    """Does as it is told with the first writes: refuses them, or loses their replies."""
+
+    def __init__(self, *troubles: str) -> None:
+        super().__init__()
+        self.troubles = list(troubles)
+
+    def put(
+        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        trouble = self.troubles.pop(0) if self.troubles else ""
+        if trouble == "refused":
+            raise PreconditionFailed("ConditionalRequestConflict")
+        etag = super().put(key, data, if_match=if_match, if_absent=if_absent)
+        if trouble == "lost":
+            raise Unavailable("The object store cannot be reached (ConnectionClosedError).")
+        return etag
+
+
+@pytest.mark.parametrize("troubles", [("refused",), ("refused", "refused"), ("lost",)])
+def test_a_write_that_met_another_one_or_whose_reply_got_lost_begins_the_job(
+    troubles: tuple[str, ...],
+) -> None:
+    out = Place(Troubled(*troubles), OUT)
+    begin(out, JOB, sleep=lambda seconds: None)
+    assert is_begun(out, JOB)
+
+
+def test_a_store_that_refuses_every_write_of_a_new_job_is_told() -> None:
+    with pytest.raises(CommitConflict, match=r"job\.json is refused, and is not there"):
+        begin(Place(Troubled(*["refused"] * 4), OUT), JOB, sleep=lambda seconds: None)

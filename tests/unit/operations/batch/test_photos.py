@@ -72,3 +72,18 @@ def test_a_store_that_begins_anew_is_no_endless_job() -> None:
     store.put("in/a.jpg", b"x")
     with pytest.raises(StoreUnfit, match="StartAfter"):
         list(Photos(store, "in/"))
+
+
+def test_a_store_without_an_order_of_keys_is_refused_before_photos_come_twice() -> None:
+    class Backwards(MemoryStore):
+        def page(self, prefix: str, after: str = "") -> Sequence[Entry]:
+            return list(reversed(super().page(prefix, after)))
+
+    store = Backwards()
+    for name in "abcdef":
+        store.put(f"in/{name}.jpg", b"x")
+    photos = iter(Photos(store, "in/"))
+    keys = [photo.entry.key for photo in itertools.islice(photos, 6)]
+    assert sorted(keys) == [f"in/{name}.jpg" for name in "abcdef"]
+    with pytest.raises(StoreUnfit, match="no order of keys"):
+        next(photos)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from serving.errors import UnsupportedImage
 from serving.settings import DecodeSettings
+from serving.vision.decode import decode
 from serving.vision.formats import png
 from tests.support.fuzzing import examples
 from tests.support.images import corners, encode, png_of_fewer_rows, quadrants, turned
@@ -210,3 +211,13 @@ def test_small_chunks_of_pixels_are_read() -> None:
     pixels = PNG[at + 8 : at + 8 + length]
     small = b"".join(chunk(b"IDAT", pixels[n : n + 1]) for n in range(length))
     assert_same(PNG[:at] + small + PNG[at + 12 + length :])
+
+
+@pytest.mark.parametrize(
+    ("mode", "length"), [("L", 1), ("L", 6), ("RGB", 1), ("RGB", 2), ("RGBA", 6), ("P", 300)]
+)
+def test_transparency_of_a_wrong_length_is_left_out(mode: str, length: int) -> None:
+    data = encode(quadrants().convert(mode), "PNG")
+    at = data.index(b"IDAT") - 4
+    odd = data[:at] + chunk(b"tRNS", bytes(length)) + data[at:]
+    assert np.array_equal(decode(odd, SETTINGS).pixels, decode(data, SETTINGS).pixels)

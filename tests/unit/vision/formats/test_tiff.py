@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import UnsupportedImage
@@ -63,3 +66,32 @@ def test_ycbcr_with_fewer_colours_than_pixels_is_not_read_wrongly() -> None:
     with pytest.raises(UnsupportedImage, match=r"YCbCr.* cannot be read"):
         decode(tiff(values, Kind(), {262: (3, [6]), 530: (3, [2, 2])}), SETTINGS)
     assert near(tiff(values, Kind(), {262: (3, [6]), 530: (3, [1, 1])}))
+
+
+def big(pixels: NDArray[np.uint8], order: str) -> bytes:
+    """A BigTIFF of 8 bits RGB without compression."""
+    height, width, _ = pixels.shape
+    stored, begin = pixels.tobytes(), 16 + 8 + 9 * 20 + 8
+    entries: list[tuple[int, int | tuple[int, ...]]] = [
+        (256, width),
+        (257, height),
+        (258, (8, 8, 8)),
+        (259, 1),
+        (262, 2),
+        (273, begin),
+    ]
+    entries += [(277, 3), (278, height), (279, len(stored))]
+    out = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HHHQ", 43, 8, 0, 16)
+    out += struct.pack(f"{order}Q", len(entries))
+    for tag, value in entries:
+        numbers = value if isinstance(value, tuple) else (value,)
+        kind, form = (3, "H") if tag in (258, 259, 262, 277) else (16, "Q")
+        out += struct.pack(f"{order}HHQ", tag, kind, len(numbers))
+        out += struct.pack(f"{order}{len(numbers)}{form}", *numbers).ljust(8, b"\0")
+    return out + struct.pack(f"{order}Q", 0) + stored
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_bigtiff_of_either_byte_order(order: str) -> None:
+    pixels = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    assert np.array_equal(decode(big(pixels, order), SETTINGS).pixels, pixels)
