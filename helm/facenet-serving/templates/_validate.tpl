@@ -20,6 +20,7 @@
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.audit" . -}}
 {{- include "facenet-serving.validate.events" . -}}
+{{- include "facenet-serving.validate.batch" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}

@@ -10,7 +10,12 @@ import pytest
 from serving.operations.folders import people_in
 from serving.operations.names import NotPeople, id_of, names_of, unused_sentence
 from tests.support.names import INVISIBLE, SCRIPTS
-from tests.unit.operations.test_folders import photos_in
+
+
+def photos_in(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"\xff\xd8\xff photo")
 
 
 def test_people_get_their_names(tmp_path: Path) -> None:

@@ -86,3 +86,21 @@ def test_memory_does_not_grow_with_the_photos() -> None:
         tracemalloc.stop()
     assert len(people.folders) == 100
     assert peak < 2**20  # of a page; the keys alone would take 5 MB
+
+
+def test_memory_of_each_person() -> None:
+    class Many(MemoryStore):
+        def page(self, prefix: str, after: str = "") -> list[Entry]:
+            first = int(after.split("/")[1]) + 1 if after else 0
+            numbers = range(first, min(first + 1000, 20_000))
+            return [Entry(f"in/{n:07}/a.jpg", 1, 0.0, "e") for n in numbers]
+
+    source = Place(Many(), Folder("photos", "in/"))
+    tracemalloc.start()
+    try:
+        people = people_below(source)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(people.folders) == 20_000
+    assert peak / 20_000 < 300  # docs/batch.md says so
