@@ -52,6 +52,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         jobs({**KEYED, "options": {"top-kk": 3}}),
         "top-kk",
     ),
+    "a Job that takes more memory than it has": (
+        jobs({**KEYED, "options": {"concurrency": 32}}),
+        "photos reads up to 20971520 bytes 32 times at once, which may take 2181038080 bytes",
+    ),
+    "a Job that enrols photos as large as few are": (
+        jobs({**KEYED, "kind": "enroll", "options": {"max-bytes": 50_000_000}}),
+        "photos reads up to 83554432 bytes 4 times at once",
+    ),
     "results of a Job among the galleries": (
         jobs({**KEYED, "out": "s3://faces/galleries/results"}),
         "would be among the galleries or models",

@@ -63,6 +63,15 @@
 {{- fail (printf "batch.jobs: the results of %s would be among the galleries or models, in %s; take another prefix or bucket." $job.name $job.out) -}}
 {{- end -}}
 {{- end -}}
+{{- /* Thrice what is read at once, and 160 MiB: tests/bench/jobs.py shows it. A request of an enrolment has 32 MiB. */ -}}
+{{- $photo := dig "max-bytes" (dig "limits" "max_image_bytes" 20971520 ($.Values.settings | default dict)) ($job.options | default dict) | int64 -}}
+{{- $each := ternary (add $photo 33554432) $photo (eq $job.kind "enroll") | int64 -}}
+{{- $once := dig "concurrency" (ternary 4 8 (eq $job.kind "enroll")) ($job.options | default dict) | int64 -}}
+{{- $takes := add 167772160 (mul 3 $once $each) | int64 -}}
+{{- $has := include "facenet-serving.bytes" (dig "limits" "memory" "0" $.Values.batch.resources) | int64 -}}
+{{- if and (gt $has (int64 0)) (gt $takes $has) -}}
+{{- fail (printf "batch.jobs: %s reads up to %d bytes %d times at once, which may take %d bytes, and batch.resources.limits.memory is %d; raise it, or lower the options concurrency or max-bytes." $job.name $each $once $takes $has) -}}
+{{- end -}}
 {{- range $option, $_ := $job.options -}}
 {{- if not (has $option (get $options $job.kind)) -}}
 {{- fail (printf "batch.jobs: %s is of kind %s, which has no option %s; it has %s." $job.name $job.kind $option (get $options $job.kind | join ", ")) -}}
