@@ -160,13 +160,16 @@ def _names(
         except OSError as error:
             raise NotPeople(f"{names} cannot be read: {error.strerror}.") from None
         return names_of(data, str(names)), hashlib.sha256(data).hexdigest()
+    uri, key = str(names).rstrip("/"), names.prefix.rstrip("/")
+    if not key:
+        raise NotPeople(f"{uri} is a bucket; give the file of names in it.")
     needs = "reading names needs to get objects"
     place = jobs.place(services, names, options.endpoint, options.region, needs)
     try:
-        data = place.store.get(names.prefix.rstrip("/")).data
+        data = place.store.get(key).data
     except NotFound:
-        raise NotPeople(f"{str(names).rstrip('/')} is not there.") from None
-    return names_of(data, str(names).rstrip("/")), hashlib.sha256(data).hexdigest()
+        raise NotPeople(f"{uri} is not there.") from None
+    return names_of(data, uri), hashlib.sha256(data).hexdigest()
 
 
 def _say(summary: Mapping[str, Any]) -> None:

@@ -173,6 +173,7 @@ def test_names_that_cannot_be_read(service: FakeService, tmp_path: Any) -> None:
     store = bucket("7/a.jpg", bad_json=b"[]")
     for names, sentence in (
         ("s3://photos/missing.json", "s3://photos/missing.json is not there."),
+        ("s3://photos/", "s3://photos is a bucket"),
         ("s3://photos/bad.json", "s3://photos/bad.json is no JSON object"),
         (str(tmp_path), f"{tmp_path} cannot be read"),
     ):
