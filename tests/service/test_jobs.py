@@ -168,9 +168,10 @@ def test_people_of_a_bucket_are_enrolled_as_those_of_a_folder(
     assert ended.returncode == 0, err
     assert "11 of 11 people are enrolled." in out
     assert "1 file was passed over: 1 .txt." in out
-    assert "enrol/in/103/broken.jpg: not used." in err
     assert job.parts().items() >= found.items()
     assert [line["person"] for line in job.lines()] == sorted({int(name) for name in PEOPLE})
+    broken = [photo for line in job.lines() for photo in line["not_used"]]
+    assert [photo["photo"] for photo in broken] == ["enrol/in/103/broken.jpg"]
     summary = job.summary()
     assert (summary["people"], summary["enrolled"], summary["errors"]) == (11, 11, {})
     assert summary["photos"] == summary["used"] + 1
