@@ -1,83 +1,162 @@
-"""The command `faces enroll`."""
+"""The command `faces enroll`: the people of a folder, or of a prefix of a bucket."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.progress import Progress
 
+from serving.cli import jobs
+from serving.cli.enroll_bucket import BucketOptions, enroll_bucket
+from serving.cli.enrolling import Enroller, conflict_sentence
 from serving.cli.retention import retention_of, retention_options
-from serving.cli.terminal import PATH, URL, Command, Failed, client, harmless, progress_bar
-from serving.client import Client, ClientError, ConflictBody
-from serving.errors import NoUsableFace
+from serving.cli.services import Services, pass_services
+from serving.cli.terminal import (
+    ENDPOINT,
+    PATH,
+    REGION,
+    URL,
+    Command,
+    Failed,
+    Integer,
+    client,
+    harmless,
+    progress_bar,
+)
+from serving.client import ClientError
+from serving.operations.batch.job import Folder
+from serving.operations.enrolment import (
+    Answer,
+    ChangedMeanwhile,
+    NoneUsable,
+    Photo,
+    batches,
+    enrol,
+)
 from serving.operations.folders import PersonFolder, people_in
 
-# Limits of one request, well under the service's defaults.
-_BATCH_PHOTOS = 50
-_BATCH_BYTES = 32 * 2**20
 
+class _Place(jobs.S3Folder):
+    """A path on this machine, or ``s3://BUCKET/KEY``."""
 
-def batches(photos: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Divide the photos into parts that fit into one request."""
-    part: list[Path] = []
-    size = 0
-    for photo in photos:
-        bytes_ = photo.stat().st_size
-        if part and (len(part) == _BATCH_PHOTOS or size + bytes_ > _BATCH_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(photo)
-        size += bytes_
-    if part:
-        yield part
+    name = "place"
 
-
-def conflict_lines(photos: Sequence[Path], conflicts: Sequence[ConflictBody]) -> list[str]:
-    """A line for each of ``photos`` that conflicts with their enrolment."""
-    lines = []
-    for conflict in conflicts:
-        similarity = f"similarity {conflict['similarity']:.2f}"
-        problem = f"seems to show somebody else than the other photos of this person ({similarity})"
-        if conflict["type"] == "already-enrolled":
-            name = f" ({conflict['name']})" if conflict["name"] else ""
-            problem = (
-                f"shows somebody who is enrolled already, as {conflict['id']}{name}: {similarity}"
-            )
-        lines += [f"{photos[n]}: {problem}" for n in conflict["images"]]
-    return lines
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith("s3://"):
+            return super().convert(value, param, ctx)
+        return PATH.convert(value, param, ctx)
 
 
 @click.command(cls=Command)
-@click.argument("folder", type=PATH)
-@click.option("--names", type=PATH, help="A JSON object from id to name.")
+@click.argument("folder", type=_Place())
+@click.option("--names", type=_Place(), help="A JSON object from id to name, in a file.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
 @click.option("--force", is_flag=True, help="Also photos that are poor, or of somebody else.")
 @retention_options
+@jobs.COLLECTION
+@click.option(
+    "--out",
+    metavar="s3://BUCKET/PREFIX",
+    type=jobs.S3Folder(),
+    help="Of a bucket: where the results go, by which a stopped run goes on.",
+)
+@click.option(
+    "--concurrency",
+    default=4,
+    show_default=True,
+    type=Integer(1, 32),
+    help="Of a bucket: people who are enrolled at once.",
+)
+@click.option(
+    "--part-people",
+    default=100,
+    show_default=True,
+    type=Integer(1, 10_000),
+    help="Of a bucket: people in one object of results.",
+)
+@jobs.MAX_BYTES
+@jobs.WAIT
+@jobs.ERRORS_ARE_RESULTS
 @URL
+@ENDPOINT
+@REGION
+@pass_services
 def enroll(
+    services: Services,
+    /,
+    folder: Path | Folder,
+    names: Path | Folder | None,
+    append: bool,
+    force: bool,
+    collection: str | None,
+    url: str,
+    out: Folder | None,
+    concurrency: int,
+    part_people: int,
+    max_bytes: int,
+    wait: int,
+    errors_are_results: bool,
+    endpoint: str | None,
+    region: str,
+    **given: str | None,
+) -> None:
+    """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such.
+
+    FOLDER may be s3://BUCKET/PREFIX, and --names s3://BUCKET/KEY. Then --out is needed: started
+    again with the same words, the command goes on where it was stopped.
+    """
+    retention = retention_of(**given)
+    jobs.check_collection(collection)
+    if isinstance(folder, Path):
+        _refuse_options_of_buckets()
+        if isinstance(names, Folder):
+            raise click.UsageError("Names in a bucket are for people in a bucket.")
+        _enroll_folder(url, collection, folder, names, append, force, retention)
+        return
+    if out is None:
+        raise click.UsageError("People in a bucket need --out, where the results go.")
+    options = BucketOptions(
+        out, concurrency, part_people, max_bytes, wait, errors_are_results, endpoint, region
+    )
+    enroll_bucket(services, folder, names, append, force, retention, url, collection, options)
+
+
+def _refuse_options_of_buckets() -> None:
+    context = click.get_current_context()
+    of_buckets = (
+        *("out", "concurrency", "part_people", "max_bytes", "wait", "errors_are_results"),
+        *("endpoint", "region"),
+    )
+    for name in of_buckets:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} is for people in a bucket, s3://BUCKET/PREFIX.")
+
+
+def _enroll_folder(
+    url: str,
+    collection: str | None,
     folder: Path,
     names: Path | None,
     append: bool,
     force: bool,
-    url: str,
-    **given: str | None,
+    retention: Mapping[str, Any],
 ) -> None:
-    """Enrol the people of FOLDER: a folder of photos named by the id, or a folder of such."""
-    retention = retention_of(**given)
     found = people_in(folder, names)
     people = found.people
-    service = client(url)
+    enroller = Enroller(client(url, collection=collection), force, retention)
     failed: list[str] = []
     with progress_bar() as progress:
         task = progress.add_task("Enrolling", total=sum(len(p.photos) for p in people))
         for person in people:
             progress.update(task, description=f"Enrolling {person.id}")
             try:
-                _enroll(service, person, append, force, retention, progress, task)
-            except ClientError as error:
+                _enroll(enroller, person, append, progress, task)
+            except (ClientError, NoneUsable, ChangedMeanwhile) as error:
                 failed.append(f"{person.id}: {error}")
     for line in failed:
         click.echo(harmless(line), err=True)
@@ -91,41 +170,25 @@ def enroll(
 
 
 def _enroll(
-    service: Client,
-    person: PersonFolder,
-    append: bool,
-    force: bool,
-    retention: Mapping[str, Any],
-    progress: Progress,
-    task: Any,
+    enroller: Enroller, person: PersonFolder, append: bool, progress: Progress, task: Any
 ) -> None:
-    # The first batch with a usable photo creates the person, the later ones append to it.
-    begun, refused = False, None
-    for photos in batches(person.photos):
-        try:
-            answer = service.generate(
-                person.id,
-                photos,
-                name=person.name,
-                append=append or begun,
-                force=force,
-                **retention,
-            )
-        except ClientError as error:
-            for line in conflict_lines(photos, error.conflicts):
-                progress.console.print(line)
-            if error.status != NoUsableFace.status:
-                raise
-            refused = error
-        else:
-            begun = True
-            for photo, report in zip(photos, answer["images"], strict=True):
-                if not report["used"]:
-                    progress.console.print(f"{photo}: not used. {report['reason']}")
-            for line in conflict_lines(photos, answer.get("conflicts") or ()):
-                progress.console.print(line)
+    def answered(
+        photos: Sequence[Photo],
+        reports: Sequence[Mapping[str, Any]],
+        conflicts: Sequence[Mapping[str, Any]],
+    ) -> None:
+        for photo, report in zip(photos, reports, strict=False):
+            if not report["used"]:
+                progress.console.print(f"{photo.name}: not used. {report['reason']}")
+        for conflict in conflicts:
+            for n in conflict["images"]:
+                progress.console.print(f"{photos[n].name}: {conflict_sentence(conflict)}")
         progress.advance(task, len(photos))
-    if refused is not None:
-        if not begun:
-            raise refused
-        progress.console.print(f"{person.id}: {refused}")
+
+    def send(photos: Sequence[Photo], append: bool) -> Answer:
+        return enroller.send(person.id, person.name, photos, append, answered)
+
+    photos = (Photo(str(path), path, path.stat().st_size) for path in person.photos)
+    enrolled = enrol(batches(photos), send, append=append)
+    if enrolled is not None and enrolled.refused is not None:
+        progress.console.print(f"{person.id}: {enrolled.refused}")

@@ -83,7 +83,7 @@ def _foreseen() -> tuple[type[Exception], ...]:
     from serving.client import ClientError
     from serving.errors import ServingError
     from serving.model.repository import ModelError
-    from serving.operations.folders import NotPeople
+    from serving.operations.names import NotPeople
     from serving.stack.process import StackError
 
     return ClientError, ServingError, StackError, NotPeople, ModelError

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.reading.names import name_problem
-from serving.reading.spelling import shown
-from serving.reading.strict import Twice, load_json
-from serving.settings import MAX_ID
+from serving.operations.names import NotPeople, id_of, no_id, read_names, unused_sentence
+from serving.operations.passed_over import PassedOver
 from serving.vision.formats.kinds import format_of
 
 # A file with one of these suffixes is a photo, whatever it holds: the service says what is wrong
@@ -31,10 +27,6 @@ _OF_SYSTEMS = {
     *("@eadir", "@recycle", "#recycle", "#snapshot", "__macosx", "lost+found", "$recycle.bin"),
     "system volume information",
 }
-
-
-class NotPeople(Exception):
-    """The folder does not hold people's photos; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +62,7 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
     Raises:
         NotPeople: a folder with photos has no id for a name, there are no photos, or no names.
     """
-    by_id = _read_names(names)
+    by_id = {} if names is None else read_names(names)
     folder = folder.resolve()
     if not folder.is_dir():
         raise NotPeople(f"{folder} is no folder; give the folder that holds the photos.")
@@ -87,16 +79,7 @@ def people_in(folder: Path, names: Path | None = None) -> Found:
     people = [PersonFolder(person, by_id.get(person), photos[person]) for person in sorted(photos)]
     # One person's folder does not have to be all that the file of names is for.
     unused = [] if folders == [folder] else sorted(by_id.keys() - photos.keys())
-    return Found(people, passed_over, _unused(unused, names))
-
-
-def _unused(ids: Sequence[int], names: Path | None) -> str | None:
-    """The sentence on the ids in the file of names that have no photos."""
-    if not ids:
-        return None
-    some = ", ".join(map(str, ids[:3])) + (", …" if len(ids) > 3 else "")
-    entries = "an id" if len(ids) == 1 else f"{len(ids)} ids"
-    return f"{names} also names {entries} without photos here: {some}."
+    return Found(people, passed_over, unused_sentence(unused, str(names)))
 
 
 @dataclass(frozen=True)
@@ -136,7 +119,7 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
     groups: dict[str, set[str]] = {}
     for candidate in candidates:
         if own := photos_in(candidate):
-            person = _id(candidate.name)
+            person = id_of(candidate.name)
             name = candidate.name if person is None else str(person)
             photos.setdefault(name, []).extend(own)
             groups.setdefault(name, set()).add(candidate.parent.name)
@@ -146,7 +129,7 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
         where = "in the folders of its folders" if grouped else "in it or in its folders"
         sentence = f"There are no photos of people {where}: {folder}."
         raise NotPeople(f"{sentence} {passed_over}" if passed_over else sentence)
-    others = sorted(name for name in photos if _id(name) is None)
+    others = sorted(name for name in photos if id_of(name) is None)
     ids = {name: -n for n, name in enumerate(others, start=1)}
     people = [PersonFolder(ids.get(name) or int(name), name, photos[name]) for name in photos]
     return Subjects(
@@ -159,21 +142,18 @@ def subjects_in(folder: Path, *, grouped: bool = False) -> Subjects:
 def folders_in(folder: Path) -> list[Path]:
     """The folders right below, without hidden ones and those of the system, by name."""
     inner = (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return sorted(p for p in inner if p.name.lower() not in _OF_SYSTEMS)
+    return sorted(p for p in inner if not is_of_system(p.name))
+
+
+def is_of_system(name: str) -> bool:
+    """Whether systems put folders of this name beside photos."""
+    return name.lower() in _OF_SYSTEMS
 
 
 def _id_of(folder: Path) -> int:
-    person = _id(folder.name)
-    if person is None:
-        raise NotPeople(f"The folder {folder} holds photos, but its name is no numeric id.")
+    if (person := id_of(folder.name)) is None:
+        raise no_id(str(folder))
     return person
-
-
-def _id(text: str) -> int | None:
-    """The id that a folder or an entry of the names is called by; None: it is none."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 255):
-        return None
-    return person if (person := int(text)) <= MAX_ID else None
 
 
 def photos_in(folder: Path) -> list[Path]:
@@ -201,24 +181,16 @@ def passed_over_sentence(
     folder: Path, folders: Sequence[Path], taken: set[Path], names: Path | None
 ) -> str | None:
     """The sentence on all other files below ``folder``, but for hidden ones and the ``names``."""
-    kinds: Counter[str] = Counter()
-    deeper: Counter[str] = Counter()
+    passed_over = PassedOver()
     shallow = {folder, *folders}
     for path in _files(folder):
         if path in taken or (names is not None and path == names.resolve()):
             continue
         if path.parent in shallow:
-            kinds[path.suffix.lower() or "without a suffix"] += 1
+            passed_over.add(path.name)
         else:
-            deeper[str(path.parent.relative_to(folder))] += 1
-    parts = [f"{count} {kind}" for kind, count in sorted(kinds.items())]
-    if deeper:
-        where = ", ".join(sorted(deeper)[:3]) + (", …" if len(deeper) > 3 else "")
-        parts.append(f"{deeper.total()} in sub-folders ({where})")
-    total = kinds.total() + deeper.total()
-    if not total:
-        return None
-    return f"{total} file{' was' if total == 1 else 's were'} passed over: {', '.join(parts)}."
+            passed_over.add_deeper(str(path.parent.relative_to(folder)))
+    return passed_over.sentence()
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -227,36 +199,3 @@ def _files(folder: Path) -> Iterator[Path]:
         for name in files:
             if not name.startswith("."):
                 yield Path(parent, name)
-
-
-def _read_names(path: Path | None) -> dict[int, str]:
-    if path is None:
-        return {}
-    try:
-        names = load_json(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise NotPeople(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise NotPeople(f"{path} is not UTF-8.") from None
-    except Twice as error:
-        raise NotPeople(f"{path}: the id {shown(error.key)} is given twice.") from None
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise NotPeople(f"{path} is no JSON: {error.msg} ({place}).") from None
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, dict):
-        raise NotPeople(f"{path} is no JSON object from id to name, each id once.")
-    found: dict[int, str] = {}
-    for text, name in names.items():
-        if (person := _id(text)) is None:
-            raise NotPeople(f"{path}: {shown(text)} is no id; ids are whole numbers.")
-        if person in found:
-            raise NotPeople(f"{path}: the id {person} is given twice, once as {shown(text)}.")
-        if not isinstance(name, str):
-            raise NotPeople(f"{path}: the name of {person} is no text.")
-        found[person] = name
-    for person, name in found.items():
-        if (problem := name_problem(name)) is not None:
-            raise NotPeople(f"{path}: the name of {person}: {problem}")
-    return found

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.operations.folders import NotPeople, folders_in, passed_over_sentence, photos_in
+from serving.operations.folders import folders_in, passed_over_sentence, photos_in
+from serving.operations.names import NotPeople
 
 BONA_FIDE, ATTACKS = "bona-fide", "attacks"
 

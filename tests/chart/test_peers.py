@@ -21,6 +21,7 @@ ANYWHERE = {
     "apiServerTo",
     "webhookTo",
     "livenessTo",
+    "batchTo",
 }
 REFUSED = {"dnsTo"}
 

@@ -15,7 +15,7 @@ STAGES = {"ingress", "decode", "detect", "match"}
 RAY = STAGES | {"head"}
 GALLERY = {"ingress", "match"}
 JOBS = {"publish", "maintenance", "bucket"}
-INSIDE = RAY | JOBS | {"triton", "minio", "test"}
+INSIDE = RAY | JOBS | {"triton", "minio", "test", "batch"}
 INTERNAL = 10_002  # of any Ray process
 
 OPERATORS = {"operator", "kustomized-operator"}
@@ -41,6 +41,7 @@ OTHERS = {
     "kubernetes": Endpoint("kubernetes", ip="192.0.2.1"),
     "s3": Endpoint("s3", ip="203.0.113.7"),
     "webhook": Endpoint("webhook", ip="203.0.113.80"),
+    "photos": Endpoint("photos", ip="203.0.113.90"),
     "pod-identity": Endpoint("pod-identity", ip="169.254.170.23"),
     "pod-identity-6": Endpoint("pod-identity-6", ip="fd00:ec2::23"),
     "node-metadata": Endpoint("node-metadata", ip="169.254.169.254"),
@@ -55,15 +56,15 @@ INBOUND: Table = {
     ("head", 8265): RAY | OPERATORS,
     ("head", 8000): RAY | OPERATORS,
     ("head", 8080): RAY | {"prometheus"},
-    **{(stage, 8000): RAY | {"traefik", "test"} for stage in STAGES},
+    **{(stage, 8000): RAY | {"traefik", "test", "batch"} for stage in STAGES},
     **{(stage, 8080): RAY | {"prometheus"} for stage in STAGES},
     **{(stage, INTERNAL): RAY for stage in STAGES},
     ("triton", 8080): GALLERY,
     ("triton", 9000): set(),
     ("triton", 8002): {"prometheus"},
-    ("minio", 9000): GALLERY | JOBS | {"triton"},
+    ("minio", 9000): GALLERY | JOBS | {"triton", "batch"},
     ("minio", 9001): set(),
-    **{(job, port): set() for job in (*JOBS, "test") for port in (8000, 8080)},
+    **{(job, port): set() for job in (*JOBS, "test", "batch") for port in (8000, 8080)},
 }
 
 
@@ -76,6 +77,9 @@ OUTBOUND: dict[str, Table] = {
         ("redis", 6379): {"head"},
         ("collector", 4318): STAGES,
         ("collector", 4317): set(),
+        ("photos", 9443): {"batch"},
+        ("photos", 443): set(),
+        ("internet", 9443): set(),
         ("webhook", 443): {"ingress"},
         ("webhook", 80): set(),
         ("internet", 4318): set(),
@@ -171,7 +175,7 @@ def test_who_comes_in(helm4: Helm, name: str, port: int) -> None:
 )
 def test_who_comes_in_by_default(helm4: Helm, name: str, port: int) -> None:
     """Nobody by what it says of itself: it has to be in the namespace that is named."""
-    there = INSIDE - {"minio", "bucket"}
+    there = INSIDE - {"minio", "bucket", "batch"}
     assert who_reaches(helm4, "defaults", name, port) == (
         INBOUND[name, port] & (there | OTHERS.keys())
     ) - {name}
@@ -187,6 +191,20 @@ def test_who_gets_out(helm4: Helm, variant: str, name: str, port: int) -> None:
     for protocol in protocols:
         found = who_reaches(helm4, variant, name, port, protocol)
         assert found == OUTBOUND[variant][name, port], protocol
+
+
+def test_a_job_over_buckets_reaches_the_service_and_s3_alone(helm4: Helm) -> None:
+    job = {"name": "a", "kind": "batch", "source": "s3://p", "out": "s3://r"}
+    values = {"batch": {"jobs": [{**job, "keySecret": {"name": "key"}}]}}
+    objects = helm4.template(values, files=[VARIANTS["defaults"]])
+    pods_ = endpoints(objects)
+    for name in INSIDE & pods_.keys() - {"batch"}:
+        for port in (6379, 8000, 8080, 8265, 9000, INTERNAL):
+            found = allows(objects, pods_["batch"], pods_[name], port, namespace=NAMESPACE)
+            assert found is (name in STAGES and port == 8000), (name, port)
+    for port in (80, 443, 8000, 9000):
+        found = allows(objects, pods_["batch"], OTHERS["s3"], port, namespace=NAMESPACE)
+        assert found is (port == 443), port
 
 
 def test_nothing_but_names_is_asked_by_udp(helm4: Helm) -> None:

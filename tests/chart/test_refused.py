@@ -11,8 +11,76 @@ from tests.support.chart.values import VARIANTS
 
 HASHED = {"name": "kiosk", "hash": f"sha256:{'7' * 64}", "scopes": ["identify"]}
 
+JOB = {"name": "photos", "kind": "batch", "source": "s3://photos", "out": "s3://results/a"}
+KEYED = {**JOB, "keySecret": {"name": "batch-key"}}
+
+
+def jobs(*each: Values) -> Values:
+    return {"batch": {"jobs": list(each)}}
+
+
 # What is wrong -> (values over the defaults, what the sentence says).
 REFUSED: dict[str, tuple[Values, str]] = {
+    "a Job over buckets without an API key": (
+        jobs(JOB),
+        "photos needs an API key of the scope identify: set its keySecret.name",
+    ),
+    "a Job that enrols without an API key": (
+        jobs({**JOB, "kind": "enroll"}),
+        "photos needs an API key of the scope enrol:",
+    ),
+    "two Jobs of one name": (
+        jobs(KEYED, {**KEYED, "out": "s3://results/b"}),
+        '"photos" is there twice',
+    ),
+    "two Jobs with results in one place": (
+        jobs(KEYED, {**KEYED, "name": "other", "out": "s3://results/a/"}),
+        "two Jobs have the results in s3://results/a/; give each a place of its own",
+    ),
+    "a Job with a long name": (
+        jobs({**KEYED, "name": "n" * 40}),
+        "more than 63 do not work; give it a shorter name",
+    ),
+    "a Job with a name in capitals": (jobs({**KEYED, "name": "Photos"}), "name"),
+    "a Job of another kind": (jobs({**KEYED, "kind": "migrate"}), "kind"),
+    "a Job with a path for its source": (jobs({**KEYED, "source": "/photos"}), "source"),
+    "a Job with the other kind's option": (
+        jobs({**KEYED, "options": {"append": True}}),
+        "photos is of kind batch, which has no option append; it has collection, concurrency",
+    ),
+    "a Job with an option that is not there": (
+        jobs({**KEYED, "options": {"top-kk": 3}}),
+        "top-kk",
+    ),
+    "a Job that takes more memory than it has": (
+        jobs({**KEYED, "options": {"concurrency": 32}}),
+        "photos reads up to 20971520 bytes 32 times at once, which may take 2181038080 bytes",
+    ),
+    "a Job that enrols photos as large as few are": (
+        jobs({**KEYED, "kind": "enroll", "options": {"max-bytes": 50_000_000}}),
+        "photos reads up to 83554432 bytes 4 times at once",
+    ),
+    "results of a Job among the galleries": (
+        jobs({**KEYED, "out": "s3://faces/galleries/results"}),
+        "would be among the galleries or models",
+    ),
+    "a Job with an S3 server without a scheme": (
+        jobs({**KEYED, "s3": {"endpoint": "s3.example.com"}}),
+        "the s3.endpoint of photos is a URL",
+    ),
+    "a Job whose account has no role": (
+        {
+            **jobs(KEYED),
+            "s3": {"existingSecret": ""},
+            "serviceAccount": {
+                "roles": {
+                    role: {"eks.amazonaws.com/role-arn": role}
+                    for role in ("gallery", "jobs", "triton")
+                }
+            },
+        },
+        "photos has no keys for S3: set its s3.existingSecret, or serviceAccount.roles.batch",
+    ),
     "a bucket with its scheme": ({"s3": {"bucket": "s3://faces"}}, "s3.bucket is a name"),
     "a bucket with a folder": ({"s3": {"bucket": "faces/a"}}, "s3.bucket is a name"),
     "a host with a scheme": (

@@ -15,7 +15,7 @@ import yaml
 from serving.keys import Scope, parse
 from serving.stack import config
 from serving.stack import serve as local
-from tests.support.chart.helm import RELEASE, Helm, Object, Values
+from tests.support.chart.helm import NAMESPACE, RELEASE, Helm, Object, Values
 from tests.support.chart.objects import (
     app_args,
     by_name,
@@ -243,6 +243,41 @@ KNOBS = {
                 "items": [{"key": "authorities.pem", "path": "ca.crt"}],
             },
             (policy("events"), "spec.egress.0.ports"): [{"port": 8443, "protocol": "TCP"}],
+        },
+    ),
+    "batch.jobs": Knob(
+        {
+            "batch": {
+                "jobs": [
+                    {
+                        "name": "photos",
+                        "kind": "batch",
+                        "source": "s3://photos",
+                        "out": "s3://results",
+                        "options": {"max-bytes": 10_000_000, "threshold": 0.25},
+                        "keySecret": {"name": "batch-key"},
+                    }
+                ],
+                "waitSeconds": 60,
+                "backoffLimit": 3,
+            },
+            "serviceAccount": {"roles": {"batch": {"eks.amazonaws.com/role-arn": "photos"}}},
+        },
+        {f"Job/{N}-photos", account("batch"), policy("batch"), policy("http")},
+        {
+            (f"Job/{N}-photos", "spec.backoffLimit"): 3,
+            (f"Job/{N}-photos", "spec.activeDeadlineSeconds"): None,
+            (f"Job/{N}-photos", "spec.template.spec.serviceAccountName"): f"{N}-batch",
+            (f"Job/{N}-photos", "spec.template.spec.containers.0.command"): [
+                *("faces", "batch", "s3://photos", "--out", "s3://results"),
+                *("--url", f"http://{N}-serve-svc.{NAMESPACE}.svc:8000", "--errors-are-results"),
+                *("--wait", "60", "--region", "us-east-1"),
+                *("--max-bytes=10000000", "--threshold=0.25"),
+            ],
+            (f"Job/{N}-photos", "spec.template.spec.containers.0.env.FACES_KEY.valueFrom"): {
+                "secretKeyRef": {"name": "batch-key", "key": "key"}
+            },
+            (account("batch"), "metadata.annotations"): {"eks.amazonaws.com/role-arn": "photos"},
         },
     ),
     "settings.retention": Knob(
@@ -643,6 +678,26 @@ def test_there_is_room_for_a_new_replica_before_an_old_one_goes(
     }
     objects = helm4.template({"stages": {"decode": stage}}, files=[VARIANTS["defaults"]])
     assert look(only(objects, "RayService"), f"{_GROUPS}.decode.maxReplicas") == pods
+
+
+def test_a_job_reads_photos_as_large_as_the_service_takes(helm4: Helm) -> None:
+    job = {"name": "a", "kind": "enroll", "source": "s3://p", "out": "s3://r"}
+    values = {
+        "batch": {"jobs": [{**job, "keySecret": {"name": "key"}}]},
+        "settings": {"limits": {"max_image_bytes": 1_048_576}},
+    }
+    objects = plain(helm4.template(values, files=[VARIANTS["defaults"]]))
+    command = look(objects[f"Job/{N}-a"], "spec.template.spec.containers.0.command")
+    assert "--max-bytes=1048576" in command
+
+
+def test_a_drain_is_no_failure_of_a_job_that_goes_on(helm4: Helm) -> None:
+    objects = plain(helm4.template(files=[VARIANTS["everything"]]))
+    for name in ("photos-2026", "staff"):
+        ignored, failed = look(objects[f"Job/{N}-{name}"], "spec.podFailurePolicy.rules")
+        assert ignored["action"] == "Ignore"
+        assert ignored["onPodConditions"] == [{"type": "DisruptionTarget"}]
+        assert failed["onExitCodes"]["values"] == [2]
 
 
 def test_no_object_is_empty(helm4: Helm) -> None:

@@ -42,6 +42,7 @@ ORDER = (
     "test_install.py",
     "test_people.py",
     "test_documents.py",
+    "test_jobs.py",
     "test_flows.py",
     "test_helm.py",
     "test_scaling.py",

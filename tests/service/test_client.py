@@ -1,14 +1,8 @@
-"""Both clients against the real service: every method, and photos in every form; and a job over a
-bucket of photos."""
+"""Both clients against the real service: every method, and photos in every form."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +13,7 @@ import pytest
 from PIL import Image
 
 from serving.client import AsyncClient, Client, ClientError
-from serving.gallery.s3 import S3Store, connect
-from serving.settings import GallerySettings
-from serving.stack.config import BUCKET, StackSettings
-from serving.stack.credentials import credentials
+from serving.stack.config import StackSettings
 
 Call = Callable[..., Any]
 
@@ -137,84 +128,3 @@ def test_the_service_keeps_the_request_id_of_the_client(stack: StackSettings, ne
         Client(stack.url, http=http).identity(new_id)
     assert sent == answered
     assert len(sent) == 1
-
-
-class Job:
-    """`faces batch` over a prefix of the stack's own bucket."""
-
-    def __init__(self, stack: StackSettings) -> None:
-        keys = credentials(stack.folder)
-        endpoint = f"http://127.0.0.1:{stack.s3_port}"
-        settings = GallerySettings(bucket=BUCKET, endpoint=endpoint)
-        self.store: S3Store = connect(settings, credentials=keys)
-        self._env = {**os.environ, **keys, "AWS_ENDPOINT_URL": endpoint, "FACES_URL": stack.url}
-        options = ["--out", f"s3://{BUCKET}/batch/out", "--part-photos", "3", "--top-k", "2"]
-        command = ["batch", f"s3://{BUCKET}/batch/in", *options, "--concurrency", "2"]
-        self._command = [sys.executable, "-m", "serving", *command]
-
-    def start(self) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            self._command, env=self._env, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
-        )
-
-    def parts(self) -> dict[str, bytes]:
-        keys = [entry.key for entry in self.store.list("batch/out/part-")]
-        return {key: self.store.get(key).data for key in keys}
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(n) for data in self.parts().values() for n in data.splitlines()]
-
-
-def without_noise(answer: dict[str, Any]) -> dict[str, Any]:
-    rounded = json.loads(json.dumps(answer), parse_float=lambda text: round(float(text), 4))
-    return dict(rounded)
-
-
-def test_a_job_that_is_killed_goes_on_and_answers_as_infer(
-    stack: StackSettings, api: httpx.Client, data: Path, sunak: Path, new_id: int
-) -> None:
-    job = Job(stack)
-    photos = [*sorted((data / "2576").glob("*.jpg"))[:17], sunak, data / "group.jpg"]
-    files = {f"batch/in/{n:02}/{photo.name}": photo.read_bytes() for n, photo in enumerate(photos)}
-    files["batch/in/99/no photo\x1b[2J é.jpg"] = b"no photo"
-    files["batch/in/99/empty.png"] = b""
-    for key, content in files.items():
-        job.store.put(key, content)
-    job.store.put("batch/in/notes.txt", b"She is on the left.")
-    with Client(stack.url) as client:
-        client.enrol(new_id, sunak, name="Rishi Sunak")
-
-    killed = job.start()
-    while len(found := job.parts()) < 2 and killed.poll() is None:
-        time.sleep(0.05)
-    killed.kill()
-    killed.communicate()
-    found = job.parts()
-    assert 2 <= len(found) < 7, "it was over before it could be killed"
-
-    ended = job.start()
-    out, err = ended.communicate(timeout=120)
-    assert ended.returncode == 1, err  # for two of the files
-    assert "2 photos could not be looked up." in err
-    assert "\x1b[2J" not in out + err
-    assert job.parts().items() >= found.items()
-    summary = json.loads(job.store.get("batch/out/summary.json").data)
-    assert (summary["photos"], summary["parts"], summary["passed_over"]) == (21, 7, 1)
-    assert summary["errors"] == {"unsupported-image": 2}
-    assert summary["named"] == 1
-
-    lines = job.lines()
-    assert sorted(line["photo"] for line in lines) == sorted(files)
-    with Client(stack.url) as client:
-        for line in lines:
-            if line["photo"].startswith("batch/in/99/"):
-                assert (line["error"]["type"], line["error"]["status"]) == (
-                    "unsupported-image",
-                    415,
-                )
-                continue
-            answer = client.infer(files[line["photo"]], top_k=2)
-            of_the_job = {name: line[name] for name in answer}
-            assert without_noise(of_the_job) == without_noise(dict(answer))
-        client.delete(new_id)

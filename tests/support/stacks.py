@@ -209,6 +209,7 @@ FILES = {
             "identify",
             "identities",
             "inputs",
+            "jobs",
             "metrics",
             "notebook",
             "object_store",

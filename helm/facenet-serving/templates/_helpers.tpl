@@ -167,13 +167,14 @@ serving.kserve.io/s3-cabundle: {{ printf "/etc/ssl/custom-certs/%s" .key | quote
 {{- end -}}
 
 {{/*
-The environment of a container that reaches S3: (list root role); a role is an account of its own, with keys of
-its own where `s3.secrets` has some. KServe knows the keys of Triton's by their usual names only.
+The environment of a container that reaches S3: (list root role), or (list root role secret); a role is an account of
+its own, with keys of its own in the secret, or where `s3.secrets` has some. KServe knows the keys of Triton's by their usual names only.
 */}}
 {{- define "facenet-serving.s3.env" -}}
 {{- $root := index . 0 -}}
 {{- $s3 := $root.Values.s3 -}}
 {{- $own := dig "secrets" (index . 1) "" $s3 -}}
+{{- if gt (len .) 2 -}}{{- $own = index . 2 | default $own -}}{{- end -}}
 {{- $id := $s3.accessKeyIdKey -}}
 {{- $key := $s3.secretAccessKeyKey -}}
 {{- if and (eq (index . 1) "triton") $root.Values.triton.storageSecret -}}

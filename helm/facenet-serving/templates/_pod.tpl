@@ -193,20 +193,35 @@ volumeMounts:
 
 {{/*
 The spec of a Job: (dict "root" "component" "pod" "containers" "backoffLimit" "activeDeadlineSeconds"),
-and optionally "initContainers" and "volumes". Containers as `facenet-serving.jobContainer` takes them.
+and optionally "initContainers", "volumes", "account" and "stoppable": the pods may be killed at any moment.
+Containers as `facenet-serving.jobContainer` takes them.
 */}}
 {{- define "facenet-serving.jobSpec" -}}
 backoffLimit: {{ int .backoffLimit }}
+{{- if not (kindIs "invalid" .activeDeadlineSeconds) }}
 activeDeadlineSeconds: {{ int .activeDeadlineSeconds }}
+{{- end }}
 {{- if not (kindIs "invalid" .ttlSecondsAfterFinished) }}
 ttlSecondsAfterFinished: {{ int .ttlSecondsAfterFinished }}
+{{- end }}
+{{- if .stoppable }}
+podFailurePolicy:
+  rules:
+    - action: Ignore
+      onPodConditions: [{type: DisruptionTarget}]
+    # Wrong usage, which stays wrong.
+    - action: FailJob
+      onExitCodes: {containerName: {{ (first .containers).name }}, operator: In, values: [2]}
 {{- end }}
 template:
   metadata:
     {{- include "facenet-serving.podMetadata" (list .root .pod .component) | nindent 4 }}
   spec:
     restartPolicy: Never
-    serviceAccountName: {{ include "facenet-serving.fullname" .root }}-jobs
+    {{- if .stoppable }}
+    terminationGracePeriodSeconds: 5
+    {{- end }}
+    serviceAccountName: {{ include "facenet-serving.fullname" .root }}-{{ .account | default "jobs" }}
     automountServiceAccountToken: false
     {{- include "facenet-serving.scheduling" (list .root .pod .component) | nindent 4 }}
     {{- $own := list }}

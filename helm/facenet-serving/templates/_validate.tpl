@@ -20,6 +20,7 @@
 {{- include "facenet-serving.validate.auth" . -}}
 {{- include "facenet-serving.validate.audit" . -}}
 {{- include "facenet-serving.validate.events" . -}}
+{{- include "facenet-serving.validate.batch" . -}}
 {{- include "facenet-serving.validate.triton" . -}}
 {{- include "facenet-serving.validate.ray" . -}}
 {{- $env := dict "pod" .Values.pod "ray" .Values.ray "ray.head.pod" .Values.ray.head.pod "triton.pod" .Values.triton.pod "model.publish.pod" .Values.model.publish.pod "maintenance.pod" .Values.maintenance.pod "minio.pod" .Values.minio.pod "test.pod" .Values.test.pod -}}

@@ -20,7 +20,7 @@ class Format:
     Attributes:
         name: the ending of the objects' names, too.
         encode: from one or more lines, in order, to the bytes of an object.
-        last: from these bytes to the key of the last line's photo.
+        last: from these bytes to what the last line is of, such as the key of its photo.
     """
 
     name: str
@@ -28,14 +28,17 @@ class Format:
     last: Callable[[bytes], str]
 
 
-def format_named(name: str) -> Format:
+def format_named(name: str, item: str) -> Format:
     """The format of this name.
+
+    Args:
+        item: the member of each line that says what it is of; for Parquet, ``photo``.
 
     Raises:
         InvalidInput: it needs a package that is not installed.
     """
     if name == JSON_LINES:
-        return Format(name, _lines, _last_of_lines)
+        return Format(name, _lines, lambda data: str(json.loads(data.splitlines()[-1])[item]))
     try:
         from serving.operations.batch import parquet
     except ImportError as error:
@@ -48,7 +51,3 @@ def format_named(name: str) -> Format:
 def _lines(lines: Sequence[Line]) -> bytes:
     # In ASCII, whose lines every reader divides at the same places.
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def _last_of_lines(data: bytes) -> str:
-    return str(json.loads(data.splitlines()[-1])["photo"])

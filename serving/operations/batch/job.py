@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
-from serving.operations.batch.formats import JSON_LINES
 from serving.reading.strict import load_json
 
 JOB, SUMMARY = "job.json", "summary.json"
@@ -44,6 +43,11 @@ class Folder:
         prefix = (found["prefix"] or "").rstrip("/")
         return cls(found["bucket"], f"{prefix}/" if prefix else "")
 
+    @property
+    def name(self) -> str:
+        """That of the folder alone; of a whole bucket, the bucket's."""
+        return self.prefix.rstrip("/").rpartition("/")[2] or self.bucket
+
     def key(self, name: str) -> str:
         return f"{self.prefix}{name}"
 
@@ -62,30 +66,24 @@ class Place:
     folder: Folder
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What decides the lines of a job. How fast it runs, and the addresses of the servers, do not.
 
     Attributes:
+        kind: of the job, in ``job.json``.
         source: the folder of the photos, as a URI.
         collection: None: the service's own.
-        top_k, threshold, max_faces: of ``/infer``; None: the service's default.
         max_bytes: a photo with more bytes is not read.
-        part_photos: lines of one part.
-        format: of the parts; see `serving.operations.batch.formats`.
     """
 
+    kind: ClassVar[str]
     source: str
-    collection: str | None
-    top_k: int | None
-    threshold: float | None
-    max_faces: int | None
+    collection: str | None = None
     max_bytes: int
-    part_photos: int
-    format: str = JSON_LINES
 
     def parameters(self) -> dict[str, Any]:
-        return {"version": _VERSION, "kind": "infer", **dataclasses.asdict(self)}
+        return {"version": _VERSION, "kind": self.kind, **dataclasses.asdict(self)}
 
     def digest(self) -> str:
         """SHA-256 of the parameters, hex; each part's metadata have it."""

@@ -1,6 +1,6 @@
 """The parts of a job's results: objects that are each written once, one after the other.
 
-Part n + 1 begins with the photo that follows the last line of part n, so the parts alone say where
+Part n + 1 begins with the item that follows the last line of part n, so the parts alone say where
 a job goes on. Each is written on the condition that it is not there: of two runs at the same part
 one gets there first, and the other ends. The metadata of a part:
 
@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
@@ -24,25 +25,28 @@ from serving.operations.batch.job import Place
 from serving.operations.batch.photos import entries
 from serving.operations.batch.tally import Tally
 
+T = TypeVar("T", bound=Tally)
+
 _MOST_PARTS = 10**6
 _TRIES = 4
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part that is there; ``last`` is the key of its last photo."""
+class Part(Generic[T]):
+    """A part that is there; ``last`` is what its last line is of, such as the key of a photo."""
 
     number: int
     last: str
-    tally: Tally
+    tally: T
 
 
-class Parts:
+class Parts(Generic[T]):
     """The parts in a folder of results.
 
     Args:
         job: `Job.digest`.
         format: of the lines.
+        tally: the kind of the counts.
         run: unlike that of every other run.
     """
 
@@ -51,6 +55,7 @@ class Parts:
         out: Place,
         job: str,
         format: Format,
+        tally: type[T],
         run: str,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -58,10 +63,11 @@ class Parts:
         self._folder = out.folder
         self._job = job
         self._format = format
+        self._tally = tally
         self._run = run
         self._sleep = sleep
 
-    def last(self) -> Part | None:
+    def last(self) -> Part[T] | None:
         """The last part; None: there is none.
 
         Raises:
@@ -84,9 +90,9 @@ class Parts:
         if metadata.get("job") != self._job:
             raise InvalidInput(f"{self._folder}{self._name(number)} is no part of this job.")
         last = self._format.last(self._store.get(key).data)
-        return Part(number, last, Tally.from_json(metadata["tally"]))
+        return Part(number, last, self._tally.from_json(metadata["tally"]))
 
-    def write(self, number: int, lines: Sequence[Line], tally: Tally) -> None:
+    def write(self, number: int, lines: Sequence[Line], tally: T) -> None:
         """Write a part that is not there yet.
 
         Raises:
@@ -94,7 +100,9 @@ class Parts:
             Unavailable: the store is away; whether it is written is open, but it is whole if so.
         """
         if number >= _MOST_PARTS:
-            raise InvalidInput("These are too many parts; give a higher --part-photos.")
+            raise InvalidInput(
+                "These are too many parts; give a higher --part-photos or --part-people."
+            )
         data = self._format.encode(lines)
         metadata = {"job": self._job, "run": self._run, "tally": tally.to_json()}
         key = self._folder.key(self._name(number))

@@ -36,3 +36,9 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     with fake_service() as running:
         monkeypatch.setenv("FACES_URL", running.url)
         yield running
+
+
+@pytest.fixture
+def no_s3_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)

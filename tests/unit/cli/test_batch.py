@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from serving.cli import cli
-from serving.cli.services import Services
 from serving.client import ClientError
 from serving.errors import InvalidInput
-from tests.support.memory_store import MemoryStore
-from tests.support.operations import OneBucket
-from tests.support.service import FakeService, fake_service
+from tests.support.service import FakeService
+from tests.unit.cli.buckets import OUT, PROBLEM, SOURCE
+from tests.unit.cli.buckets import Bucket as AnyBucket
 
-SOURCE, OUT = "s3://photos/in", "s3://photos/out"
-PROBLEM = "urn:faces:problem:"
 FACE = {"id": 7, "name": "Ada", "quality": {"reasons": []}, "ambiguous": [], "liveness": None}
 ANSWER = {"faces": [FACE], "model": "facenet@1", "gallery_version": 3}
 
 
-@pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    with fake_service() as running:
-        monkeypatch.setenv("FACES_URL", running.url)
-        running.body = ANSWER
-        yield running
+@pytest.fixture(autouse=True)
+def _answers(service: FakeService, no_s3_in_the_environment: None) -> None:
+    service.body = ANSWER
 
 
-class Bucket(OneBucket):
-    """Of photos and of results."""
-
+class Bucket(AnyBucket):
     def __init__(self, *names: str) -> None:
-        self.objects = MemoryStore()
-        super().__init__(self.objects)
-        for name in names:
-            self.objects.put(f"in/{name}", f"photo {name}".encode())
-
-    def faces(self, *words: str) -> Result:
-        return CliRunner().invoke(
-            cli, ["batch", *words], obj=Services(connect=self), catch_exceptions=True
-        )
-
-    def lines(self) -> list[dict[str, Any]]:
-        parts = sorted(key for key in self.objects.objects if "/part-" in key)
-        return [
-            json.loads(line)
-            for key in parts
-            for line in self.objects.objects[key].data.splitlines()
-        ]
+        super().__init__("batch", {f"in/{name}": f"photo {name}".encode() for name in names})
 
 
 def test_every_photo_is_looked_up(service: FakeService) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from serving.cli import enroll
-from serving.cli.enroll import batches
 from tests.support.service import FakeService
 from tests.unit.cli.shell import Faces
 
@@ -148,25 +146,6 @@ def test_a_folder_without_people(faces: Faces, tmp_path: Path) -> None:
     assert ended.err.startswith("Error: There are no photos in ")
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(0, []), (50, [50]), (101, [50, 50, 1])])
-def test_requests_by_count(tmp_path: Path, count: int, sizes: list[int]) -> None:
-    photos = photos_in(tmp_path, *(f"{n:03}.jpg" for n in range(count)))
-    parts = list(batches(photos))
-    assert [len(part) for part in parts] == sizes
-    assert [photo for part in parts for photo in part] == photos
-
-
-def test_requests_by_bytes(tmp_path: Path) -> None:
-    third = enroll._BATCH_BYTES // 3
-    photos = photos_in(tmp_path, *"abcde")
-    sizes = (third, third, third, 1, enroll._BATCH_BYTES * 2)
-    for photo, size in zip(photos, sizes, strict=True):
-        os.truncate(photo, size)
-    assert [len(part) for part in batches(photos)] == [4, 1]
-    os.truncate(photos[3], third)
-    assert [len(part) for part in batches(photos)] == [3, 1, 1]
-
-
 def test_what_was_passed_over_is_the_last_line(
     faces: Faces, service: FakeService, tmp_path: Path
 ) -> None:
@@ -204,3 +183,46 @@ def test_no_file_name_reaches_the_terminal_as_a_command_to_it(
     assert "not used" in ended.err
     assert "?[2J" in ended.out
     assert "?[2J cannot be read" in refused.err
+
+
+def test_a_collection_is_asked(faces: Faces, service: FakeService, tmp_path: Path) -> None:
+    service.body = report(True)
+    assert faces("enroll", people_in(tmp_path, p7=1), "--collection", "shop").code == 0
+    assert service.asked == ["POST /collections/shop/generate"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--out", "s3://results"),
+        ("--concurrency", "4"),
+        ("--part-people", "7"),
+        ("--max-bytes", "7"),
+        ("--wait", "7"),
+        ("--errors-are-results",),
+        ("--endpoint", "http://s3:9000"),
+        ("--region", "x"),
+    ],
+)
+def test_what_is_for_buckets_is_refused_for_folders(
+    faces: Faces, service: FakeService, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ended = faces("enroll", people_in(tmp_path, p7=1), *words)
+    assert ended.code == 2
+    assert f"{words[0]} is for people in a bucket" in ended.err
+    assert service.asked == []
+
+
+def test_names_in_a_bucket_are_not_for_a_folder(
+    faces: Faces, service: FakeService, tmp_path: Path
+) -> None:
+    ended = faces("enroll", people_in(tmp_path, p7=1), "--names", "s3://photos/names.json")
+    assert ended.code == 2
+    assert "Names in a bucket" in ended.err
+
+
+def test_a_bucket_needs_a_place_for_results(faces: Faces, service: FakeService) -> None:
+    ended = faces("enroll", "s3://photos/people")
+    assert ended.code == 2
+    assert "need --out" in ended.err
+    assert faces("enroll", "s3:///x").code == 2

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from serving.operations.folders import Found, NotPeople, PersonFolder, people_in, subjects_in
-from tests.support.names import INVISIBLE, SCRIPTS
+from serving.operations.folders import Found, PersonFolder, people_in, subjects_in
+from serving.operations.names import NotPeople
 
 PHOTO = b"\xff\xd8\xff photo"
 
@@ -128,79 +127,6 @@ def test_what_is_no_folder(tmp_path: Path) -> None:
     (photo,) = photos_in(tmp_path, "a.jpg")
     with pytest.raises(NotPeople, match="is no folder"):
         people_in(photo)
-
-
-class TestNames:
-    def test_people_get_their_names(self, tmp_path: Path) -> None:
-        for person in ("7", "8"):
-            photos_in(tmp_path / person, "a.jpg")
-        names = tmp_path / "names.json"
-        names.write_bytes('{"7": "José", "99": "Eve"}'.encode())
-        assert [(p.id, p.name) for p in people_in(tmp_path, names).people] == [
-            (7, "José"),
-            (8, None),
-        ]
-
-    def test_they_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
-        photos_in(tmp_path / "7", "a.jpg")
-        names = tmp_path / "names.json"
-        names.write_bytes(b'\xef\xbb\xbf{"7": "Ada"}')  # as Windows writes it
-        assert [p.name for p in people_in(tmp_path, names).people] == ["Ada"]
-
-    @pytest.mark.parametrize(
-        ("content", "sentence"),
-        [
-            ("[]", " is no JSON object from id to name, each id once."),
-            ("7", " is no JSON object from id to name, each id once."),
-            ('{"7": NaN}', " is no JSON object from id to name, each id once."),
-            ("[" * 100_000, " is no JSON object from id to name, each id once."),
-            ("", " is no JSON: Expecting value (line 1, column 1)."),
-            (
-                '{"7": "Ada"\n "8": "Eve"}',
-                " is no JSON: Expecting ',' delimiter (line 2, column 2).",
-            ),
-            ("\udcff", " is not UTF-8."),
-            ('{"7": "Jos\udce9"}', " is not UTF-8."),
-            ('{"ada": "7"}', ": ada is no id; ids are whole numbers."),
-            ('{"1_0": "Ada"}', ": 1_0 is no id; ids are whole numbers."),
-            ('{"+7": "Ada"}', ": +7 is no id; ids are whole numbers."),
-            ('{"٧": "Ada"}', ": ٧ is no id; ids are whole numbers."),
-            ('{"7": null}', ": the name of 7 is no text."),
-            ('{"7": 8}', ": the name of 7 is no text."),
-            ('{"7": "Ada", "7": "Eve"}', ": the id 7 is given twice."),
-            ('{"7": "Ada", "007": "Eve"}', ": the id 7 is given twice, once as 007."),
-        ],
-    )
-    def test_a_file_that_holds_no_names(self, tmp_path: Path, content: str, sentence: str) -> None:
-        photos_in(tmp_path / "7", "a.jpg")
-        names = tmp_path / "names.json"
-        names.write_bytes(content.encode(errors="surrogateescape"))
-        with pytest.raises(NotPeople) as caught:
-            people_in(tmp_path, names)
-        assert str(caught.value) == f"{names}{sentence}"
-
-    @pytest.mark.parametrize("name", INVISIBLE.values(), ids=list(INVISIBLE))
-    def test_a_name_that_no_request_could_store(self, tmp_path: Path, name: str) -> None:
-        photos_in(tmp_path / "7", "a.jpg")
-        names = tmp_path / "names.json"
-        names.write_text(json.dumps({"7": name}))
-        with pytest.raises(NotPeople, match=r"names\.json: the name of 7: A name needs"):
-            people_in(tmp_path, names)
-
-    def test_names_of_any_script(self, tmp_path: Path) -> None:
-        names = tmp_path / "names.json"
-        for number, _ in enumerate(SCRIPTS):
-            photos_in(tmp_path / str(number), "a.jpg")
-        texts = {str(number): name for number, name in enumerate(SCRIPTS.values())}
-        names.write_text(json.dumps(texts, ensure_ascii=False), encoding="utf-8")
-        found = people_in(tmp_path, names)
-        assert {str(p.id): p.name for p in found.people} == texts
-
-    def test_the_names_that_come_with_the_photos(self) -> None:
-        data = Path(__file__).resolve().parents[3] / "data"
-        names = json.loads((data / "names.json").read_text())
-        (person,) = people_in(data / "2576", data / "names.json").people
-        assert person.name == names["2576"]
 
 
 class TestSubjects:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.operations.folders import NotPeople
+from serving.operations.names import NotPeople
 from serving.operations.presentations import presentations_in
 
 PHOTO = b"\xff\xd8\xff photo"

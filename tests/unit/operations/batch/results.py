@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from serving.operations.batch.job import Folder, Job, Place
+from serving.operations.batch.job import Folder, Place
+from serving.operations.batch.look_ups import LookUpJob, LookUps
 from serving.operations.batch.run import Done, run
 from tests.support.memory_store import MemoryStore
 
 SOURCE, OUT = Folder("photos", "in/"), Folder("results", "out/")
-JOB = Job(str(SOURCE), None, None, None, None, max_bytes=100, part_photos=3)
+JOB = LookUpJob(source=str(SOURCE), max_bytes=100, part_photos=3)
 MODEL = "facenet@1"
 
 
@@ -41,10 +42,8 @@ class World:
 
     def run(self, concurrency: int = 1, **job: Any) -> Done:
         return run(
-            dataclasses.replace(JOB, **job),
-            Place(self.source, SOURCE),
+            LookUps(dataclasses.replace(JOB, **job), Place(self.source, SOURCE), self.look_up),
             Place(self.out, OUT),
-            self.look_up,
             concurrency=concurrency,
             sleep=lambda seconds: None,
         )

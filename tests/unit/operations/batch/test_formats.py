@@ -16,7 +16,7 @@ LINES = [{"photo": "in/a.jpg", "faces": []}, {"photo": "in/ü\n\u2028\x85b.jpg",
 
 
 def test_json_lines() -> None:
-    jsonl = format_named(JSON_LINES)
+    jsonl = format_named(JSON_LINES, "photo")
     data = jsonl.encode(LINES)
     assert data.isascii()
     assert [json.loads(line) for line in data.splitlines()] == LINES

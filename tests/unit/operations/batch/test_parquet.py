@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serving.operations.batch.formats import PARQUET, format_named
-from serving.operations.batch.run import Refused
+from serving.operations.batch.reading import Refused
 from tests.unit.operations.batch.results import World, answer, photos
 
 pytest.importorskip("pyarrow", reason="of the extra jobs; make install has it")
@@ -104,7 +104,7 @@ def test_a_job_goes_on_after_a_part() -> None:
     assert world.asked == [b"6"]
     assert (summary["photos"], summary["errors"]) == (8, {"unsupported-image": 1})
     last = world.out.objects["out/part-000002.parquet"].data
-    assert format_named(PARQUET).last(last) == "in/007.jpg"
+    assert format_named(PARQUET, "photo").last(last) == "in/007.jpg"
 
 
 def test_the_page_has_every_column() -> None:

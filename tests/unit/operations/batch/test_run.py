@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
 import tracemalloc
@@ -12,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
+from serving.errors import CommitConflict, InvalidInput, Unavailable
 from serving.gallery.store import Entry, StoredObject
-from serving.operations.batch.run import Refused
 from tests.support.memory_store import MemoryStore
 from tests.unit.operations.batch.results import MODEL, World, answer, photos
 
@@ -235,13 +233,6 @@ def test_parts_without_a_job_are_refused() -> None:
     assert world.names() == ["part-000000.jsonl"]
 
 
-def test_a_place_without_photos_leaves_nothing() -> None:
-    world = World({"in/notes.txt": b"x", "in/": b"", "in2/a.jpg": b"1"})
-    with pytest.raises(InvalidInput, match="no photos below s3://photos/in/; 2 objects there"):
-        world.run()
-    assert world.names() == []
-
-
 def test_other_objects_are_counted_once() -> None:
     names = ["in/000.md", "in/000.txt", "in/001.md", "in/005.md", "in/zz"]
     world = World({**photos(8), **dict.fromkeys(names, b"x")})
@@ -261,41 +252,6 @@ def test_other_objects_are_counted_once() -> None:
     check(world, 8)
 
 
-def test_photos_that_cannot_be_looked_up_have_an_error() -> None:
-    world = World({**photos(5), "in/005.png": b"x" * 101, "in/006.bmp": b"y" * 100})
-    inner = world.look_up
-
-    def look_up(photo: bytes) -> dict[str, Any]:
-        if photo == b"1":
-            raise Refused("unsupported-image", 415, "It is no image.")
-        return inner(photo)
-
-    world.look_up = look_up  # type: ignore[method-assign]
-
-    def gone(request: str, key: str) -> None:
-        if request == "get" and key == "in/003.jpg":
-            world.source.objects.pop(key)
-        if request == "get" and key == "in/004.jpg":
-            raise Unavailable("The object store answers with the error InvalidObjectState.")
-
-    world.source.before = gone
-    etags = {key: found.etag.strip('"') for key, found in world.source.objects.items()}
-    summary = world.run(concurrency=3).summary
-    errors = {line["photo"]: line["error"] for line in world.lines() if "error" in line}
-    assert {key: (e["type"], e["status"]) for key, e in errors.items()} == {
-        "in/001.jpg": ("unsupported-image", 415),
-        "in/003.jpg": ("gone", None),
-        "in/004.jpg": ("unreadable", None),
-        "in/005.png": ("too-large", None),
-    }
-    assert {line["photo"]: line["etag"] for line in world.lines()} == etags
-    assert ("get", "in/005.png") not in world.source.requests
-    assert errors["in/005.png"]["detail"] == "101 bytes are more than the 100 that are read."
-    assert "InvalidObjectState" in errors["in/004.jpg"]["detail"]
-    assert summary["errors"] == {"unsupported-image": 1, "gone": 1, "unreadable": 1, "too-large": 1}
-    assert (summary["photos"], summary["named"]) == (7, 2)
-
-
 def test_a_store_that_is_away_ends_the_run_and_no_photo_is_blamed() -> None:
     world = World(photos(8))
     world.source.page_size = 1000
@@ -313,19 +269,6 @@ def test_a_store_that_is_away_ends_the_run_and_no_photo_is_blamed() -> None:
     world.run()
     check(world, 8)
     assert world.asked[0] == b"3"
-
-
-def test_keys_that_do_not_suffice_end_the_run() -> None:
-    world = World(photos(8))
-
-    def refused(request: str, key: str) -> None:
-        if request == "get":
-            raise StoreUnfit("The bucket refuses these keys.")
-
-    world.source.before = refused
-    with pytest.raises(StoreUnfit, match=r"s3://photos/in/000.jpg cannot be read. The bucket"):
-        world.run()
-    assert world.names() == ["job.json"]
 
 
 def test_an_error_that_is_not_the_photos_ends_the_run() -> None:
@@ -353,23 +296,3 @@ def test_nothing_of_a_photo_is_written() -> None:
     (line,) = world.lines()
     assert set(line) == {"photo", "etag", "faces", "model", "gallery_version"}
     assert world.names() == ["job.json", "part-000000.jsonl", "summary.json"]
-
-
-def test_job_json_says_what_the_lines_are_of() -> None:
-    world = World(photos(1))
-    world.run(top_k=2, threshold=0.5, collection="shop")
-    assert world.json("job.json") == {
-        "version": 1,
-        "kind": "infer",
-        "source": "s3://photos/in/",
-        "collection": "shop",
-        "top_k": 2,
-        "threshold": 0.5,
-        "max_faces": None,
-        "max_bytes": 100,
-        "part_photos": 3,
-        "format": "jsonl",
-    }
-    head = world.out.head("out/part-000000.jsonl")
-    assert set(head.metadata) == {"job", "run", "tally"}
-    assert json.loads(head.metadata["tally"])["photos"] == 1
