@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import Request
 from starlette.types import Message
 
@@ -19,6 +22,7 @@ from serving.api.streams.frames import Frame
 from serving.api.streams.single import Single
 from serving.errors import UnsupportedImage
 from tests.support.api import Api, detail_of
+from tests.support.streaming import Streaming, line
 
 NDJSON = {"content-type": "application/x-ndjson"}
 JSON = {"content-type": "application/json"}
@@ -67,8 +71,8 @@ def test_each_line_is_the_answer_to_the_single_request(end: bytes) -> None:
     whole = end.join(LINES.values())
     answers = lines_of(api.post(path.format("/stream"), content=whole, headers=NDJSON))
     assert answers.pop() == {"done": True, "lines": len(LINES), "errors": 9}
-    for number, (line, answer) in enumerate(zip(LINES.values(), answers, strict=True)):
-        single = api.post(path.format(""), content=line, headers=JSON).json()
+    for number, (sent, answer) in enumerate(zip(LINES.values(), answers, strict=True)):
+        single = api.post(path.format(""), content=sent, headers=JSON).json()
         assert answer.pop("index") == number
         for one in (answer, single):
             one.pop("request_id", None)
@@ -94,8 +98,8 @@ def test_people_are_enrolled_in_their_order() -> None:
 
 
 def test_a_line_that_is_cut_is_never_obeyed() -> None:
-    api, line = Api(), generate(1, name="Ada")
-    bodies = [line[:at] for at in range(1, len(line))]
+    api, whole = Api(), generate(1, name="Ada")
+    bodies = [whole[:at] for at in range(1, len(whole))]
     for streamed in api.requests("POST", "/generate/stream", NDJSON, bodies):
         (answer, last) = lines_of(streamed)
         assert (answer["status"], last) == (400, {"done": True, "lines": 1, "errors": 1})
@@ -338,3 +342,67 @@ def test_a_key_that_is_refused_meanwhile_ends_the_stream() -> None:
         assert not sent[-1]["more_body"]
 
     run(check)
+
+
+MB = 2**20
+# As HAProxy sends it for these paths.
+UNREAD = {"X-Request-Disconnect-Disabled": "?1"}
+
+
+@contextmanager
+def served(api: Api) -> Iterator[str]:
+    """The application on a real server, which is the one that Ray Serve uses."""
+    config = uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="critical")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        end = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_an_answer_comes_before_the_next_photo_is_sent() -> None:
+    with served(Api()) as url, Streaming(url, "/infer/stream", headers=UNREAD) as stream:
+        lines = stream.lines()
+        for number in range(3):
+            stream.send(line(b"photo"))
+            assert next(lines)["index"] == number
+        stream.end()
+        assert list(lines) == [{"done": True, "lines": 3, "errors": 0}]
+
+
+def test_a_client_that_sends_more_has_to_wait_and_may_leave() -> None:
+    api = Api()
+    api.pipeline.seconds = 60
+    data = line(bytes(3 * MB))
+    with served(api) as url:
+        with Streaming(url, "/infer/stream", headers=UNREAD) as stream:
+            sent = stream.send_until_blocked(data, 2.0)
+        # Four are under way, and a fifth is read; the rest fills the buffers of the sockets.
+        assert 4 * len(data) < sent < 12 * len(data)
+        assert len(api.pipeline.asked) == 4
+        api.pipeline.seconds = 0
+        time.sleep(1)
+        assert len(api.pipeline.asked) == 4
+
+
+def test_the_last_line_arrives_though_the_body_goes_on() -> None:
+    kind = "multipart/form-data; boundary=x"
+    part = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nphoto\r\n'
+    with (
+        served(Api()) as url,
+        Streaming(url, "/infer/stream", kind, headers=UNREAD) as stream,
+    ):
+        stream.send(part + part + b"--xy\r\n")
+        for _ in range(4):
+            stream.send(bytes(1000))
+        first, last = stream.lines()
+        assert first["index"] == 0
+        assert (last["done"], last["problem"]["status"]) == (False, 400)
