@@ -218,6 +218,7 @@ FILES = {
             "protocol",
             "stack",
             "store",
+            "streams",
             "tls",
             "tracing",
             "triton",
