@@ -35,13 +35,16 @@ MAX_HEADER_BYTES, MAX_HEADERS = 16_384, 100
 BUFFER_BYTES, _HEADERS_PARSED = 32_768, 256
 
 # What a client of Ray Serve may steer it by; the service has limits and shares of its own.
-SERVE_HEADERS = ("X-Request-Timeout-Seconds", "X-Request-Disconnect-Disabled")
+UNBUFFERED = "X-Request-Disconnect-Disabled"
+SERVE_HEADERS = ("X-Request-Timeout-Seconds", UNBUFFERED)
+# Ends of the paths whose bodies are streams; they notice themselves that a client leaves.
+STREAMS = ("/infer/stream", "/generate/stream")
 
 _PAGES_ON = "--pages-on="
 _MARK = "# with additions of serving.haproxy"
 _JSON = "content-type application/problem+json"
 # Of what changes nothing: by its method, or since it only asks about photos.
-_ASKS = "{ method GET HEAD } || { path_end /infer /detect /verify }"
+_ASKS = "{ method GET HEAD } || { path_end /infer /infer/stream /detect /verify }"
 
 
 def amended(config: str, pages_on: str | None = None) -> str:
@@ -148,6 +151,8 @@ _RULES = [
     # Serve would obey its own headers without a word: end a request early, in the words of one that
     # did not arrive, or go on for a caller who has left.
     *(f"http-request del-header {name}" for name in SERVE_HEADERS),
+    # Serve would read the whole body into memory, however long it is: `serving.api.streams.body`.
+    f"http-request set-header {UNBUFFERED} ?1 if {{ path_end {' '.join(STREAMS)} }}",
     "http-request deny deny_status 404 if !{ path_beg / }",  # OPTIONS *
     "http-request deny deny_status 400 if !{ method -m reg ^[A-Z]+$ }",
     # Answers of Uvicorn and of Serve that are no problems. The service itself has none in text.

@@ -17,18 +17,22 @@ from serving.api.parsing import body_of, decode_base64, media_type, other_type, 
 from serving.api.request_schemas import (
     DetectOptions,
     DetectRequest,
+    GenerateLine,
     GenerateOptions,
     GenerateRequest,
+    InferLine,
     InferOptions,
     InferRequest,
     VerifyOptions,
     VerifyRequest,
 )
+from serving.api.streams.single import REF, is_streamed, note_ref
 from serving.errors import BadRequest, TooLarge, UnsupportedImage
 from serving.reading.spelling import shown
 from serving.settings import LimitSettings
 
 M = TypeVar("M", bound=BaseModel)
+W = TypeVar("W", bound=BaseModel)
 
 _IMAGE_FIELDS = ("image", "images")
 _PAIR_FIELDS = ("image_a", "image_b")
@@ -42,7 +46,8 @@ async def read_infer(request: Request, limits: LimitSettings) -> tuple[bytes, In
         TooLarge: more bytes than the settings allow.
         UnsupportedImage: a body of another type.
     """
-    return await read_photo(request, limits, InferRequest, InferOptions)
+    whole = InferLine if is_streamed(request) else InferRequest
+    return await read_photo(request, limits, whole, InferOptions)
 
 
 async def read_detect(request: Request, limits: LimitSettings) -> tuple[bytes, DetectOptions]:
@@ -72,7 +77,7 @@ async def read_pair(
     """
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, whole, await body_of(request))
+        parsed = await _parsed(request, whole)
         encoded = [getattr(parsed, name) for name in names]
         images = dict(zip(names, await decode_base64(encoded), strict=True))
         given = _options(options, request, values=_given(parsed, names))
@@ -109,7 +114,7 @@ async def read_photo(
     """
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, whole, await body_of(request))
+        parsed = await _parsed(request, whole)
         (image,) = await decode_base64([getattr(parsed, names[0])])
         given = _options(options, request, values=_given(parsed, names))
     elif kind == "multipart/form-data":
@@ -132,7 +137,8 @@ async def read_generate(
     """The image files and the person they show; errors as in `read_infer`."""
     kind = media_type(request)
     if kind == "application/json":
-        parsed = await asyncio.to_thread(parse, GenerateRequest, await body_of(request))
+        whole = GenerateLine if is_streamed(request) else GenerateRequest
+        parsed = await _parsed(request, whole)
         _check_count(len(parsed.images), limits)
         images = await decode_base64([i.image for i in parsed.images])
         options = _options(GenerateOptions, request, values=_given(parsed, _IMAGE_FIELDS))
@@ -209,9 +215,17 @@ def _unquoted(text: str) -> str:
     return value if isinstance(value, str) else text
 
 
+async def _parsed(request: Request, whole: type[W]) -> W:
+    """A JSON body; the name that a line of a stream has is noted."""
+    parsed = await asyncio.to_thread(parse, whole, await body_of(request))
+    if is_streamed(request):
+        note_ref(request, getattr(parsed, REF, None))
+    return parsed
+
+
 def _given(parsed: BaseModel, names: Sequence[str]) -> dict[str, Any]:
     """The options in a JSON body, without the photos."""
-    return parsed.model_dump(exclude=set(names), exclude_unset=True)
+    return parsed.model_dump(exclude={*names, REF}, exclude_unset=True)
 
 
 def _options(

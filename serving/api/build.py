@@ -199,16 +199,17 @@ def build_api(
         memory=Memory(limits.body_memory_bytes),
         max_body_bytes=limits.max_body_bytes,
     )
+    scopes = RouteScopes(routes)
     api.add_middleware(
         Gate,
-        routes=RouteScopes(routes),
+        routes=scopes,
         keys=keys,
         collection=settings.gallery.collection,
         places=Places(limits.max_in_flight, limits.key_share),
         hosts=settings.hosts,
         rates=Rates(),
     )
-    api.add_middleware(RequestGuard, limits=limits)
+    api.add_middleware(RequestGuard, limits=limits, routes=scopes)
     api.add_middleware(Access, metrics=metrics)
     subjects = f"{compreface_subjects.router.prefix}/" if settings.compreface else None
     api.add_middleware(Slashes, named=subjects)

@@ -11,6 +11,7 @@ from serving.api import v2_codec
 from serving.api.example_photos import OTHER_PHOTO, PHOTO
 from serving.api.v2_schemas import INPUT
 
+NDJSON = "application/x-ndjson"
 _MODEL = "facenet-casia-webface@d89e293bc6bc"
 _PERSON = 2576
 _CONSENT = {
@@ -55,11 +56,16 @@ _CANDIDATE = {"id": _PERSON, "name": "Jacinda Ardern", "similarity": 0.8051, "co
 
 @dataclass(frozen=True)
 class Example:
-    """What is sent and what comes back; ``parameters`` go into the path and the query."""
+    """What is sent and what comes back; ``parameters`` go into the path and the query.
+
+    Attributes:
+        media: of both; of a stream a line of each.
+    """
 
     answer: Any
     body: Any = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    media: str = "application/json"
 
 
 _ONE = {"id": _PERSON}
@@ -113,6 +119,16 @@ GENERATE = Example(
         "model": _MODEL,
         "gallery_version": 17,
     },
+)
+INFER_STREAM = Example(
+    body={"ref": "gate-3/0017.jpg", **INFER.body},
+    answer={"index": 0, "ref": "gate-3/0017.jpg", **INFER.answer},
+    media=NDJSON,
+)
+GENERATE_STREAM = Example(
+    body={"ref": "row 17", **GENERATE.body},
+    answer={"index": 0, "ref": "row 17", **GENERATE.answer},
+    media=NDJSON,
 )
 VERIFY = Example(
     body={"image_a": PHOTO, "image_b": OTHER_PHOTO},

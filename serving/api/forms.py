@@ -27,7 +27,7 @@ _BOUNDARY = 256
 # Of one header. Reading them takes time with the square of their number.
 _PARAMETERS = 100
 # Before the first part; mail programs write a sentence there.
-_PREAMBLE_BYTES = 1024
+PREAMBLE_BYTES = 1024
 # A closed list: decoding with a codec that the caller names could take minutes.
 _CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 _BINARY = ("", "binary", "8bit", "7bit")
@@ -38,8 +38,9 @@ _FILENAME = re.compile(r";\s*filename\*?=", re.IGNORECASE)
 # Its warnings name no request; a refusal has a line of its own in the log.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
-_NO_END = "The form has no end: it was cut, or its last line is missing."
-_DAMAGED_LINE = (
+NO_END = "The form has no end: it was cut, or its last line is missing."
+BEHIND_END = "Something follows the form's end."
+DAMAGED_LINE = (
     "The form is damaged: the lines between its parts are -- and the boundary, between two CRLF."
 )
 _OTHER_BOUNDARY = (
@@ -117,7 +118,7 @@ def read_form(boundary: bytes, body: bytes, max_files: int, texts: Collection[st
     except FormParserError as error:
         raise BadRequest(_DAMAGED_HEADERS) from error
     if parser.state != MultipartState.END:
-        raise BadRequest(_NO_END)
+        raise BadRequest(NO_END)
     return _form_of(reader.parts, max_files, texts)
 
 
@@ -137,26 +138,26 @@ def _check_lines(body: bytes, line: bytes, max_files: int) -> int:
             at = body.find(line, after)
             continue
         if at and body[at - 2 : at] != b"\r\n":
-            raise BadRequest(_DAMAGED_LINE)
+            raise BadRequest(DAMAGED_LINE)
         if first < 0:
             first = at
             # Behind a first line that is damaged, the first part looks like such a text.
-            if first > _PREAMBLE_BYTES or b"content-disposition" in body[:first].lower():
-                raise BadRequest(_DAMAGED_LINE)
+            if first > PREAMBLE_BYTES or b"content-disposition" in body[:first].lower():
+                raise BadRequest(DAMAGED_LINE)
         if body[after : after + 2] == b"--":
             if body[after + 2 :].strip(b" \t\r\n"):
-                raise BadRequest("Something follows the form's end.")
+                raise BadRequest(BEHIND_END)
             return first
         if after < len(body) and body[after : after + 2] != b"\r\n":
-            raise BadRequest(_DAMAGED_LINE)
+            raise BadRequest(DAMAGED_LINE)
         parts += 1
         if parts > max_files + _FIELDS:
             raise _too_many(max_files)
         at = body.find(line, after)
-    raise BadRequest(_NO_END if first >= 0 else _why_none(body, line))
+    raise BadRequest(NO_END if first >= 0 else why_none(body, line))
 
 
-def _why_none(body: bytes, line: bytes) -> str:
+def why_none(body: bytes, line: bytes) -> str:
     """What is wrong with a body in which no line parts a form."""
     if body.startswith(b"--") and not line.startswith(body[: len(line)]):
         return _OTHER_BOUNDARY
@@ -164,7 +165,7 @@ def _why_none(body: bytes, line: bytes) -> str:
         return f"The body is no form, but a {kind}; set Content-Type to its own, as image/jpeg."
     if body.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
         return "The body is no form, but looks like JSON; set Content-Type to application/json."
-    return _NO_END
+    return NO_END
 
 
 def _too_many(max_files: int) -> TooLarge:
@@ -223,7 +224,7 @@ def _form_of(parts: list[_Part], max_files: int, texts: Collection[str]) -> Form
                 raise BadRequest(_NESTED.format(kind_shown))
             raise BadRequest(_NO_LIST.format(shown(name), kind_shown))
         if any(header in part.data for header in _HEADERS):
-            raise BadRequest(_DAMAGED_LINE)
+            raise BadRequest(DAMAGED_LINE)
         encoding = part.headers.get("content-transfer-encoding", "").strip().lower()
         if encoding not in _BINARY:
             raise BadRequest(f"Send {shown(name)} without a Content-Transfer-Encoding.")

@@ -3,7 +3,7 @@ and which operations need a key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
@@ -11,7 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from serving.api.examples import Example
+from serving.api.examples import NDJSON, Example
+from serving.api.schemas import StreamEnd
 from serving.api.scopes import RouteScopes
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -80,9 +81,9 @@ def _complete(operation: dict[str, Any], example: Example | None) -> None:
         errors["application/problem+json"] = errors.pop(_JSON)
     if example is None:
         return
-    operation["responses"]["200"]["content"][_JSON]["example"] = example.answer
+    operation["responses"]["200"]["content"][example.media]["example"] = example.answer
     if "requestBody" in operation:
-        operation["requestBody"]["content"][_JSON]["example"] = example.body
+        operation["requestBody"]["content"][example.media]["example"] = example.body
     for parameter in operation.get("parameters", []):
         if parameter["name"] in example.parameters:
             parameter["example"] = example.parameters[parameter["name"]]
@@ -113,6 +114,48 @@ def photo_body(request: type[BaseModel], options: type[BaseModel], *files: str) 
     if len(files) == 1:
         content["image/*"] = {"schema": _BINARY}
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def stream(
+    line: type[BaseModel],
+    options: type[BaseModel],
+    answer: type[BaseModel],
+    *,
+    file: str | None = None,
+    of_each: Collection[str] = (),
+) -> dict[str, Any]:
+    """A stream of lines and its answer; the schemas are those of one line.
+
+    Args:
+        line: that is sent.
+        options: of them those may be in the query that are not ``of_each`` line.
+        answer: to the single request.
+        file: field of the photos of a form, which is taken, too.
+    """
+    content: dict[str, Any] = {NDJSON: {"schema": _inlined(line)}}
+    if file is not None:
+        files = {"type": "array", "items": _BINARY}
+        form = {"type": "object", "properties": {file: files}, "required": [file]}
+        content["multipart/form-data"] = {"schema": form}
+    place = {
+        "type": "object",
+        "properties": {"index": {"type": "integer"}, "ref": {"type": "string"}},
+        "required": ["index"],
+    }
+    lines = [
+        {"allOf": [{"$ref": f"#/components/schemas/{of}"}, place]}
+        for of in (answer.__name__, "Problem")
+    ]
+    schema = {"description": "one in each line", "anyOf": [*lines, _inlined(StreamEnd)]}
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, **_in_query(described)}
+            for name, described in _inlined(options)["properties"].items()
+            if name not in of_each
+        ],
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"content": {NDJSON: {"schema": schema}}}},
+    }
 
 
 def _in_query(schema: Mapping[str, Any]) -> dict[str, Any]:

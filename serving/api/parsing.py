@@ -56,19 +56,28 @@ def other_type(request: Request) -> str:
     return f"The Content-Type is {shown(kind)}." if kind else "There is no Content-Type."
 
 
-async def body_of(request: Request) -> bytes:
-    """The whole body, which Starlette's own `Request.body` would keep until the answer.
+def check_headers(request: Request) -> None:
+    """Check the headers that say how a body is read.
 
     Raises:
         UnsupportedEncoding: it has a Content-Encoding.
-        BadRequest: its length is not what Content-Length says, or a header that says what it is
-            comes twice.
+        BadRequest: one that says what it is comes twice.
     """
     for name in _ONCE:
         if len(given := dict.fromkeys(request.headers.getlist(name))) > 1:
             raise BadRequest(f"{name} is given twice, as {' and '.join(map(shown, given))}.")
     if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding("Send the body without a Content-Encoding.")
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body, which Starlette's own `Request.body` would keep until the answer.
+
+    Raises:
+        UnsupportedEncoding: see `check_headers`.
+        BadRequest: its length is not what Content-Length says; or see `check_headers`.
+    """
+    check_headers(request)
     body = b"".join([part async for part in request.stream()])
     length = request.headers.get("content-length", "")
     if length.isdecimal() and length.lstrip("0") != str(len(body)).lstrip("0"):

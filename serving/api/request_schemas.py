@@ -102,6 +102,23 @@ class InferRequest(InferOptions):
     image: Encoded = Field(description="base64 of the image file; a data: URL too")
 
 
+# What a line of a stream is called by its sender.
+Ref = Annotated[
+    str,
+    _without(lambda text: (problem := name_problem(text)) and problem.replace("A name", "A ref")),
+    Field(
+        description="comes back in the line of the answer",
+        json_schema_extra={"minLength": 1, "maxLength": NAME_CHARACTERS},
+    ),
+]
+
+
+class InferLine(InferRequest):
+    """A line of `/infer/stream`."""
+
+    ref: Ref | None = None
+
+
 class EncodedImage(_Request):
     image: Encoded = Field(description="base64 of the image file; a data: URL too")
 
@@ -121,6 +138,12 @@ class GenerateOptions(_Request):
 
 class GenerateRequest(GenerateOptions):
     images: list[EncodedImage] = Field(min_length=1)
+
+
+class GenerateLine(GenerateRequest):
+    """A line of `/generate/stream`."""
+
+    ref: Ref | None = None
 
 
 class DetectOptions(_Request):

@@ -383,6 +383,15 @@ class Problem(BaseModel):
     conflicts: list[ConflictBody] | None = None
 
 
+class StreamEnd(BaseModel):
+    """The last line of the answer to a stream. An answer without it is cut."""
+
+    done: bool = Field(description="false: the lines behind these were not read")
+    lines: int = Field(description="answers before this one")
+    errors: int = Field(description="how many of them are problems")
+    problem: Problem | None = Field(None, description="why the stream was not read to its end")
+
+
 class Ready(BaseModel):
     ready: bool
     checks: dict[str, Any]

@@ -35,11 +35,13 @@ class Access:
     Attributes:
         is_open: anybody, with a key or without; below a collection the scope is needed all the
             same.
+        streams: the body is a stream of photos, see `serving.api.streams`.
     """
 
     scope: Scope
     about: About
     is_open: bool
+    streams: bool = False
 
 
 # A route that is not marked is closed, not open.
@@ -47,12 +49,16 @@ UNMARKED = Access(Scope.ADMIN, About.COLLECTION, is_open=False)
 
 
 def needs(
-    scope: Scope, about: About = About.COLLECTION, *, is_open: bool = False
+    scope: Scope,
+    about: About = About.COLLECTION,
+    *,
+    is_open: bool = False,
+    streams: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Mark a route's handler: a key needs ``scope`` to call it; see `Access`."""
 
     def mark(handler: Handler) -> Handler:
-        setattr(handler, _ATTRIBUTE, Access(scope, about, is_open))
+        setattr(handler, _ATTRIBUTE, Access(scope, about, is_open, streams))
         return handler
 
     return mark

@@ -14,7 +14,7 @@ from serving.client import address, answers, calls
 from serving.client.calls import UNSET, Call, Rows, Time, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
-from serving.client.photos import Photo
+from serving.client.photos import File, Photo, batches
 from serving.client.retry import Attempts, Retry
 from serving.errors import UnknownIdentity
 
@@ -76,6 +76,26 @@ class AsyncClient:
     ) -> answers.InferAnswer:
         """See `Client.infer`."""
         return await self._ask(lambda: calls.infer(photo, top_k, threshold, max_faces, timeout_s))
+
+    async def infer_stream(
+        self,
+        photos: Iterable[Photo],
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        max_faces: int | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[answers.InferAnswer | ClientError]:
+        """See `Client.infer_stream`."""
+        options = (top_k, threshold, max_faces, timeout_s)
+        few = batches(photos)
+        while (batch := await asyncio.to_thread(next, few, None)) is not None:
+            files = [file for file in batch if isinstance(file, File)]
+            build = partial(calls.infer_stream, files, *options)
+            found = await self._ask(build) if files else []
+            answered = iter(found)
+            for file in batch:
+                yield file if isinstance(file, ClientError) else next(answered)
 
     async def detect(
         self, photo: Photo, *, max_faces: int | None = None, timeout_s: float | None = None

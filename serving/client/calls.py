@@ -48,6 +48,7 @@ class Call(Generic[A]):
         also: statuses besides 2xx that are answers.
         shared: it concerns the service, not a collection.
         member: of every answer: one without it is something else's.
+        lines: of a stream: how many answers there are, each in a line.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Call(Generic[A]):
     also: Sequence[int] = ()
     shared: bool = False
     member: str = ""
+    lines: int = 0
     timeout_s: float | None = None
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -84,6 +86,23 @@ def infer(
     params = _given(top_k=top_k, threshold=threshold, max_faces=max_faces)
     files = [("image", file_of(photo))]
     return Call("POST", "/infer", params=params, files=files, member="faces", timeout_s=timeout_s)
+
+
+def infer_stream(
+    files: Sequence[File],
+    top_k: int | None,
+    threshold: float | None,
+    max_faces: int | None,
+    timeout_s: float | None,
+) -> Call[list[answers.InferAnswer | ClientError]]:
+    return Call(
+        "POST",
+        "/infer/stream",
+        params=_given(top_k=top_k, threshold=threshold, max_faces=max_faces),
+        files=[("image", file) for file in files],
+        lines=len(files),
+        timeout_s=timeout_s,
+    )
 
 
 def detect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import ipaddress
+import json
 import os
 import re
 import time
@@ -153,7 +154,10 @@ class Exchange:
         }
 
     def read(self, call: Call[Any], answer: httpx.Response) -> Any:
-        """The body of an answer. Raises Failed."""
+        """The body of an answer; of a stream its lines, each an answer or its error. Raises
+        Failed."""
+        if call.lines and answer.is_success:
+            return self._lines(call, answer)
         try:
             body = answer.json()
         except (ValueError, RecursionError):  # the latter: thousands of brackets
@@ -167,6 +171,27 @@ class Exchange:
         lasting = error.type in _LASTING
         again = (status in _PASSING and not lasting) if not call.writes else _rejected(call, error)
         raise Failed(error, again and not call.once)
+
+    def _lines(self, call: Call[Any], answer: httpx.Response) -> list[Any]:
+        try:
+            *lines, last = [json.loads(text) for text in answer.content.splitlines()]
+        except (ValueError, RecursionError):
+            lines, last = [], None
+        if not all(isinstance(line, dict) for line in (*lines, last)):
+            lines, last = [], {}
+        if last.get("done") is True and len(lines) == call.lines:
+            return [self._line(call, line) for line in lines]
+        # It was not read to its end, or the answer is cut; only what asks is streamed.
+        if isinstance(problem := last.get("problem"), dict):
+            error = self._refusal(call, _answer_of(problem), problem)
+            raise Failed(error, error.status in _PASSING and error.type not in _LASTING)
+        text = f"The answer of the service at {self._at} is cut."
+        raise Failed(ClientError(text, answer.status_code, request_id=call.request_id), True)
+
+    def _line(self, call: Call[Any], line: dict[str, Any]) -> Any:
+        place = ("index", "ref")
+        body = {name: value for name, value in line.items() if name not in place}
+        return self._refusal(call, _answer_of(body), body) if "status" in body else body
 
     def broken(self, call: Call[Any], error: httpx.RequestError) -> Failed:
         """The failure for a request that got no answer."""
@@ -234,6 +259,12 @@ class Exchange:
         known = _rejected(call, error) or error.type == NotReadBack.type
         error.not_confirmed = call.writes and may_be_done and not known
         return error
+
+
+def _answer_of(problem: dict[str, Any]) -> httpx.Response:
+    """The answer that a problem in a line would have been alone."""
+    status = problem.get("status")
+    return httpx.Response(status if isinstance(status, int) else 500)
 
 
 def _is_loopback(host: str) -> bool:

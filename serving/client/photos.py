@@ -6,7 +6,7 @@ import errno
 import io
 import mimetypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
@@ -85,6 +85,30 @@ def files_of(photos: Photo | Iterable[Photo]) -> list[File]:
         or hasattr(type(photos), "__array_interface__")
     )
     return [file_of(photo) for photo in cast("Iterable[Photo]", photos if several else [photos])]
+
+
+# Of one request of a stream. httpx reads an answer when all is sent, so more would be of no use.
+_PHOTOS, _BYTES = 16, 16 * 2**20
+
+
+def batches(photos: Iterable[Photo]) -> Iterator[list[File | ClientError]]:
+    """The files of endless photos, a few at a time; in the place of a photo that cannot be read or
+    encoded, its error. Raises the other errors of `file_of`."""
+    batch: list[File | ClientError] = []
+    nbytes = 0
+    for photo in photos:
+        file: File | ClientError
+        try:
+            file = file_of(photo)
+            nbytes += len(file.data)
+        except ClientError as error:
+            file = error
+        batch.append(file)
+        if len(batch) == _PHOTOS or nbytes >= _BYTES:
+            yield batch
+            batch, nbytes = [], 0
+    if batch:
+        yield batch
 
 
 def _read(path: Path) -> File:

@@ -13,7 +13,7 @@ from serving.client import address, answers, calls
 from serving.client.calls import UNSET, Call, Rows, Time, Unset
 from serving.client.errors import ClientError
 from serving.client.exchange import Exchange, Failed
-from serving.client.photos import Photo
+from serving.client.photos import File, Photo, batches
 from serving.client.retry import Attempts, Retry
 from serving.errors import UnknownIdentity
 
@@ -102,6 +102,33 @@ class Client:
             max_faces: return at most this many faces, the largest.
         """
         return self._ask(lambda: calls.infer(photo, top_k, threshold, max_faces, timeout_s))
+
+    def infer_stream(
+        self,
+        photos: Iterable[Photo],
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        max_faces: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Iterator[answers.InferAnswer | ClientError]:
+        """Identify the faces in each of many photos; the answers are in the order of the photos.
+
+        Photos are taken from the iterable as they are needed, and several go in one request. In the
+        place of an answer, a photo that cannot be read or is refused has its `ClientError`, which
+        is not raised. What befalls all photos is raised: no service, a key that is refused.
+
+        Args:
+            top_k, threshold, max_faces: as for `infer`, for all photos.
+        """
+        options = (top_k, threshold, max_faces, timeout_s)
+        for batch in batches(photos):
+            files = [file for file in batch if isinstance(file, File)]
+            build = partial(calls.infer_stream, files, *options)
+            found = self._ask(build) if files else []
+            answered = iter(found)
+            for file in batch:
+                yield file if isinstance(file, ClientError) else next(answered)
 
     def detect(
         self, photo: Photo, *, max_faces: int | None = None, timeout_s: float | None = None

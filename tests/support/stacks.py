@@ -219,6 +219,7 @@ FILES = {
             "protocol",
             "stack",
             "store",
+            "streams",
             "tls",
             "tracing",
             "triton",

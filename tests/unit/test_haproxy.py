@@ -20,7 +20,14 @@ import pytest
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 
-from serving.haproxy import BUFFER_BYTES, HEADER_SECONDS, SERVE_HEADERS, amended
+from serving.haproxy import (
+    BUFFER_BYTES,
+    HEADER_SECONDS,
+    SERVE_HEADERS,
+    STREAMS,
+    UNBUFFERED,
+    amended,
+)
 from serving.stack.haproxy import write_program
 
 PROBLEM = b'{"type": "urn:faces:problem:timed-out"}'
@@ -46,7 +53,7 @@ class _Replica(socketserver.StreamRequestHandler):
         if path.startswith("/lost"):
             return
         status, kind, body = ANSWERS.get(path, (200, "text/plain", b"up"))
-        if path == "/headers":
+        if path.startswith("/headers"):
             body = b" ".join(names)
         head = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         self.wfile.write(head.encode() + b"Connection: close\r\n\r\n" + body)
@@ -218,6 +225,14 @@ def test_a_caller_does_not_steer_serve(port: int) -> None:
     names = ask(port, get("/headers", *sent, "X-Kept: 1")).body.decode().split()
     assert "x-kept" in names
     assert not {name.lower() for name in SERVE_HEADERS} & set(names)
+
+
+@pytest.mark.parametrize("path", STREAMS)
+def test_serve_does_not_read_a_stream_ahead(port: int, path: str) -> None:
+    sent = [f"{name}: 0.001" for name in SERVE_HEADERS]
+    names = ask(port, get(f"/headers{path}", *sent)).body.decode().split()
+    assert {name.lower() for name in SERVE_HEADERS} & set(names) == {UNBUFFERED.lower()}
+    assert names.count(UNBUFFERED.lower()) == 1
 
 
 def test_an_answer_to_head_has_no_body(port: int) -> None:

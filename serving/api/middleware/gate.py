@@ -103,12 +103,15 @@ class Gate:
             caller = await self._caller(scope, target, collection)
             name = ANONYMOUS if caller is None else caller.name
             state.update(caller=caller, knows=self._may_know(caller))
-            refusal = self._places.refusal(name, alone=caller is None)
+            streams = target.access.streams
+            refuses = self._places.stream_refusal if streams else self._places.refusal
+            refusal = refuses(name, alone=caller is None)
             if refusal is not None:
                 raise _Refused(refusal)
             acts = acting(audit.who(name))
-            with self._places.taken(name), self._metered(scope, caller), acts:
-                state.update(key=name, collection=collection)
+            place = self._places.streaming(name) if streams else self._places.taken(name)
+            with place, self._metered(scope, caller), acts:
+                state.update(key=name, collection=collection, streams=streams)
                 note(Request(scope), key=name, collection=collection)
                 await self._app(scope, receive, send_private)
         except _Refused as refused:

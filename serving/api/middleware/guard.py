@@ -9,7 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import deadline
-from serving.api.middleware.uploads import Upload
+from serving.api.scopes import RouteScopes
+from serving.api.uploads import Upload
 from serving.errors import RequestTimeout, TooLarge
 from serving.request_id import id_of
 from serving.settings import LimitSettings
@@ -22,12 +23,16 @@ class RequestGuard:
     """ASGI middleware: notes the request's id and its deadline, ends a body that is too long or
     too slow, answers HEAD.
 
+    A stream has no such limits as a whole, but each of its photos, which come here as requests of
+    their own (`serving.api.streams`).
+
     Serve gives every request an ``X-Request-ID``, or keeps the caller's, and sends it back; see
     `serving.request_id` for which it keeps.
     """
 
-    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
+    def __init__(self, app: ASGIApp, limits: LimitSettings, routes: RouteScopes) -> None:
         self._app = app
+        self._routes = routes
         self._limits = limits
         self._max_body_bytes = limits.max_body_bytes
         self._timeout_s = limits.timeout_s
@@ -38,10 +43,16 @@ class RequestGuard:
             return
         headers = Headers(scope=scope)
         scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
+        if self._routes.target(scope["method"], scope["path"]).access.streams:
+            await self._app(scope, receive, send)
+            return
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)
         left, complete = self._max_body_bytes, False
         now = time.monotonic()
-        until, body_until = now + self._timeout_s, now + self._timeout_s * _BODY_SHARE
+        left_s = self._timeout_s
+        if (outer := deadline.current()) is not None:  # of a photo that is tried again
+            left_s = max(0.0, min(left_s, outer - now))
+        until, body_until = now + left_s, now + left_s * _BODY_SHARE
         upload = Upload(self._limits.min_upload_rate, self._limits.upload_grace_s)
         too_slow = False
 

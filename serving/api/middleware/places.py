@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from serving.errors import Overloaded, ServingError, TooManyRequests
 
@@ -23,6 +23,10 @@ class Places:
         self.of_one = max(1, int(most * share))
         self._taken: Counter[str] = Counter()
         self._photos: dict[str, asyncio.Semaphore] = {}
+        # A stream has a few photos under way at once, which take places as requests do.
+        self.streams = self.of_one
+        self.streams_of_one = max(1, self.streams // 4)
+        self._streaming: Counter[str] = Counter()
 
     def refusal(self, caller: str, *, alone: bool) -> ServingError | None:
         """The error to refuse a request with, or None.
@@ -45,13 +49,33 @@ class Places:
         however many photos each of them has."""
         return self._photos.setdefault(caller, asyncio.Semaphore(self.of_one))
 
-    @contextmanager
-    def taken(self, caller: str) -> Iterator[None]:
+    def taken(self, caller: str) -> AbstractContextManager[None]:
         """Take a place for the ``with``."""
-        self._taken[caller] += 1
-        try:
-            yield
-        finally:
-            self._taken[caller] -= 1
-            if not self._taken[caller]:
-                del self._taken[caller]
+        return _counted(self._taken, caller)
+
+    def stream_refusal(self, caller: str, *, alone: bool) -> ServingError | None:
+        """`refusal` of a stream. It takes no place for itself, since it may be idle for long; so
+        their number is limited."""
+        if self._streaming.total() >= self.streams:
+            return Overloaded("Too many streams at once; try again in a moment.")
+        if not alone and self._streaming[caller] >= self.streams_of_one:
+            return TooManyRequests(
+                f"The key {caller!r} has {self._streaming[caller]} streams under way here, and may "
+                f"have {self.streams_of_one}; try again when one of them has ended."
+            )
+        return None
+
+    def streaming(self, caller: str) -> AbstractContextManager[None]:
+        """Count a stream for the ``with``."""
+        return _counted(self._streaming, caller)
+
+
+@contextmanager
+def _counted(counter: Counter[str], caller: str) -> Iterator[None]:
+    counter[caller] += 1
+    try:
+        yield
+    finally:
+        counter[caller] -= 1
+        if not counter[caller]:
+            del counter[caller]

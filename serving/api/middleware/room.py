@@ -16,7 +16,7 @@ from serving.errors import NoRoom
 
 class Room:
     """ASGI middleware, behind the gate: takes memory for the body of each request, and gives it
-    back with the answer.
+    back with the answer. A stream takes memory itself, for what it has read.
 
     Args:
         max_body_bytes: the guard refuses a longer body.
@@ -35,6 +35,12 @@ class Room:
         caller = state.get("caller")
         lease = Lease(self._memory, None if caller is None else caller.name)
         state["lease"] = lease
+        if state.get("streams"):
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                lease.end()
+            return
         kind, length = media_type(request), self._length(request)
 
         async def receive_counted() -> Message:

@@ -9,10 +9,11 @@ from serving.api.actions import enrol
 from serving.api.answers import generate_answer
 from serving.api.context import Collection, ContextDep
 from serving.api.facts import note
-from serving.api.request_schemas import GenerateOptions, GenerateRequest
+from serving.api.request_schemas import GenerateLine, GenerateOptions, GenerateRequest
 from serving.api.retention import retention_of
 from serving.api.schemas import GenerateAnswer
 from serving.api.scopes import needs
+from serving.api.streams.answer import streamed
 from serving.keys import Scope
 
 router = APIRouter()
@@ -50,3 +51,19 @@ async def generate(
     note(request, photos=len(answer.images), used=sum(i.used for i in answer.images))
     response.headers["Server-Timing"] = timings.header()
     return answer
+
+
+@router.post(
+    "/generate/stream",
+    response_class=Response,
+    openapi_extra=openapi.stream(
+        GenerateLine, GenerateOptions, GenerateAnswer, of_each=("id", "name")
+    ),
+)
+@openapi.shows(examples.GENERATE_STREAM)
+@needs(Scope.ENROL, streams=True)
+async def generate_stream(request: Request, context: ContextDep) -> Response:
+    """Enrol many people: an answer of `/generate` for each, in their order, while the next ones are
+    sent."""
+    # One after the other: a line may be about the person of the line before it.
+    return await streamed(request, context.limits, "/generate", forms=False, at_once=1)

@@ -9,10 +9,12 @@ from serving.api.actions import look_up
 from serving.api.answers import infer_answer
 from serving.api.context import Collection, ContextDep, DisclosureDep
 from serving.api.replies import reply
-from serving.api.request_schemas import InferOptions, InferRequest
+from serving.api.request_schemas import InferLine, InferOptions, InferRequest
 from serving.api.schemas import InferAnswer
 from serving.api.scopes import needs
+from serving.api.streams.answer import streamed
 from serving.keys import Scope
+from serving.settings import PHOTOS_AT_ONCE
 
 router = APIRouter()
 
@@ -48,3 +50,16 @@ async def infer(
     response = await context.in_time(work())
     response.headers["Server-Timing"] = timings.header()
     return response
+
+
+@router.post(
+    "/infer/stream",
+    response_class=Response,
+    openapi_extra=openapi.stream(InferLine, InferOptions, InferAnswer, file="image"),
+)
+@openapi.shows(examples.INFER_STREAM)
+@needs(Scope.IDENTIFY, streams=True)
+async def infer_stream(request: Request, context: ContextDep) -> Response:
+    """Identify every face in each of many photos: an answer of `/infer` for each, in their order,
+    while the next ones are sent."""
+    return await streamed(request, context.limits, "/infer", forms=True, at_once=PHOTOS_AT_ONCE)

@@ -49,11 +49,11 @@ def test_an_example_fits_its_schema(
     document: dict[str, Any], key: tuple[str, str], example: Example
 ) -> None:
     operation = dict(operations(document))[key]
-    answer = operation["responses"]["200"]["content"][JSON]
+    answer = operation["responses"]["200"]["content"][example.media]
     assert answer["example"] == example.answer
     check(document, answer["example"], answer["schema"])
     if "requestBody" in operation:
-        body = operation["requestBody"]["content"][JSON]
+        body = operation["requestBody"]["content"][example.media]
         assert body["example"] == example.body
         check(document, body["example"], body["schema"])
     parameters = {p["name"]: p for p in operation.get("parameters", [])}

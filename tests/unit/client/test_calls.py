@@ -480,3 +480,71 @@ def test_a_photo_is_read_beside_the_event_loop(service: FakeService) -> None:
 def test_parts_of_another_kind(client: type[Any], wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"{next(iter(wrong))} is a"):
         client("http://localhost:9", **wrong)
+
+
+def streamed(*lines: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+NO_IMAGE = {"type": "urn:faces:problem:unsupported-image", "status": 415, "detail": "It is none."}
+DONE = {"done": True, "lines": 2, "errors": 1}
+
+
+def test_a_stream_answers_in_the_order_of_the_photos(
+    service: FakeService, call: Caller, photo: Path
+) -> None:
+    first_line = {"index": 0, "ref": "a.jpg", "faces": []}
+    service.answers = [(200, streamed(first_line, {"index": 1, **NO_IMAGE}, DONE))]
+    photos = iter([photo, photo.parent / "missing.jpg", b"none"])
+    first, second, third = call("infer_stream", photos, top_k=3)
+    assert first == {"faces": []}
+    assert isinstance(second, ClientError)
+    assert "missing.jpg cannot be read" in str(second)
+    assert isinstance(third, ClientError)
+    assert (third.status, third.type) == (415, "unsupported-image")
+    assert service.asked == ["POST /infer/stream?top_k=3"]
+    assert service.bodies[0].count(b'name="image"') == 2
+
+
+def test_photos_of_a_stream_go_in_requests_of_a_few(service: FakeService, call: Caller) -> None:
+    def lines(count: int) -> bytes:
+        answers: list[dict[str, Any]] = [{"index": n, "faces": []} for n in range(count)]
+        return streamed(*answers, {"done": True, "lines": count, "errors": 0})
+
+    service.answers = [(200, lines(16)), (200, lines(16)), (200, lines(3))]
+    assert call("infer_stream", (b"photo" for _ in range(35))) == [{"faces": []}] * 35
+    large = bytes(9 * 2**20)
+    service.answers = [(200, lines(2)), (200, lines(1))]
+    assert len(call("infer_stream", [large] * 3)) == 3
+    assert call("infer_stream", []) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        streamed({"index": 0, "faces": []}),
+        streamed({"index": 0, "faces": []}, {"done": True, "lines": 1})[:-10],
+        streamed({"done": True, "lines": 0, "errors": 0}),
+        b"<html>",
+        b"[]\n[]",
+    ],
+)
+def test_an_answer_that_is_cut_is_asked_for_again(
+    service: FakeService, call: Caller, answer: bytes
+) -> None:
+    whole = streamed({"index": 0, "faces": []}, {"done": True, "lines": 1, "errors": 0})
+    service.answers = [(200, answer), (200, whole)]
+    assert call("infer_stream", [b"photo"]) == [{"faces": []}]
+    service.answers = [(200, answer)] * 4
+    with pytest.raises(ClientError, match="is cut"):
+        call("infer_stream", [b"photo"])
+
+
+def test_a_stream_that_is_stopped_raises_why(service: FakeService, call: Caller) -> None:
+    problem = {"type": "urn:faces:problem:unauthorized", "status": 401, "detail": "No key."}
+    last = {"done": False, "lines": 0, "errors": 0, "problem": problem}
+    service.answers = [(200, streamed(last))]
+    with pytest.raises(ClientError, match="No key") as raised:
+        call("infer_stream", [b"photo"])
+    assert (raised.value.status, raised.value.type) == (401, "unauthorized")

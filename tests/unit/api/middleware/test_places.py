@@ -43,3 +43,24 @@ def test_who_is_alone_may_take_all() -> None:
 
 def test_a_share_is_one_place_at_least() -> None:
     assert Places(1, 0.01).of_one == 1
+
+
+def test_streams_are_counted_by_themselves_and_leave_room_for_those_of_others() -> None:
+    places = Places(32, 0.25)  # 8 streams, and 2 of one key
+    with contextlib.ExitStack() as taken:
+        for key in "aabb":
+            assert places.stream_refusal(key, alone=False) is None
+            taken.enter_context(places.streaming(key))
+        refusal = places.stream_refusal("a", alone=False)
+        assert refusal is not None
+        assert (refusal.status, "may have 2" in str(refusal)) == (429, True)
+        assert places.refusal("a", alone=False) is None
+        for key in "ccdd":
+            taken.enter_context(places.streaming(key))
+        refusal = places.stream_refusal("e", alone=False)
+        assert refusal is not None
+        assert (refusal.status, refusal.type) == (503, "overloaded")
+        for _ in range(8):
+            taken.enter_context(places.taken("x"))
+        assert places.stream_refusal("e", alone=True) is not None
+    assert places.stream_refusal("a", alone=False) is None

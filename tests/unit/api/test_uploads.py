@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from serving.api.middleware.uploads import Upload
+from serving.api.uploads import Upload
 from tests.support.api import Api, detail_of
 
 JPEG = {"Content-Type": "image/jpeg"}
