@@ -399,6 +399,7 @@ class Interrupting:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
 from serving.cli import main
 main()
 """
