@@ -23,6 +23,10 @@ _JPEG = {"quality": 95, "subsampling": 0}
 _LOSSLESS = {**dict.fromkeys(("1", "LA", "P", "RGBA", "I;16"), "PNG"), "I": "TIFF", "F": "TIFF"}
 
 
+# More than any service takes; a device such as /dev/zero would fill the memory.
+_MOST_BYTES = 2**30
+
+
 class Readable(Protocol):
     """A file that is open for reading bytes."""
 
@@ -113,7 +117,8 @@ def batches(photos: Iterable[Photo]) -> Iterator[list[File | ClientError]]:
 
 def _read(path: Path) -> File:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # base64 of a whole photo, most probably
             raise ClientError(
@@ -123,6 +128,8 @@ def _read(path: Path) -> File:
         raise ClientError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:  # a zero byte in the path
         raise ClientError(f"{str(path)!r} cannot be read: {error}.") from None
+    if len(data) > _MOST_BYTES:
+        raise ClientError(f"{path} is no photo: it has more than {_MOST_BYTES:,} bytes.")
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     # A file's name may not be valid text.
     return File(path.name.encode(errors="replace").decode(), data, kind)

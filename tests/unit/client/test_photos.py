@@ -183,3 +183,9 @@ def test_several_photos_and_a_single_one() -> None:
     assert files_of([]) == []
     with pytest.raises(TypeError, match="not NoneType"):
         files_of(None)  # type: ignore[arg-type]
+
+
+def test_a_file_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.client.photos._MOST_BYTES", 1000)
+    with pytest.raises(ClientError, match="/dev/zero is no photo: it has more than 1,000 bytes"):
+        file_of("/dev/zero")
