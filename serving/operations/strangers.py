@@ -157,7 +157,7 @@ def in_results(results: Place, source: Place) -> Iterator[Sought]:
 def _reader(source: Place, key: str, etag: str) -> Callable[[], bytes]:
     def read() -> bytes:
         found = source.store.get(key)
-        if found.etag != etag:
+        if found.etag.strip('"') != etag:  # results have it without the quotes
             raise NotFound(key)  # what was looked up is gone
         return found.data
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import InvalidInput, Unavailable, UnsupportedImage
+from serving.gallery.store import StoredObject
 from serving.model.card import ModelCard
 from serving.operations.batch.job import Folder, Place
 from serving.operations.strangers import (
@@ -224,6 +225,12 @@ def test_only_faces_without_a_name_are_taken_from_results(tmp_path: Path) -> Non
     assert [[one.photo for one in own] for own in found.groups] == [["in/a", "in/b"]]
     assert [one.box for one in found.alone] == [box_of(2)]
     assert (found.counts.missing, found.counts.unread) == (0, [])
+
+
+def test_an_etag_has_quotes_in_a_store_and_none_in_results(tmp_path: Path) -> None:
+    results = Results([line("in/a", "e", face(0))])
+    results.store.objects["in/a"] = StoredObject(photo(1), '"e"')
+    assert [one.photo for one in group(results.sought(), tmp_path / "g").alone] == ["in/a"]
 
 
 def test_photos_that_changed_and_faces_that_are_not_found_again_are_told(tmp_path: Path) -> None:
