@@ -283,3 +283,17 @@ class StoreUnfit(GalleryError):
 
     type = "store-unfit"
     title = "This object store cannot hold a gallery"
+
+
+# Answered with 503 too, but they do not pass by waiting.
+LASTING = frozenset(
+    error.type
+    for error in (
+        GalleryError,
+        GalleryCorrupt,
+        GalleryTooLarge,
+        GalleryTooNew,
+        ModelMismatch,
+        StoreUnfit,
+    )
+)

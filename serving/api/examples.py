@@ -9,9 +9,9 @@ from typing import Any
 from serving import __version__
 from serving.api import v2_codec
 from serving.api.example_photos import OTHER_PHOTO, PHOTO
+from serving.api.parsing import NDJSON
 from serving.api.v2_schemas import INPUT
 
-NDJSON = "application/x-ndjson"
 _MODEL = "facenet-casia-webface@d89e293bc6bc"
 _PERSON = 2576
 _CONSENT = {

@@ -11,7 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from serving.api.examples import NDJSON, Example
+from serving.api.examples import Example
+from serving.api.parsing import NDJSON
 from serving.api.schemas import StreamEnd
 from serving.api.scopes import RouteScopes
 

@@ -23,6 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 # A JSON body is parsed as a whole before it can be refused, and each value, however short, takes
 # hundreds of bytes, and as an error thousands. So values are counted first: base64 has no commas.
 JSON_VALUES = 10_000
+NDJSON = "application/x-ndjson"  # of a stream
 # Headers that say how a body is read; of two the first would count without a word.
 _ONCE = ("Content-Type", "Content-Encoding", "Inference-Header-Content-Length")
 # RFC 7396 is what a PATCH means here: a missing field stays, null removes it.

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Any, TypeVar
 
 from starlette.routing import BaseRoute, Route
+from starlette.types import Scope as AsgiScope
 
 from serving.keys import Scope
 
@@ -111,6 +112,14 @@ class RouteScopes:
             for route, access in self._routes
             if access.about is About.COLLECTION
         }
+
+    def target_of(self, scope: AsgiScope) -> Target:
+        """`target` of a request, resolved once for all middleware."""
+        state = scope.setdefault("state", {})
+        if "target" not in state:
+            state["target"] = self.target(scope["method"], scope["path"])
+        found: Target = state["target"]
+        return found
 
     def target(self, method: str, path: str) -> Target:
         """Resolve a request.

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serving.cli import jobs
 from serving.cli.config import read_overrides
+from serving.cli.evaluation import ARGS, MODEL, REPOSITORY
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import (
     ENDPOINT,
     NEW_PATH,
-    PATH,
     REGION,
     Command,
     Integer,
     Number,
-    endpoint_of,
     harmless,
     progress_bar,
 )
 from serving.errors import InvalidInput
-from serving.operations.batch.job import Folder, Place
-from serving.settings import DEFAULT_MODEL, AppArgs, GallerySettings
+from serving.operations.batch.job import Folder
+from serving.settings import AppArgs
 
 if TYPE_CHECKING:
     from serving.operations.strangers import Groups, Sought
@@ -33,7 +33,7 @@ _SHOWN = 20
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="DIR|s3://BUCKET/PREFIX")
+@click.argument("source", metavar="DIR|s3://BUCKET/PREFIX", type=jobs.PathOrS3())
 @click.option(
     "--out", required=True, type=NEW_PATH, help="A new folder, for the groups and groups.json."
 )
@@ -45,23 +45,15 @@ _SHOWN = 20
 @click.option(
     "--min-faces", default=2, show_default=True, type=Integer(1), help="Of a group that is written."
 )
-@click.option("--model", default=DEFAULT_MODEL, show_default=True)
-@click.option(
-    "--repository",
-    default=Path("triton/models"),
-    show_default=True,
-    type=PATH,
-    help="Triton's model repository.",
-)
-@click.option(
-    "--args", type=PATH, help="A YAML file with settings of the application, as for `faces up`."
-)
+@MODEL
+@REPOSITORY
+@ARGS
 @ENDPOINT
 @REGION
 @pass_services
 def cluster(
     services: Services,
-    source: str,
+    source: Path | Folder,
     out: Path,
     threshold: float | None,
     min_faces: int,
@@ -77,7 +69,7 @@ def cluster(
     faces that nobody was named by. They are compared on this machine; the service is not asked.
     """
     settings = AppArgs.model_validate(read_overrides(args) if args else {})
-    photos = _photos(services, source, endpoint_of(endpoint), region)
+    photos = _photos(services, source, endpoint, region)
     local = services.local_model(repository, model)
     limit = local.card.pairs.threshold if threshold is None else threshold
     # Here, since what it imports takes seconds to load, and the other commands have no use for it.
@@ -98,24 +90,19 @@ def cluster(
     click.echo(harmless(f"{out / GROUPS} tells which face is from which photo."))
 
 
-def _photos(services: Services, source: str, endpoint: str | None, region: str) -> Iterator[Sought]:
+def _photos(
+    services: Services, source: Path | Folder, endpoint: str | None, region: str
+) -> Iterator[Sought]:
     from serving.operations.strangers import in_folder, in_results, source_of
 
-    if not source.startswith("s3://"):
-        if not Path(source).is_dir():
-            raise InvalidInput(f"{source} is no folder, and does not begin with s3://.")
-        return in_folder(Path(source))
-
-    def place(folder: Folder) -> Place:
-        settings = GallerySettings(bucket=folder.bucket, endpoint=endpoint, region=region)
-        needs = "grouping results needs to get and list them, and to get the photos"
-        return Place(services.connect(settings, needs=needs), folder)
-
-    try:
-        results = place(Folder.parse(source))
-    except ValueError as error:
-        raise InvalidInput(f"{error}.") from None
-    return in_results(results, place(source_of(results)))
+    if isinstance(source, Path):
+        if not source.is_dir():
+            raise InvalidInput(f"{source} is no folder.")
+        return in_folder(source)
+    where = endpoint, region
+    needs = "grouping results needs to get and list them, and to get the photos"
+    results = jobs.place(services, source, *where, needs)
+    return in_results(results, jobs.place(services, source_of(results), *where, needs))
 
 
 def _report(found: Groups, out: Path, threshold: float) -> None:

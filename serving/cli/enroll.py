@@ -17,7 +17,6 @@ from serving.cli.retention import retention_of, retention_options
 from serving.cli.services import Services, pass_services
 from serving.cli.terminal import (
     ENDPOINT,
-    PATH,
     REGION,
     URL,
     Command,
@@ -40,20 +39,9 @@ from serving.operations.enrolment import (
 from serving.operations.folders import PersonFolder, people_in
 
 
-class _Place(jobs.S3Folder):
-    """A path on this machine, or ``s3://BUCKET/KEY``."""
-
-    name = "place"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and value.startswith("s3://"):
-            return super().convert(value, param, ctx)
-        return PATH.convert(value, param, ctx)
-
-
 @click.command(cls=Command)
-@click.argument("folder", type=_Place())
-@click.option("--names", type=_Place(), help="A JSON object from id to name, in a file.")
+@click.argument("folder", type=jobs.PathOrS3())
+@click.option("--names", type=jobs.PathOrS3(), help="A JSON object from id to name, in a file.")
 @click.option("--append", is_flag=True, help="Add to the photos that are enrolled already.")
 @click.option("--force", is_flag=True, help="Also photos that are poor, or of somebody else.")
 @retention_options

@@ -32,7 +32,7 @@ from serving.operations.batch.job import Folder
 from serving.operations.batch.reading import Refused
 from serving.operations.batch.run import run
 from serving.operations.enrolment import Answer, Photo
-from serving.operations.names import NotPeople, names_of, unused_sentence
+from serving.operations.names import NotPeople, names_file, names_of, unused_sentence
 
 # These blame the person. Everything else (no answer, a key that is refused, a collection that is
 # full) would befall all people after them, too.
@@ -155,10 +155,7 @@ def _names(
     if names is None:
         return {}, None
     if isinstance(names, Path):
-        try:
-            data = names.read_bytes()
-        except OSError as error:
-            raise NotPeople(f"{names} cannot be read: {error.strerror}.") from None
+        data = names_file(names)
         return names_of(data, str(names)), hashlib.sha256(data).hexdigest()
     uri, key = str(names).rstrip("/"), names.prefix.rstrip("/")
     if not key:

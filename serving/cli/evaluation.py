@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     from serving.operations.offline import Cropper, LocalModel
 
 
+MODEL = click.option("--model", default=DEFAULT_MODEL, show_default=True)
+REPOSITORY = click.option(
+    "--repository",
+    default=Path("triton/models"),
+    show_default=True,
+    type=PATH,
+    help="Triton's model repository.",
+)
+ARGS = click.option(
+    "--args", type=PATH, help="A YAML file with settings of the application, as for `faces up`."
+)
+
+
 def measuring(command: Callable[..., None]) -> Callable[..., None]:
     """The options of both commands; an error of the measurement becomes a sentence."""
 
@@ -44,19 +57,9 @@ def measuring(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--seed", type=Integer(0), default=0, show_default=True, help="Of all that is drawn."
         ),
-        click.option(
-            "--args",
-            type=PATH,
-            help="A YAML file with settings of the application, as for `faces up`.",
-        ),
-        click.option(
-            "--repository",
-            default=Path("triton/models"),
-            show_default=True,
-            type=PATH,
-            help="Triton's model repository.",
-        ),
-        click.option("--model", default=DEFAULT_MODEL, show_default=True),
+        ARGS,
+        REPOSITORY,
+        MODEL,
         click.argument("folder", metavar="DIR", type=PATH),
     ):
         run = option(run)

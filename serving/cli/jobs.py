@@ -12,7 +12,7 @@ import click
 from rich.progress import Progress
 
 from serving.cli.services import Services
-from serving.cli.terminal import Failed, Integer, client, endpoint_of, harmless
+from serving.cli.terminal import PATH, Failed, Integer, client, endpoint_of, harmless
 from serving.client import Client, ClientError, Retry
 from serving.errors import InvalidInput
 from serving.operations.batch.job import SUMMARY, Folder, Place
@@ -35,6 +35,17 @@ class S3Folder(click.ParamType[Folder]):
             return Folder.parse(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+
+
+class PathOrS3(S3Folder):
+    """A path on this machine, or ``s3://BUCKET/KEY``."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith("s3://"):
+            return super().convert(value, param, ctx)
+        return PATH.convert(value, param, ctx)
 
 
 COLLECTION = click.option("--collection", help="Of the service; default: its own.")

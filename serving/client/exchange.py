@@ -18,16 +18,7 @@ from serving.client import address
 from serving.client.answers import ConflictBody, ImageReport
 from serving.client.calls import Call
 from serving.client.errors import ClientError
-from serving.errors import (
-    EnrolmentConflict,
-    GalleryCorrupt,
-    GalleryError,
-    GalleryTooLarge,
-    GalleryTooNew,
-    ModelMismatch,
-    NotReadBack,
-    StoreUnfit,
-)
+from serving.errors import LASTING, EnrolmentConflict, NotReadBack
 
 URL = "http://127.0.0.1:8000"
 _TYPE_PREFIX = "urn:faces:problem:"
@@ -47,19 +38,6 @@ _OF_A_PROXY = {
 }
 # Temporary answers of a service or of the proxy in front of it.
 _PASSING = (429, 502, 503, 504)
-# Answered with 503 too, but they do not pass by waiting.
-_LASTING = {
-    error.type
-    for error in (
-        GalleryError,
-        GalleryCorrupt,
-        GalleryTooLarge,
-        GalleryTooNew,
-        ModelMismatch,
-        StoreUnfit,
-    )
-}
-
 # Errors before a connection: nothing was sent.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _NEVER_SENT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -168,7 +146,7 @@ class Exchange:
                 return body
             body = None  # something else's
         error = self._refusal(call, answer, body)
-        lasting = error.type in _LASTING
+        lasting = error.type in LASTING
         again = (status in _PASSING and not lasting) if not call.writes else _rejected(call, error)
         raise Failed(error, again and not call.once)
 
@@ -184,7 +162,7 @@ class Exchange:
         # It was not read to its end, or the answer is cut; only what asks is streamed.
         if isinstance(problem := last.get("problem"), dict):
             error = self._refusal(call, _answer_of(problem), problem)
-            raise Failed(error, error.status in _PASSING and error.type not in _LASTING)
+            raise Failed(error, error.status in _PASSING and error.type not in LASTING)
         text = f"The answer of the service at {self._at} is cut."
         raise Failed(ClientError(text, answer.status_code, request_id=call.request_id), True)
 

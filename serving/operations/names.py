@@ -27,13 +27,17 @@ def id_of(text: str) -> int | None:
     return person if (person := int(text)) <= MAX_ID else None
 
 
-def read_names(path: Path) -> dict[int, str]:
-    """See `names_of`."""
+def names_file(path: Path) -> bytes:
+    """The file of names, for `names_of`. Raises NotPeople when it cannot be read."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise NotPeople(f"{path} cannot be read: {error.strerror}.") from None
-    return names_of(data, str(path))
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """See `names_of`."""
+    return names_of(names_file(path), str(path))
 
 
 def names_of(data: bytes, path: str) -> dict[int, str]:

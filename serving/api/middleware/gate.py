@@ -73,7 +73,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        target = self._routes.target(scope["method"], scope["path"])
+        target = self._routes.target_of(scope)
         state = scope.setdefault("state", {})
         if target.is_open:
             state["knows"] = self._may_know(await self._known(scope))

@@ -43,7 +43,7 @@ class RequestGuard:
             return
         headers = Headers(scope=scope)
         scope.setdefault("state", {})["request_id"] = id_of(scope["headers"])
-        if self._routes.target(scope["method"], scope["path"]).access.streams:
+        if self._routes.target_of(scope).access.streams:
             await self._app(scope, receive, send)
             return
         too_long = _exceeds(headers.get("content-length", ""), self._max_body_bytes)

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from serving.api.facts import note
 from serving.api.forms import boundary_of
 from serving.api.memory import lease_of
-from serving.api.parsing import check_headers, media_type, other_type
+from serving.api.parsing import NDJSON, check_headers, media_type, other_type
 from serving.api.problems import problem_of
 from serving.api.streams.body import IDLE_S, UNBUFFERED, Body, ended
 from serving.api.streams.frames import Frame, Lines, Parts, Splitter
@@ -24,7 +24,6 @@ from serving.api.streams.single import Single, Singles, line_of
 from serving.errors import BadRequest, Forbidden, ServingError, Unauthorized, UnsupportedImage
 from serving.settings import LimitSettings
 
-NDJSON = "application/x-ndjson"
 FORM = "multipart/form-data"
 # Some write it without the x; it is not registered either.
 _LINES = (NDJSON, "application/ndjson", "application/jsonl")

@@ -22,16 +22,7 @@ from starlette.types import ASGIApp, Message, Scope
 from serving import deadline, tracing
 from serving.api.problems import problem_of, request_id_of
 from serving.api.streams.frames import Frame
-from serving.errors import (
-    GalleryCorrupt,
-    GalleryError,
-    GalleryTooLarge,
-    GalleryTooNew,
-    ModelMismatch,
-    ServingError,
-    StoreUnfit,
-    TooLarge,
-)
+from serving.errors import LASTING, ServingError, TooLarge
 
 SUFFIX = "/stream"
 # In `scope["state"]` of a single request of a stream, and then the caller's name of the photo.
@@ -56,19 +47,8 @@ _PASSING = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_PREFIX = "urn:faces:problem:"
 # They say so, too, but do not pass by waiting a minute.
-_LASTING = {
-    f"{_PREFIX}{error.type}"
-    for error in (
-        GalleryError,
-        GalleryCorrupt,
-        GalleryTooLarge,
-        GalleryTooNew,
-        ModelMismatch,
-        StoreUnfit,
-    )
-}
+_LASTING = {f"urn:faces:problem:{kind}" for kind in LASTING}
 
 
 def is_streamed(request: Request) -> bool:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import random
 import re
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
+from serving.errors import CommitConflict, InvalidInput, StoreUnfit
 from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
+from serving.operations.batch.once import create
 from serving.reading.strict import load_json
 
 JOB, SUMMARY = "job.json", "summary.json"
 _VERSION = 1
-_TRIES = 4
 _URI = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]*)(?:/(?P<prefix>.*))?", re.DOTALL)
 
 
@@ -131,24 +131,11 @@ def begin(out: Place, job: Job, sleep: Callable[[float], None] = time.sleep) -> 
     """
     key = out.folder.key(JOB)
     data = json.dumps(job.parameters(), indent=2).encode() + b"\n"
-    for attempt in range(1, _TRIES + 1):
-        if is_begun(out, job):
-            break
-        try:
-            out.store.put(key, data, if_absent=True)
-        except PreconditionFailed:
-            pass  # it is there; or it met another write, and neither counts (409)
-        except StoreUnfit:
-            raise
-        except Unavailable:  # maybe its reply got lost
-            if attempt == _TRIES:
-                raise
-        else:
-            continue
-        sleep(random.uniform(0, 1) * 2 ** (attempt - 2))
-    else:
+    if not is_begun(out, job):
+        # Whoever has written it: `is_begun` tells whether it is this job.
+        create(out.store, key, data, {"run": uuid.uuid4().hex}, sleep)
         if not is_begun(out, job):
-            raise CommitConflict(f"{out.folder}{JOB} is refused, and is not there.")
+            raise CommitConflict(f"{out.folder}{JOB} was removed while it was written.")
     try:
         # It is there, so this must fail; should it not, it writes the same again.
         out.store.put(key, data, if_absent=True)

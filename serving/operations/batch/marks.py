@@ -14,7 +14,7 @@ from collections.abc import Callable
 from serving.gallery.store import PreconditionFailed
 from serving.operations.batch.formats import Line
 from serving.operations.batch.job import Place
-from serving.operations.batch.parts import create
+from serving.operations.batch.once import create
 
 _BEGUN, _GIVEN_BACK = b"", b"null\n"
 

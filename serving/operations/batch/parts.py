@@ -11,24 +11,22 @@ one gets there first, and the other ends. The metadata of a part:
 
 from __future__ import annotations
 
-import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from serving.errors import CommitConflict, InvalidInput, StoreUnfit, Unavailable
-from serving.gallery.store import DescribedStore, NotFound, PreconditionFailed
+from serving.errors import CommitConflict, InvalidInput
 from serving.operations.batch.formats import Format, Line
 from serving.operations.batch.job import Place
+from serving.operations.batch.once import create
 from serving.operations.batch.photos import entries
 from serving.operations.batch.tally import Tally
 
 T = TypeVar("T", bound=Tally)
 
 _MOST_PARTS = 10**6
-_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -114,40 +112,3 @@ class Parts(Generic[T]):
 
     def _name(self, number: int) -> str:
         return f"part-{number:06d}.{self._format.name}"
-
-
-def create(
-    store: DescribedStore,
-    key: str,
-    data: bytes,
-    metadata: Mapping[str, str],
-    sleep: Callable[[float], None] = time.sleep,
-) -> bool:
-    """Write an object, again after a failure. False: another run's is there.
-
-    Args:
-        metadata: with ``run``, by which the own write is recognised.
-
-    Raises:
-        Unavailable: the store is away; whether it is written is open.
-    """
-    for attempt in range(1, _TRIES):
-        try:
-            return _created(store, key, data, metadata)
-        except StoreUnfit:
-            raise
-        except (Unavailable, NotFound):
-            sleep(random.uniform(0.5, 1) * 2 ** (attempt - 1))
-    try:
-        return _created(store, key, data, metadata)
-    except NotFound:
-        raise CommitConflict(f"{key} is refused, and is not there.") from None
-
-
-def _created(store: DescribedStore, key: str, data: bytes, metadata: Mapping[str, str]) -> bool:
-    """Raises NotFound: refused because of a write at the same time that was refused, too."""
-    try:
-        store.put_described(key, data, metadata, if_absent=True)
-    except PreconditionFailed:
-        return store.head(key).metadata.get("run") == metadata["run"]
-    return True

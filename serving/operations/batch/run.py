@@ -20,7 +20,8 @@ from typing import Any, Protocol, TypeVar
 from serving.gallery.store import NotFound, PreconditionFailed
 from serving.operations.batch.formats import Format, Line
 from serving.operations.batch.job import SUMMARY, Job, Place, begin, is_begun
-from serving.operations.batch.parts import Parts, create
+from serving.operations.batch.once import create
+from serving.operations.batch.parts import Parts
 from serving.operations.batch.tally import Tally
 
 Item = TypeVar("Item")

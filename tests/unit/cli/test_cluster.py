@@ -69,9 +69,15 @@ def test_results_of_a_job_are_grouped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("source", "sentence"),
-    [("nowhere", "nowhere is no folder, and does not begin with s3://"), ("s3://", "not of the")],
+    [("nowhere", "'nowhere' does not exist"), ("s3://", "is not of the form")],
 )
 def test_a_source_that_is_none(source: str, sentence: str, tmp_path: Path) -> None:
     done = faces(source, "--out", tmp_path / "g")
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
+def test_a_source_that_is_a_file(tmp_path: Path) -> None:
+    done = faces(DATA / "group.jpg", "--out", tmp_path / "g")
     assert isinstance(done.exception, InvalidInput)
-    assert sentence in str(done.exception)
+    assert "group.jpg is no folder" in str(done.exception)

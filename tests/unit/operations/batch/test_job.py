@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
@@ -108,13 +109,18 @@ class Troubled(MemoryStore):
         super().__init__()
         self.troubles = list(troubles)
 
-    def put(
-        self, key: str, data: bytes, *, if_match: str | None = None, if_absent: bool = False
+    def _put(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        if_match: str | None,
+        if_absent: bool,
     ) -> str:
         trouble = self.troubles.pop(0) if self.troubles else ""
         if trouble == "refused":
             raise PreconditionFailed("ConditionalRequestConflict")
-        etag = super().put(key, data, if_match=if_match, if_absent=if_absent)
+        etag = super()._put(key, data, metadata, if_match, if_absent)
         if trouble == "lost":
             raise Unavailable("The object store cannot be reached (ConnectionClosedError).")
         return etag
