@@ -74,6 +74,15 @@ def made(people: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, P
     return output, to
 
 
+@pytest.fixture(scope="module")
+def shown(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files of a report are that shows all, at a threshold which everybody reaches."""
+    to = tmp_path_factory.mktemp("shown")
+    words = ("--pictures", "--file-names", "--threshold", -1)
+    evaluated(people, "--json", to / "a.json", "--html", to / "a.html", *words)
+    return to
+
+
 @traced
 class TestEvaluate:
     def test_tables(self, made: tuple[str, Path]) -> None:
@@ -109,10 +118,8 @@ class TestEvaluate:
             assert "image/jpeg" not in text
         ElementTree.parse(made[1] / "a.html")
 
-    def test_pictures_when_they_are_asked_for(self, people: Path, tmp_path: Path) -> None:
-        page = tmp_path / "a.html"
-        evaluated(people, "--html", page, "--pictures")
-        text = page.read_text()
+    def test_pictures_when_they_are_asked_for(self, shown: Path) -> None:
+        text = (shown / "a.html").read_text()
         ElementTree.fromstring(text)
         # The eight most alike of the ten pairs of people, and the two people with several faces.
         assert text.count("data:image/jpeg") == 2 * (8 + 2)
@@ -160,21 +167,18 @@ class TestEvaluate:
             assert "copy.jpg" not in text
             assert "person 101" not in text
 
-    def test_file_names_when_they_are_asked_for(self, people: Path, tmp_path: Path) -> None:
-        words = ("--json", tmp_path / "a.json", "--html", tmp_path / "a.html", "--file-names")
-        evaluated(people, *words)
-        files = json.loads((tmp_path / "a.json").read_text())["files"]
+    def test_file_names_when_they_are_asked_for(self, shown: Path) -> None:
+        files = json.loads((shown / "a.json").read_text())["files"]
         assert "102/wall.jpg: No face was found." in files
-        assert "102/wall.jpg: No face was found." in (tmp_path / "a.html").read_text()
+        assert "102/wall.jpg: No face was found." in (shown / "a.html").read_text()
 
     def test_a_file_of_groups_that_is_none(self, people: Path, tmp_path: Path) -> None:
         (tmp_path / "groups.csv").write_text("name,hair\n101,short\n")
         words = ("--groups", tmp_path / "groups.csv")
         assert "no column 'id'" in evaluated(people, *words, code=1)
 
-    def test_a_threshold_of_ones_own(self, people: Path, tmp_path: Path) -> None:
-        evaluated(people, "--threshold", -1, "--json", tmp_path / "a.json")
-        report = json.loads((tmp_path / "a.json").read_text())
+    def test_a_threshold_of_ones_own(self, shown: Path) -> None:
+        report = json.loads((shown / "a.json").read_text())
         # A photo without a face is never named.
         assert 0.5 < report["identification"][0]["fpir"]["value"] < 1
 

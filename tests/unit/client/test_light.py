@@ -33,19 +33,29 @@ def test_it_imports_nothing_heavy() -> None:
 SLOW = {"ray", "torch", "cryptography", "trustme"}
 
 
+def imported_by(*modules: str) -> set[str]:
+    """What a new process has imported when it has imported these."""
+    script = f"import sys\nimport {', '.join(modules)}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert imported.issuperset(modules)
+    return imported
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
         ("serving.cli", {*HEAVY, "numpy", "PIL", "serving.gallery"} - {"pydantic"}),
-        *((place.partition(":")[0], SLOW) for place in PLACES.values()),
         ("serving.stages.decode", {"faiss"}),
         ("serving.app", {"torch", "torchvision"}),
     ],
 )
 def test_other_modules_import_no_more_than_they_need(module: str, heavy: set[str]) -> None:
-    script = f"import sys\nimport {module}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    imported = set(done.stdout.split())
-    assert module in imported
-    assert not imported & heavy
+    assert not imported_by(module) & heavy
+
+
+def test_no_command_imports_what_is_slow() -> None:
+    places = {place.partition(":")[0] for place in PLACES.values()}
+    if imported_by(*places) & SLOW:  # which of them it is takes a process for each
+        assert {place: found for place in places if (found := imported_by(place) & SLOW)} == {}

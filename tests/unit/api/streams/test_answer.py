@@ -380,7 +380,7 @@ def test_an_answer_comes_before_the_next_photo_is_sent() -> None:
 
 def test_a_client_that_sends_more_has_to_wait_and_may_leave() -> None:
     api = Api()
-    api.pipeline.seconds = 60
+    api.pipeline.seconds = 6  # longer than it is looked at; the server waits for those under way
     data = line(bytes(3 * MB))
     with served(api) as url:
         with Streaming(url, "/infer/stream", headers=UNREAD) as stream:
