@@ -29,7 +29,7 @@ MODEL_FILE := triton/models/$(MODEL)/1/model.$(if $(filter openvino,$(RUNTIME)),
 
 .DEFAULT_GOAL := help
 .PHONY: help install model torchscript tools run test unit fuzz fuzz-gallery chart chart-package console screenshots golden check attack
-.PHONY: bench bench-gallery bench-triton bench-gpu bench-fpir bench-ramp bench-soak bench-variants format lock lock-torch audit clean
+.PHONY: bench bench-gallery bench-triton bench-gpu bench-fpir bench-ramp bench-overload bench-soak bench-variants format lock lock-torch audit clean
 .PHONY: cluster-up cluster-test cluster-test-long cluster-down
 .PHONY: images serving-image triton-image kind-up kind-down
 
@@ -149,6 +149,9 @@ bench-fpir: install torchscript ## measure how often strangers are named as the 
 
 bench-ramp: install model ## measure how replicas scale under a ramp of clients, into docs/scaling.md
 	$(BIN)/python -m tests.bench.ramp --out docs/scaling.md
+
+bench-overload: install model ## measure what callers see under twice and four times the load, into docs/overload.md
+	$(BIN)/python -m tests.bench.overload --out docs/overload.md
 
 bench-soak: install model ## measure whether anything grows with the photos sent, into docs/bench-soak.md
 	$(BIN)/python -m tests.bench.soak --out docs/bench-soak.md

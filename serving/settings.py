@@ -570,6 +570,14 @@ class LimitSettings(Settings):
     )
     # Below the ingress's max_ongoing_requests: above that Serve refuses without an explanation.
     max_in_flight: int = Field(48, ge=1, description="requests at once in one ingress replica")
+    # So that what is accepted is answered soon when more comes than can be served; the rest is
+    # refused at once. docs/overload.md has what it does.
+    max_wait: float = Field(
+        2,
+        ge=0,
+        description="how long a photo may wait for its turns, in times of the work on it, before "
+        "further look-ups of its caller are refused; 0: any",
+    )
     # So that no caller takes all places: one that does is refused, and the others are served.
     key_share: float = Field(
         0.25,

@@ -22,6 +22,7 @@ from serving.api.middleware.rates import Rates
 from serving.api.middleware.room import Room
 from serving.api.middleware.slashes import Slashes
 from serving.api.middleware.spans import Spans
+from serving.api.middleware.windows import Windows
 from serving.api.options import check_options, taken_of
 from serving.api.routes import audit as auditing
 from serving.api.routes import (
@@ -206,6 +207,7 @@ def build_api(
         keys=keys,
         collection=settings.gallery.collection,
         places=Places(limits.max_in_flight, limits.key_share),
+        windows=Windows(limits.max_wait, limits.max_in_flight),
         hosts=settings.hosts,
         rates=Rates(),
     )

@@ -263,7 +263,7 @@ class Pipeline:
         outcome, count, cost = "error", 0, 1
         meter = units.current()
         try:
-            async with meter.photo():
+            async with meter.photo(timings):
                 faces = await refs.kept(look)
             count, cost = faces.found, units.units_of(faces)
             outcome = "faces" if count else "no-face"

@@ -12,6 +12,9 @@ from serving.stages import refs
 
 T = TypeVar("T")
 
+# What the others name is not the work of a stage: reading the request, the gallery's version.
+_WORKING = ("decode", "detect", "embed", "match")
+
 
 @dataclass
 class Timings:
@@ -45,6 +48,13 @@ class Timings:
         """``ref``, after its stage's work is added."""
         self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
         return ref
+
+    def waited_and_worked(self) -> tuple[float, float]:
+        """Milliseconds in which the request waited for its turns and was on its way, and in which
+        it was worked on; a stage that does not tell them apart has worked all the time."""
+        all_ms = sum(self.ms.get(stage, 0.0) for stage in _WORKING)
+        waited = sum(self.ms.get(stage, 0.0) - ms for stage, ms in self.work_ms.items())
+        return waited, all_ms - waited
 
     def header(self) -> str:
         """The value of the HTTP header Server-Timing; ``work`` is a parameter of our own."""

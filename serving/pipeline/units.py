@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
+from serving.pipeline.timings import Timings
 from serving.vision.records import Faces
 
 _PIXELS, _FACES = 12_000_000, 10
@@ -25,11 +26,17 @@ class Meter:
     Args:
         photos: of the caller, all of its requests together, that may be worked on at once; None:
             any number.
+
+    Attributes:
+        photos: that were begun.
+        timings: of the last of them.
     """
 
     def __init__(self, photos: asyncio.Semaphore | None = None) -> None:
+        self.photos = 0
+        self.timings: Timings | None = None
         self._units = 0
-        self._photos = photos
+        self._at_once = photos
 
     @property
     def units(self) -> int:
@@ -39,12 +46,14 @@ class Meter:
         self._units += units
 
     @asynccontextmanager
-    async def photo(self) -> AsyncIterator[None]:
+    async def photo(self, timings: Timings) -> AsyncIterator[None]:
         """Wait until one more photo of the caller may be worked on."""
-        if self._photos is None:
+        self.photos += 1
+        self.timings = timings
+        if self._at_once is None:
             yield
             return
-        async with self._photos:
+        async with self._at_once:
             yield
 
 

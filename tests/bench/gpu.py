@@ -100,7 +100,9 @@ def requests(seconds: float) -> list[str]:
     ]
     for model in MODELS:
         with tempfile.TemporaryDirectory(prefix="faces-bench-") as name:
-            settings = StackSettings(folder=Path(name), port=PORT, model=model)
+            settings = StackSettings(
+                folder=Path(name), port=PORT, model=model, overrides={"limits": {"max_wait": 0}}
+            )
             with running(settings):
                 for clients in CLIENTS:
                     ask(settings.url, clients, seconds * WARM)

@@ -217,7 +217,12 @@ class Measured:
 
 def bench_service(name: str, model: str, all_scenes: Sequence[Scene], dlib: bool) -> Measured:
     with tempfile.TemporaryDirectory(prefix="faces-bench-") as folder:
-        settings = StackSettings(folder=Path(folder), port=PORT, model=model)
+        settings = StackSettings(
+            folder=Path(folder),
+            port=PORT,
+            model=model,
+            overrides={"limits": {"max_wait": 0}},  # all clients shall wait
+        )
         with running(settings):
             assert triton.is_ready(settings.folder, model)
             measured = Measured(

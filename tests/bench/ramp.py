@@ -45,7 +45,7 @@ STAGES = tuple(ScaleSettings.model_fields)
 _SCALE = {"max_replicas": 3, "upscale_delay_s": 3, "downscale_delay_s": 15}
 OVERRIDES: dict[str, Any] = {
     "detect": {"threads": 1, "min_face_size": SMALLEST},
-    "limits": {"max_in_flight": IN_FLIGHT},
+    "limits": {"max_in_flight": IN_FLIGHT, "max_wait": 0},
     "scale": {stage: dict(_SCALE) for stage in STAGES},
 }
 WINDOW_S = 5  # of the plot's rates and quantiles
@@ -180,9 +180,9 @@ again; after a 503 it waits for the time in `Retry-After`. Replicas are counted 
   delays below and the start of the replica, which competes for the same cores, are added to that.
 - Highest number of replicas of the other stages: {others}.
 - All answers, including those while replicas stopped: {summary}.
-- Requests above `limits.max_in_flight` ({IN_FLIGHT} here) are refused before their photo is read:
-  95% of the 503 came within {at_door:.0f} ms. So neither the queue nor the time that the other
-  requests wait in it grows with the number of clients.
+- Requests above `limits.max_in_flight` ({IN_FLIGHT} here, and `limits.max_wait` 0) are refused
+  before their photo is read: 95% of the 503 came within {at_door:.0f} ms. So neither the queue
+  nor the time that the other requests wait in it grows with the number of clients.
 - This machine has {CORES} cores, shared by all replicas, Triton and the clients. So this shows that
   replicas start and stop, not that more of them do more work: for that they need their own cores,
   as pods have.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +21,7 @@ from serving.api.facts import note
 from serving.api.middleware import browsers
 from serving.api.middleware.places import Places
 from serving.api.middleware.rates import Rates
+from serving.api.middleware.windows import Windows
 from serving.api.problems import problem_of
 from serving.api.scopes import About, RouteScopes, Target
 from serving.errors import (
@@ -31,7 +32,7 @@ from serving.errors import (
     TooManyRequests,
     Unauthorized,
 )
-from serving.keys import Key
+from serving.keys import Key, Scope
 from serving.pipeline.units import Meter, metered
 from serving.settings import COLLECTION_RULE, is_collection
 from serving.valid_keys import Keys
@@ -46,6 +47,7 @@ class Gate:
         collection: the one of a path that names none.
         places: of the requests that this replica works on at once. Open routes need none: where
             keys are required, as many of them as one key may have are answered beside the others.
+        windows: of the look-ups among them.
         hosts: names that the service is called by; None: any.
     """
 
@@ -57,6 +59,7 @@ class Gate:
         keys: Keys | None,
         collection: str,
         places: Places,
+        windows: Windows,
         hosts: Sequence[str] | None,
         rates: Rates,
     ) -> None:
@@ -65,6 +68,7 @@ class Gate:
         self._keys = keys
         self._default = collection
         self._places = places
+        self._windows = windows
         self._hosts = hosts
         self._rates = rates
         self._open = 0
@@ -106,14 +110,18 @@ class Gate:
             streams = target.access.streams
             refuses = self._places.stream_refusal if streams else self._places.refusal
             refusal = refuses(name, alone=caller is None)
+            looks_up = target.access.scope is Scope.IDENTIFY and not streams
+            if refusal is None and looks_up:
+                refusal = self._windows.refusal(name)
             if refusal is not None:
                 raise _Refused(refusal)
             acts = acting(audit.who(name))
             place = self._places.streaming(name) if streams else self._places.taken(name)
-            with place, self._metered(scope, caller), acts:
+            with place, self._metered(scope, caller) as meter, acts:
                 state.update(key=name, collection=collection, streams=streams)
                 note(Request(scope), key=name, collection=collection)
-                await self._app(scope, receive, send_private)
+                with self._windows.taken(name, meter) if looks_up else nullcontext():
+                    await self._app(scope, receive, send_private)
         except _Refused as refused:
             if refused.error.status in (Unauthorized.status, Forbidden.status):
                 key = refused.key_name
@@ -180,12 +188,12 @@ class Gate:
         return key
 
     @contextmanager
-    def _metered(self, scope: AsgiScope, key: Key | None) -> Iterator[None]:
+    def _metered(self, scope: AsgiScope, key: Key | None) -> Iterator[Meter]:
         """Count the work of the ``with`` for the caller's key."""
         meter = Meter(None if key is None else self._places.photos_of(key.name))
         try:
             with metered(meter):
-                yield
+                yield meter
         finally:
             note(Request(scope), units=meter.units)
             if key is not None:

@@ -1,0 +1,102 @@
+"""How many look-ups of a caller may be under way: as many as do not wait long for one another.
+
+What is accepted beyond what the stages can do waits in their queues, and everybody waits with it.
+How long a photo waited for its turns, and how long it was worked on, is known with its answer. The
+wait is in proportion to the number under way (J. D. C. Little, "A proof for the queuing formula
+L = λW", 1961): when one of n look-ups waited f times as long as it may, n / f would have been
+right. From there the number grows by one with each round of answers that came in time, as TCP's
+congestion avoidance has it (V. Jacobson, "Congestion avoidance and control", 1988).
+
+Each caller has a window of its own, since the stages serve callers in turns: who sends much waits
+behind himself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from serving.errors import Overloaded, ServingError
+from serving.pipeline.units import Meter
+
+# More than a stream has under way (4), or a job over a folder or a bucket.
+LEAST = 6
+# The way through Ray and back; it is no queue, even where a photo is worked on for less.
+_WAY_MS = 50.0
+# A caller that was away for so long begins anew: the stages may have other replicas by now.
+_FORGOTTEN_S = 30.0
+
+
+class Windows:
+    """The windows of all callers, in one replica of the ingress.
+
+    Args:
+        max_wait: how long a photo may wait, in times of the work on it; 0: as long as it takes.
+        most: of a window.
+    """
+
+    def __init__(
+        self, max_wait: float, most: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_wait = max_wait
+        self._most = most
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+
+    def refusal(self, caller: str) -> ServingError | None:
+        """The error to refuse a look-up with, or None."""
+        window = self._windows.get(caller)
+        if window is None or window.under_way < int(window.size):
+            return None
+        return Overloaded(
+            "Photos have to wait too long for their turns, because more come than can be served; "
+            "try again in a moment."
+        )
+
+    @contextmanager
+    def taken(self, caller: str, meter: Meter) -> Iterator[None]:
+        """Count a look-up for the ``with``, and learn from how long it waited."""
+        if not self._max_wait:
+            yield
+            return
+        window = self._window(caller)
+        window.under_way += 1
+        beside = window.under_way
+        try:
+            yield
+            # Photos of one request wait for each other, whatever else goes on.
+            if meter.photos == 1 and meter.timings is not None:
+                waited_ms, worked_ms = meter.timings.waited_and_worked()
+                window.waited(waited_ms / (self._max_wait * worked_ms + _WAY_MS), beside)
+        finally:
+            window.under_way -= 1
+            window.last = self._clock()
+
+    def _window(self, caller: str) -> _Window:
+        now = self._clock()
+        old = [
+            name
+            for name, window in self._windows.items()
+            if not window.under_way and now - window.last > _FORGOTTEN_S
+        ]
+        for name in old:
+            del self._windows[name]
+        return self._windows.setdefault(caller, _Window(self._most, now))
+
+
+class _Window:
+    def __init__(self, most: int, now: float) -> None:
+        self.size = float(most)
+        self.under_way = 0
+        self.last = now
+        self._most = most
+
+    def waited(self, factor: float, beside: int) -> None:
+        """A look-up has waited ``factor`` times as long as it may, as one of ``beside``."""
+        if factor > 1:
+            right = max(float(min(LEAST, self._most)), beside / factor)
+            # Half of the way: one photo may have waited for another with a hundred faces.
+            self.size = min(self.size, (self.size + right) / 2)
+        elif 2 * beside >= self.size:
+            self.size = min(float(self._most), self.size + 1 / self.size)
