@@ -27,7 +27,8 @@ from serving.operations.batch.job import Folder
 from serving.settings import AppArgs
 
 if TYPE_CHECKING:
-    from serving.operations.strangers import Groups, Sought
+    from serving.operations.sought import Sought
+    from serving.operations.strangers import Groups
 
 _SHOWN = 20
 
@@ -93,7 +94,7 @@ def cluster(
 def _photos(
     services: Services, source: Path | Folder, endpoint: str | None, region: str
 ) -> Iterator[Sought]:
-    from serving.operations.strangers import in_folder, in_results, source_of
+    from serving.operations.sought import in_folder, in_results, source_of
 
     if isinstance(source, Path):
         if not source.is_dir():

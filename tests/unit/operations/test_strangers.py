@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,25 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.errors import InvalidInput, Unavailable, UnsupportedImage
-from serving.gallery.store import StoredObject
 from serving.model.card import ModelCard
-from serving.operations.batch.job import Folder, Place
-from serving.operations.strangers import (
-    GROUPS,
-    Groups,
-    Sought,
-    gather,
-    in_folder,
-    in_results,
-    source_of,
-)
+from serving.operations.sought import Sought
+from serving.operations.strangers import GROUPS, Groups, gather
 from serving.vision.records import Faces, Photo, Quality
+from tests.support.job_results import Results, box_of, face, line
 from tests.support.memory_store import MemoryStore
 from tests.support.people import DIMENSION
 from tests.support.stages import CARD
 
 QUALITY = Quality(side=100, sharpness=1, evenness=1, tones=1, turn=0, eyes=0.5)
-SOURCE, OUT = Folder("photos", "in/"), Folder("photos", "out/")
 POOR = 99
 WIDTH, HEIGHT = 400, 200
 
@@ -39,10 +29,6 @@ WIDTH, HEIGHT = 400, 200
 def photo(*people: int, turn: int = 0) -> bytes:
     """A photo that shows these people, from the left to the right."""
     return json.dumps({"people": people, "turn": turn}).encode()
-
-
-def box_of(place: int) -> tuple[int, int, int, int]:
-    return (10 + 100 * place, 50, 60 + 100 * place, 110)
 
 
 class Eyes:
@@ -154,50 +140,6 @@ def test_pictures_are_removed_when_it_fails(tmp_path: Path) -> None:
     assert list((tmp_path / "g").iterdir()) == []
 
 
-def test_all_photos_below_a_folder(tmp_path: Path) -> None:
-    for name in ("b.jpg", "deep/er/a.png", ".hidden/c.jpg", "notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(photo(1))
-    (tmp_path / "deep" / "back").symlink_to(tmp_path)
-    found = list(in_folder(tmp_path))
-    assert [one.name for one in found] == ["b.jpg", "deep/er/a.png"]
-    assert found[1].read() == photo(1)
-
-
-class Results:
-    """A bucket with photos and the results of a job over them."""
-
-    def __init__(self, *parts: list[dict[str, Any]], format: str = "jsonl") -> None:
-        self.store = MemoryStore()
-        self.place = Place(self.store, OUT)
-        self.put("job.json", json.dumps({"source": str(SOURCE), "format": format}))
-        for number, lines in enumerate(parts):
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            self.put(f"part-{number:06d}.jsonl", text)
-        self.put("summary.json", "{}")
-
-    def put(self, name: str, text: str) -> None:
-        self.store.put(OUT.key(name), text.encode())
-
-    def sought(self) -> Iterator[Sought]:
-        return in_results(self.place, Place(self.store, source_of(self.place)))
-
-
-def face(place: int, **what: Any) -> dict[str, Any]:
-    usual: dict[str, Any] = {
-        "id": None,
-        "ambiguous": [],
-        "quality": {"reasons": []},
-        "liveness": None,
-    }
-    return {**usual, "box": box_of(place), **what}
-
-
-def line(key: str, etag: str, *faces: dict[str, Any]) -> dict[str, Any]:
-    # As `serving.operations.batch.look_ups` writes it.
-    return {"photo": key, "etag": etag.strip('"'), "faces": faces, "model": CARD.id}
-
-
 def test_only_faces_without_a_name_are_taken_from_results(tmp_path: Path) -> None:
     store = MemoryStore()
     etags = {
@@ -228,12 +170,6 @@ def test_only_faces_without_a_name_are_taken_from_results(tmp_path: Path) -> Non
     assert (found.counts.missing, found.counts.unread) == (0, [])
 
 
-def test_an_etag_has_quotes_in_a_store_and_none_in_results(tmp_path: Path) -> None:
-    results = Results([line("in/a", "e", face(0))])
-    results.store.objects["in/a"] = StoredObject(photo(1), '"e"')
-    assert [one.photo for one in group(results.sought(), tmp_path / "g").alone] == ["in/a"]
-
-
 def test_photos_that_changed_and_faces_that_are_not_found_again_are_told(tmp_path: Path) -> None:
     results = Results([line("in/a", "old", face(0)), line("in/gone", "e", face(0))])
     results.store.put("in/a", photo(1))
@@ -250,26 +186,3 @@ def test_results_of_another_model_are_refused(tmp_path: Path) -> None:
     results = Results([{**line("in/a", "e", face(0)), "model": "sface@1"}])
     with pytest.raises(InvalidInput, match=rf"with sface@1, and --model is {CARD.id}"):
         group(results.sought(), tmp_path / "g")
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (lambda store: store.delete("out/job.json"), "holds no results of faces batch"),
-        (lambda store: store.put("out/job.json", b"[]"), "is no job of faces batch"),
-        (lambda store: store.put("out/job.json", b"{}"), "is no job of faces batch"),
-        (lambda store: store.delete("out/summary.json"), "is not finished; go on with it"),
-    ],
-)
-def test_what_are_no_finished_results_is_refused(
-    change: Callable[[MemoryStore], object], sentence: str
-) -> None:
-    results = Results()
-    change(results.store)
-    with pytest.raises(InvalidInput, match=sentence):
-        source_of(results.place)
-
-
-def test_results_in_another_format_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="are parquet; run faces batch with --format jsonl"):
-        source_of(Results(format="parquet").place)
