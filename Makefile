@@ -4,9 +4,10 @@ PORT ?= 8000
 MODEL ?= facenet-casia-webface-openvino
 # Of run: mtcnn or yunet; empty: the default.
 DETECTOR ?=
-# facenet-casia-webface is the same model as TorchScript, with the same gallery; likewise sface and sface-openvino.
-RUNTIME := $(if $(filter %-openvino,$(MODEL)),openvino,torchscript)
-NAME := $(MODEL:%-openvino=%)
+# facenet-casia-webface is the same model as TorchScript, and facenet-casia-webface-fp16 for GPUs, with the same gallery;
+# likewise sface.
+RUNTIME := $(or $(patsubst -%,%,$(filter -openvino -fp16,$(patsubst %-openvino,-openvino,$(patsubst %-fp16,-fp16,$(MODEL))))),torchscript)
+NAME := $(patsubst %-fp16,%,$(MODEL:%-openvino=%))
 WEIGHTS ?= $(NAME:facenet-%=%)
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell python$(v) -c 'print("python$(v)")' 2>/dev/null)))
 
@@ -142,6 +143,8 @@ bench-triton: install model torchscript ## measure Triton's settings under load,
 
 bench-gpu: install torchscript ## measure Triton on a GPU, into docs/bench-gpu.md (needs one)
 	@$(BIN)/python triton/trace_model.py --weights sface --if-missing
+	@$(BIN)/python triton/trace_model.py --weights sface --runtime fp16 --if-missing
+	@$(BIN)/python triton/trace_model.py --weights casia-webface --runtime fp16 --if-missing
 	$(BIN)/python -m tests.bench.gpu --out docs/bench-gpu.md
 
 bench-fpir: install torchscript ## measure how often strangers are named as the gallery grows

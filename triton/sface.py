@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx_file
 import torch
-from network import Network, Origin
+from network import Embedding, Network, Origin
 from numpy.typing import NDArray
 from onnx_file import Node
 from torch import nn
@@ -57,17 +57,15 @@ _KNOWN_ANSWER = (0.018453, 0.151280, 0.066525, 0.067480, -0.111789, 0.016981)
 Array = NDArray[np.float32]
 
 
-class SFace(nn.Module):
+class SFace(Embedding):
     """uint8 RGB (N, 3, 112, 112) -> float32 (N, 128) of unit length."""
 
-    def __init__(self, layers: nn.Sequential) -> None:
-        super().__init__()
-        self.layers = layers
+    def prepared(self, crops: torch.Tensor) -> torch.Tensor:
+        # Convolutions on a CPU are faster in channels_last.
+        return crops.to(torch.float32).contiguous(memory_format=torch.channels_last)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        # Convolutions on a CPU are faster in channels_last.
-        x = crops.to(torch.float32).contiguous(memory_format=torch.channels_last)
-        return nn.functional.normalize(self.layers(x))
+        return nn.functional.normalize(self.layers(self.prepared(crops)))
 
 
 class Minus(nn.Module):

@@ -5,6 +5,7 @@
     python triton/trace_model.py --weights sface
     python triton/trace_model.py --weights my_weights.pt --name my-facenet
     python triton/trace_model.py --weights casia-webface --runtime openvino
+    python triton/trace_model.py --weights casia-webface --runtime fp16
     python triton/trace_model.py --weights vggface2 --no-model    # without a download
 
 Writes ``<repository>/<model>/1/model.pt`` (TorchScript), ``config.pbtxt`` and ``model.json`` (the
@@ -12,8 +13,9 @@ card). Before it writes any of them, it verifies the export: TorchScript must gi
 the eager network, and known weights their known embedding. The card is also in ``config.pbtxt``,
 where a client of Triton can read it.
 
-For OpenVINO it writes ``<model>-openvino/1/model.xml`` and ``model.bin``. The model's id is the
-same, since weights and preprocessing are: embeddings of both belong in one gallery.
+For OpenVINO it writes ``<model>-openvino/1/model.xml`` and ``model.bin``, and with ``fp16``
+``<model>-fp16/1/model.pt``, TorchScript that computes in float16, for GPUs. The model's id is the
+same, since weights and preprocessing are: embeddings of all three belong in one gallery.
 
 With ``--no-model`` neither weights nor id are known: ``model.json`` says so, and ``config.pbtxt``
 has no card; the service refuses a model without one.
@@ -35,7 +37,7 @@ import facenet
 import openvino as ov
 import sface
 import torch
-from network import Network, Origin
+from network import Half, Network, Origin
 from torch import nn
 
 from serving.model.card import ModelCard, model_id
@@ -57,11 +59,15 @@ UNMEASURED: dict[str, Any] = {
 }
 # Fields that `faces calibrate` measures; tracing the same weights again must keep them.
 _MEASURED = ("threshold", "calibration", "verification", "impostors", "margin")
-_LIBTORCH, _OPENVINO = "torchscript", "openvino"
+_LIBTORCH, _OPENVINO, _HALF = "torchscript", "openvino", "fp16"
+_PLATFORM = 'platform: "pytorch_libtorch"'
+# Of embeddings in float16 to those in float32; bfloat16 may move one by as much, see _BACKENDS.
+_LEAST_COSINE = 0.9998
 # The lines of config.pbtxt for each runtime. HINT_BF16: where the processor has bfloat16, FaceNet
 # is twice as fast, and no embedding moves by more than 0.0002 in cosine.
 _BACKENDS = {
-    _LIBTORCH: ('platform: "pytorch_libtorch"', ""),
+    _LIBTORCH: (_PLATFORM, ""),
+    _HALF: (_PLATFORM, ""),
     _OPENVINO: (
         'backend: "openvino"',
         "".join(
@@ -86,11 +92,12 @@ def name_of(weights: str) -> str:
     return sface.NAME if weights == sface.NAME else f"facenet-{Path(weights).stem.lower()}"
 
 
-def trace(module: nn.Module, size: int) -> torch.jit.ScriptModule:
+def trace(module: nn.Module, size: int, most: float = 1e-5) -> torch.jit.ScriptModule:
     """Frozen TorchScript of a network, equal to the eager one at any batch size.
 
     Args:
         module: takes crops, uint8 RGB (N, 3, size, size).
+        most: how far a number of an embedding may be off.
     """
     module = module.eval().to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(0)
@@ -108,9 +115,29 @@ def trace(module: nn.Module, size: int) -> torch.jit.ScriptModule:
         for batch in (1, 3, 8):
             some = crops(batch)
             difference = (traced(some) - module(some)).abs().max().item()
-            if difference > 1e-5:
+            if not difference <= most:
                 raise WeightsError(f"The traced model is off by {difference:g} at batch {batch}.")
     return traced
+
+
+def trace_half(network: Network) -> torch.jit.ScriptModule:
+    """`trace` of the network with layers in float16, nearly equal to the eager one in float32."""
+    # Freezing folds batch norms into weights, which float16 rounds once more.
+    traced = trace(Half(network.module), network.origin.size, most=2e-3)
+    check_half(traced, network)
+    return traced
+
+
+def check_half(traced: torch.jit.ScriptModule, network: Network) -> None:
+    """Raises WeightsError when embeddings in float16 are not those of the network in float32."""
+    generator = torch.Generator().manual_seed(1)
+    for batch in (1, 8):
+        shape = (batch, 3, network.origin.size, network.origin.size)
+        crops = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        with torch.inference_mode():
+            cosine = (traced(crops) * network.module(crops)).sum(1).min().item()
+        if not cosine >= _LEAST_COSINE:
+            raise WeightsError(f"In float16 the embeddings are others: cosine {cosine:.4f}.")
 
 
 def convert(traced: torch.jit.ScriptModule, size: int) -> ov.Model:
@@ -131,6 +158,14 @@ def convert(traced: torch.jit.ScriptModule, size: int) -> ov.Model:
         if difference > 1e-5:
             raise WeightsError(f"The converted model is off by {difference:g} at batch {batch}.")
     return model
+
+
+def exported(network: Network, runtime: str) -> torch.jit.ScriptModule | ov.Model:
+    """The network for a runtime, a key of `_BACKENDS`. Raises WeightsError: it is another one."""
+    if runtime == _HALF:
+        return trace_half(network)
+    traced = trace(network.module, network.origin.size)
+    return convert(traced, network.origin.size) if runtime == _OPENVINO else traced
 
 
 def card_of(
@@ -170,7 +205,7 @@ def write_model(
     folder = repository / card.name
     version = folder / "1"
     version.mkdir(parents=True, exist_ok=True)
-    runtime = _OPENVINO if isinstance(module, ov.Model) else _LIBTORCH
+    runtime = _OPENVINO if isinstance(module, ov.Model) else _LIBTORCH  # in float16, too
     with tempfile.TemporaryDirectory(dir=version) as scratch:
         if isinstance(module, ov.Model):
             ov.save_model(module, Path(scratch) / "model.xml", compress_to_fp16=False)
@@ -279,10 +314,7 @@ def main() -> int:
         ]
         card = card_of(network, name, known, served_as)
         print("Tracing, and comparing with the eager network …", flush=True)
-        size = network.origin.size
-        traced = trace(network.module, size)
-        module = convert(traced, size) if args.runtime == _OPENVINO else traced
-        folder = write_model(args.repository, card, module)
+        folder = write_model(args.repository, card, exported(network, args.runtime))
     except (WeightsError, OSError) as error:
         print(f"trace_model: {error}", file=sys.stderr)
         return 1

@@ -90,6 +90,12 @@ class TracedModel:
         return cls(card, files, sums[weights.removeprefix("1/")])
 
 
+def base_of(name: str) -> str:
+    """The name that begins the model's id, of Triton's name of a model: OpenVINO and TorchScript in
+    float32 and float16 run one model, with one id and one gallery."""
+    return name.removesuffix("-openvino").removesuffix("-fp16")
+
+
 def weights_in(folder: Path) -> str | None:
     """The name of the file with the weights in a model's folder; None: it is not traced."""
     return next((name for name in _WEIGHTS if (folder / name).is_file()), None)

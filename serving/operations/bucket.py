@@ -10,6 +10,7 @@ from serving.gallery import Gallery, Store
 from serving.gallery.location import Location, locate, names
 from serving.gallery.s3 import Connect, connect
 from serving.gallery.stored import StoredGallery
+from serving.model.repository import base_of
 from serving.operations.config import Config
 from serving.settings import GallerySettings
 
@@ -65,8 +66,7 @@ class Bucket:
         return [its_model for _, its_model in listed]
 
     def _served(self, models: list[str]) -> list[str]:
-        # OpenVINO and TorchScript run one model, with one id and one gallery.
-        name = self.served.removesuffix("-openvino")
+        name = base_of(self.served)
         return [m for m in models if m.startswith(f"{name}@")]
 
     def _located(self, model: str) -> Location:

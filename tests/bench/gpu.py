@@ -30,7 +30,11 @@ from tests.bench.triton import Load, Setting, load_it, serving
 
 PORT = 15660
 # The side of its crops, in pixels.
-MODELS = {"facenet-casia-webface": 160, "sface": 112}
+MODELS = {
+    f"{name}{precision}": side
+    for name, side in (("facenet-casia-webface", 160), ("sface", 112))
+    for precision in ("", "-fp16")
+}
 LOADS = tuple(Load(*each) for each in ((1, 1), (1, 8), (1, 32), (8, 1), (64, 1)))
 INSTANCES = (1, 2)
 CLIENTS = (1, 8, 64)
@@ -149,7 +153,7 @@ def report(card: str, seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/bench-gpu.md"))
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--cpu", action="store_true", help="also without a GPU")
     args = parser.parse_args()
     if torch.cuda.is_available():

@@ -264,6 +264,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"triton": {"gpu": {"count": 1}}, "model": {"name": "sface-openvino"}},
         r"triton\.gpu\.count: OpenVINO computes on CPUs only; set model\.name to sface\.",
     ),
+    "float16 without a GPU": (
+        {"model": {"name": "sface-fp16"}},
+        r"sface-fp16 is for GPUs, .*; set triton\.gpu\.count, or model\.name to sface-openvino\.",
+    ),
     "an object store of all memory": (
         {"stages": {"decode": {"objectStoreMemory": "3Gi"}}},
         r"objectStoreMemory \(3Gi\) is a part of the pod's memory \(3Gi\)",

@@ -273,6 +273,9 @@ maintenance, which may have to fold the whole of it: 1,200 bytes a person and 25
 {{- if and $triton.create $triton.gpu.count (hasSuffix "-openvino" (include "facenet-serving.model" .)) -}}
 {{- fail (printf "triton.gpu.count: OpenVINO computes on CPUs only; set model.name to %s." (trimSuffix "-openvino" .Values.model.name)) -}}
 {{- end -}}
+{{- if and $triton.create (not $triton.gpu.count) (hasSuffix "-fp16" (include "facenet-serving.model" .)) -}}
+{{- fail (printf "model.name: %s is for GPUs, and slow on CPUs; set triton.gpu.count, or model.name to %s-openvino." .Values.model.name (trimSuffix "-fp16" .Values.model.name)) -}}
+{{- end -}}
 {{- $liveness := dig "liveness" "" (.Values.settings | default dict) | default dict -}}
 {{- if and $triton.create $liveness.model (not $liveness.url) -}}
 {{- fail (printf "The chart's Triton serves model.name alone: set settings.liveness.url to where %s is served." $liveness.model) -}}

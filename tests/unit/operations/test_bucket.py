@@ -48,10 +48,11 @@ def test_of_several_the_one_that_is_configured_or_asked_for(bucket: Bucket) -> N
     assert check(bucket.stored(bucket.one(other))).embeddings == 1
 
 
-def test_the_configured_one_is_the_same_run_by_openvino(bucket: Bucket) -> None:
+@pytest.mark.parametrize("suffix", ["-openvino", "-fp16"])
+def test_the_configured_one_is_the_same_whatever_runs_it(bucket: Bucket, suffix: str) -> None:
     write(bucket, "default", MODEL, "facenet-other@ffffffffffff")
-    openvino = dataclasses.replace(bucket, served=f"{bucket.served}-openvino")
-    assert openvino.one(None).model == MODEL
+    same = dataclasses.replace(bucket, served=f"{bucket.served}{suffix}")
+    assert same.one(None).model == MODEL
 
 
 def test_of_several_that_might_be_meant_none_is_guessed(bucket: Bucket) -> None:

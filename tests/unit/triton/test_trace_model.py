@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
 import pytest
 import torch
@@ -15,6 +17,7 @@ from facenet_pytorch import InceptionResnetV1
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from torch import nn
 
+from serving.model import runtime
 from serving.model.card import Calibration, ModelCard
 from serving.model.repository import ModelError, TracedModel
 from serving.torchscript import converted
@@ -124,6 +127,40 @@ class TestCasia:
             compiled = ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
             found = compiled({"INPUT__0": crops.numpy()})["OUTPUT__0"]
             assert (found * wanted).sum(axis=1).min() > least
+
+    def test_float16_gives_nearly_the_same_embeddings_under_the_same_id(
+        self, casia: InceptionResnetV1, tmp_path: Path
+    ) -> None:
+        name = f"{CASIA.name}-fp16"
+        network = facenet.network_of(casia, "casia-webface")
+        card = card_of(casia, [CASIA / "model.json"], name)
+        trace_model.write_model(tmp_path, card, trace_model.exported(network, "fp16"))
+        assert next(casia.parameters()).dtype == torch.float32  # another network, not this one
+        model = TracedModel.read(tmp_path, name)
+        assert model.weights == "1/model.pt"
+        assert model.card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
+        committed = CASIA.with_name(name)
+        assert model.card == ModelCard.from_json((committed / "model.json").read_text())
+        assert model.files["config.pbtxt"] == (committed / "config.pbtxt").read_bytes()
+        # Half of the bytes.
+        assert len(model.files["1/model.pt"]) < 60e6
+
+        crops = torch.randint(0, 256, (3, 3, CROP_SIZE, CROP_SIZE), dtype=torch.uint8)
+        found = runtime.load(tmp_path / name)(crops.numpy())
+        assert found.dtype == np.float32
+        with torch.inference_mode():
+            wanted = casia((crops.float() - 127.5) / 128).numpy()
+        assert (found * wanted).sum(axis=1).min() > 0.9998
+        assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-6)
+
+    def test_float16_that_is_another_network_is_noticed(
+        self, casia: InceptionResnetV1, net: InceptionResnetV1
+    ) -> None:
+        network = facenet.network_of(casia, "casia-webface")
+        other = dataclasses.replace(network, module=facenet.TritonFaceNet(net))
+        half = trace_model.trace_half(other)
+        with pytest.raises(WeightsError, match="In float16 the embeddings are others"):
+            trace_model.check_half(half, network)
 
     def test_a_conversion_that_is_another_network_is_noticed(
         self, casia: InceptionResnetV1, net: InceptionResnetV1, monkeypatch: pytest.MonkeyPatch
