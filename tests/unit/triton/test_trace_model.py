@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -49,8 +48,14 @@ def casia() -> InceptionResnetV1:
     return facenet.load_network("casia-webface", CACHE)
 
 
-def traced_of(net: InceptionResnetV1) -> torch.jit.ScriptModule:
+@pytest.fixture(scope="module")
+def traced(net: InceptionResnetV1) -> torch.jit.ScriptModule:
     return trace_model.trace(facenet.TritonFaceNet(net), CROP_SIZE)
+
+
+@pytest.fixture(scope="module")
+def traced_casia(casia: InceptionResnetV1) -> torch.jit.ScriptModule:
+    return trace_model.trace(facenet.TritonFaceNet(casia), CROP_SIZE)
 
 
 def card_of(net: InceptionResnetV1, known: list[Path], served_as: str | None = None) -> ModelCard:
@@ -59,8 +64,9 @@ def card_of(net: InceptionResnetV1, known: list[Path], served_as: str | None = N
 
 
 class TestTrace:
-    def test_traced_is_eager_at_any_batch(self, net: InceptionResnetV1) -> None:
-        traced = traced_of(net)
+    def test_traced_is_eager_at_any_batch(
+        self, net: InceptionResnetV1, traced: torch.jit.ScriptModule
+    ) -> None:
         crops = torch.randint(0, 256, (5, 3, CROP_SIZE, CROP_SIZE), dtype=torch.uint8)
         with torch.inference_mode():
             found = traced(crops)
@@ -104,11 +110,11 @@ class TestCasia:
             assert torch.allclose(traced(crops), wanted, atol=1e-5)
 
     def test_openvino_gives_the_same_embeddings_under_the_same_id(
-        self, casia: InceptionResnetV1, tmp_path: Path
+        self, casia: InceptionResnetV1, traced_casia: torch.jit.ScriptModule, tmp_path: Path
     ) -> None:
         name = f"{CASIA.name}-openvino"
         card = card_of(casia, [CASIA / "model.json"], name)
-        trace_model.write_model(tmp_path, card, trace_model.convert(traced_of(casia), CROP_SIZE))
+        trace_model.write_model(tmp_path, card, trace_model.convert(traced_casia, CROP_SIZE))
         model = TracedModel.read(tmp_path, name)
         assert (model.weights, model.texts[0]) == ("1/model.bin", "1/model.xml")
         assert model.card.id == ModelCard.from_json((CASIA / "model.json").read_text()).id
@@ -154,21 +160,21 @@ class TestCasia:
         assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-6)
 
     def test_float16_that_is_another_network_is_noticed(
-        self, casia: InceptionResnetV1, net: InceptionResnetV1
+        self, casia: InceptionResnetV1, traced: torch.jit.ScriptModule
     ) -> None:
         network = facenet.network_of(casia, "casia-webface")
-        other = dataclasses.replace(network, module=facenet.TritonFaceNet(net))
-        half = trace_model.trace_half(other)
         with pytest.raises(WeightsError, match="In float16 the embeddings are others"):
-            trace_model.check_half(half, network)
+            trace_model.check_half(traced, network)
 
     def test_a_conversion_that_is_another_network_is_noticed(
-        self, casia: InceptionResnetV1, net: InceptionResnetV1, monkeypatch: pytest.MonkeyPatch
+        self,
+        traced_casia: torch.jit.ScriptModule,
+        traced: torch.jit.ScriptModule,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        other = traced_of(net)
-        monkeypatch.setattr(trace_model, "converted", lambda _: converted(other))
+        monkeypatch.setattr(trace_model, "converted", lambda _: converted(traced))
         with pytest.raises(WeightsError, match="converted model is off"):
-            trace_model.convert(traced_of(casia), CROP_SIZE)
+            trace_model.convert(traced_casia, CROP_SIZE)
 
 
 class TestFiles:
