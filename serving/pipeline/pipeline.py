@@ -267,7 +267,9 @@ class Pipeline:
                 faces = await refs.kept(look)
             count, cost = faces.found, units.units_of(faces)
             outcome = "faces" if count else "no-face"
-            return faces.scored(score).first(wanted) if score else faces
+            faces = faces.scored(score).first(wanted) if score else faces
+            meter.faces += len(faces)
+            return faces
         except ServingError as error:
             outcome = error.type
             raise

@@ -12,9 +12,6 @@ from serving.stages import refs
 
 T = TypeVar("T")
 
-# What the others name is not the work of a stage: reading the request, the gallery's version.
-_WORKING = ("decode", "detect", "embed", "match")
-
 
 @dataclass
 class Timings:
@@ -49,12 +46,19 @@ class Timings:
         self.work_ms[stage] = self.work_ms.get(stage, 0.0) + ref.work_ms
         return ref
 
-    def waited_and_worked(self) -> tuple[float, float]:
+    def waited_and_worked(self, embed_ms: float | None) -> tuple[float, float]:
         """Milliseconds in which the request waited for its turns and was on its way, and in which
-        it was worked on; a stage that does not tell them apart has worked all the time."""
-        all_ms = sum(self.ms.get(stage, 0.0) for stage in _WORKING)
-        waited = sum(self.ms.get(stage, 0.0) - ms for stage, ms in self.work_ms.items())
-        return waited, all_ms - waited
+        it was worked on.
+
+        Args:
+            embed_ms: of them the work on the embeddings, which Triton does not tell; None: all.
+        """
+        work_ms = dict(self.work_ms)
+        if "embed" in self.ms:
+            took = self.ms["embed"]
+            work_ms["embed"] = took if embed_ms is None else min(took, embed_ms)
+        worked = sum(work_ms.values())
+        return sum(self.ms.get(stage, 0.0) for stage in work_ms) - worked, worked
 
     def header(self) -> str:
         """The value of the HTTP header Server-Timing; ``work`` is a parameter of our own."""

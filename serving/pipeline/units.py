@@ -29,11 +29,13 @@ class Meter:
 
     Attributes:
         photos: that were begun.
-        timings: of the last of them.
+        faces: that were taken from them.
+        timings: of the last photo.
     """
 
     def __init__(self, photos: asyncio.Semaphore | None = None) -> None:
         self.photos = 0
+        self.faces = 0
         self.timings: Timings | None = None
         self._units = 0
         self._at_once = photos

@@ -186,8 +186,9 @@ gets 503 `overloaded` with `Retry-After`, before its photo is read; the clients 
 streams and jobs wait and send it again. Enrolments are not refused for it.
 
 Callers with different keys have windows of their own, since the stages serve keys in turns. A
-caller that was away for half a minute begins anew. The wait for Triton counts as work, since Triton
-does not tell them apart: where the embedding is the bottleneck, `limits.max_in_flight` has to do.
+caller that was away for half a minute begins anew. Triton does not tell what it waited from what it
+did: there a face may take as long as the faces of look-ups that were alone, and the rest counts as
+waited.
 
 More replicas serve more: then photos wait less, and the window grows by itself. For bulk work that
 may wait use [a stream](api.md#streams) or [a job](batch.md), or set `limits.max_wait: 0`.

@@ -7,6 +7,9 @@ L = λW", 1961): when one of n look-ups waited f times as long as it may, n / f 
 right. From there the number grows by one with each round of answers that came in time, as TCP's
 congestion avoidance has it (V. Jacobson, "Congestion avoidance and control", 1988).
 
+What Triton does with the faces is not told apart from what they wait there. So the time of a face
+is learnt from look-ups that were alone, and what is beyond it counts as waited.
+
 Each caller has a window of its own, since the stages serve callers in turns: who sends much waits
 behind himself.
 """
@@ -18,12 +21,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from serving.errors import Overloaded, ServingError
+from serving.pipeline.timings import Timings
 from serving.pipeline.units import Meter
 
 # More than a stream has under way (4), or a job over a folder or a bucket.
 LEAST = 6
 # The way through Ray and back; it is no queue, even where a photo is worked on for less.
 _WAY_MS = 50.0
+# Of the difference to the usual time of a face, with each look-up that takes longer.
+_RISE = 0.05
 # A caller that was away for so long begins anew: the stages may have other replicas by now.
 _FORGOTTEN_S = 30.0
 
@@ -43,6 +49,9 @@ class Windows:
         self._most = most
         self._clock = clock
         self._windows: dict[str, _Window] = {}
+        self._under_way = self._begun = 0  # of all callers
+        # Milliseconds that Triton takes for a face when it has nothing else to do for this replica.
+        self._embed_ms: float | None = None
 
     def refusal(self, caller: str) -> ServingError | None:
         """The error to refuse a look-up with, or None."""
@@ -63,15 +72,35 @@ class Windows:
         window = self._window(caller)
         window.under_way += 1
         beside = window.under_way
+        self._under_way += 1
+        self._begun += 1
+        alone, begun = self._under_way == 1, self._begun
         try:
             yield
             # Photos of one request wait for each other, whatever else goes on.
-            if meter.photos == 1 and meter.timings is not None:
-                waited_ms, worked_ms = meter.timings.waited_and_worked()
-                window.waited(waited_ms / (self._max_wait * worked_ms + _WAY_MS), beside)
+            if meter.photos == 1 and (timings := meter.timings) is not None:
+                if alone and self._begun == begun:
+                    self._learn(timings, meter.faces)
+                window.waited(self._factor(timings, meter.faces), beside)
         finally:
+            self._under_way -= 1
             window.under_way -= 1
             window.last = self._clock()
+
+    def _factor(self, timings: Timings, faces: int) -> float:
+        """How many times as long as it may a photo has waited."""
+        embed_ms = None if self._embed_ms is None else self._embed_ms * faces
+        waited_ms, worked_ms = timings.waited_and_worked(embed_ms)
+        return waited_ms / (self._max_wait * worked_ms + _WAY_MS)
+
+    def _learn(self, timings: Timings, faces: int) -> None:
+        """Only from look-ups that were alone: others would raise the usual by what they wait."""
+        if not faces or "embed" not in timings.ms:
+            return
+        took = timings.ms["embed"] / faces
+        usual = took if self._embed_ms is None else self._embed_ms
+        # Slowly upwards: enrolments, and other replicas of the ingress, use Triton as well.
+        self._embed_ms = min(took, usual + _RISE * (took - usual))
 
     def _window(self, caller: str) -> _Window:
         now = self._clock()

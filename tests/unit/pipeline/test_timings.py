@@ -37,3 +37,14 @@ def test_what_a_stage_worked_is_told_apart() -> None:
     assert timings.ms["decode"] >= 20
     assert decode.endswith(";work=7.0")
     assert "work" not in embed
+
+
+def test_waiting_and_work_are_told_apart() -> None:
+    timings = Timings(
+        ms={"read": 900.0, "detect": 100.0, "embed": 50.0, "gallery": 900.0, "match": 5.0},
+        work_ms={"detect": 60.0, "match": 1.0},
+    )
+    assert timings.waited_and_worked(None) == (40.0 + 4.0, 60.0 + 50.0 + 1.0)
+    assert timings.waited_and_worked(30.0) == (40.0 + 20.0 + 4.0, 60.0 + 30.0 + 1.0)
+    assert timings.waited_and_worked(500.0) == timings.waited_and_worked(None)
+    assert Timings().waited_and_worked(30.0) == (0.0, 0.0)

@@ -114,6 +114,49 @@ def test_a_caller_does_not_feel_the_window_of_another() -> None:
     assert (greedy.room(), other.room()) == (LEAST, MOST)
 
 
+def embedded(look_up: tuple[ExitStack, Meter], ms: float, faces: int = 1) -> None:
+    stack, meter = look_up
+    meter.photos, meter.faces = 1, faces
+    meter.timings = Timings(ms={"detect": WORK_MS, "embed": ms}, work_ms={"detect": WORK_MS})
+    stack.close()
+
+
+def test_what_faces_wait_for_triton_is_told_by_the_time_of_those_that_were_alone() -> None:
+    caller = Caller(Windows(MAX_WAIT, MOST, Clock()))
+    alone = caller.begin()
+    assert alone is not None
+    embedded(alone, 30.0)
+    for look_up in caller.fill():
+        embedded(look_up, 8 * 30.0, faces=8)
+    assert caller.room() == MOST
+    for look_up in caller.fill():
+        embedded(look_up, 20 * 250.0)
+    assert caller.room() == LEAST
+
+
+def test_others_beside_it_do_not_raise_what_a_face_takes() -> None:
+    windows = Windows(MAX_WAIT, MOST, Clock())
+    one, other = Caller(windows, "one"), Caller(windows, "other")
+    for ms in (500.0, 30.0):  # the first request warms Triton up
+        alone = one.begin()
+        assert alone is not None
+        embedded(alone, ms)
+    for _ in range(100):
+        first, second = one.begin(), other.begin()
+        assert first is not None
+        assert second is not None
+        embedded(first, 400.0)
+        embedded(second, 400.0)
+    assert one.room() < MOST / 2
+
+
+def test_until_anybody_was_alone_triton_is_not_waited_for() -> None:
+    caller = Caller(Windows(MAX_WAIT, MOST, Clock()))
+    for look_up in caller.fill():
+        embedded(look_up, 5000.0)
+    assert caller.room() == MOST
+
+
 def test_who_was_away_begins_anew() -> None:
     clock = Clock()
     caller = Caller(Windows(MAX_WAIT, MOST, clock))
