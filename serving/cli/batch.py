@@ -108,13 +108,12 @@ def batch(
         part_photos=part_photos,
         format=format,
     )
-    photos = jobs.place(
-        services, source, endpoint, region, "looking up photos needs to get and list objects"
-    )
-    results = jobs.place(
-        services, out, endpoint, region, "writing results needs to get, put and list objects"
-    )
     stopping = threading.Event()
+    patience = jobs.patience(stopping)
+    needs = "looking up photos needs to get and list objects"
+    photos = jobs.place(services, source, endpoint, region, needs, patience)
+    needs = "writing results needs to get, put and list objects"
+    results = jobs.place(services, out, endpoint, region, needs, patience)
     service = jobs.patient_client(url, collection, wait, stopping)
     with progress_bar() as progress:
         task = progress.add_task("Looking up", total=None)

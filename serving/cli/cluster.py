@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +103,10 @@ def _photos(
         return in_folder(source)
     where = endpoint, region
     needs = "grouping results needs to get and list them, and to get the photos"
-    results = jobs.place(services, source, *where, needs)
-    return in_results(results, jobs.place(services, source_of(results), *where, needs))
+    patience = jobs.patience(threading.Event())
+    results = jobs.place(services, source, *where, needs, patience)
+    photos = jobs.place(services, source_of(results), *where, needs, patience)
+    return in_results(results, photos)
 
 
 def _report(found: Groups, out: Path, threshold: float) -> None:

@@ -29,6 +29,7 @@ from serving.gallery.store import NotFound
 from serving.operations.batch.enrolments import EnrolmentJob, Enrolments, Notes, Unconfirmed
 from serving.operations.batch.formats import Line
 from serving.operations.batch.job import Folder
+from serving.operations.batch.patience import Patience
 from serving.operations.batch.reading import Refused
 from serving.operations.batch.run import run
 from serving.operations.enrolment import Answer, Photo
@@ -76,7 +77,9 @@ def enroll_bucket(
     options: BucketOptions,
 ) -> None:
     """Run the job to its end, and print what became of it."""
-    by_id, digest = _names(services, names, options)
+    stopping = threading.Event()
+    patience = jobs.patience(stopping)
+    by_id, digest = _names(services, names, options, patience)
     job = EnrolmentJob(
         source=str(source),
         collection=collection,
@@ -89,10 +92,9 @@ def enroll_bucket(
     )
     where = options.endpoint, options.region
     needs = "enrolling photos needs to get and list objects"
-    photos = jobs.place(services, source, *where, needs)
+    photos = jobs.place(services, source, *where, needs, patience)
     needs = "writing results needs to get, put and list objects"
-    results = jobs.place(services, options.out, *where, needs)
-    stopping = threading.Event()
+    results = jobs.place(services, options.out, *where, needs, patience)
     service = jobs.patient_client(url, collection, options.wait, stopping)
     enroller = Enroller(service, force, retention)
 
@@ -145,7 +147,7 @@ def enroll_bucket(
 
 
 def _names(
-    services: Services, names: Path | Folder | None, options: BucketOptions
+    services: Services, names: Path | Folder | None, options: BucketOptions, patience: Patience
 ) -> tuple[Mapping[int, str], str | None]:
     """The names by id, and the SHA-256 of their file.
 
@@ -161,7 +163,7 @@ def _names(
     if not key:
         raise NotPeople(f"{uri} is a bucket; give the file of names in it.")
     needs = "reading names needs to get objects"
-    place = jobs.place(services, names, options.endpoint, options.region, needs)
+    place = jobs.place(services, names, options.endpoint, options.region, needs, patience)
     try:
         data = place.store.get(key).data
     except NotFound:

@@ -16,11 +16,13 @@ from serving.cli.terminal import PATH, Failed, Integer, client, endpoint_of, har
 from serving.client import Client, ClientError, Retry
 from serving.errors import InvalidInput
 from serving.operations.batch.job import SUMMARY, Folder, Place
+from serving.operations.batch.patience import Patience, PatientStore
 from serving.operations.batch.run import Done
 from serving.settings import COLLECTION_RULE, GallerySettings, LimitSettings, is_collection
 
-# As many attempts as fit: at each the service says when to come back. It is long enough for a
-# restart of a stage, and a photo that takes the service's whole minute in vain is sent twice.
+# With the service and with the store. As many attempts as fit: at each the service says when to
+# come back. It is long enough for a restart of a stage, and a photo that takes the service's whole
+# minute in vain is sent twice.
 _PATIENCE_S = 100.0
 _READ_TIMEOUT_S = 30.0
 _LOOK_S = 2.0
@@ -77,13 +79,28 @@ def check_collection(collection: str | None) -> None:
         raise InvalidInput(f"{COLLECTION_RULE.capitalize()}.")
 
 
+def patience(stopping: threading.Event) -> Patience:
+    """Patience with the object store, until ``stopping`` is set."""
+    return Patience(
+        _PATIENCE_S,
+        lambda sentence: click.echo(harmless(sentence), err=True),
+        lambda seconds: pause(stopping, seconds),
+    )
+
+
 def place(
-    services: Services, folder: Folder, endpoint: str | None, region: str, needs: str
+    services: Services,
+    folder: Folder,
+    endpoint: str | None,
+    region: str,
+    needs: str,
+    patience: Patience,
 ) -> Place:
-    """The folder in its bucket.
+    """The folder in its bucket, which is waited for.
 
     Args:
         needs: the permissions that the keys need, for the error when they lack them.
+        patience: shared by all places of a run.
     """
     settings = GallerySettings(
         bucket=folder.bucket,
@@ -91,7 +108,8 @@ def place(
         region=region,
         read_timeout_s=_READ_TIMEOUT_S,
     )
-    return Place(services.connect(settings, needs=needs), folder)
+    store = services.connect(settings, needs=needs)
+    return Place(PatientStore(store, folder.prefix, patience), folder)
 
 
 def patient_client(

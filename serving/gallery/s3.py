@@ -28,6 +28,8 @@ from serving.gallery.store import (
     NotFound,
     ObjectInfo,
     PreconditionFailed,
+    StoreAway,
+    StoreBusy,
     StoredObject,
 )
 from serving.settings import GallerySettings
@@ -48,6 +50,12 @@ _UNCHANGED = ("304", "NotModified")
 _GALLERY = (
     "the gallery needs to get, put, delete and list objects, and to delete and list their versions"
 )
+# Codes of failures that pass, beside those of a status from 500 on.
+_BUSY = frozenset(
+    {"503", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
+    | {"TooManyRequests", "RequestThrottled", "ServiceUnavailable", "Busy"}
+)
+_AWAY = frozenset({"RequestTimeout", "OperationAborted"})
 # What an operator has to mend, and a code alone does not say.
 _MEANT = {
     "RequestTimeTooSkewed": "finds the time of this machine wrong ({code}); set its clock",
@@ -287,9 +295,7 @@ class S3Store:
         for attempt in range(1, _TRIES):
             try:
                 return self._once(operation, call)
-            except StoreUnfit:
-                raise
-            except Unavailable:
+            except StoreAway:
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
         return self._once(operation, call)
 
@@ -312,7 +318,7 @@ class S3Store:
                 reason = _UNFIT[code].format(needs=self._needs)
                 raise StoreUnfit(f"The bucket {self._bucket!r} {reason}.") from error
             answers = _MEANT.get(code, "answers with the error {code}").format(code=code)
-            raise Unavailable(f"The object store {answers}.") from error
+            raise _kind(error)(f"The object store {answers}.") from error
         except NoCredentialsError as error:
             outcome = "unfit"
             raise StoreUnfit(
@@ -325,7 +331,7 @@ class S3Store:
                 # A token that the environment names, for example.
                 why = f"{error.filename} cannot be read: {error.strerror}"
                 raise Unavailable(f"The object store cannot be asked: {why}.") from error
-            raise Unavailable(
+            raise StoreAway(
                 f"The object store cannot be reached ({type(error).__name__})."
             ) from error
         finally:
@@ -360,6 +366,16 @@ def _outcome_of(code: str) -> str:
     """The outcome for `Observer.requested`."""
     kinds = {"unchanged": _UNCHANGED, "not-found": _MISSING, "stale": _STALE, "unfit": _UNFIT}
     return next((kind for kind, codes in kinds.items() if code in codes), "error")
+
+
+def _kind(error: ClientError) -> type[Unavailable]:
+    """Whether such an error passes by waiting."""
+    code = _code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _BUSY or status in (429, 503):
+        return StoreBusy
+    # 501: the store does not know the request.
+    return StoreAway if code in _AWAY or (status >= 500 and status != 501) else Unavailable
 
 
 def _code(error: ClientError) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from serving.errors import StoreUnfit
+from serving.errors import StoreUnfit, Unavailable
 
 
 class NotFound(Exception):
@@ -17,6 +17,15 @@ class NotFound(Exception):
 
 class PreconditionFailed(Exception):
     """The condition of a write was not met; nothing was written."""
+
+
+class StoreAway(Unavailable):
+    """The store does not answer, or with a failure of its own. The same request may succeed later;
+    after every other Unavailable it does not by waiting."""
+
+
+class StoreBusy(StoreAway):
+    """The store asks for fewer requests, or to come back later."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,10 @@ class Marks:
             try:
                 self._out.store.put_described(key, _BEGUN, metadata, if_match=there.etag)
                 return None
-            except PreconditionFailed:  # another run has taken it
-                pass
+            except PreconditionFailed:
+                # Another run has taken it, or this one, and the reply was lost.
+                if self._out.store.head(key).metadata.get("run") == self._run:
+                    return None
         raise Interrupted(
             "A run was stopped while it appended this person's photos: look which ones are there "
             "before you send them again."

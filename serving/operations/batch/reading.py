@@ -4,7 +4,7 @@ is away."""
 from __future__ import annotations
 
 from serving.errors import StoreUnfit, TooLarge, Unavailable
-from serving.gallery.store import Entry, NotFound, StoredObject
+from serving.gallery.store import Entry, NotFound, StoreAway, StoredObject
 from serving.operations.batch.job import Place
 
 
@@ -56,10 +56,12 @@ class Reader:
             return self._once(key)
         except StoreUnfit as error:
             raise StoreUnfit(f"{self._source.folder.uri(key)} cannot be read. {error}") from None
-        except Unavailable:
+        except Unavailable as error:
             # Either this object cannot be read (an archived one, for example), or the store is
             # away, which raises here and is no fault of the photo.
             self._source.store.page(self._source.folder.prefix)
+            if isinstance(error, StoreAway):  # it was waited for
+                raise Refused("unreadable", None, str(error)) from None
         try:
             return self._once(key)
         except Unavailable as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import InvalidInput, Unavailable
+from serving.errors import InvalidInput, StoreUnfit, Unavailable
 from serving.gallery.location import open_store
 from serving.gallery.s3 import connect
-from serving.gallery.store import NotFound
+from serving.gallery.store import NotFound, StoreAway, StoreBusy
 from serving.settings import GallerySettings
 from tests.support.memory_store import MemoryStore
 from tests.support.operations import OneBucket
@@ -140,6 +140,44 @@ def test_errors_of_the_store_in_words(code: str, told: str) -> None:
         store = connect(GallerySettings(endpoint=server.url), credentials=KEYS)
         with pytest.raises(Unavailable, match=told):
             store.get("key")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "requests"),
+    [
+        (503, "SlowDown", StoreBusy, 3),
+        (403, "SlowDown", StoreBusy, 3),
+        (429, "TooManyRequests", StoreBusy, 3),
+        (503, "", StoreBusy, 3),  # a proxy's, in HTML
+        (500, "InternalError", StoreAway, 3),
+        (502, "", StoreAway, 3),
+        (400, "RequestTimeout", StoreAway, 3),
+        (501, "NotImplemented", Unavailable, 1),
+        (403, "InvalidObjectState", Unavailable, 1),
+        (400, "ExpiredToken", Unavailable, 1),
+        (403, "AccessDenied", StoreUnfit, 1),
+    ],
+)
+def test_failures_that_pass_are_known_from_refusals(
+    status: int, code: str, kind: type[Exception], requests: int
+) -> None:
+    body = f"<Error><Code>{code}</Code></Error>" if code else "<html>down</html>"
+    with fake_service() as server:
+        server.status, server.body = status, body.encode()
+        store = connect(GallerySettings(endpoint=server.url), credentials=KEYS)
+        for ask in (lambda: store.get("key"), lambda: store.page("prefix/")):
+            server.asked.clear()
+            with pytest.raises(Unavailable) as caught:
+                ask()
+            assert type(caught.value) is kind
+            assert len(server.asked) == requests
+
+
+def test_a_store_without_a_server_is_away() -> None:
+    store = connect(GallerySettings(endpoint="http://127.0.0.1:1"), credentials=KEYS)
+    with pytest.raises(StoreAway) as caught:
+        store.get("key")
+    assert not isinstance(caught.value, StoreBusy)
 
 
 def test_a_file_of_keys_that_is_not_there_is_named(
