@@ -10,6 +10,7 @@ process becomes HAProxy. What is added:
 - problems (RFC 9457) in place of HAProxy's and Serve's own texts. What only HAProxy answers, a
   replica that went away or cannot be reached, is a 503 as the service's own are. The problems have
   a member ``error``, too, for clients of the Open Inference Protocol;
+- a problem for the handshake of a websocket, which Uvicorn would refuse with nothing or with text;
 - 431 and 414 with a problem for large headers. HAProxy itself answers a request that it cannot
   parse, or of which not even the headers arrive, by a text that no setting changes.
 
@@ -148,6 +149,13 @@ _RULES = [
         f"The headers are larger than 16 kB, or more than {MAX_HEADERS}.",
     )
     + f" if {{ req.hdrs,length gt {MAX_HEADER_BYTES} }} || {{ req.fhdr_cnt gt {MAX_HEADERS} }}",
+    "http-request return status 400 "
+    + _plain(
+        HTTPStatus.BAD_REQUEST,
+        "There are no websockets here: send plain HTTP requests. Many photos go over one "
+        "connection as a stream, to infer/stream.",
+    )
+    + " if { req.hdr(upgrade) -m str -i websocket }",
     # Serve would obey its own headers without a word: end a request early, in the words of one that
     # did not arrive, or go on for a caller who has left.
     *(f"http-request del-header {name}" for name in SERVE_HEADERS),

@@ -193,6 +193,29 @@ def test_every_other_answer_is_a_problem(
     assert answer.headers.get("retry-after") == ("2" if status == 503 else None)
 
 
+@pytest.mark.parametrize("path", ["/", "/infer", "/infer/stream", "/v2/health/live", "/none"])
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
+@pytest.mark.parametrize("version", ["13", "8", ""])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_there_are_no_websockets(
+    port: int, path: str, upgrade: str, version: str, method: str
+) -> None:
+    # HAProxy itself refuses one without a key.
+    lines = [f"{method} {path} HTTP/1.1", "Host: faces", "Content-Length: 0"]
+    lines += ["Connection: Upgrade, close", f"Upgrade: {upgrade}"]
+    lines += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Sec-WebSocket-Version: {version}"]
+    lines += ["", ""]
+    answer = ask(port, "\r\n".join(lines).encode())
+    assert answer.status == 400
+    assert str(answer.problem()["detail"]).startswith("There are no websockets here")
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "websocket"])
+def test_an_upgrade_that_is_only_offered_is_passed_over(port: int, upgrade: str) -> None:
+    # Without "upgrade" in Connection it is to be ignored, as of a proxy that passes it on.
+    assert ask(port, get("/well", f"Upgrade: {upgrade}")).body == b"{}"
+
+
 @pytest.mark.parametrize(
     ("method", "path", "type_"),
     [
