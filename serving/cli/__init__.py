@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
-_INTERRUPTED = 130
-
 
 def main() -> None:
     """The command. Ctrl-C while its modules are imported, which takes half a second, ends it at
     once, with exit code 130: nothing has begun yet, and a traceback would help nobody."""
+    if os.getpid() == 1:
+        # The kernel keeps from a container's first process what it has no handler for.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     from serving.cli.root import main as run
@@ -29,7 +31,7 @@ def main() -> None:
 
 def _end(signum: int, frame: FrameType | None) -> None:
     # Not by an exception: an import may catch it, or wrap it into another one.
-    os._exit(_INTERRUPTED)
+    os._exit(128 + signum)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""The command `faces up`: the one-machine stack, until Ctrl-C."""
+"""The command `faces up`: the one-machine stack, until Ctrl-C, SIGTERM or a closed terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -54,11 +55,14 @@ def up(port: int, model: str, detector: str | None, folder: Path, args: Path | N
     def interrupt(signum: int, frame: FrameType | None) -> None:
         if not stopping.is_set():  # once: a second one must not break off the stopping
             stopping.set()
-            console.print("Stopping …")
+            _say_last(console, "Stopping …")
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    # Of a terminal that is closed; nohup ignores it.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, interrupt)
     overrides = read_overrides(args) if args else {}
     if detector is not None:
         overrides["detect"] = {**overrides.get("detect", {}), "model": detector}
@@ -83,6 +87,11 @@ def up(port: int, model: str, detector: str | None, folder: Path, args: Path | N
                     process.check()
                 time.sleep(1)
     except KeyboardInterrupt:
-        console.print("Stopped.")
+        _say_last(console, "Stopped.")
     finally:
         stopping.set()
+
+
+def _say_last(console: Console, line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        console.print(line)

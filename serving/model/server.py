@@ -67,7 +67,9 @@ class InferenceServer:
                 conn_timeout=timeout,
             )
             if by_socket:
-                _connect_by_socket(self._client, url.path, self._settings.connections, timeout)
+                # Not the parts of a URL: a path may have any characters.
+                path = self._settings.url.removeprefix("unix:")
+                _connect_by_socket(self._client, path, self._settings.connections, timeout)
         return self._client
 
     async def ask(

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from serving.stack.process import (
 
 # The first file of each start, so what shows that a folder is the stack's.
 _LOCK = "lock"
+# Categories of Unicode that configuration files cannot hold.
+_NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @contextlib.contextmanager
@@ -116,6 +119,11 @@ def take(folder: Path) -> None:
         StackError: it cannot be used, or holds things that are not the stack's and that others may
             have to read.
     """
+    if any(unicodedata.category(character) in _NO_TEXT for character in str(folder)):
+        raise StackError(
+            f"The folder {str(folder)!r} has control characters in its path, or bytes that are no "
+            "UTF-8. Choose another one with faces up --folder FOLDER."
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / _LOCK).exists() and any(folder.iterdir()):

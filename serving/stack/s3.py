@@ -55,7 +55,8 @@ def start(folder: Path, logs: Path, first_port: int) -> Process:
         weed,
         f"-config_dir={folder}",
         "server",
-        f"-dir={data}",
+        # Relative to the folder: in a list of folders a comma would part it.
+        f"-dir={data.name}",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
         "-master.telemetry=false",

@@ -83,10 +83,12 @@ def start(
     (folder / _SOCKET).unlink(missing_ok=True)
     command = [
         str(server / "bin" / "tritonserver"),
-        f"--model-repository={repository}",
+        f"--model-repository={repository.resolve()}",
         "--model-control-mode=explicit",
         *(f"--load-model={name}" for name in (model, beside) if name is not None),
-        f"--backend-directory={backends}",
+        # Relative to the folder: the Python backend starts its processes by a shell, in which a
+        # blank or a quote of a path has a meaning.
+        f"--backend-directory={backends.name}",
         # libevhtp, its HTTP server, understands such an address, and then ignores the port.
         f"--http-address={url_of(folder)}",
         "--allow-grpc=false",
@@ -103,7 +105,7 @@ def start(
         "OMP_NUM_THREADS": str(threads),
         **CALM_THREADS,
     }
-    return Process("Triton", command, log=logs / "triton.log", env=env)
+    return Process("Triton", command, log=logs / "triton.log", env=env, folder=folder)
 
 
 def client(folder: Path) -> httpx.Client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -419,3 +420,31 @@ def test_a_table_that_is_no_terminals_has_each_row_whole_on_a_line(
     print_table(["id", "name"], [["9223372036854775807", name], ["7", "Ada"]])
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["9223372036854775807", name] in [[part.strip() for part in row] for row in rows]
+
+
+_WAITING = """
+import time
+from serving import cli
+from serving.cli import root
+
+root.main = lambda: print("waiting", flush=True) or time.sleep(60)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_container_whose_first_process_it_is_can_be_stopped(number: signal.Signals) -> None:
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode:
+        pytest.skip("this account may not make namespaces")
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", _WAITING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"waiting\n"
+        # As the kubelet does it, from outside of the container.
+        inside = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
+        os.kill(inside, number)
+        try:
+            assert first.wait(20) == 128 + number
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)

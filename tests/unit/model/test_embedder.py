@@ -303,3 +303,21 @@ class TestFailures:
         assert asyncio.run(client.ready())
         triton.failures = [aiohttp.ClientConnectionError()] * 3
         assert not asyncio.run(client.ready())
+
+
+def test_the_path_of_a_socket_is_no_address() -> None:
+    """A folder may be called so; a URL would end before the ? or the #."""
+    path = "/run/100% it's? #1 [a]/triton.sock"
+
+    async def connector() -> str:
+        its_client = server.InferenceServer(TritonSettings(url=f"unix:{path}"), None, unobserved)
+        try:
+            return str(its_client.client._conn.path)
+        finally:
+            await its_client.client.close()
+
+    assert asyncio.run(connector()) == path
+
+
+def unobserved(what: str, outcome: str, seconds: float, faces: int) -> None:
+    pass

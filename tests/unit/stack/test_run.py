@@ -51,3 +51,19 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StackError, match="cannot be used: Not a directory"):
         take(tmp_path / "file" / "faces")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x7fb", "a\x1b[2Jb", "a\udcffb", "a\u2028b"])
+def test_a_folder_whose_name_is_no_text_is_refused_before_it_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(StackError, match="control characters in its path") as caught:
+        take(tmp_path / name)
+    assert str(caught.value).isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["with blanks", "José's", '100% "it"', "a,b:c;d#e?", "名前 😀"])
+def test_a_folder_with_other_characters_is_taken(tmp_path: Path, name: str) -> None:
+    take(tmp_path / name)
+    assert mode(tmp_path / name) == 0o700
