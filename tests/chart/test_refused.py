@@ -21,6 +21,14 @@ def jobs(*each: Values) -> Values:
 
 # What is wrong -> (values over the defaults, what the sentence says).
 REFUSED: dict[str, tuple[Values, str]] = {
+    "a label that the chart sets itself": (
+        {"commonLabels": {"team": "x", "app.kubernetes.io/component": "x"}},
+        'the chart sets the label "app.kubernetes.io/component" itself; leave it out',
+    ),
+    "a name that YAML takes for a boolean": (
+        {"fullnameOverride": "on"},
+        'The name "on" is no text in YAML. Set another fullnameOverride',
+    ),
     "a Job over buckets without an API key": (
         jobs(JOB),
         "photos needs an API key of the scope identify: set its keySecret.name",

@@ -204,3 +204,51 @@ def test_serve_starts_what_this_package_has(helm4: Helm, variant: str) -> None:
     (application,) = document["applications"]
     assert application["import_path"] == "serving.app:build"
     assert document["http_options"]["port"] == 8000
+
+
+@pytest.mark.parametrize(
+    ("release", "namespace"), [("y", "123"), ("true", "1e3"), ("null", "null"), ("off", "0x10")]
+)
+def test_names_that_yaml_takes_for_something_else_stay_text(
+    helm: Helm, release: str, namespace: str
+) -> None:
+    values: dict[str, Any] = {
+        "nameOverride": "on",
+        "s3": {"existingSecret": "123", "accessKeyIdKey": "1", "secretAccessKeyKey": "2"},
+        "auth": {"existingSecret": "1e3"},
+        "fullnameOverride": "faces",
+        "batch": {
+            "jobs": [
+                {
+                    "name": "photos",
+                    "kind": "batch",
+                    "source": "s3://photos",
+                    "out": "s3://results",
+                    "keySecret": {"name": "77", "key": "0"},
+                }
+            ]
+        },
+        "test": {"keySecret": {"name": "88", "key": "true"}},
+    }
+    rendered = helm.template(values, release=release, namespace=namespace)
+    assert {found["metadata"]["namespace"] for found in rendered} == {namespace}
+    wrong = [
+        (name_of(found), path, value)
+        for found in rendered
+        for path, value in walk(found)
+        if not isinstance(value, str | dict | list)
+        and (path[-1] in ("name", "namespace", "key") or {"labels", "matchLabels"} & {*path})
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_annotations_of_all_objects_are_on_all_but_pods(helm4: Helm, variant: str) -> None:
+    literal = {"example.com/a": "{{ .Release.Name }} $(HOME) #x", "example.com/b": " line\nline: y"}
+    rendered = helm4.template({"commonAnnotations": literal}, files=[VARIANTS[variant]])
+    without = {
+        found["kind"]
+        for found in rendered
+        if not literal.items() <= found["metadata"].get("annotations", {}).items()
+    }
+    assert without <= {"Pod", "InferenceService"}

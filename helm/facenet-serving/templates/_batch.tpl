@@ -27,7 +27,7 @@
 {{- end -}}
 {{- $env := include "facenet-serving.s3.env" (list $root "jobs" ($s3.existingSecret | default "")) | trim -}}
 {{- if and $root.Values.auth.enabled $job.keySecret -}}
-{{- $env = printf "- name: FACES_KEY\n  valueFrom: {secretKeyRef: {name: %s, key: %s}}\n%s" $job.keySecret.name ($job.keySecret.key | default "key") $env -}}
+{{- $env = printf "- name: FACES_KEY\n  valueFrom: {secretKeyRef: {name: %s, key: %s}}\n%s" (toYaml $job.keySecret.name) ($job.keySecret.key | default "key" | toYaml) $env -}}
 {{- end -}}
 {{- $container := dict "root" $root "name" "batch" "command" $command "pod" $batch.pod "resources" $batch.resources
     "env" $env "volumeMounts" (include "facenet-serving.s3.volumeMounts" $root | trim) -}}

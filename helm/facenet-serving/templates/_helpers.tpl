@@ -16,8 +16,8 @@ a changed label would replace the pods.
 */}}
 {{- define "facenet-serving.selectorLabels" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/part-of: {{ $root.Values.nameOverride | default $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name | toYaml }}
+app.kubernetes.io/part-of: {{ $root.Values.nameOverride | default $root.Chart.Name | toYaml }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -184,9 +184,9 @@ its own, with keys of its own in the secret, or where `s3.secrets` has some. KSe
 {{- end -}}
 {{- with $own | default (include "facenet-serving.s3.secret" $root) }}
 - name: AWS_ACCESS_KEY_ID
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $id }}}}
+  valueFrom: {secretKeyRef: {name: {{ . | toYaml }}, key: {{ $id | toYaml }}}}
 - name: AWS_SECRET_ACCESS_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $key }}}}
+  valueFrom: {secretKeyRef: {name: {{ . | toYaml }}, key: {{ $key | toYaml }}}}
 {{- end }}
 - name: AWS_DEFAULT_REGION
   value: {{ $s3.region | quote }}
@@ -201,7 +201,7 @@ its own, with keys of its own in the secret, or where `s3.secrets` has some. KSe
 {{- if .configMap }}
 - name: s3-ca
   configMap:
-    name: {{ .configMap }}
+    name: {{ .configMap | toYaml }}
     items: [{key: {{ .key }}, path: ca.crt}]
 {{- end }}
 {{- end }}

@@ -144,7 +144,7 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 {{- define "facenet-serving.audit.env" -}}
 {{- with .Values.audit.existingSecret }}
 - name: FACES_AUDIT_KEY
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.Values.audit.key }}}}
+  valueFrom: {secretKeyRef: {name: {{ . | toYaml }}, key: {{ $.Values.audit.key | toYaml }}}}
 {{- end }}
 {{- end -}}
 
@@ -259,7 +259,7 @@ template:
       {{- if .configMap }}
       - name: event-ca
         configMap:
-          name: {{ .configMap }}
+          name: {{ .configMap | toYaml }}
           items: [{key: {{ .key }}, path: ca.crt}]
       {{- end }}
       {{- end }}

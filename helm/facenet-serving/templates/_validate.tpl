@@ -7,6 +7,14 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "%q is no name for a RayService: lower-case letters, digits and -, beginning with a letter. Set fullnameOverride." $name) -}}
 {{- end -}}
+{{- if ne (toYaml $name) $name -}}
+{{- fail (printf "The name %q is no text in YAML. Set another fullnameOverride." $name) -}}
+{{- end -}}
+{{- range $label := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/instance" "app.kubernetes.io/part-of" "app.kubernetes.io/component" -}}
+{{- if hasKey ($.Values.commonLabels | default dict) $label -}}
+{{- fail (printf "commonLabels: the chart sets the label %q itself; leave it out." $label) -}}
+{{- end -}}
+{{- end -}}
 {{- $both := add (len $name) (len .Release.Namespace) | int -}}
 {{- if and .Values.triton.create (gt $both 52) -}}
 {{- fail (printf "The name %q and the namespace %q have %d characters together, and more than 52 do not work: KServe makes the host %s-predictor-%s of them, and a label of a host has at most 63. Set a shorter fullnameOverride." $name .Release.Namespace $both $name .Release.Namespace) -}}
