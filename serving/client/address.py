@@ -13,6 +13,7 @@ import httpx
 from serving.client.errors import ClientError
 
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # in which httpx looks, in this order
+_LAST_PORT = 65_535
 _WITH_USER = re.compile(r"[^/?#]*//[^/?#]*@")
 
 
@@ -34,9 +35,14 @@ def checked(url: str) -> httpx.URL:
             f"a {end[0]}."
         )
     try:
-        return httpx.URL(url)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ClientError(f"{url!r} is no address of a service: {error}.") from None
+    if parsed.port is not None and not 0 < parsed.port <= _LAST_PORT:
+        raise ClientError(f"{url!r} is no address of a service: there is no port {parsed.port}.")
+    if parsed.scheme in ("http", "https") and not parsed.host:
+        raise ClientError(f"{url!r} is no address of a service: the name of a host is missing.")
+    return parsed
 
 
 def proxy_to(url: httpx.URL) -> str | None:

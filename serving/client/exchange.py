@@ -5,6 +5,8 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import json
+import math
+import numbers
 import os
 import re
 import time
@@ -69,7 +71,7 @@ class Exchange:
 
     Raises:
         ClientError: the address or the key is malformed.
-        ValueError: the name of the collection is malformed.
+        ValueError: the name of the collection is malformed, or the timeout is none.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Exchange:
                     "read it: use https://, or plain_http=True in a network that you trust.",
                     stacklevel=3,
                 )
-        self._timeout_s = timeout_s
+        self._timeout_s = _checked(timeout_s)
 
     def request(self, call: Call[Any]) -> dict[str, Any]:
         """The arguments of httpx's ``request``."""
@@ -127,7 +129,7 @@ class Exchange:
             "url": f"{self._base}{'' if call.shared else self._below}{call.path}",
             "params": call.params,
             "headers": headers,
-            "timeout": self._timeout_s if call.timeout_s is None else call.timeout_s,
+            "timeout": self._timeout_s if call.timeout_s is None else _checked(call.timeout_s),
             **body,
         }
 
@@ -272,3 +274,14 @@ def _seconds(retry_after: str | None) -> float | None:
     except (ValueError, OverflowError):
         return None
     return max(0.0, at - time.time())
+
+
+def _checked(timeout_s: float | None) -> float | None:
+    """Raises TypeError or ValueError: it is no time limit. None: there is none."""
+    if timeout_s is None:
+        return None
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, numbers.Real):
+        raise TypeError(f"timeout_s is a number of seconds, not {type(timeout_s).__name__}.")
+    if not 0 < timeout_s < math.inf:
+        raise ValueError("timeout_s is more than 0 seconds, or None, for no limit.")
+    return float(timeout_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,14 @@ class Retry:
     total_s: float = 60.0
     first_s: float = 0.25
     longest_s: float = 8.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or TypeError: a limit is none."""
+        if operator.index(self.attempts) < 1:
+            raise ValueError("attempts is 1 or more.")
+        for name in ("total_s", "first_s", "longest_s"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is 0 or more seconds.")
 
 
 class Attempts:

@@ -44,6 +44,10 @@ def failure(call: Caller) -> str:
         ("http://faces/?key=secret", "'http://faces/' is followed by a ?"),
         ("http://faces/path#secret", "'http://faces/path' is followed by a #"),
         ("http://faces?", "'http://faces' is followed by a ?"),
+        ("http://127.0.0.1:99999", "there is no port 99999"),
+        ("http://127.0.0.1:0", "there is no port 0"),
+        ("http://:8000", "the name of a host is missing"),
+        ("https:///path", "the name of a host is missing"),
     ],
 )
 def test_an_address_of_no_service_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import socket
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from serving.client import AsyncClient, Client, ClientError
@@ -406,3 +408,26 @@ def test_an_answer_of_something_else_is_none(
 ) -> None:
     service.body = {}
     assert "is not this service (status 200)" in str(failure(call, method, *args))
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, math.inf, -math.inf])
+def test_a_time_limit_that_is_none_is_refused_before_anything_is_sent(
+    service: FakeService, timeout: float
+) -> None:
+    with pytest.raises(ValueError, match="timeout_s is more than 0 seconds"):
+        Client(service.url, timeout)
+    with Client(service.url) as client, pytest.raises(ValueError, match="more than 0 seconds"):
+        client.infer(b"photo", timeout_s=timeout)
+    assert not service.asked
+
+
+@pytest.mark.parametrize("timeout", ["5", True, [5]])
+def test_a_time_limit_is_a_number(service: FakeService, timeout: Any) -> None:
+    with pytest.raises(TypeError, match="timeout_s is a number of seconds"):
+        Client(service.url, timeout)
+
+
+def test_numbers_of_numpy_and_no_limit_are_limits(service: FakeService) -> None:
+    for timeout in (np.float32(5), np.int64(5), 5, None):
+        with Client(service.url, timeout) as client:  # type: ignore[arg-type]
+            client.infer(b"photo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import Any
 
@@ -186,3 +187,18 @@ class TestPauses:
         with pytest.raises(ClientError):
             call("identity", 7)
         assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"attempts": 0}, {"attempts": -1}, {"total_s": -1}, {"first_s": -1}, {"longest_s": math.inf}],
+)
+def test_limits_that_are_none_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(limits))):
+        Retry(**limits)
+
+
+@pytest.mark.parametrize("attempts", ["3", 1.5, None])
+def test_attempts_are_counted(attempts: Any) -> None:
+    with pytest.raises(TypeError):
+        Retry(attempts=attempts)
