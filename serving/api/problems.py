@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ from serving.reading.spelling import sentence_of
 
 log = logging.getLogger(__name__)
 
+_COLLECTION = re.compile(r"/collections/[^/]+/?")
 PROTOCOL = "/v2"  # below it, errors have the form of the Open Inference Protocol
 
 
@@ -111,6 +113,11 @@ def install(app: FastAPI) -> None:
             detail = "Nothing is served under this path."
             if _is_served_without_slash(request):
                 detail = "Nothing is served under this path; leave out the slash at its end."
+            elif _COLLECTION.fullmatch(request.scope["path"]):
+                detail = (
+                    "Nothing is served under this path: a collection is there from its first "
+                    "enrolment on, and goes with its people (DELETE /collections/NAME/identities)."
+                )
             elif "/v1/models" in request.url.path:
                 detail = (
                     "Nothing is served under this path; the model is served by version 2 of the "

@@ -23,6 +23,9 @@ def name_problem(name: str) -> str | None:
     """
     if not 1 <= len(name) <= NAME_CHARACTERS:
         return f"A name has 1 to {NAME_CHARACTERS} characters."
+    if name in (".", ".."):
+        # Clients and proxies take it for a step in the path: /subjects/. is all subjects.
+        return f"A name is not {name}, which has another meaning in a path."
     if name.isascii() and name.isprintable():
         return None if name.strip() else "A name needs a character that can be seen."
     categories = [unicodedata.category(c) for c in name]

@@ -20,8 +20,8 @@ from serving.settings import MAX_FACES
 MOST_PREDICTIONS = 100
 # Without an equal here; docs/compreface.md says why.
 _REFUSED_PLUGINS = ("age", "gender", "mask", "pose", "calculator")
-_INTEGER = re.compile(r"-?[0-9]{1,9}")
-_NUMBER = re.compile(r"[0-9]{0,9}\.?[0-9]{1,20}")
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]{0,9}\.?[0-9]{1,20}")
 
 
 class _Request(BaseModel):
@@ -112,7 +112,7 @@ def score_of(text: str) -> float:
     if _NUMBER.fullmatch(text) is None:
         raise WrongArgument("det_prob_threshold is a number, such as 0.8.")
     score = float(text)
-    if score > 1:
+    if not 0 <= score <= 1:
         raise BadRequest("det_prob_threshold is between 0 and 1.")
     return score
 

@@ -160,6 +160,14 @@ def test_what_does_not_exist(api: Api, path: str) -> None:
     detail_of(api.post(path), 404)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/collections/shop", "/collections/shop/"])
+def test_how_a_collection_comes_and_goes_is_told(api: Api, method: str, path: str) -> None:
+    detail = detail_of(api.request(method, path), 404)
+    assert "there from its first enrolment on" in detail
+    assert "DELETE /collections/NAME/identities" in detail
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

@@ -40,3 +40,11 @@ def test_lengths_are_counted_in_characters() -> None:
     assert name_problem("") == "A name has 1 to 200 characters."
     assert name_problem("王" * 200) is None
     assert name_problem("王" * 201) == "A name has 1 to 200 characters."
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_is_no_step_in_a_path(name: str) -> None:
+    """DELETE of /subjects/. reaches a server as one of /subjects, which removes everybody."""
+    assert name_problem(name) == f"A name is not {name}, which has another meaning in a path."
+    assert name_problem(f"{name}a") is None
+    assert name_problem("...") is None

@@ -45,7 +45,8 @@ def test_as_clients_write_them(given: dict[str, Any], wanted: Wanted) -> None:
         ({"limit": "1.5"}, "whole number"),
         ({"det_prob_threshold": "1.1"}, "between 0 and 1"),
         ({"det_prob_threshold": "nan"}, "number"),
-        ({"det_prob_threshold": "-0.1"}, "number"),
+        ({"det_prob_threshold": "-0.1"}, "between 0 and 1"),
+        ({"det_prob_threshold": "-1"}, "between 0 and 1"),
         ({"det_prob_threshold": ""}, "number"),
     ],
 )

@@ -109,3 +109,16 @@ def test_keys_may_do_what_they_may_do_elsewhere(
                 assert (answer.status_code != 403) == (key in keys), (method, path, key)
     refused = [r.__dict__["path"] for r in caplog.records if r.name == "faces.audit"]
     assert "nobody" not in " ".join(refused)
+
+
+@pytest.mark.parametrize("subject", [".", ".."])
+def test_nobody_is_called_as_a_step_in_a_path(gallery: Gallery, subject: str) -> None:
+    """Clients shorten the path before they send it, so that a removal would be one of all."""
+    api = over(gallery, Api(compreface=True))
+    for answer in (
+        api.post(SUBJECTS, json={"subject": subject}),
+        api.request("PUT", f"{SUBJECTS}/Ada", json={"subject": subject}),
+    ):
+        assert answer.status_code == 400
+        assert "another meaning in a path" in answer.json()["message"]
+    assert names(gallery)[1] == ("Ada", 1)
