@@ -41,6 +41,27 @@ _BLANKS_INSIDE = "There are blanks in the base64: a + was lost on the way."
 _NOT_BASE64 = "The image is not base64; encode the bytes of the image file, e.g. with base64 -w0."
 _ADDRESS = re.compile(r"(?:https?|ftp|file|blob|s3|gs):", re.IGNORECASE)
 _NOT_FETCHED = "The image is an address, and none is fetched; send the bytes of the file as base64."
+# What else comes in place of base64 -> what to say of it. The first that fits counts.
+_INSTEAD = (
+    (
+        re.compile(r"b(['\"]).*\1", re.DOTALL),
+        "This is how Python prints bytes, with b'' around the base64; decode them to text first.",
+    ),
+    (re.compile(r"(['\"]).*\1", re.DOTALL), "There are quotes around the base64; leave them out."),
+    (
+        re.compile(r"[^%]*%(?:2[BF]|3D|0A).*", re.IGNORECASE | re.DOTALL),
+        "The base64 is percent-encoded, as an address is; send it as it was before.",
+    ),
+    (
+        re.compile(r"[^\\]*\\[nr].*", re.DOTALL),
+        "There are backslashes in the base64, in place of line ends; leave them out.",
+    ),
+    (
+        re.compile(r"[^\0\n]{1,1000}\.[A-Za-z]{3,5}"),
+        "The image is the path of a file, and none is read here; send the bytes of the file as "
+        "base64.",
+    ),
+)
 _HEX = re.compile(r"(?:0x|\\\\?x)?(?:ffd8ff|89504e47)", re.IGNORECASE)
 _IS_HEX = "The image is hexadecimal; encode the bytes of the image file as base64."
 _DATA_URL = re.compile(r"data:([^,]*),", re.IGNORECASE)
@@ -114,7 +135,7 @@ def json_of(model: type[M], values: int = JSON_VALUES) -> Callable[[Request], Aw
 
 def parse(model: type[M], body: bytes, values: int = JSON_VALUES) -> M:
     """Parse JSON of the shape of ``model``. Raises BadRequest and TooLarge, as in `json_of`."""
-    if not body:
+    if not body.strip():
         raise BadRequest("The body is empty; send JSON.")
     if body.count(b",") >= values:
         raise TooLarge(f"The JSON has more than {values} values, and no such request has so many.")
@@ -179,8 +200,10 @@ def from_base64(text: str) -> bytes:
         if others:
             if _ADDRESS.match(text):
                 raise BadRequest(_NOT_FETCHED)
-            blanks = not others.strip(b" \t")
-            raise BadRequest(_BLANKS_INSIDE if blanks else _NOT_BASE64)
+            if not others.strip(b" \t"):
+                raise BadRequest(_BLANKS_INSIDE)
+            sentences = (sentence for pattern, sentence in _INSTEAD if pattern.fullmatch(text))
+            raise BadRequest(next(sentences, _NOT_BASE64))
         piece = rest + piece.translate(_TO_STANDARD, _LINE_ENDS)
         whole = len(piece) - len(piece) % 4
         decoded += binascii.a2b_base64(piece[:whole])

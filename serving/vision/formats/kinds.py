@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 # Formats that are read, as answers name them.
@@ -58,6 +59,7 @@ _INSTEAD = {
     "an address, and none is fetched": "send the bytes of the photo",
 }
 # Behind other bytes: a blank or a byte order mark, headers of HTTP, the length of a chunk.
+_LINES = str.maketrans("\t\r\n\f\ufeff", "     ")
 _SIGNATURES = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]|\x89PNG\r\n\x1a\n|GIF8[79]a")
 # What is left of the first bytes of JPEG and PNG: as characters, and as question marks.
 _AS_TEXT = (b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG", b"\xef\xbf\xbd")
@@ -115,5 +117,13 @@ def refusal(data: bytes) -> str:
         return "This JPEG was cut off after its first bytes; send the whole file again."
     if start.startswith(b"\x89PNG"):
         return "This PNG was changed on the way, as text is (its first line has lost a byte)."
+    if _is_text(start):
+        return f"This is text, which is not read; {_SEND}"
     formats = f"{', '.join(READ[:-1])} or {READ[-1]}"
     return f"These bytes are no image that can be read; send a file of {formats}."
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether these first bytes of a file are UTF-8 and can be printed."""
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(start)
+    return bool(text.strip()) and "\ufffd" not in text and text.translate(_LINES).isprintable()

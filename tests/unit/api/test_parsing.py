@@ -118,7 +118,21 @@ class TestBase64:
             ("QUJD=", "not base64"),
             ("QUJD====", "not base64"),
             ("QQ==QQ==", "not base64"),
-            ("QU%2B", "not base64"),
+            ("QU%zz", "not base64"),
+            ("QU%2B", "percent-encoded"),
+            ("QUJD%0aQUJD", "percent-encoded"),
+            ("QQ%3d%3d", "percent-encoded"),
+            ("%2F9j%2F4AAQ", "percent-encoded"),
+            ("QUJD\\nQUJD", "backslashes"),
+            ("b'QUJD'", "Python prints bytes"),
+            ('"QUJD"', "quotes around"),
+            ("'QUJD'", "quotes around"),
+            ("/home/ada/photo.jpg", "the path of a file"),
+            ("C:\\photos\\new.jpeg", "the path of a file"),
+            ("C:\\ada.png", "the path of a file"),
+            ("photos/Ada 1.HEIC", "the path of a file"),
+            ("~/a.webp", "the path of a file"),
+            ("https://faces/a.jpg", "an address"),
             ("ffd8ffe000104a464946", "is hexadecimal"),
             ("FFD8FFE1", "is hexadecimal"),
             ("0x89504E470D0A1A0A", "is hexadecimal"),
@@ -201,6 +215,8 @@ class TestWholeBodies:
         answer = api.post(path, headers=JSON)
         assert answer.status_code == 400
         assert "The body is empty; send JSON." in answer.text
+        blank = api.post(path, headers=JSON, content=b" \r\n\t")
+        assert "The body is empty; send JSON." in blank.text
 
     def test_json_may_begin_with_a_byte_order_mark(self, api: Api) -> None:
         body = b"\xef\xbb\xbf" + json.dumps({"image": B64}).encode()
