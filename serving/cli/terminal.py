@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 import warnings
 from collections import Counter
@@ -133,6 +134,13 @@ def client(url: str, **options: Any) -> Client:
     for warning in caught:
         click.echo(f"Warning: {warning.message}", err=True)
     return click.get_current_context().with_resource(made)
+
+
+def confirm(question: str) -> None:
+    """Ask; raises click.Abort when the answer is no, and Failed where there is nobody to ask."""
+    if sys.stdin is None or sys.stdin.closed:  # closed by who started the command, as cron may do
+        raise Failed(f"{question} Nobody can be asked here; --yes stands for the answer.")
+    click.confirm(question, abort=True)
 
 
 class Failed(click.ClickException):

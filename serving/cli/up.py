@@ -71,7 +71,8 @@ def up(port: int, model: str, detector: str | None, folder: Path, args: Path | N
     console.print("Starting the S3 server, Triton and Ray Serve …")
 
     def say(line: str) -> None:
-        console.print(f"  {time.monotonic() - start:4.0f} s  {line}")
+        # Paths may have [brackets].
+        console.print(f"  {time.monotonic() - start:4.0f} s  {line}", markup=False)
 
     try:
         with running(settings, say) as processes:

@@ -18,7 +18,7 @@ from serving.cli.gallery.group import (
     report_erasure,
 )
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, Command
+from serving.cli.terminal import CONFIG, Command, confirm
 from serving.gallery import Kind, Operation
 from serving.gallery.erasure import erase_everywhere
 from serving.gallery.names import metadata_problem
@@ -99,7 +99,7 @@ def delete(
     if everybody:
         count = len(opened.gallery.refresh())
         if not yes:
-            click.confirm(f"Forget all {count} people of {opened.location}?", abort=True)
+            confirm(f"Forget all {count} people of {opened.location}?")
         opened.change(Kind.CLEAR, 0)
         return
     operations = [Operation(Kind.DELETE, p, time.time()) for p in people]
@@ -140,7 +140,7 @@ def erase(
     """Forget people for good, in the galleries of all models, and print a receipt."""
     if not yes:
         ids = ", ".join(map(str, people))
-        click.confirm(f"Erase {ids} from every object of the gallery?", abort=True)
+        confirm(f"Erase {ids} from every object of the gallery?")
     read = recorded(services, config).of_collection(collection)
     bucket = Bucket.of(read, connect=services.connect)
     erasure = erase_everywhere(

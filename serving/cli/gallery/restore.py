@@ -8,7 +8,7 @@ import click
 
 from serving.cli.gallery.group import gallery_options, recorded
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import PATH, Command, Integer
+from serving.cli.terminal import PATH, Command, Integer, confirm
 from serving.errors import InvalidInput
 from serving.gallery import restore as restoring
 from serving.gallery.location import Location, location_of
@@ -49,10 +49,9 @@ def restore(
         backup = restoring.as_of(gallery, version)
     if not yes:
         now, _ = gallery.file.read()
-        click.confirm(
+        confirm(
             f"Replace the people of {location}, version {now.version}, by those of version "
-            f"{backup.version}?",
-            abort=True,
+            f"{backup.version}?"
         )
     done = restoring.restore(gallery, backup)
     audit.changed("restore", location, (), done.gallery_version)

@@ -20,7 +20,7 @@ from serving.cli.gallery.group import (
 )
 from serving.cli.retention import retention_of, retention_options
 from serving.cli.services import Services, pass_services
-from serving.cli.terminal import CONFIG, Command, Failed
+from serving.cli.terminal import CONFIG, Command, Failed, confirm
 from serving.errors import ServingError
 from serving.gallery import Kind
 from serving.gallery.erasure import erase_everywhere
@@ -99,7 +99,7 @@ def withdraw(
     if basis["kind"] != "consent":
         raise Failed(f"The legal basis of {person} is {basis['kind']}: see erase.")
     if not yes:
-        click.confirm(f"Erase {person} from every object of the gallery?", abort=True)
+        confirm(f"Erase {person} from every object of the gallery?")
     if record is not None and record.end > now:
         noted = {"legal_basis": {**basis, "withdrawn_at": text_of(now)}}
         opened.change(Kind.DESCRIBE, person, [person], details=noted)

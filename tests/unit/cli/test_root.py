@@ -448,3 +448,14 @@ def test_a_container_whose_first_process_it_is_can_be_stopped(number: signal.Sig
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(first.pid, signal.SIGKILL)
+
+
+def test_where_nobody_can_be_asked_nothing_is_done() -> None:
+    """With stdin closed, as cron and some supervisors start a command."""
+    script = "from serving.cli.terminal import Failed, confirm\n"
+    script += "try: confirm('Erase 7?')\nexcept Failed as error: print(error.format_message())"
+    # Python's own stdin is None then.
+    shell = 'exec "$0" -c "$1" <&-'
+    command = ["sh", "-c", shell, sys.executable, script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "Erase 7? Nobody can be asked here; --yes stands for the answer.\n"
