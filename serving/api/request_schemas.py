@@ -11,6 +11,7 @@ from serving.gallery.names import metadata_problem
 from serving.gallery.retention import day, text_problem, utc
 from serving.reading.names import NAME_CHARACTERS, name_problem
 from serving.settings import MAX_FACES, MAX_ID
+from serving.written import Written
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ Name = Annotated[
         }
     ),
 ]
-PhotoId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+PhotoId = Annotated[str, Written(r"^[0-9a-f]{16}$", "the id of a photo is 16 of 0-9 and a-f")]
 Metadata = Annotated[dict[str, Any], _without(metadata_problem)]
 Time = Annotated[str, AfterValidator(utc), Field(json_schema_extra={"format": "date-time"})]
 Day = Annotated[str, AfterValidator(day), Field(json_schema_extra={"format": "date"})]

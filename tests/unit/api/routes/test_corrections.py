@@ -139,3 +139,11 @@ def test_who_is_not_whom_is_noted_and_taken_back(api: Api) -> None:
 )
 def test_what_says_nothing_of_two_people_is_refused(api: Api, body: object) -> None:
     detail_of(api.post("/identities/7/distinct", json=body), 400)
+
+
+@pytest.mark.parametrize(
+    "photo", ["", "z" * 16, PHOTO.upper(), f"{PHOTO}0", f" {PHOTO}", f"{PHOTO}\n"]
+)
+def test_an_id_of_a_photo_that_is_none_is_told_in_words(api: Api, photo: str) -> None:
+    answer = api.post("/identities/7/move", json={"photos": [photo], "to": 9})
+    assert "photos.0: the id of a photo is 16 of 0-9 and a-f." in detail_of(answer, 400)
