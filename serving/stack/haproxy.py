@@ -12,15 +12,14 @@ import re
 import shlex
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 
-from serving.stack.process import LOOPBACK
+from serving.stack.process import LOOPBACK, python
 
 # See `serving.haproxy`. Ray starts it anywhere, so it is told where the package is.
 _PROGRAM = """#!/bin/sh
-PYTHONPATH={package} exec {python} -m serving.haproxy --pages-on={loopback} "$@"
+PYTHONPATH={package} exec {command} --pages-on={loopback} "$@"
 """
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
@@ -36,7 +35,7 @@ def write_program(folder: Path) -> Path:
     program.write_text(
         _PROGRAM.format(
             package=shlex.quote(str(Path(__file__).parents[2])),
-            python=shlex.quote(sys.executable),
+            command=shlex.join(python("serving.haproxy")),
             loopback=LOOPBACK,
         )
     )

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,19 @@ LOOPBACK = "127.0.0.1"
 CALM_THREADS = {"GOMP_SPINCOUNT": "3000"}
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _LAST_LINES = 20  # of a log, in which the reason of an end is looked for
+
+
+# In place of python -m, which looks for modules in the folder of the caller first: the user's own
+# may have a yaml.py.
+_RUN = (
+    "import sys; sys.path[:] = filter(None, sys.path); import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
+
+def python(module: str) -> list[str]:
+    """The command that runs a module of this package, wherever it is started."""
+    return [sys.executable, "-c", _RUN, module]
 
 
 class StackError(Exception):
@@ -33,6 +47,7 @@ class Process:
 
     Args:
         folder: the working directory; by default this process's own.
+        hidden: variables of this process's environment whose names begin so are not handed on.
         orphaned: the signal that the child gets when this process ends without having stopped it.
     """
 
@@ -44,6 +59,7 @@ class Process:
         log: Path,
         env: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        hidden: tuple[str, ...] = (),
         orphaned: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
@@ -54,6 +70,10 @@ class Process:
         # A core dump would hold photos. With a limit of 1 byte the kernel neither writes one nor
         # pipes one to a crash handler; with 0 it still pipes, see core(5).
         no_core = 0 if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 else 1
+
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(hidden)
+        }
 
         def end_with_parent() -> None:
             # Even a parent that is killed outright must leave nothing running.
@@ -66,7 +86,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**inherited, **(env or {})},
                 cwd=folder,
                 umask=0o077,
                 start_new_session=True,

@@ -7,13 +7,16 @@ they require the certificate that lies in the stack's folder (mutual TLS).
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -125,13 +128,23 @@ def make_bucket(folder: Path, port: int, bucket: str) -> bool:
         if probe.connect_ex((LOOPBACK, port)) != 0:
             return False
     keys = credentials(folder)
-    client = boto3.client(
+    # Without what the user's environment and files say of AWS.
+    alone: dict[str, Any] = dict.fromkeys(("profile", "ca_bundle"), (None, None, None, None))
+    for name in ("config_file", "credentials_file"):
+        alone[name] = (None, None, os.devnull, None)
+    session = boto3.session.Session(botocore_session=botocore.session.Session(alone))
+    client = session.client(
         "s3",
         endpoint_url=f"http://{LOOPBACK}:{port}",
         region_name="us-east-1",
         aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        config=Config(connect_timeout=1, read_timeout=5, retries={"total_max_attempts": 1}),
+        config=Config(
+            connect_timeout=1,
+            read_timeout=5,
+            retries={"total_max_attempts": 1},
+            proxies={},  # none, also where the environment has some
+        ),
     )
     try:
         client.create_bucket(Bucket=bucket)

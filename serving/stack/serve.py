@@ -23,7 +23,7 @@ import yaml
 
 from serving.haproxy import BUFFER_BYTES
 from serving.stack import haproxy, tls
-from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError
+from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError, python
 
 _OBJECT_STORE_BYTES = 2**30
 _SHARED_MEMORY = Path("/dev/shm")
@@ -36,6 +36,7 @@ _DIRECT_PORTS = 100  # for the ingress replicas behind HAProxy
 _ADMIN_SOCKET = "RAY_SERVE_HAPROXY_SOCKET_PATH"
 # For requests that are under way when the service stops.
 _DRAIN_SECONDS = 15
+_HERE = f"{LOOPBACK},localhost"
 
 
 def ports_of(first: int) -> dict[str, int]:
@@ -72,8 +73,10 @@ def start(
     haproxy.write_program(scratch)
     return Process(
         "Ray Serve",
-        [sys.executable, "-m", "serving.stack.serve", config],
+        [*python("serving.stack.serve"), config],
         log=logs / "serve.log",
+        # A profile or a session token of the user's would go with the keys of the stack.
+        hidden=("AWS_", "RAY_ADDRESS"),
         env=environment(scratch, inner_port, keys, tls.environment(config.parent)),
     )
 
@@ -121,8 +124,13 @@ def environment(
         _ADMIN_SOCKET: scratch / "admin.sock",
         **{f"RAY_SERVE_HAPROXY_{name}": value for name, value in proxy.items()},
     }
+    # A proxy of the environment must not stand between the servers of this machine.
+    given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    direct = f"{given},{_HERE}" if given else _HERE
     return {
         **keys,
+        "no_proxy": direct,
+        "NO_PROXY": direct,
         **CALM_THREADS,
         **certificates,
         **{name: str(value) for name, value in settings.items()},
@@ -133,7 +141,9 @@ def readiness(port: int) -> dict[str, Any] | None:
     """The body of /readyz; None while the application does not answer."""
     try:
         # Without certificates, which take longer to load than this takes to answer.
-        body = httpx.get(f"http://{LOOPBACK}:{port}/readyz", timeout=5, verify=False).json()
+        # And by no proxy of the environment.
+        url = f"http://{LOOPBACK}:{port}/readyz"
+        body = httpx.get(url, timeout=5, verify=False, trust_env=False).json()
     except (httpx.TransportError, json.JSONDecodeError):
         return None
     return body if isinstance(body, dict) else None  # HAProxy answers without a replica, too

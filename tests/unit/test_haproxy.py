@@ -110,7 +110,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         program = write_program(folder)
         # As Serve starts it.
         environment = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(program)}
-        with subprocess.Popen([program, "-db", "-f", config], env=environment) as proxy:
+        # In a folder of the user's, where a module may be called as ours.
+        (folder / "serving.py").write_text("raise SystemExit('not ours')")
+        command = [str(program), "-db", "-f", str(config)]
+        with subprocess.Popen(command, env=environment, cwd=folder) as proxy:
             try:
                 wait_for(port)
                 yield port

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.stack.process import Process, StackError, check_ports, make_private, write_private
+from serving.stack.process import (
+    Process,
+    StackError,
+    check_ports,
+    make_private,
+    python,
+    write_private,
+)
 
 Start = Callable[..., Process]
 
@@ -295,3 +302,30 @@ def test_a_child_that_does_not_end_when_it_is_asked_to_is_killed_with_its_parent
         until(lambda: log.read_text() == "up\n")
         parent.kill()
     until(lambda: not alive(child))
+
+
+@pytest.mark.parametrize("name", ["yaml", "serving", "ray", "queue"])
+def test_modules_of_the_folder_where_it_is_started_are_not_ours(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    child = Process(
+        "child", [*python("serving.stack.serve"), "missing"], log=tmp_path / "log", folder=tmp_path
+    )
+    with pytest.raises(StackError, match="No such file or directory: 'missing'"):
+        child.wait_until(lambda: False, 60)
+
+
+def test_variables_of_the_environment_that_are_not_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "RAY_ADDRESS", "KEPT"):
+        monkeypatch.setenv(variable, "of the user")
+    log = tmp_path / "log"
+    child = Process(
+        "child", ["env"], log=log, env={"AWS_ACCESS_KEY_ID": "own"}, hidden=("AWS_", "RAY_ADDRESS")
+    )
+    with pytest.raises(StackError):
+        child.wait_until(lambda: False, 60)
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if line.startswith("AWS_")] == ["AWS_ACCESS_KEY_ID=own"]
+    assert "KEPT=of the user" in lines
+    assert not any(line.startswith("RAY_ADDRESS") for line in lines)

@@ -13,6 +13,7 @@ import pytest
 from serving.stack import s3
 from serving.stack.credentials import KEYS, credentials
 from serving.stack.process import StackError
+from tests.support.service import fake_service
 
 
 def free_of_umask(path: Path) -> int:
@@ -101,3 +102,28 @@ def test_the_inner_servers_ask_for_the_certificate_of_this_stack(tmp_path: Path)
 
 def test_a_server_that_is_not_up_yet_has_no_bucket(tmp_path: Path) -> None:
     assert s3.make_bucket(tmp_path, 1, "faces") is False
+
+
+def test_what_the_user_has_of_aws_and_of_proxies_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[default\n")
+    for variable, value in (
+        ("AWS_PROFILE", "nope"),
+        ("AWS_SESSION_TOKEN", "of-the-user"),
+        ("AWS_CONFIG_FILE", str(tmp_path / "config")),
+        ("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "config")),
+        ("AWS_CA_BUNDLE", "/nonexistent"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ACCESS_KEY_ID", "of-the-user"),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("no_proxy", ""),
+    ):
+        monkeypatch.setenv(variable, value)
+    with fake_service() as server:
+        server.body = b""
+        s3.make_bucket(tmp_path, int(server.url.rpartition(":")[2]), "faces")
+        assert server.headers
+        for headers in server.headers:
+            assert "x-amz-security-token" not in headers
+            assert "of-the-user" not in headers["authorization"]

@@ -126,3 +126,18 @@ def test_the_list_of_deployments_goes_before_the_arguments() -> None:
     ]
     needed = serve.resources({"applications": [application]})
     assert needed == {"num_cpus": 400, "resources": {"detect": 200}}
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "example.com")
+    service.body = {"ready": True, "checks": {}}
+    assert serve.readiness(port_of(service)) == service.body
+    env = serve.environment(tmp_path, 1, {}, {})
+    assert env["no_proxy"] == env["NO_PROXY"] == "example.com,127.0.0.1,localhost"
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert serve.environment(tmp_path, 1, {}, {})["no_proxy"] == "127.0.0.1,localhost"
