@@ -31,7 +31,7 @@ DERIVED = {
     "EventSettings": {"key_file", "ca_file"},
     "GallerySettings": {"bucket", "prefix", "endpoint", "region"},
     "LimitSettings": {"body_memory_bytes"},
-    "MatchSettings": {"memory_bytes"},
+    "MatchSettings": {"memory_bytes", "vectors_folder"},
     "Scale": {"resources"},
     "TritonSettings": {"url", "model"},
 }

@@ -272,10 +272,11 @@ class ModelMismatch(GalleryError):
 
 
 class GalleryTooLarge(GalleryError):
-    """The people of the gallery do not fit into the memory that a matcher has for them."""
+    """The people of the gallery do not fit into the memory, or the disk, that a matcher has for
+    them."""
 
     type = "gallery-too-large"
-    title = "The gallery does not fit into memory"
+    title = "The gallery does not fit into a matcher"
 
 
 class StoreUnfit(GalleryError):

@@ -276,6 +276,24 @@ class MatchSettings(Settings):
         ge=LEAST_MEMORY,
         description="memory for the people of all galleries that it holds",
     )
+    # docs/gallery-size.md has what a search then takes.
+    vectors: Literal["memory", "disk"] = Field(
+        "memory",
+        description="where the vectors of people lie, four fifths of what they take: disk leaves "
+        "it to the system how much of them is in memory",
+    )
+    # In a tmpfs they would take memory.
+    vectors_folder: str = Field(
+        "/var/tmp",
+        pattern="^/",
+        description="a folder on local disk; its files have no names, and go with the process",
+    )
+    vectors_bytes: int = Field(
+        16 * 2**30,
+        ge=LEAST_MEMORY,
+        le=MOST,
+        description="disk for the vectors of all galleries that one replica holds",
+    )
     max_people: int = Field(
         1_000_000,
         ge=1,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.disk import Disk, DiskRows
+
 # 64 MiB of 512 numbers each. Pages that are not written to take no memory, and a search gathers its
 # candidates block by block, so there should not be many.
 _BITS = 16
@@ -17,16 +19,53 @@ class Blocks:
     """``capacity`` rows (C, D) of float16, rounded up to whole blocks.
 
     What was grown from another one shares its rows.
+
+    Args:
+        disk: where the rows lie; None: in memory.
+
+    Raises:
+        GalleryTooLarge: no more files can be opened, or made on this disk.
     """
 
-    def __init__(self, capacity: int, dimension: int, shared: Blocks | None = None) -> None:
-        self.dimension = dimension
+    def __init__(
+        self,
+        capacity: int,
+        dimension: int,
+        shared: Blocks | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self.dimension, self.disk = dimension, disk
         self._blocks: list[NDArray[np.float16]] = [] if shared is None else list(shared._blocks)
+        # The blocks' files; none in memory.
+        self._files: list[DiskRows] = [] if shared is None else list(shared._files)
         while len(self._blocks) * _ROWS < capacity:
-            self._blocks.append(np.empty((_ROWS, dimension), np.float16))
+            if disk is None:
+                self._blocks.append(np.empty((_ROWS, dimension), np.float16))
+            else:
+                self._files.append(disk.rows(_ROWS, dimension))
+                self._blocks.append(self._files[-1].rows)
+
+    @property
+    def memory_row_bytes(self) -> int:
+        """Bytes of memory of one row that the system cannot drop."""
+        return 2 * self.dimension if self.disk is None else 0
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of disk that the rows take."""
+        return sum(file.reserved for file in self._files)
+
+    def reserve(self, rows: int) -> None:
+        """Make sure that the first ``rows`` rows, of this capacity, can be written to.
+
+        Raises:
+            GalleryTooLarge: the disk is full.
+        """
+        for n, file in enumerate(self._files[: -(-rows // _ROWS)]):
+            file.reserve(min(_ROWS, rows - n * _ROWS))
 
     def grown(self, capacity: int) -> Blocks:
-        return Blocks(capacity, self.dimension, self)
+        return Blocks(capacity, self.dimension, self, self.disk)
 
     def row(self, slot: int) -> NDArray[np.float16]:
         """A view of one row."""
@@ -35,6 +74,7 @@ class Blocks:
 
     def __getitem__(self, slots: Slots) -> NDArray[np.float16]:
         """A copy of these rows: (N, D)."""
+        self._prefetch(slots)
         if len(self._blocks) == 1:
             only: NDArray[np.float16] = self._blocks[0][slots]
             return only
@@ -46,6 +86,12 @@ class Blocks:
     def __setitem__(self, slots: Slots, values: NDArray[np.float16] | int) -> None:
         for block, at, inside in self._parts(slots):
             block[inside] = values if isinstance(values, int) else values[at]
+
+    def _prefetch(self, slots: Slots) -> None:
+        if self._files and len(slots):
+            number, inside = slots >> _BITS, slots & (_ROWS - 1)
+            for n in np.flatnonzero(np.bincount(number)):
+                self._files[n].prefetch(inside[number == n])
 
     def _parts(self, slots: Slots) -> list[tuple[NDArray[np.float16], NDArray[np.bool_], Slots]]:
         """By block: which of ``slots`` lie in it, and where."""

@@ -14,9 +14,9 @@ from serving.gallery.blocks import Blocks
 from serving.gallery.details import Details
 from serving.gallery.retention import end_of
 
-# Beside the columns: which slot is whose, by id, in `serving.gallery.state.People`, and the owners
-# in `serving.gallery.following.Following`.
-INDEX_BYTES = 120
+# Beside the columns: which slot is whose, in `serving.gallery.index`, and the owners in
+# `serving.gallery.following.Following`.
+INDEX_BYTES = 32
 _COPIED_AT_ONCE = 16_384
 
 
@@ -43,24 +43,24 @@ class Columns:
     centroids: Blocks
 
     @classmethod
-    def empty(cls, capacity: int, dimension: int, centroids: Blocks | None = None) -> Columns:
+    def empty(cls, capacity: int, centroids: Blocks) -> Columns:
         return cls(
             np.empty(capacity, np.int64),
             np.empty(capacity, np.int32),
             np.empty(capacity, np.float32),
-            np.empty((capacity, -(-dimension // 8)), np.uint8),
+            np.empty((capacity, -(-centroids.dimension // 8)), np.uint8),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.float64),
             np.empty(capacity, np.int64),
             np.empty(capacity, np.int32),
-            centroids or Blocks(capacity, dimension),
+            centroids,
         )
 
     @property
     def slot_bytes(self) -> int:
-        """Bytes of one slot, with a byte that says whether it is alive."""
-        return sum(a[:1].nbytes for _, a in self._arrays()) + 2 * self.centroids.dimension + 1
+        """Bytes of memory of one slot, with two that say whether it is alive."""
+        return sum(a[:1].nbytes for _, a in self._arrays()) + self.centroids.memory_row_bytes + 2
 
     def details_of(self, slot: int, details: Details) -> dict[str, Any]:
         """The details of the person in this slot."""
@@ -69,7 +69,7 @@ class Columns:
     def grown(self, used: int, capacity: int) -> Columns:
         """The same slots with room for ``capacity``: a copy, but for the centroids, which are nine
         tenths of the bytes and are shared."""
-        grown = Columns.empty(capacity, self.centroids.dimension, self.centroids.grown(capacity))
+        grown = Columns.empty(capacity, self.centroids.grown(capacity))
         for name, array in self._arrays():
             getattr(grown, name)[:used] = array[:used]
         return grown

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from serving.errors import GalleryTooLarge, Overloaded
+from serving.gallery.disk import Disk
 from serving.gallery.manifest import Manifest, SegmentRef
 from serving.gallery.objects import SegmentObjects
 from serving.gallery.ownership import Owners
+from serving.gallery.segment import Segment
 from serving.gallery.snapshot import Snapshot
 from serving.gallery.state import People
 
@@ -21,7 +23,7 @@ class Following:
     """One thread at a time follows; the snapshot is for all.
 
     Args:
-        room: see `serving.gallery.Gallery`.
+        room, disk: see `serving.gallery.Gallery`.
 
     Attributes:
         snapshot: the people as last followed.
@@ -35,8 +37,14 @@ class Following:
     owners: dict[str, Owners]
     _people: People
 
-    def __init__(self, objects: SegmentObjects, room: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        objects: SegmentObjects,
+        room: Callable[[int, int], None],
+        disk: Disk | None = None,
+    ) -> None:
         self._objects = objects
+        self._disk = disk
         self._room = room
         # The segments that the people in memory come from.
         self._applied: tuple[SegmentRef, ...] = ()
@@ -62,11 +70,11 @@ class Following:
         elif sum(segment.bytes for segment in segments) > _FEW_BYTES:
             self._replay(segments, empty=False)
         else:
-            # Reads all before it applies the first: after a failure, the people are as before.
+            # Reads all and takes the space before it applies the first: after a failure, the
+            # people are as before.
             read = list(self._objects.read_all(segments))
-            for ref, segment in zip(segments, read, strict=True):
-                self._people.apply(segment)
-                self.owners[ref.name] = Owners.of(segment)
+            self._people.reserve(sum(segment.operations for segment in segments))
+            self._apply(segments, read)
         self._people.pack()
         self.snapshot = self._people.snapshot(manifest.at)
         if segments or segments is None:
@@ -77,7 +85,18 @@ class Following:
         self._people.overwrite_dead()
         # Whoever is few is let in: without them, deletions would not be seen either.
         with suppress(GalleryTooLarge, Overloaded):
-            self._room(self._people.nbytes)
+            self._room(self._people.nbytes, self._people.disk_nbytes)
+
+    def _apply(self, segments: Sequence[SegmentRef], read: Sequence[Segment]) -> None:
+        """Apply segments in place."""
+        try:
+            for ref, segment in zip(segments, read, strict=True):
+                self._people.apply(segment)
+                self.owners[ref.name] = Owners.of(segment)
+        except BaseException:
+            # Nobody may be served who is half changed; the next refresh reads all again.
+            self._forget()
+            raise
 
     def _newer(self, manifest: Manifest) -> tuple[SegmentRef, ...] | None:
         """The segments to apply to the people in memory; None: to nobody."""
@@ -96,12 +115,12 @@ class Following:
             for ref, segment in zip(segments, read, strict=True):
                 people.apply(segment)
                 self.owners[ref.name] = Owners.of(segment)
-                self._room(people.nbytes)
+                self._room(people.nbytes, people.disk_nbytes)
         self._people = people
         _give_back_memory()
 
     def _forget(self) -> None:
-        self._people = People(self._objects.dimension)
+        self._people = People(self._objects.dimension, self._disk)
         self.snapshot = self._people.snapshot(0)
         self.loaded = False
         self.owners = {}

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from serving.gallery.contents import Contents
 from serving.gallery.corrections import segment_of
+from serving.gallery.disk import Disk
 from serving.gallery.fold import fold
 from serving.gallery.following import Following
 from serving.gallery.interchange import ROWS_AT_ONCE
@@ -35,9 +36,10 @@ class Gallery:
         sleep: waits for a number of seconds.
         observer: is called after refreshes and commits.
         executor: makes a pool of a number of threads, to read segments in parallel.
-        room: called with the bytes that the people take, while many are read and after each
-            refresh; raises GalleryTooLarge when they are too many, Overloaded when others took
-            their place.
+        room: called with the bytes of memory and of disk that the people take, while many are read
+            and after each refresh; raises GalleryTooLarge when they are too many, Overloaded when
+            others took their place.
+        disk: where the centroids lie; None: in memory.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class Gallery:
         observer: Observer = NOBODY,
         limits: Limits = DEFAULT_LIMITS,
         executor: Callable[[int], Executor] = ThreadPoolExecutor,
-        room: Callable[[int], None] = lambda nbytes: None,
+        room: Callable[[int, int], None] = lambda memory, disk: None,
+        disk: Disk | None = None,
     ) -> None:
         self.location = location
         self._observer = observer
@@ -69,7 +72,7 @@ class Gallery:
         self._refreshing = threading.Lock()
         self._giving = threading.Lock()
         self._given = -1
-        self._following = Following(self._stored.objects, room)
+        self._following = Following(self._stored.objects, room, disk)
 
     @property
     def model(self) -> str:

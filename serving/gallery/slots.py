@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.gallery.blocks import Blocks
 from serving.gallery.columns import Columns
 from serving.gallery.details import Details
+from serving.gallery.disk import Disk
 from serving.gallery.distinct import Distinct
 from serving.gallery.segment import starts_of
 from serving.gallery.snapshot import Snapshot
@@ -29,10 +31,18 @@ class Slots:
     slots in use, and which of them were alive; searching needs no lock.
 
     Pages that are not written to take no memory.
+
+    Args:
+        disk: where the centroids lie; None: in memory.
+
+    Raises:
+        GalleryTooLarge: here and where slots are taken: the disk is full; nothing has changed.
     """
 
-    def __init__(self, dimension: int, capacity: int = _FIRST_CAPACITY) -> None:
-        self.columns = Columns.empty(capacity, dimension)
+    def __init__(
+        self, dimension: int, capacity: int = _FIRST_CAPACITY, disk: Disk | None = None
+    ) -> None:
+        self.columns = Columns.empty(capacity, Blocks(capacity, dimension, disk=disk))
         self.details = Details()
         self._alive = np.zeros(capacity, np.bool_)
         self._dead = np.zeros(capacity, np.bool_)
@@ -82,15 +92,19 @@ class Slots:
 
     def reserve(self, slots: int) -> None:
         """Make room for that many more people at once."""
-        if self._used + slots > len(self._alive):
-            self._grow(self._used, (self._used + slots) * 3 // 2)
+        used = self._used + max(0, slots - len(self._free))
+        if used > len(self._alive):
+            self._grow(self._used, used * 3 // 2)
+        self.columns.centroids.reserve(used)
 
     def take(self, count: int) -> NDArray[np.intp]:
         """Take free slots, in which people are alive from now on."""
+        used = self._used + max(0, count - len(self._free))
+        if used > len(self._alive):
+            self._grow(self._used, max(used, len(self._alive) * 3 // 2))
+        self.columns.centroids.reserve(used)
         reused, self._free = self._free[:count], self._free[count:]
-        first, self._used = self._used, self._used + count - len(reused)
-        if self._used > len(self._alive):
-            self._grow(first, max(self._used, len(self._alive) * 3 // 2))
+        first, self._used = self._used, used
         slots: NDArray[np.intp] = np.concatenate([reused, np.arange(first, self._used)])
         self._alive[slots] = True
         return slots
@@ -99,8 +113,8 @@ class Slots:
         """Let the people of these slots be alive in this fork, too."""
         self._alive[slots], self._dead[slots] = True, False
 
-    def kill(self, slot: int) -> None:
-        self._alive[slot], self._dead[slot] = False, True
+    def kill(self, slots: int | NDArray[np.intp]) -> None:
+        self._alive[slots], self._dead[slots] = False, True
 
     def details_of(self, slot: int) -> dict[str, Any]:
         return self.columns.details_of(slot, self.details)
@@ -136,7 +150,10 @@ class Slots:
     def packed(self) -> tuple[Slots, NDArray[np.int64]]:
         """The living people in slots of their own, 0 to N, and their ids (N,)."""
         slots = np.flatnonzero(self._alive[: self._used])
-        packed = Slots(self.columns.centroids.dimension, max(_FIRST_CAPACITY, len(slots) * 5 // 4))
+        centroids = self.columns.centroids
+        capacity = max(_FIRST_CAPACITY, len(slots) * 5 // 4)
+        packed = Slots(centroids.dimension, capacity, centroids.disk)
+        packed.reserve(len(slots))
         self.columns.copy_to(packed.columns, slots)
         packed._used, packed._alive[: len(slots)] = len(slots), True
         packed.details = self.details

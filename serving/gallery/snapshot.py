@@ -121,9 +121,15 @@ class Snapshot:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the people take, including slots that are no longer in use."""
+        """Bytes of memory that the people take, including slots that are no longer in use; not
+        what the system may drop, see `disk_nbytes`."""
         slots = len(self._alive) * self._columns.slot_bytes
         return slots + self._details.nbytes + len(self) * INDEX_BYTES
+
+    @property
+    def disk_nbytes(self) -> int:
+        """Bytes of local disk that the people take."""
+        return self._columns.centroids.disk_bytes
 
     def search(self, probes: NDArray[np.float32], top_k: int) -> Hits:
         """The nearest people to each of ``probes``, float32 (F, D), unit length.

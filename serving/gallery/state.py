@@ -6,19 +6,23 @@ Every change of a person takes a new slot and leaves the old one as it was, see
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.errors import GalleryTooLarge
 from serving.gallery.centroids import summed, unit
 from serving.gallery.columns import INDEX_BYTES, codes_of, ends_of
+from serving.gallery.disk import Disk
 from serving.gallery.distinct import Distinct
+from serving.gallery.index import SlotIndex
 from serving.gallery.retention import merged
 from serving.gallery.segment import Kind, Segment, starts_of
 from serving.gallery.slots import Slots
@@ -34,7 +38,7 @@ class _Made:
     """N people as they will be; see `serving.gallery.columns.Columns`. ``texts`` are their encoded
     details."""
 
-    ids: list[int]
+    ids: NDArray[np.int64]
     photos: NDArray[np.int32]
     norms: NDArray[np.float32]
     centroids: NDArray[np.float16]
@@ -44,15 +48,22 @@ class _Made:
 
 
 class People:
-    """The mutable state that segments are applied to; one thread at a time."""
+    """The mutable state that segments are applied to; one thread at a time.
 
-    def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
-        self._slots = Slots(dimension)
-        self._slot_of: dict[int, int] = {}
+    Args:
+        disk: where the centroids lie; None: in memory.
+
+    Raises:
+        GalleryTooLarge: here and where people are added: the disk is full.
+    """
+
+    def __init__(self, dimension: int, disk: Disk | None = None) -> None:
+        self._dimension, self._disk = dimension, disk
+        self._slots = Slots(dimension, disk=disk)
+        self._slot_of = SlotIndex()
         self._distinct = Distinct()
         # In a fork that began empty: where the other history has people, who may be the same here.
-        self._before: dict[int, int] = {}
+        self._before = SlotIndex()
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -61,6 +72,11 @@ class People:
     def nbytes(self) -> int:
         """Bytes of memory that the people take, including slots that are no longer in use."""
         return self._slots.nbytes + len(self._slot_of) * INDEX_BYTES
+
+    @property
+    def disk_nbytes(self) -> int:
+        """Bytes of local disk that the people take."""
+        return self._slots.columns.centroids.disk_bytes
 
     def snapshot(self, version: int) -> Snapshot:
         # A copy for each change: there are few pairs, and those of a snapshot stay.
@@ -76,18 +92,22 @@ class People:
             expected: operations that will be applied; space for them is reserved at once.
         """
         slots, details = self._slots.fork(empty=empty), self._slots.details.nbytes
-        fork = People(self._dimension)
+        fork = copy.copy(self)
         fork._slots = slots
-        fork._slot_of = {} if empty else dict(self._slot_of)
-        fork._before = self._slot_of if empty else {}
+        fork._slot_of = SlotIndex() if empty else self._slot_of.copy()
+        fork._before = self._slot_of if empty else SlotIndex()
         fork._distinct = Distinct() if empty else self._distinct
-        slots.reserve(max(0, expected - len(fork._before)))
         try:
+            slots.reserve(max(0, expected - len(fork._before)))
             yield fork
         except BaseException:
             self._slots.undo(slots, details)
             raise
-        fork._before = {}
+        fork._before = SlotIndex()
+
+    def reserve(self, people: int) -> None:
+        """Make room for that many more, so that adding them does not fail."""
+        self._slots.reserve(people)
 
     def overwrite_dead(self) -> None:
         """Overwrite who is gone, and no search shows any more; then their slots are free."""
@@ -96,8 +116,10 @@ class People:
     def pack(self) -> None:
         """Copy the living to slots of their own when most slots are of the dead."""
         if self._slots.used > _FEW_SLOTS and len(self._slot_of) < self._slots.used // 4:
-            self._slots, ids = self._slots.packed()
-            self._slot_of = dict(zip(ids.tolist(), range(len(ids)), strict=True))
+            # A full disk has no room for them to lie twice: then they stay where they are.
+            with suppress(GalleryTooLarge):
+                self._slots, ids = self._slots.packed()
+                self._slot_of = SlotIndex.of(ids)
 
     def apply(self, segment: Segment) -> None:
         """Raises ValueError when the segment's embeddings are of another dimension."""
@@ -117,17 +139,18 @@ class People:
             end = int(np.searchsorted(rows, rows[start] + _ROWS_AT_ONCE, side="right")) - 1
             end = max(end, start + 1)
             part = slice(start, end)
-            ids = segment.id[part].tolist()
+            ids = segment.id[part]
             norms, centroids = summed(
                 segment.embeddings[rows[start] : rows[end]], segment.count[part]
             )
             created, blob = segment.created[part].copy(), segment.details[texts[start] : texts[end]]
             encoded = _split(blob.tobytes(), segment.details_length[part].tolist())
-            for n, person in enumerate(ids):
-                if (old := self._slot_of.get(person)) is not None:
-                    created[n] = self._slots.columns.created[old]
-                    given = json.loads(encoded[n]) if encoded[n] else {}
-                    encoded[n] = self._described(old, given)
+            slots = self._slot_of.of_each(ids)
+            for n in np.flatnonzero(slots >= 0).tolist():
+                old = int(slots[n])
+                created[n] = self._slots.columns.created[old]
+                given = json.loads(encoded[n]) if encoded[n] else {}
+                encoded[n] = self._described(old, given)
             updated = segment.updated[part]
             self._place(
                 _Made(ids, segment.count[part], norms, centroids, created, updated, encoded)
@@ -166,13 +189,13 @@ class People:
                 photos = int(columns.photos[old])
                 self._replace(person, made, photos, created, updated, details)
             elif kind is Kind.CLEAR:
-                self._slots, self._slot_of = Slots(self._dimension), {}
+                self._slots, self._slot_of = Slots(self._dimension, disk=self._disk), SlotIndex()
                 self._distinct = Distinct()
-                self._before = {}
+                self._before = SlotIndex()
 
     def _merge(self, person: int, sources: list[int], updated: float) -> None:
         people = [person, *(s for s in dict.fromkeys(sources) if s != person)]
-        slots = [self._slot_of[p] for p in people if p in self._slot_of]
+        slots = [slot for p in people if (slot := self._slot_of.get(p)) is not None]
         if not slots:
             return
         columns = self._slots.columns
@@ -204,7 +227,8 @@ class People:
             text = self._described(old, details)
         norms, centroids = made
         one = np.array([photos], np.int32), norms, centroids
-        self._place(_Made([person], *one, np.array([created]), np.array([updated]), [text]))
+        ids = np.array([person], np.int64)
+        self._place(_Made(ids, *one, np.array([created]), np.array([updated]), [text]))
 
     def _place(self, made: _Made) -> None:
         """Put people, each once, into slots of their own: new ones, or those that they have in the
@@ -215,7 +239,7 @@ class People:
             texts = [made.texts[n] for n in fresh.tolist()]
             slots[fresh] = new = self._slots.take(len(fresh))
             columns = self._slots.columns
-            columns.ids[new] = np.array(made.ids, np.int64)[fresh]
+            columns.ids[new] = made.ids[fresh]
             columns.photos[new] = made.photos[fresh]
             columns.norms[new] = made.norms[fresh]
             columns.centroids[new] = centroids = made.centroids[fresh]
@@ -226,18 +250,16 @@ class People:
             columns.details_length[new] = lengths = [len(text) for text in texts]
             start = self._slots.details.add(b"".join(texts))
             columns.details_start[new] = start + starts_of(lengths)[:-1]
-        for person, slot in zip(made.ids, slots.tolist(), strict=True):
-            old = self._slot_of.get(person)
-            if old is not None and old != slot:
-                self._slots.kill(old)
-            self._slot_of[person] = slot
+        old = self._slot_of.of_each(made.ids)
+        self._slots.kill(old[(old >= 0) & (old != slots)])
+        self._slot_of.put(made.ids, slots)
 
     def _same(self, made: _Made) -> NDArray[np.intp]:
         """(N,): the slots in the other history of who is exactly the same there, now alive in this
         one, too; -1 for the others."""
         if not self._before:
             return np.full(len(made.ids), -1, np.intp)
-        slots = np.array([self._before.get(person, -1) for person in made.ids], np.intp)
+        slots = self._before.of_each(made.ids)
         some = np.flatnonzero(slots >= 0)
         old, columns = slots[some], self._slots.columns
         same = (
@@ -265,7 +287,7 @@ class People:
         self._kill(person)
 
     def _kill(self, person: int) -> None:
-        slot = self._slot_of.pop(person, None)
+        slot = self._slot_of.pop(person)
         if slot is not None:
             self._slots.kill(slot)
 

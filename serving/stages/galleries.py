@@ -25,6 +25,7 @@ from serving.errors import (
     Unavailable,
 )
 from serving.gallery import Gallery, Snapshot
+from serving.gallery.disk import Disk
 from serving.gallery.location import Location
 from serving.gallery.observer import NOBODY, Observer
 from serving.gallery.ownership import Owners
@@ -55,6 +56,7 @@ class Galleries:
         pool: the threads that wait for the store.
         gauges: show every gallery that is held.
         observer: called for every request to the store.
+        disk: where their vectors lie, and how much they may take of it; None: in memory.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Galleries:
         pool: ThreadPoolExecutor,
         gauges: GalleryGauges,
         observer: Observer = NOBODY,
+        disk: Disk | None = None,
     ) -> None:
         self._settings = settings
         self._most = most
@@ -74,9 +77,10 @@ class Galleries:
         self._pool = pool
         self._gauges = gauges
         self._observer = observer
+        self._disk = disk
         # The one that was asked for last comes last.
         self._held: OrderedDict[Location, Gallery] = OrderedDict()
-        self._bytes: dict[Location, int] = {}
+        self._bytes: dict[Location, tuple[int, int]] = {}  # of memory, and of disk
         self._lock = threading.Lock()  # of these two
         self._loop: asyncio.AbstractEventLoop  # of the callers
         self._loading: dict[Location, asyncio.Task[None]] = {}
@@ -119,11 +123,12 @@ class Galleries:
             self._settings.prefix,
             location,
             observer=self._observer,
-            room=lambda nbytes: self._make_room(location, gallery, nbytes),
+            room=lambda memory, disk: self._make_room(location, gallery, memory, disk),
+            disk=self._disk,
         )
         return gallery
 
-    def _make_room(self, location: Location, gallery: Gallery, nbytes: int) -> None:
+    def _make_room(self, location: Location, gallery: Gallery, memory: int, disk: int) -> None:
         """Evict others until all have room beside this gallery of so many bytes.
 
         Raises:
@@ -136,14 +141,23 @@ class Galleries:
                     "Other galleries took the memory of this one while it was read; try again in "
                     "a moment."
                 )
-            self._bytes[location] = nbytes
-            while sum(self._bytes.values()) > self._memory and len(self._bytes) > 1:
+            self._bytes[location] = memory, disk
+            while self._are_too_many() and len(self._bytes) > 1:
                 self._loop.call_soon_threadsafe(self._forget, self._evicted(location))
-            if nbytes > self._memory:
+            if memory > self._memory:
                 raise GalleryTooLarge(
                     f"The gallery {location} takes more memory than a matcher has for galleries, "
                     f"{self._memory / 1e6:,.0f} MB; give the matchers more."
                 )
+            if self._disk is not None and disk > self._disk.most_bytes:
+                raise GalleryTooLarge(
+                    f"The gallery {location} takes more disk than a matcher has for vectors, "
+                    f"{self._disk.most_bytes / 1e6:,.0f} MB; give the matchers more."
+                )
+
+    def _are_too_many(self) -> bool:
+        memory, disk = (sum(part) for part in zip(*self._bytes.values(), strict=True))
+        return memory > self._memory or (self._disk is not None and disk > self._disk.most_bytes)
 
     def _evicted(self, but: Location) -> Location:
         evicted = self._least_wanted(but)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import faiss
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from serving.errors import ServingError
 from serving.gallery import Operation, Snapshot
+from serving.gallery.disk import Disk
 from serving.gallery.erasure import Erasure, erase_everywhere
 from serving.gallery.location import Location, names, open_store
 from serving.gallery.observer import Observer
@@ -126,6 +128,7 @@ class Matcher:
             self._store_pool,
             shown,
             self._observer,
+            _disk(settings),
         )
         await self._preload(embedder(triton), preload_tries)
         await asyncio.to_thread(proxy.wait)
@@ -302,6 +305,13 @@ class Matcher:
 
     async def status(self, location: Location) -> GalleryStatus:
         return await self._galleries.status(location)
+
+
+def _disk(settings: MatchSettings) -> Disk | None:
+    """Where the vectors lie; None: in memory."""
+    if settings.vectors == "memory":
+        return None
+    return Disk(Path(settings.vectors_folder), settings.vectors_bytes)
 
 
 async def _in(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:

@@ -247,6 +247,9 @@ class GalleryGauges:
         self._people = gauge("faces_gallery_people", "People in the gallery that is served.")
         self._photos = gauge("faces_gallery_photos", "Photos that they were enrolled from.")
         self._bytes = gauge("faces_gallery_bytes", "Memory that they take.")
+        self._disk_bytes = gauge(
+            "faces_gallery_disk_bytes", "Local disk that their vectors take, if not memory."
+        )
         self._problem = gauge(
             "faces_gallery_problem", "1 while the gallery cannot be read: what was read is served."
         )
@@ -275,6 +278,7 @@ class GalleryGauges:
             self._put(self._people, location, len(snapshot))
             self._put(self._photos, location, snapshot.photos)
             self._put(self._bytes, location, snapshot.nbytes)
+            self._put(self._disk_bytes, location, snapshot.disk_nbytes)
 
     def unopened(self, location: Location) -> None:
         """Show that the gallery cannot even be opened."""

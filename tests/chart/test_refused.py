@@ -349,6 +349,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"settings": {"match": {"max_people": 1_100_000}}},
         r"max_people \(1100000\) takes .*raise resources\.limits\.memory",
     ),
+    "vectors that find no room on disk": (
+        {"settings": {"match": {"vectors": "disk", "vectors_bytes": 10**9}}},
+        r"vectors_bytes \(1000000000\) is less disk than .*max_people \(1000000\) take, 1024000000",
+    ),
+    "a folder for vectors beside the derived one": (
+        {"settings": {"match": {"vectors_folder": "/data"}}},
+        "vectors_folder",
+    ),
     "a maintenance that cannot fold a collection": (
         {"maintenance": {"resources": {"limits": {"memory": "1Gi"}}}},
         r"maintenance: to fold .*max_people \(1000000\) may take 1468435456 bytes",

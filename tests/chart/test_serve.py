@@ -19,7 +19,7 @@ from serving.app import build
 from serving.settings import AppArgs, Scale
 from serving.vision.formats import memory
 from tests.support.chart.helm import CHART, Helm, HelmError, Values
-from tests.support.chart.objects import serve_config
+from tests.support.chart.objects import only, serve_config
 from tests.support.chart.values import VARIANTS, load
 
 STAGES = ("ingress", "decode", "detect", "match")
@@ -228,6 +228,45 @@ def test_the_memory_for_galleries_follows_that_of_the_pod(
     args = AppArgs.model_validate(application.args)
     assert args.match.memory_bytes == expected * 2**20
     assert args.match.max_people * 1600 <= args.match.memory_bytes
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_vectors_on_disk_have_a_folder_of_their_own_in_the_matchers(helm4: Helm, each: int) -> None:
+    """A quarter larger than what the matchers may take, and counted in the pod's resources."""
+    most = 2**32
+    resources = {"memory": "6Gi", "ephemeral-storage": "1Gi"}
+    values: Values = {
+        "settings": {"match": {"vectors": "disk", "vectors_bytes": most, "max_people": 3_000_000}},
+        "maintenance": {"resources": {"limits": {"memory": "4Gi"}}},
+        "stages": {
+            "match": {
+                "replicasPerPod": each,
+                "scale": {"num_cpus": 0.5},
+                "resources": {"requests": {"ephemeral-storage": "512Mi"}, "limits": resources},
+            }
+        },
+    }
+    objects = helm4.template(values, files=[VARIANTS["defaults"]])
+    (application,) = ServeDeploySchema.model_validate(serve_config(objects)).applications
+    match = AppArgs.model_validate(application.args).match
+    assert (match.vectors, match.vectors_bytes) == ("disk", most)
+    size = each * most * 5 // 4
+    for group in only(objects, "RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
+        spec = group["template"]["spec"]
+        (container,) = spec["containers"]
+        volumes = {v["name"]: v for v in spec["volumes"]}
+        mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+        if group["groupName"] != "match":
+            assert "vectors" not in volumes
+            continue
+        assert mounts["vectors"] == match.vectors_folder
+        assert volumes["vectors"] == {
+            "name": "vectors",
+            "emptyDir": {"sizeLimit": f"{size // 2**30}Gi"},
+        }
+        assert container["resources"]["requests"]["ephemeral-storage"] == f"{size // 2**20 + 512}Mi"
+        assert container["resources"]["limits"]["ephemeral-storage"] == f"{size // 2**30 + 1}Gi"
+        assert volumes["tmp"]["emptyDir"] == {"sizeLimit": "1Gi"}
 
 
 @pytest.mark.parametrize("settings", [{}, {"decode": {"max_pixels": 10**6}}])

@@ -1,8 +1,9 @@
 """What a matcher's galleries take at rest, in a reload while it serves, and in an erasure.
 
-    python -m tests.support.gallery_memory FOLDER PEOPLE
+    python -m tests.support.gallery_memory FOLDER PERSON [VECTORS]
 
-measures it in a process of its own, over the gallery that `fill` has written to a folder.
+measures it in a process of its own, over the gallery that `fill` has written to a folder; with
+vectors on disk in a third one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from serving.gallery import Gallery, Kind, Operation, Segment
 from serving.gallery import objects as segment_objects
 from serving.gallery.compaction import compact
+from serving.gallery.disk import Disk
 from serving.gallery.erasure import erase_everywhere
 from serving.gallery.limits import Limits
 from serving.gallery.location import Location
@@ -60,14 +62,19 @@ def fill(store: Store, people: int, at_once: int) -> None:
     Gallery(store, PREFIX, LOCATION).commit_segments(segments)
 
 
-def measure(store: Store, location: Location, limits: Limits, person: int) -> dict[str, float]:
+def measure(
+    store: Store, location: Location, limits: Limits, person: int, disk: Disk | None = None
+) -> dict[str, float]:
     """Load the gallery; load it anew while it serves; erase a person; as a matcher does."""
     figures = {"bare_mib": memory_mib("VmRSS")}
-    gallery = Gallery(store, PREFIX, location, limits=limits)
+    anonymous = memory_mib("RssAnon")
+    gallery = Gallery(store, PREFIX, location, limits=limits, disk=disk)
     with Peak() as loading:
         people = len(gallery.refresh())
     figures |= {"load_mib": loading.mib, "load_s": loading.seconds}
     figures["rest_mib"] = memory_mib("VmRSS") - figures["bare_mib"]
+    # What the system cannot drop.
+    figures["anonymous_mib"] = memory_mib("RssAnon") - anonymous
     figures["bytes_a_person"] = figures["rest_mib"] * 2**20 / people
 
     # A compaction folds what the matcher has read with what it has not.
@@ -115,10 +122,11 @@ def _searching(gallery: Gallery) -> Iterator[None]:
 
 def main() -> None:
     folder, person = Path(sys.argv[1]), int(sys.argv[2])
+    disk = Disk(Path(sys.argv[3]), 2**40) if sys.argv[3:] else None
     # As much smaller than in production as the gallery is.
     segment_objects._AHEAD_BYTES = 8 * 2**20
     limits = Limits(segment_bytes=4 * 2**20)
-    print(json.dumps(measure(FolderStore(folder), LOCATION, limits, person)))
+    print(json.dumps(measure(FolderStore(folder), LOCATION, limits, person, disk)))
 
 
 if __name__ == "__main__":

@@ -145,10 +145,15 @@ def keyed(folder: Path) -> Iterator[Stack]:
         yield Stack(settings, processes)
 
 
+def vectors_beside(folder: Path) -> Path:
+    """Where the matchers of the tuned stack have their vectors."""
+    return folder.with_name(f"{folder.name}-vectors")
+
+
 @contextmanager
 def tuned(folder: Path) -> Iterator[Stack]:
     """With the settings of single files, which do not get in each other's way: it scales, and it
-    refuses enrolments with conflicts; and it has events."""
+    refuses enrolments with conflicts; it has events, and vectors on disk."""
     key = folder.with_name(f"{folder.name}-webhook-key")
     key.write_text(SECRET)
     overrides = {
@@ -163,6 +168,7 @@ def tuned(folder: Path) -> Iterator[Stack]:
         "detect": {"threads": 1, "min_face_size": 12},
         "decode": {"threads": 1},
         "enrolment": {"conflicts": "refuse"},
+        "match": {"vectors": "disk", "vectors_folder": str(vectors_beside(folder.resolve()))},
     }
     document = serve_config(StackSettings(folder=folder, port=TUNED_PORT, overrides=overrides))
     # As the chart writes it, beside the arguments. Serve is told of the load every second and
@@ -237,6 +243,7 @@ FILES = {
         "tests/console/test_refusing.py",
         "tests/service/test_events.py",
         "tests/service/test_scaling.py",
+        "tests/service/test_vectors.py",
     ],
 }
 _STACK_OF = {file: stack for stack, files in FILES.items() for file in files}

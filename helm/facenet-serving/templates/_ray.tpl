@@ -155,6 +155,8 @@ certificates, and a pod's address is known only when it starts. The CA's key is 
 {{- $values := .values -}}
 {{- $group := include "facenet-serving.group" $values | fromYaml -}}
 {{- $s3 := has $stage (list "ingress" "match") -}}
+{{- $disk := "" -}}
+{{- if eq $stage "match" -}}{{- $disk = include "facenet-serving.vectorsDisk" $root -}}{{- end -}}
 {{- $keys := and (eq $stage "ingress") $root.Values.auth.enabled -}}
 {{- $events := and (eq $stage "ingress") (dig "events" "url" "" ($root.Values.settings | default dict)) -}}
 groupName: {{ $stage }}
@@ -208,11 +210,15 @@ template:
           httpGet: {path: /-/healthz, port: serve}
           {{- include "facenet-serving.probe" $root.Values.ray.readinessProbe | nindent 10 }}
         resources:
-          {{- include "facenet-serving.resources" $values.resources | nindent 10 }}
+          {{- include "facenet-serving.stageResources" (list $root $stage $values.resources) | nindent 10 }}
         securityContext:
           {{- include "facenet-serving.containerSecurityContext" $root | nindent 10 }}
         volumeMounts:
           {{- include "facenet-serving.ray.volumeMounts" $root | nindent 10 }}
+          {{- if $disk }}
+          - name: vectors
+            mountPath: /var/lib/faces/vectors
+          {{- end }}
           {{- if $s3 }}
           {{- include "facenet-serving.s3.volumeMounts" $root | nindent 10 }}
           {{- end }}
@@ -241,6 +247,10 @@ template:
       {{- end }}
     volumes:
       {{- include "facenet-serving.ray.volumes" (list $root $values.resources) | nindent 6 }}
+      {{- if $disk }}
+      - name: vectors
+        emptyDir: {sizeLimit: {{ include "facenet-serving.quantity" (printf "%dKi" (div (add (int64 $disk) 1023) 1024)) }}}
+      {{- end }}
       {{- if $s3 }}
       {{- include "facenet-serving.s3.volumes" $root | nindent 6 }}
       {{- end }}

@@ -11,6 +11,9 @@
     "decode" (dict "memory_bytes" (include "facenet-serving.workMemory" .Values.stages.decode | int64))
     "match" (dict "memory_bytes" (include "facenet-serving.galleryMemory" .Values.stages.match | int64))
     "limits" (dict "body_memory_bytes" (include "facenet-serving.workMemory" .Values.stages.ingress | int64)) -}}
+{{- if include "facenet-serving.vectorsDisk" . -}}
+{{- $_ := set $derived.match "vectors_folder" "/var/lib/faces/vectors" -}}
+{{- end -}}
 {{- if .Values.auth.enabled -}}
 {{- $_ := set $derived "keys" (dict "required" true "file" "/etc/faces/keys/keys.yaml") -}}
 {{- end -}}
@@ -100,6 +103,33 @@ and each replica 768 MiB for itself and for what it reads, writes and compares. 
 {{- $memory := include "facenet-serving.bytes" (dig "limits" "memory" "0" .resources) | int64 -}}
 {{- $store := include "facenet-serving.bytes" .objectStoreMemory | int64 -}}
 {{ sub (div (sub (sub $memory $store) 536870912) (int .replicasPerPod)) 805306368 }}
+{{- end -}}
+
+{{/*
+Bytes of the node's disk for the vectors of a matcher's pod, with a quarter more for what is read before others make
+room; empty: they lie in memory.
+*/}}
+{{- define "facenet-serving.vectorsDisk" -}}
+{{- $match := dig "match" dict (.Values.settings | default dict) -}}
+{{- if eq (dig "vectors" "memory" $match) "disk" -}}
+{{- $most := dig "vectors_bytes" 17179869184 $match | int64 -}}
+{{ mul (add $most (div $most 4)) (int .Values.stages.match.replicasPerPod) }}
+{{- end -}}
+{{- end -}}
+
+{{/* The resources of a stage's pod, with the disk for vectors: (list root stage resources). */}}
+{{- define "facenet-serving.stageResources" -}}
+{{- $resources := deepCopy (index . 2) -}}
+{{- $disk := "" -}}
+{{- if eq (index . 1) "match" -}}{{- $disk = include "facenet-serving.vectorsDisk" (index . 0) -}}{{- end -}}
+{{- range $part := list "requests" "limits" -}}
+{{- $of := get $resources $part -}}
+{{- if and $disk $of (hasKey $of "ephemeral-storage") -}}
+{{- $before := include "facenet-serving.bytes" (get $of "ephemeral-storage") | int64 -}}
+{{- $_ := set $of "ephemeral-storage" (printf "%dKi" (div (add $before (int64 $disk) 1023) 1024)) -}}
+{{- end -}}
+{{- end -}}
+{{ include "facenet-serving.resources" $resources }}
 {{- end -}}
 
 {{/* Threads of one replica of a stage. */}}

@@ -162,15 +162,23 @@ The largest photo has to find room, by the numbers of serving/vision/formats/mem
 {{- end -}}
 
 {{/*
-The largest collection has to find room in a matcher: 1,600 bytes a person, with a name and some metadata; and in the
-maintenance, which may have to fold the whole of it: 1,200 bytes a person and 256 MiB (docs/bench-gallery.md).
+The largest collection has to find room in a matcher: 1,600 bytes a person, with a name and some metadata, or 500 and
+1,024 of disk for the vector of a model with 512 dimensions; and in the maintenance, which may have to fold the whole of
+it: 1,200 bytes a person and 256 MiB (docs/bench-gallery.md).
 */}}
 {{- define "facenet-serving.validate.people" -}}
 {{- $match := .Values.stages.match -}}
+{{- $settings := dig "match" dict (.Values.settings | default dict) -}}
 {{- $memory := include "facenet-serving.galleryMemory" $match | int64 -}}
-{{- $people := dig "match" "max_people" 1000000 (.Values.settings | default dict) | int64 -}}
-{{- if gt (mul $people 1600) $memory -}}
-{{- fail (printf "stages.match: a collection of settings.match.max_people (%d) takes %d bytes, and each of %d replicas has %d for galleries: what is left of the pod beside the object store, 512 MiB for Ray and 768 MiB for each replica; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_people." $people (mul $people 1600) (int $match.replicasPerPod) $memory) -}}
+{{- $people := dig "max_people" 1000000 $settings | int64 -}}
+{{- $disk := include "facenet-serving.vectorsDisk" . -}}
+{{- $each := ternary 500 1600 (ne $disk "") -}}
+{{- if gt (mul $people $each) $memory -}}
+{{- fail (printf "stages.match: a collection of settings.match.max_people (%d) takes %d bytes, and each of %d replicas has %d for galleries: what is left of the pod beside the object store, 512 MiB for Ray and 768 MiB for each replica; raise resources.limits.memory or lower objectStoreMemory, replicasPerPod or max_people." $people (mul $people $each) (int $match.replicasPerPod) $memory) -}}
+{{- end -}}
+{{- $most := dig "vectors_bytes" 17179869184 $settings | int64 -}}
+{{- if and $disk (gt (mul $people 1024) $most) -}}
+{{- fail (printf "settings.match.vectors_bytes (%d) is less disk than the vectors of settings.match.max_people (%d) take, %d bytes; raise it, or lower max_people." $most $people (mul $people 1024)) -}}
 {{- end -}}
 {{- $job := include "facenet-serving.bytes" (dig "limits" "memory" "0" .Values.maintenance.resources) | int64 -}}
 {{- $folding := add (mul $people 1200) 268435456 | int64 -}}

@@ -8,9 +8,11 @@ from __future__ import annotations
 import itertools
 import logging
 import re
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -34,6 +36,7 @@ from serving.gallery import Gallery
 from serving.gallery.check import check
 from serving.gallery.compaction import compact
 from serving.gallery.corrections import moved
+from serving.gallery.disk import Disk
 from serving.gallery.erasure import erase
 from serving.gallery.limits import Limits
 from serving.gallery.location import Location
@@ -207,7 +210,9 @@ class GalleryMachine(RuleBasedStateMachine):
         self.keepers = [self._keeper(n) for n in range(KEEPERS)]
 
     def _gallery(self, n: int) -> Gallery:
-        return Gallery(self.store, "galleries", LOCATION, **self._how(n))
+        # Every other one has its vectors on disk.
+        disk = Disk(Path(tempfile.gettempdir()), 2**30) if n % 2 else None
+        return Gallery(self.store, "galleries", LOCATION, disk=disk, **self._how(n))
 
     def _keeper(self, n: int) -> StoredGallery:
         return StoredGallery(self.store, "galleries", LOCATION, **self._how(n + 1))

@@ -32,8 +32,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(folder: Path, person: int) -> list[str]:
-    return [sys.executable, "-m", "tests.support.gallery_memory", str(folder), str(person)]
+def words(folder: Path, person: int, *vectors: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "tests.support.gallery_memory",
+        str(folder),
+        str(person),
+        *vectors,
+    ]
 
 
 def test_a_reload_and_an_erasure_take_little_beside_the_people(folder: Path) -> None:
@@ -61,3 +68,15 @@ def test_they_fit_into_a_control_group(folder: Path) -> None:
         pytest.skip(str(error))
     assert (done.returncode, killed) == (0, 0), done.stderr
     assert json.loads(done.stdout)["bare_mib"] < bare / MIB
+
+
+def test_with_vectors_on_disk_they_fit_into_a_third(folder: Path, tmp_path: Path) -> None:
+    """The kernel drops their pages, also those that were just written."""
+    bare = 160 * MIB
+    limit = bare + PEOPLE * 500 + MORE_MIB * MIB
+    try:
+        done, _, _, killed = cgroups.run(limit, *words(folder, 12_345, str(tmp_path)))
+    except cgroups.NoCgroups as error:
+        pytest.skip(str(error))
+    assert (done.returncode, killed) == (0, 0), done.stderr
+    assert json.loads(done.stdout)["anonymous_mib"] < PEOPLE * 500 / MIB

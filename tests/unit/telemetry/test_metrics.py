@@ -151,6 +151,7 @@ class TestGallery:
         assert of(records, "faces_gallery_photos") == [(4, tags)]
         ((size, _),) = of(records, "faces_gallery_bytes")
         assert size > 2 * DIMENSION * np.float16().nbytes
+        assert of(records, "faces_gallery_disk_bytes") == [(0, tags)]
         assert len(of(records, "faces_gallery_confirmed_timestamp_seconds")) == 2
 
     def test_gauges_are_set_again_and_again(self, records: Records, gallery: Gallery) -> None:
@@ -158,12 +159,12 @@ class TestGallery:
         gauges = GalleryGauges()
         gauges.show(WHERE, gallery.snapshot, None)
         first = [record for record in records if record[2] == TAGS]
-        assert len(first) == 6
+        assert len(first) == 7
 
         records.clear()
         with pytest.raises(asyncio.TimeoutError):
             asyncio.run(asyncio.wait_for(gauges.keep(every_s=0.001), 0.2))
-        assert sorted(records[:6]) == sorted(records[6:12]) == sorted(first)
+        assert sorted(records[:7]) == sorted(records[7:14]) == sorted(first)
 
     def test_with_a_problem_it_is_not_confirmed(self, records: Records, gallery: Gallery) -> None:
         gauges = GalleryGauges()
