@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,8 @@ from serving.gallery.disk import Disk, DiskRows
 # candidates block by block, so there should not be many.
 _BITS = 16
 _ROWS = 1 << _BITS
+# Rows that tell whether others have to be read from the disk.
+_SAMPLED = 16
 
 Slots = NDArray[np.intp]
 
@@ -74,7 +78,15 @@ class Blocks:
 
     def __getitem__(self, slots: Slots) -> NDArray[np.float16]:
         """A copy of these rows: (N, D)."""
-        self._prefetch(slots)
+        if self._files and len(slots) > _SAMPLED:
+            # To announce rows to the disk costs more than to copy those that are in memory.
+            before = _read_from_disk()
+            self._copied(slots[:: len(slots) // _SAMPLED])
+            if _read_from_disk() > before:
+                self._prefetch(slots)
+        return self._copied(slots)
+
+    def _copied(self, slots: Slots) -> NDArray[np.float16]:
         if len(self._blocks) == 1:
             only: NDArray[np.float16] = self._blocks[0][slots]
             return only
@@ -88,13 +100,17 @@ class Blocks:
             block[inside] = values if isinstance(values, int) else values[at]
 
     def _prefetch(self, slots: Slots) -> None:
-        if self._files and len(slots):
-            number, inside = slots >> _BITS, slots & (_ROWS - 1)
-            for n in np.flatnonzero(np.bincount(number)):
-                self._files[n].prefetch(inside[number == n])
+        number, inside = slots >> _BITS, slots & (_ROWS - 1)
+        for n in np.flatnonzero(np.bincount(number)):
+            self._files[n].prefetch(inside[number == n])
 
     def _parts(self, slots: Slots) -> list[tuple[NDArray[np.float16], NDArray[np.bool_], Slots]]:
         """By block: which of ``slots`` lie in it, and where."""
         number, inside = slots >> _BITS, slots & (_ROWS - 1)
         masks = ((n, number == n) for n in np.flatnonzero(np.bincount(number)))
         return [(self._blocks[n], at, inside[at]) for n, at in masks]
+
+
+def _read_from_disk() -> int:
+    """How often this thread has waited for a page from the disk."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_majflt

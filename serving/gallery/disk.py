@@ -21,7 +21,7 @@ from serving.errors import GalleryTooLarge
 
 # Space is taken in steps: of a block of 64 MiB that a small collection begins, this much.
 _FIRST_ROWS = 256
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskUnfit(Exception):

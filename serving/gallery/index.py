@@ -1,4 +1,4 @@
-"""Which slot each person has, by id, in a tenth of the memory of a dictionary."""
+"""Which slot each person has, by id, in a fifth of the memory of a dictionary."""
 
 from __future__ import annotations
 

@@ -106,6 +106,19 @@ class TestFiles:
         with pytest.raises(DiskUnfit, match=rf"vectors_folder.* {taken}: File exists"):
             Disk(taken, 1)
 
+    def test_rows_that_were_dropped_from_memory_are_read_again(self, disk: Disk) -> None:
+        blocks, slots = Blocks(70_000, DIMENSION, disk=disk), np.arange(66_500)[::-61]
+        blocks.reserve(66_500)
+        blocks[slots] = (slots[:, None].repeat(DIMENSION, axis=1) % 1000).astype(np.float16)
+        for _ in range(2):
+            for file in files_of(blocks):
+                file._mapped.flush()
+                file._mapped.madvise(mmap.MADV_DONTNEED)
+                if file.reserved < len(file._mapped):  # or its own descriptor is closed
+                    os.posix_fadvise(file._file, 0, 0, os.POSIX_FADV_DONTNEED)
+            for _ in range(2):
+                assert (blocks[slots][:, 5] == slots % 1000).all()
+
     def test_blocks_share_their_files_with_what_is_grown_from_them(self, disk: Disk) -> None:
         blocks = Blocks(10, DIMENSION, disk=disk)
         blocks.reserve(10)
