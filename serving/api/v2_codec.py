@@ -1,7 +1,8 @@
 """The Open Inference Protocol v2 on the wire: a body -> photos, and faces -> tensors.
 
-Answers are written by kserve's types. Requests are read here: `InferRequest.from_bytes` of kserve
-decodes BYTES as UTF-8, which photos are not, and trusts the sizes that a caller states.
+Not by kserve's types: `InferRequest.from_bytes` decodes BYTES as UTF-8, which photos are not, and
+trusts the sizes that a caller states; and with kserve come pandas and the client of Kubernetes, 220
+MB of the image.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from kserve import InferOutput, InferResponse
-from kserve.protocol.infer_type import RequestedOutput
 from numpy.typing import NDArray
 
 from serving.api.bodies import check_size
 from serving.api.parsing import from_base64, parse
+from serving.api.v2_answers import with_tensors
 from serving.api.v2_schemas import (
     INPUT,
     InferParameters,
@@ -214,27 +214,24 @@ def answer(
     if len(cards) > 1:
         raise Unavailable("The model was replaced in the middle of this request; send it again.")
     tensors = _tensors(photos)
-    response = InferResponse(
-        response_id=request_id if inference.id is None else inference.id,
-        model_name=MODEL,
-        model_version=VERSION,
-        infer_outputs=[
-            InferOutput(name, list(tensors[name].shape), OUTPUTS[name][0], tensors[name])
-            for name in inference.outputs
-        ],
-        requested_outputs=[
-            RequestedOutput(name, {"binary_data": binary})
-            for name, binary in inference.outputs.items()
-        ],
-        parameters={
+    fields = {
+        "id": request_id if inference.id is None else inference.id,
+        "model_name": MODEL,
+        "model_version": VERSION,
+        "parameters": {
             "model": cards.pop(),
             "gallery_version": min(photo.matches.gallery_version for photo in photos),
             # Of any of the photos.
             "more_faces": any(photo.faces.more > 0 for photo in photos),
         },
+    }
+    return with_tensors(
+        fields,
+        [
+            (name, OUTPUTS[name][0], tensors[name], binary)
+            for name, binary in inference.outputs.items()
+        ],
     )
-    body, json_length = response.to_rest()
-    return body, json_length
 
 
 def _tensors(photos: Sequence[Identified]) -> dict[str, NDArray[Any]]:

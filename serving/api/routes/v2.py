@@ -10,15 +10,6 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from kserve.protocol.rest.v2_datamodels import (
-    InferenceResponse,
-    MetadataTensor,
-    ModelMetadataResponse,
-    ModelReadyResponse,
-    ServerLiveResponse,
-    ServerMetadataResponse,
-    ServerReadyResponse,
-)
 from pydantic import BaseModel
 
 from serving import __version__
@@ -30,6 +21,15 @@ from serving.api.memory import keep_photos
 from serving.api.parsing import body_of
 from serving.api.problems import PROTOCOL, request_id_of
 from serving.api.scopes import needs
+from serving.api.v2_answers import (
+    InferenceResponse,
+    MetadataTensor,
+    ModelMetadataResponse,
+    ModelReadyResponse,
+    ServerLiveResponse,
+    ServerMetadataResponse,
+    ServerReadyResponse,
+)
 from serving.api.v2_codec import MODEL, OUTPUTS, VERSION, photo_name
 from serving.api.v2_schemas import INPUT, ProtocolRequest
 from serving.errors import Unavailable, UnknownModel
