@@ -42,13 +42,27 @@ help: ## list the targets
 
 install: .venv/installed $(MTCNN) $(YUNET) ## make .venv from the lock
 
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_CPU := serving/locks/torch-cpu.txt
+
 # --require-hashes: pip installs exactly the locked files, or nothing.
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock pyproject.toml $(TORCH_CPU)
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed, and none was found." >&2; exit 1; }
-	@echo "Installing into .venv with $(PYTHON): about two minutes and 6.5 GB, once ..."
+	@echo "Installing into .venv with $(PYTHON): some minutes, once ..."
 	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make a virtual environment; install its venv package." >&2; exit 1; }
-	@$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock \
-		|| { echo "The packages could not be installed: is there a network, and room on the disk? Run make again to go on." >&2; exit 1; }
+	@if ! grep -q -- --hash=sha256: $(TORCH_CPU); then \
+		echo "Torch: PyPI's build, with CUDA, 6.5 GB in all: $(TORCH_CPU) has no hashes of the CPU build; make lock-torch adds them."; \
+		$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock; \
+	elif ! $(PYTHON) -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=10)' $(TORCH_INDEX)/torch/ 2>/dev/null; then \
+		echo "Torch: PyPI's build, with CUDA, 6.5 GB in all: $(TORCH_INDEX) does not answer."; \
+		$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock; \
+	else \
+		echo "Torch: the CPU build, from $(TORCH_INDEX)."; \
+		awk 'NR == FNR { if (/^[^ ]/) torch[$$1]; next } /^[^ ]/ { wanted = !($$1 in torch) } wanted' \
+			serving/locks/torch-cuda.lock requirements.lock > .venv/without-torch.lock \
+			&& $(BIN)/pip install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: --index-url $(TORCH_INDEX) -r $(TORCH_CPU) \
+			&& $(BIN)/pip install --disable-pip-version-check --require-hashes --no-deps -r .venv/without-torch.lock; \
+	fi || { echo "The packages could not be installed: is there a network, and room on the disk? Run make again to go on." >&2; exit 1; }
 	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -182,7 +196,7 @@ images: serving-image triton-image ## build both container images: REGISTRY=, TA
 
 serving-image:
 	$(BUILD) -f serving/Dockerfile --build-arg GPU=$(GPU) --build-arg WEIGHTS=$(WEIGHTS) --build-arg MODEL=$(NAME) \
-		-t $(PREFIX)facenet-serving:$(TAG) .
+		-t $(PREFIX)facenet-serving:$(TAG)$(if $(filter 1,$(GPU)),-cuda) .
 
 triton-image: model
 	$(BUILD) --build-arg MODEL=$(MODEL) -t $(PREFIX)facenet-triton:$(TAG) triton
@@ -193,18 +207,19 @@ kind-up: ## from nothing to an identified photo in a kind cluster (needs Docker)
 kind-down: ## remove the kind cluster
 	@k8s/kind-up.sh --down
 
+COMPILE := uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --no-annotate
+
 lock: ## resolve the dependencies into the lock files again (needs uv)
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-emit-index-url --no-annotate --extra local --extra report --extra dev pyproject.toml -o requirements.lock
-	# For the image: the main dependencies, with torch and CUDA in a file of their own.
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-emit-index-url --no-annotate --constraint requirements.lock pyproject.toml \
-		| awk '/^[^ ]/ { cuda = /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/ } \
-			{ print > (cuda ? "serving/locks/torch-cuda.lock" : "serving/locks/requirements.lock") }'
+	$(COMPILE) --extra torch --extra local --extra report --extra dev pyproject.toml -o requirements.lock
+	# For the image: the main dependencies; what torch needs besides them; and torch with CUDA.
+	$(COMPILE) --constraint requirements.lock pyproject.toml > serving/locks/requirements.lock
+	$(COMPILE) --constraint requirements.lock --extra torch pyproject.toml \
+		| awk 'NR == FNR { if (/^[^ ]/) main[$$1]; next } \
+			/^[^ ]/ { cuda = /^(torch|torchvision|triton|cuda-[a-z]+|nvidia-[a-z0-9-]+)==/; \
+				file = $$1 in main ? "/dev/null" : cuda ? "serving/locks/torch-cuda.lock" : "serving/locks/torch.lock" } \
+			{ print > file }' serving/locks/requirements.lock -
 	sed -i '/^#/!d' serving/locks/torch-cpu.txt
 	sed -nE 's/^(torch|torchvision)==([^ ]+).*/\1==\2/p' serving/locks/torch-cuda.lock >> serving/locks/torch-cpu.txt
-
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 lock-torch: ## add the hashes of PyTorch's own index to serving/locks/torch-cpu.txt (needs uv)
 	@mkdir -p .cache

@@ -96,6 +96,14 @@ def base_of(name: str) -> str:
     return name.removesuffix("-openvino").removesuffix("-fp16")
 
 
+def needs_torch(name: str) -> str:
+    """What to tell who runs a model as TorchScript where PyTorch is not installed."""
+    return (
+        f"{name} is TorchScript, which needs PyTorch, and that is not installed: pip install "
+        f"'facenet-serving[torch]', or take the same model for OpenVINO, {base_of(name)}-openvino."
+    )
+
+
 def weights_in(folder: Path) -> str | None:
     """The name of the file with the weights in a model's folder; None: it is not traced."""
     return next((name for name in _WEIGHTS if (folder / name).is_file()), None)

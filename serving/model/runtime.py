@@ -10,7 +10,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from serving.model.repository import MODEL, ModelError, weights_in
+from serving.model.repository import MODEL, ModelError, needs_torch, weights_in
 
 # Crops, uint8 RGB (N, 3, S, S) as the card has them, to embeddings, float32 (N, D), unit length.
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -26,7 +26,10 @@ def load(folder: Path) -> Embed:
 
 def _torch_script(folder: Path) -> Embed:
     # Here, since it takes seconds to load, and OpenVINO has no use for it.
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ModelError(needs_torch(folder.name)) from None
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit", FutureWarning)

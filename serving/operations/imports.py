@@ -77,7 +77,13 @@ def _sources(path: Path, made_by: str | None, card: ModelCard) -> Sequence[Sourc
                 f"(served is {card.id})."
             )
         # Here, because torch takes seconds to import.
-        from serving.operations import tensor_files
+        try:
+            from serving.operations import tensor_files
+        except ModuleNotFoundError:
+            raise InvalidInput(
+                "PyTorch reads .pt files, and it is not installed: pip install "
+                "'facenet-serving[torch]', or import .safetensors files."
+            ) from None
 
         sources.append(tensor_files.find(path, made_by))
     if not sources:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from serving.model.repository import weights_in
+from serving.model.repository import MODEL, needs_torch, weights_in
 from serving.stack.process import CALM_THREADS, LOOPBACK, Process, StackError, make_private
 
 _GLIBC = (2, 35)
@@ -67,6 +67,8 @@ def start(
             f"The model {model} is not traced yet; run make model MODEL={model} "
             f"(the repository is {repository})."
         )
+    if weights_in(repository / model) == MODEL and importlib.util.find_spec("torch") is None:
+        raise StackError(needs_torch(model))
     if beside is not None and not (repository / beside / "config.pbtxt").is_file():
         raise StackError(
             f"The liveness model {beside} is not in {repository}: put its folder with config.pbtxt "

@@ -29,7 +29,8 @@ def instructions(dockerfile: Path) -> list[Instruction]:
 
 def arguments(dockerfile: Path) -> dict[str, str]:
     """The defaults of its build arguments."""
-    words = [i.rest for i in instructions(dockerfile) if i.name == "ARG"]
+    # One without a default takes over that of an ARG before the first stage.
+    words = [i.rest for i in instructions(dockerfile) if i.name == "ARG" and "=" in i.rest]
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 

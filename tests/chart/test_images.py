@@ -17,7 +17,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from serving.stack.process import CALM_THREADS
-from tests.chart.dockerfiles import Ignore, arguments, bases, copied, instructions
+from tests.chart.dockerfiles import Ignore, arguments, bases, copied, expanded, instructions
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "serving" / "Dockerfile"
@@ -30,7 +35,52 @@ IMAGES = [
     pytest.param(TRITON, ROOT / "triton", id="triton"),
 ]
 # In the folder of the package, and no part of it.
-BUILD_FILES = {"Dockerfile", "requirements.lock", "torch-cuda.lock", "torch-cpu.txt"}
+BUILD_FILES = {
+    "Dockerfile",
+    "requirements.lock",
+    "torch.lock",
+    "torch-cuda.lock",
+    "torch-cpu.txt",
+}
+# Modules that are not for the image, or of a command that says what to install.
+WITH_AN_EXTRA = {
+    "serving.operations.batch.parquet": "pyarrow",
+    "serving.operations.tensor_files": "torch",
+    **{f"serving.stack.{name}": "trustme" for name in ("run", "s3", "serve", "tls")},
+    "serving.torchscript": "torch",
+    "serving.vision.mtcnn.convert": "torch",
+}
+# As if only the distributions of its arguments were installed, imports every module of the package;
+# prints those that cannot be, and what each lacks.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import ray, serving
+
+brought = {path.stem for path in (Path(ray.__file__).parent / "thirdparty_files").glob("*")}
+
+def is_absent(names):
+    return not any(name.lower().replace("_", "-").replace(".", "-") in sys.argv for name in names)
+
+absent = {package for package, names in packages_distributions().items() if is_absent(names)}
+absent -= {"serving", *brought}
+
+class Absent:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Absent)
+for module in pkgutil.walk_packages(serving.__path__, "serving."):
+    if not module.name.endswith("__main__"):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            print(module.name, error.name)
+"""
 
 
 @pytest.mark.parametrize(("dockerfile", "context"), IMAGES)
@@ -116,23 +166,57 @@ def _version(name: str) -> str:
 
 
 def test_the_image_installs_the_closure_of_the_main_dependencies() -> None:
-    installed = _locked(LOCKS / "requirements.lock") | _locked(LOCKS / "torch-cuda.lock")
+    installed = _locked(LOCKS / "requirements.lock")
     needed = {canonicalize_name(name): _version(name) for name in _closure()}
     assert installed.keys() - needed.keys() == set(), "locked and not needed"
     assert {name: installed.get(name) for name in needed} == needed
 
 
+def test_the_stage_with_torch_installs_the_closure_of_the_extra() -> None:
+    names = ("requirements.lock", "torch.lock", "torch-cuda.lock")
+    parts = [_locked(LOCKS / name) for name in names]
+    installed = {name: version for part in parts for name, version in part.items()}
+    assert len(installed) == sum(map(len, parts)), "locked twice"
+    assert installed == {canonicalize_name(name): _version(name) for name in _closure("torch")}
+
+
 def test_only_torch_and_cuda_are_apart() -> None:
-    """What the CPU image leaves out of torch-cuda.lock, nobody but torch may need."""
+    """What the stage for CPUs leaves out of torch-cuda.lock, nobody but torch may need."""
     apart = _locked(LOCKS / "torch-cuda.lock").keys()
     assert {"torch", "torchvision"} <= apart
-    without_torch = _closure(stop=frozenset({"torch", "torchvision"}))
+    without_torch = _closure("torch", stop=frozenset({"torch", "torchvision"}))
     assert apart & without_torch == {"torch", "torchvision"}
+
+
+def test_the_image_has_nothing_large_that_it_can_do_without() -> None:
+    absent = {"torch", "torchvision", "facenet-pytorch", "sympy", "networkx", "triton"}
+    # They come with kserve.
+    absent |= {"kserve", "kubernetes", "pandas"}
+    assert not absent & _locked(LOCKS / "requirements.lock").keys()
+
+
+def test_what_runs_has_torch_only_for_gpus() -> None:
+    assert _locks_of("environment", gpu="0") == {"requirements.lock"}
+    assert _locks_of("environment", gpu="1") == {path.name for path in LOCKS.iterdir()}
+    environments = [i.rest for i in instructions(SERVING) if "/opt/venv /opt/venv" in i.rest]
+    assert environments == ["--from=environment /opt/venv /opt/venv"]
+
+
+def test_what_the_image_installs_is_all_that_its_modules_import() -> None:
+    locked = sorted(_locked(LOCKS / "requirements.lock"))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IMPORT_ALL, *locked],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert dict(line.split() for line in done.stdout.splitlines()) == WITH_AN_EXTRA
 
 
 def test_the_locks_of_the_image_are_parts_of_the_lock() -> None:
     whole = _hashes(ROOT / "requirements.lock")
-    for name in ("requirements.lock", "torch-cuda.lock"):
+    for name in ("requirements.lock", "torch.lock", "torch-cuda.lock"):
         part = _hashes(LOCKS / name)
         assert part
         assert {pin: whole.get(pin) for pin in part} == part, f"make lock has not made {name}"
@@ -183,13 +267,16 @@ def _hashes(path: Path) -> dict[str, set[str]]:
     return found
 
 
-def _closure(stop: frozenset[str] = frozenset()) -> set[str]:
+def _closure(extra: str = "", stop: frozenset[str] = frozenset()) -> set[str]:
     """The distributions that the main dependencies need here, as installed.
 
     Args:
+        extra: of the project, that is needed, too.
         stop: names whose own dependencies do not count.
     """
-    todo = [*_requirements(PROJECT, "")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = [*project["dependencies"], *project["optional-dependencies"].get(extra, ())]
+    todo = [Requirement(line) for line in ours]
     seen: set[tuple[str, str]] = set()
     while todo:
         requirement = todo.pop()
@@ -208,6 +295,21 @@ def _requirements(name: str, extra: str) -> Iterator[Requirement]:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             yield requirement
+
+
+def _locks_of(stage: str, gpu: str) -> set[str]:
+    """The lock files that a stage of the serving image, or one that it starts from, copies."""
+    values = arguments(SERVING) | {"GPU": gpu}
+    found: dict[str, set[str]] = {}
+    name = ""
+    for instruction in instructions(SERVING):
+        words = instruction.words
+        if instruction.name == "FROM":
+            name, base = words[-1], expanded(words[0], values)
+            found[name] = set(found.get(base, ()))
+        elif instruction.name == "COPY":
+            found[name] |= {Path(word).name for word in words if word.startswith("serving/locks/")}
+    return found[stage]
 
 
 def _values(tree: object, key: str) -> Iterator[object]:

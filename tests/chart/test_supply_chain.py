@@ -68,8 +68,9 @@ def bases(dockerfile: Path) -> Iterator[str]:
     for instruction in instructions(dockerfile):
         if instruction.name == "FROM":
             image, *more = instruction.words
+            image = expanded(image, arguments(dockerfile))
             if image not in stages:
-                yield expanded(image, arguments(dockerfile))
+                yield image
             stages.update(more[1:])
         copied = re.match(r"--from=(\S+)", instruction.rest)
         if instruction.name == "COPY" and copied and copied[1] not in stages:

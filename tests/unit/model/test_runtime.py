@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.model import runtime
-from serving.model.repository import REPOSITORY
+from serving.model.repository import REPOSITORY, ModelError
 from serving.settings import DEFAULT_MODEL
 
 OPENVINO, TORCH_SCRIPT = REPOSITORY / DEFAULT_MODEL, REPOSITORY / "facenet-casia-webface"
@@ -26,6 +26,14 @@ def test_both_runtimes_make_the_same_embeddings() -> None:
     assert ours.dtype == torchs.dtype == np.float32
     # bfloat16, where the processor has it.
     assert (ours * torchs).sum(axis=1).min() > 0.9995
+
+
+def test_torchscript_without_torch_is_told_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelError, match=r"facenet-serving\[torch\].*-openvino\.$"):
+        runtime.load(TORCH_SCRIPT)
 
 
 def test_openvino_needs_no_torch() -> None:

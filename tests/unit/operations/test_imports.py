@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -107,6 +108,17 @@ def test_tensors_need_to_be_told_their_model(
     assert [(p.id, p.photos) for p in gallery.refresh().list(9)] == [(1, 1), (7, 2)]
     import_path(folder / "7.pt", config, connect=bucket, made_by=MODEL, append=True)
     assert [(p.id, p.photos) for p in gallery.refresh().list(9)] == [(1, 1), (7, 4)]
+
+
+def test_without_torch_tensors_are_told_with_what_to_install(
+    tmp_path: Path, config: Config, bucket: OneBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "7.pt").touch()
+    monkeypatch.delitem(sys.modules, "serving.operations.tensor_files", raising=False)
+    monkeypatch.delattr("serving.operations.tensor_files", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInput, match=r"pip install 'facenet-serving\[torch\]'"):
+        import_path(tmp_path / "7.pt", config, connect=bucket, made_by=MODEL)
 
 
 def test_a_folder_of_exports_whose_name_ends_like_a_tensors(

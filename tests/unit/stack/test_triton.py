@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import http.server
+import importlib.util
 import platform
 import socketserver
 import sys
@@ -38,6 +39,18 @@ def test_a_liveness_model_that_is_not_there_is_told_with_the_setting(tmp_path: P
     traced.touch()
     with pytest.raises(StackError, match=r"The liveness model spoof is not in .*liveness\.url"):
         triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1, "spoof")
+    assert not (tmp_path / "triton-backends").exists()
+
+
+def test_without_torch_a_model_of_torchscript_is_told_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
+    traced.parent.mkdir(parents=True)
+    traced.touch()
+    monkeypatch.setattr(importlib.util, "find_spec", always(None))
+    with pytest.raises(StackError, match=r"facenet-serving\[torch\].*facenet-x-openvino"):
+        triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
     assert not (tmp_path / "triton-backends").exists()
 
 
