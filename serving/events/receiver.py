@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import httpx
-
 from serving import __version__
 from serving.errors import InvalidInput
 from serving.events.event import Event
@@ -61,6 +59,9 @@ class Receiver:
             context = ssl.create_default_context(cafile=settings.ca_file)
         except OSError as error:
             raise InvalidInput(f"events.ca_file cannot be read: {error}.") from None
+        # Here: it loads rich and pygments for a command of its own, and few services send events.
+        import httpx
+
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(
             verify=context, follow_redirects=False, trust_env=False, timeout=settings.timeout_s
@@ -68,6 +69,8 @@ class Receiver:
 
     def send(self, event: Event) -> Outcome:
         """Deliver one event. Takes no longer than the settings allow, whatever drips in."""
+        import httpx  # see above
+
         body = json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
         now = self._clock()
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,6 +92,8 @@ def find(
 
 def _near(codes: NDArray[np.uint8], block: NDArray[np.intp]) -> NDArray[np.int64]:
     """For each person of ``block``, the K rows with the most similar codes: (B, K)."""
+    import faiss  # here, as in `serving.gallery.snapshot`
+
     _, neighbours = faiss.knn_hamming(codes[block], codes, min(_NEAREST, len(codes)))
     near: NDArray[np.int64] = neighbours.astype(np.int64, copy=False)
     return near

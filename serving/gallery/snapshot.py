@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -172,6 +171,9 @@ class Snapshot:
         used = len(self._alive)
         if wanted >= used or wanted >= len(self):
             return [np.flatnonzero(self._alive)] * len(probes)
+        # Here: the ingress, too, has this module, and never searches.
+        import faiss
+
         # All probes at once: each code is fetched from memory once.
         codes = self._columns.codes[:used]
         _, rows = faiss.knn_hamming(codes_of(probes), codes, wanted)

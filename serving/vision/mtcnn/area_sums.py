@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from serving.vision.compiled import compiled
 
 Ints = NDArray[np.int64]
 
@@ -76,7 +77,7 @@ def compile_loops() -> None:
     sums.windows(np.array([[0, 0, 1, 1]]), 1)
 
 
-@njit(nogil=True)
+@compiled()
 def _add_up(pixels: NDArray[np.uint8], sums: NDArray[np.int32]) -> None:
     for y in range(pixels.shape[0]):
         red, green, blue = 0, 0, 0
@@ -89,7 +90,7 @@ def _add_up(pixels: NDArray[np.uint8], sums: NDArray[np.int32]) -> None:
             sums[y + 1, x + 1, 2] = sums[y, x + 1, 2] + blue
 
 
-@njit(nogil=True)
+@compiled()
 def _average(
     sums: NDArray[np.int32],
     top: Ints,

@@ -7,9 +7,9 @@ with ``Min``. Importing torchvision for the first one alone costs a replica's st
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from serving.vision.compiled import compiled
 from serving.vision.mtcnn.boxes import Array, sides
 
 
@@ -45,7 +45,8 @@ def compile_loop() -> None:
     nms(np.zeros((1, 4), np.float32), np.zeros(1, np.float32), 0.5)
 
 
-@njit(nogil=True, error_model="numpy")  # two boxes without an area share nothing: NaN is no overlap
+# Two boxes without an area share nothing: NaN is no overlap.
+@compiled(error_model="numpy")
 def _kept(
     boxes: Array, areas: Array, overlap: float, edge: np.float32, smaller: bool
 ) -> NDArray[np.int64]:

@@ -48,7 +48,8 @@ def imported_by(*modules: str) -> set[str]:
     [
         ("serving.cli", {*HEAVY, "numpy", "PIL", "serving.gallery"} - {"pydantic"}),
         ("serving.stages.decode", {"faiss"}),
-        ("serving.app", {"torch", "torchvision"}),
+        ("serving.app", {"torch", "torchvision", "kserve"}),
+        ("serving.api.ingress", {"faiss", "httpx", "numba", "openvino"}),
     ],
 )
 def test_other_modules_import_no_more_than_they_need(module: str, heavy: set[str]) -> None:
