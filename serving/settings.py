@@ -591,7 +591,7 @@ class LimitSettings(Settings):
     # So that what is accepted is answered soon when more comes than can be served; the rest is
     # refused at once. docs/overload.md has what it does.
     max_wait: float = Field(
-        2,
+        1,
         ge=0,
         description="how long a photo may wait for its turns, in times of the work on it, before "
         "further look-ups of its caller are refused; 0: any",

@@ -65,7 +65,7 @@ def test_the_people_from_before_are_served_and_the_damage_is_told(
     photo = (data / "people/104/collins.jpg").read_bytes()
     enrolled = api.post("/generate", data={"id": "104"}, files={"images": photo})
     # Each matcher has read the gallery before the damage: so many at once are for both.
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: api.post("/infer", files={"image": photo}), range(24)))
     assert {answer.json()["faces"][0]["id"] for answer in answers} == {104}
     for _ in range(8):

@@ -131,7 +131,7 @@ def test_what_was_written_is_seen_at_once_by_every_replica(
             "/generate", data={"id": str(new_id), "name": name}, files={"images": photo}
         )
         version = answer.json()["gallery_version"]
-        with ThreadPoolExecutor(6) as pool:
+        with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: infer(api, photo), range(12)))
         assert {f["faces"][0]["name"] for f in found} == {name}
         assert all(f["gallery_version"] >= version for f in found)

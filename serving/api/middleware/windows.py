@@ -24,8 +24,8 @@ from serving.errors import Overloaded, ServingError
 from serving.pipeline.timings import Timings
 from serving.pipeline.units import Meter
 
-# More than a stream has under way (4), or a job over a folder or a bucket.
-LEAST = 6
+# As many as a stream has under way by itself.
+LEAST = 4
 # The way through Ray and back; it is no queue, even where a photo is worked on for less.
 _WAY_MS = 50.0
 # Of the difference to the usual time of a face, with each look-up that takes longer.
