@@ -181,8 +181,8 @@ and the queues of the stages limit what waits, and everybody waits for it. With 
 the ingress keeps a window for each caller: how many look-ups of the caller may be under way. An
 answer tells how long its photo waited for its turns, and how long it was worked on. If it waited
 more than `limits.max_wait` times as long as it was worked on, the window shrinks to what would have
-been right, never below four; while answers come in time it grows again, slowly. What comes beyond it
-gets 503 `overloaded` with `Retry-After`, before its photo is read; the clients of this project,
+been right, never below four; while answers come in time it grows again, slowly. What comes beyond
+it gets 503 `overloaded` with `Retry-After`, before its photo is read; the clients of this project,
 streams and jobs wait and send it again. Enrolments are not refused for it.
 
 Callers with different keys have windows of their own, since the stages serve keys in turns. A
