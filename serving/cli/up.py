@@ -83,14 +83,16 @@ def up(port: int, model: str, detector: str | None, folder: Path, args: Path | N
                 "Ctrl-C stops it; what was enrolled stays.",
                 soft_wrap=True,
             )
-            while True:
+            # Where the interrupt came in a destructor, Python has swallowed it.
+            while not stopping.is_set():
                 for process in processes:
                     process.check()
                 time.sleep(1)
     except KeyboardInterrupt:
-        _say_last(console, "Stopped.")
+        pass
     finally:
         stopping.set()
+    _say_last(console, "Stopped.")
 
 
 def _say_last(console: Console, line: str) -> None:

@@ -87,7 +87,7 @@ def test_what_is_refused_is_said_in_plain_words(
     page.open(key=KEYS["boss"])
     for name, sentence in (
         ("names.json", "This is JSON, which is not read"),
-        ("text.jpg", "These bytes are no image"),
+        ("text.jpg", "This is text, which is not read"),
         ("half.jpg", "its last rows are missing"),
         ("empty.jpg", "The image is empty"),
         ("large.jpg", "The image has more than 20 MiB."),
