@@ -42,6 +42,7 @@ from torch import nn
 
 from serving.model.card import ModelCard, model_id
 from serving.model.repository import weights_in
+from serving.model.runtime import core
 from serving.torchscript import converted
 from serving.wheel_file import WeightsError
 
@@ -147,7 +148,7 @@ def convert(traced: torch.jit.ScriptModule, size: int) -> ov.Model:
     model.reshape([-1, 3, size, size])
     model.inputs[0].get_tensor().set_names({"INPUT__0"})
     model.outputs[0].get_tensor().set_names({"OUTPUT__0"})
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     generator = torch.Generator().manual_seed(0)
     for batch in (1, 3, 8):
         shape = (batch, 3, size, size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from serving.model.repository import MODEL, ModelError, needs_torch, weights_in
+
+_LOCK = threading.Lock()
 
 # Crops, uint8 RGB (N, 3, S, S) as the card has them, to embeddings, float32 (N, D), unit length.
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -22,6 +26,18 @@ def load(folder: Path) -> Embed:
         return _torch_script(folder) if weights_in(folder) == MODEL else _openvino(folder)
     except RuntimeError as error:
         raise ModelError(f"{folder.name} cannot be loaded: {str(error)[:200]}") from None
+
+
+def core() -> ov.Core:
+    """OpenVINO's core for models; it stays as long as the process, or a signal would end that, see
+    `serving.vision.openvino_core`."""
+    with _LOCK:
+        return _core()
+
+
+@functools.cache
+def _core() -> ov.Core:
+    return ov.Core()
 
 
 def _torch_script(folder: Path) -> Embed:
@@ -46,7 +62,7 @@ def _torch_script(folder: Path) -> Embed:
 
 def _openvino(folder: Path) -> Embed:
     settings = {"INFERENCE_PRECISION_HINT": "bf16"}  # as config.pbtxt has it
-    model = ov.Core().compile_model(folder / "1" / "model.xml", "CPU", settings)
+    model = core().compile_model(folder / "1" / "model.xml", "CPU", settings)
 
     def run(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = model(crops)[0]

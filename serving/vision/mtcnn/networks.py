@@ -14,6 +14,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
+from serving.vision.openvino_core import core
+
 # Where `serving.vision.mtcnn.convert` writes them.
 FOLDER = Path(__file__).parent / "weights"
 
@@ -30,7 +32,7 @@ class Network:
     """
 
     def __init__(self, path: Path, side: int | None, threads: int, bf16: bool = False) -> None:
-        model = ov.Core().read_model(path)
+        model = core().read_model(path)
         model.reshape([-1, 3, side or -1, side or -1])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_layout(ov.Layout("NHWC"))
@@ -45,7 +47,7 @@ class Network:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        compiled = ov.Core().compile_model(steps.build(), "CPU", settings)
+        compiled = core().compile_model(steps.build(), "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def __call__(self, images: NDArray[Any]) -> list[Array]:

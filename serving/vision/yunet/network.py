@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from serving.vision.detector import Detections
+from serving.vision.openvino_core import core
 from serving.vision.yunet.decoding import OUTPUTS, STEP, decode
 from serving.vision.yunet.weights_file import FILE, FOLDER
 
@@ -36,7 +37,7 @@ class Network:
                 f"YuNet's weights are not in {folder}; "
                 "fetch them with: python -m serving.vision.yunet.weights_file"
             )
-        model = ov.Core().read_model(path)
+        model = core().read_model(path)
         model.reshape([1, 3, -1, -1])
         steps = PrePostProcessor(model)
         tensor = steps.input().tensor()
@@ -50,7 +51,7 @@ class Network:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
-        compiled = ov.Core().compile_model(steps.build(), "CPU", settings)
+        compiled = core().compile_model(steps.build(), "CPU", settings)
         self._request = compiled.create_infer_request()
         self._outputs = [compiled.output(name) for name in OUTPUTS]
 

@@ -71,10 +71,12 @@ def test_every_way_to_end_it_stops_the_stack(
 
     @contextlib.contextmanager
     def running(settings: StackSettings, *others: Any) -> Iterator[list[Any]]:
-        threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), number))
+        timer.start()
         try:
             yield []
         finally:
+            timer.join()  # or it might end whatever comes after this test
             os.kill(os.getpid(), number)  # a second one changes nothing
             stopped.append(number)
 

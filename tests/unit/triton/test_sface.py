@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from torch import nn
 
+from serving.model import runtime
 from serving.model.card import ModelCard
 from serving.model.repository import TracedModel
 from serving.vision.align import alignment_of
@@ -118,7 +118,9 @@ class TestNetwork:
             wanted = network.module(crops(3)).numpy()
         xml = tmp_path / "sface-openvino" / "1" / "model.xml"
         for precision, least in (("f32", 0.999999), ("bf16", 0.999)):
-            compiled = ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+            compiled = runtime.core().compile_model(
+                xml, "CPU", {"INFERENCE_PRECISION_HINT": precision}
+            )
             found = compiled({"INPUT__0": crops(3).numpy()})["OUTPUT__0"]
             assert (found * wanted).sum(axis=1).min() > least
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
@@ -130,7 +129,9 @@ class TestCasia:
             wanted = casia((crops.float() - 127.5) / 128).numpy()
         xml = tmp_path / name / "1" / "model.xml"
         for precision, least in (("f32", 0.999999), ("bf16", 0.9995)):
-            compiled = ov.Core().compile_model(xml, "CPU", {"INFERENCE_PRECISION_HINT": precision})
+            compiled = runtime.core().compile_model(
+                xml, "CPU", {"INFERENCE_PRECISION_HINT": precision}
+            )
             found = compiled({"INPUT__0": crops.numpy()})["OUTPUT__0"]
             assert (found * wanted).sum(axis=1).min() > least
 
