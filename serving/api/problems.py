@@ -116,7 +116,7 @@ def install(app: FastAPI) -> None:
             elif _COLLECTION.fullmatch(request.scope["path"]):
                 detail = (
                     "Nothing is served under this path: a collection is there from its first "
-                    "enrolment on, and goes with its people (DELETE /collections/NAME/identities)."
+                    "enrolment on, and goes when all of its people are removed."
                 )
             elif "/v1/models" in request.url.path:
                 detail = (

@@ -96,7 +96,7 @@ def test_an_enrolment_by_json_reports_each_photo(
     assert (body["id"], body["photos"]) == (new_id, 2)
     assert [i["used"] for i in body["images"]] == [True, True, False]
     assert [i["faces"] for i in body["images"]] == [1, 4, 0]
-    assert "no image" in body["images"][2]["reason"]
+    assert "This is text" in body["images"][2]["reason"]
 
 
 def test_without_a_usable_face_nothing_is_written(

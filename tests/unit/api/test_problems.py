@@ -165,7 +165,7 @@ def test_what_does_not_exist(api: Api, path: str) -> None:
 def test_how_a_collection_comes_and_goes_is_told(api: Api, method: str, path: str) -> None:
     detail = detail_of(api.request(method, path), 404)
     assert "there from its first enrolment on" in detail
-    assert "DELETE /collections/NAME/identities" in detail
+    assert "all of its people are removed" in detail
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
+# They go in the order of their making, as each gives back the stack that it found.
 _SCRIPT = """
 import gc, os, signal
 {imports}
-made = {made}
-del made
-gc.collect()
+made = [{made}, {made}]
+while made:
+    made.pop(0)
+    gc.collect()
 signal.signal(signal.SIGTERM, lambda *_: print("told"))
 os.kill(os.getpid(), signal.SIGTERM)
 print("alive")
