@@ -53,10 +53,15 @@ class Sent:
     status: int | None = 200
 
     def send(self, client: httpx.Client) -> int | None:
-        """The status of the answer; None: the client gave up."""
+        """The status of the answer; None: the client gave up. One that does not is sent again, as
+        the service asks for it: those that are given up stay under way for a while."""
+        seconds = 60.0 if self.status is not None else 0.05
         try:
-            seconds = 60.0 if self.status is not None else 0.05
-            return client.post(self.path, **self.request, timeout=seconds).status_code
+            while True:
+                answer = client.post(self.path, **self.request, timeout=seconds)
+                if answer.status_code != 503 or self.status is None:
+                    return answer.status_code
+                time.sleep(float(answer.headers["Retry-After"]))
         except httpx.ReadTimeout:
             if self.status is not None:
                 raise
