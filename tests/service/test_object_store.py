@@ -126,7 +126,7 @@ def test_a_store_that_is_full_refuses_at_once(
     assert refused, "the store was not full"
     assert {answer.kind for answer in refused} == {"503 no-room"}
     assert {answer.retry_after for answer in refused} == {1}
-    assert {answer.kind for answer in answers} == {"422 no-face", "503 no-room"}
+    assert {answer.kind for answer in answers} == {"422 no-usable-face", "503 no-room"}
     with httpx.Client(base_url=stack.url, timeout=60) as client:
         photo = (data / "id_is_2576.jpg").read_bytes()
         assert ask(client, "identify", photo).kind == "200"
