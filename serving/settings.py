@@ -283,9 +283,8 @@ class MatchSettings(Settings):
         "it to the system how much of them is in memory",
     )
     # In a tmpfs they would take memory.
-    vectors_folder: str = Field(
+    vectors_folder: Annotated[str, Written("^/.*$", "a path that begins with a slash")] = Field(
         "/var/tmp",
-        pattern="^/",
         description="a folder on local disk; its files have no names, and go with the process",
     )
     vectors_bytes: int = Field(

@@ -47,7 +47,8 @@ FRESHNESS_S = 1.0
 IN_FLIGHT = 24
 OVERRIDES: dict[str, Any] = {
     "triton": {"timeout_s": TRITON_TIMEOUT_S},
-    "limits": {"timeout_s": TIMEOUT_S, "max_in_flight": IN_FLIGHT},
+    # All that there is room for, though it has to wait: so more is lost when something is wrong.
+    "limits": {"timeout_s": TIMEOUT_S, "max_in_flight": IN_FLIGHT, "max_wait": 0},
     "gallery": {"freshness_timeout_s": FRESHNESS_S},
     "scale": {
         stage: {"graceful_shutdown_timeout_s": 2} for stage in ("ingress", "decode", "detect")
