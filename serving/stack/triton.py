@@ -69,6 +69,12 @@ def start(
         )
     if weights_in(repository / model) == MODEL and importlib.util.find_spec("torch") is None:
         raise StackError(needs_torch(model))
+    if weights_in(repository / model) == MODEL and not str(folder.resolve()).isascii():
+        # Where torch is loaded in Triton's process for Python, it ends that.
+        raise StackError(
+            f"TorchScript models cannot be served from {str(folder)!r}, whose path has letters that "
+            f"are not ASCII; choose another folder with faces up --folder, or {model}-openvino."
+        )
     if beside is not None and not (repository / beside / "config.pbtxt").is_file():
         raise StackError(
             f"The liveness model {beside} is not in {repository}: put its folder with config.pbtxt "

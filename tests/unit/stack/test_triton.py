@@ -54,6 +54,14 @@ def test_without_torch_a_model_of_torchscript_is_told_with_what_to_install(
     assert not (tmp_path / "triton-backends").exists()
 
 
+def test_torch_script_is_served_from_folders_of_ascii_alone(tmp_path: Path) -> None:
+    traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
+    traced.parent.mkdir(parents=True)
+    traced.touch()
+    with pytest.raises(StackError, match=r"letters that are not ASCII.*facenet-x-openvino"):
+        triton.start(tmp_path / "José", tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
+
+
 def test_the_models_of_this_repository_can_be_asked_for() -> None:
     assert triton.ports_of(9001) == {"Triton's metrics": 9002}
 
