@@ -72,8 +72,8 @@ def start(
     if weights_in(repository / model) == MODEL and not str(folder.resolve()).isascii():
         # Where torch is loaded in Triton's process for Python, it ends that.
         raise StackError(
-            f"TorchScript models cannot be served from {str(folder)!r}, whose path has letters that "
-            f"are not ASCII; choose another folder with faces up --folder, or {model}-openvino."
+            f"TorchScript models cannot be served from {str(folder)!r}, whose path has letters "
+            f"that are not ASCII; choose another folder with faces up --folder, or {model}-openvino."
         )
     if beside is not None and not (repository / beside / "config.pbtxt").is_file():
         raise StackError(
