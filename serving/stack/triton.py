@@ -73,7 +73,8 @@ def start(
         # Where torch is loaded in Triton's process for Python, it ends that.
         raise StackError(
             f"TorchScript models cannot be served from {str(folder)!r}, whose path has letters "
-            f"that are not ASCII; choose another folder with faces up --folder, or {model}-openvino."
+            "that are not ASCII; choose another folder with faces up --folder, or "
+            f"{model}-openvino."
         )
     if beside is not None and not (repository / beside / "config.pbtxt").is_file():
         raise StackError(
