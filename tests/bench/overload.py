@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import tempfile
 import time
@@ -65,11 +66,9 @@ def photos() -> list[bytes]:
 
 def alone(url: str) -> list[Answer]:
     """One client, one photo after the other."""
-    answers = []
+    own = itertools.islice(itertools.cycle(photos()), ALONE + 10)
     with httpx.Client(base_url=url, timeout=120) as client:
-        for number in range(ALONE + 10):
-            answers.append(_sent(client, photos()[number % len(photos())]))
-    return answers[10:]
+        return [_sent(client, photo) for photo in own][10:]
 
 
 def _sent(client: httpx.Client, photo: bytes) -> Answer:

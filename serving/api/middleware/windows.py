@@ -4,8 +4,8 @@ What is accepted beyond what the stages can do waits in their queues, and everyb
 How long a photo waited for its turns, and how long it was worked on, is known with its answer. The
 wait is in proportion to the number under way (J. D. C. Little, "A proof for the queuing formula
 L = λW", 1961): when one of n look-ups waited f times as long as it may, n / f would have been
-right. From there the number grows by one with each round of answers that came in time, as TCP's
-congestion avoidance has it (V. Jacobson, "Congestion avoidance and control", 1988).
+right. From there the number grows again while answers come in time, by one in a round or two, as
+TCP's congestion avoidance has it (V. Jacobson, "Congestion avoidance and control", 1988).
 
 What Triton does with the faces is not told apart from what they wait there. So the time of a face
 is learnt from look-ups that were alone, and what is beyond it counts as waited.

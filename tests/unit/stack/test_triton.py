@@ -33,33 +33,35 @@ def test_a_model_that_is_not_traced_is_told_with_the_command(tmp_path: Path) -> 
     assert not (tmp_path / "triton-backends").exists()
 
 
-def test_a_liveness_model_that_is_not_there_is_told_with_the_setting(tmp_path: Path) -> None:
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A repository with a model of TorchScript."""
     traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
     traced.parent.mkdir(parents=True)
     traced.touch()
+    return tmp_path / "models"
+
+
+def test_a_liveness_model_that_is_not_there_is_told_with_the_setting(
+    tmp_path: Path, models: Path
+) -> None:
     with pytest.raises(StackError, match=r"The liveness model spoof is not in .*liveness\.url"):
-        triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1, "spoof")
+        triton.start(tmp_path, tmp_path, 9000, models, "facenet-x", 1, "spoof")
     assert not (tmp_path / "triton-backends").exists()
 
 
 def test_without_torch_a_model_of_torchscript_is_told_with_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
-    traced.parent.mkdir(parents=True)
-    traced.touch()
     monkeypatch.setattr(importlib.util, "find_spec", always(None))
     with pytest.raises(StackError, match=r"facenet-serving\[torch\].*facenet-x-openvino"):
-        triton.start(tmp_path, tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
+        triton.start(tmp_path, tmp_path, 9000, models, "facenet-x", 1)
     assert not (tmp_path / "triton-backends").exists()
 
 
-def test_torch_script_is_served_from_folders_of_ascii_alone(tmp_path: Path) -> None:
-    traced = tmp_path / "models" / "facenet-x" / "1" / "model.pt"
-    traced.parent.mkdir(parents=True)
-    traced.touch()
+def test_torch_script_is_served_from_folders_of_ascii_alone(tmp_path: Path, models: Path) -> None:
     with pytest.raises(StackError, match=r"letters that are not ASCII.*facenet-x-openvino"):
-        triton.start(tmp_path / "José", tmp_path, 9000, tmp_path / "models", "facenet-x", 1)
+        triton.start(tmp_path / "José", tmp_path, 9000, models, "facenet-x", 1)
 
 
 def test_the_models_of_this_repository_can_be_asked_for() -> None:
